@@ -1,0 +1,160 @@
+"""Which pieces of a tokenizer belong to which word.
+
+The words go to the fast tokenizer as words, and its own `word_ids` say whose every piece is: nothing is guessed from
+counts or characters. A fast tokenizer handles each given word by itself, so every distinct form is tokenized once and
+the sentences are put together by array arithmetic: about a million words a second on one core for running text, a tenth
+of that if no form repeats.
+
+Nothing is truncated and no special pieces are added; sentences too long for a model are cut in `windows`.
+"""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, Int32
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from lca_jax.errors import ModelError
+
+_FORMS_PER_ENCODING = 256
+"""Forms are tokenized in runs of this length: short enough to spread over threads, long enough to hide a run's cost."""
+
+
+class AlignedSentence(NamedTuple):
+    """The pieces of one sentence, without special ones, and the half-open range of pieces of every word."""
+
+    piece_ids: Int32[np.ndarray, "piece"]
+    starts: Int32[np.ndarray, "word"]
+    ends: Int32[np.ndarray, "word"]
+    """Equal to `starts` for a word of which the tokenizer leaves nothing, e.g. one of zero-width characters."""
+
+
+def align_sentences(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[Sequence[str]]) -> list[AlignedSentence]:
+    """Tokenizes sentences of words and keeps which pieces are whose.
+
+    The pieces are those of the words joined with single spaces, as far as the tokenizer keeps words apart. A tokenizer
+    that writes the space into the piece after it and puts none before a text (GPT-2, Llama 3: `Ġ`) therefore gets it in
+    front of every word but a sentence's first. Words of white space alone have no piece; an unknown-word piece is a
+    piece; forms that spell a special piece (`[MASK]`) become that piece.
+
+    Args:
+        tokenizer: A fast tokenizer of `transformers`.
+        sentences: The word forms; empty sentences and empty words are allowed.
+
+    Raises:
+        ModelError: The tokenizer is not a fast one.
+    """
+    fast = _require_fast(tokenizer)
+    space = " " if _space_belongs_to_next_piece(fast) else ""
+    number_of_form: dict[str, int] = {}
+    numbers = [
+        number_of_form.setdefault(space + word if position else word, len(number_of_form))
+        for sentence in sentences
+        for position, word in enumerate(sentence)
+    ]
+    form_pieces, form_bounds = _tokenize_forms(fast, list(number_of_form))
+    form_sizes = np.diff(form_bounds)
+
+    form_of_word = np.array(numbers, dtype=np.int64)
+    piece_bounds = _bounds(form_sizes[form_of_word])
+    piece_ids = form_pieces[_ranges(form_bounds[form_of_word], form_sizes[form_of_word])]
+
+    word_counts = np.array([len(sentence) for sentence in sentences], dtype=np.int64)
+    word_bounds = _bounds(word_counts)
+    first_piece = piece_bounds[word_bounds]
+    before = np.repeat(first_piece[:-1], word_counts)
+    starts = (piece_bounds[:-1] - before).astype(np.int32)
+    ends = (piece_bounds[1:] - before).astype(np.int32)
+    words, pieces = word_bounds.tolist(), first_piece.tolist()
+    return [
+        AlignedSentence(
+            piece_ids[pieces[i] : pieces[i + 1]], starts[words[i] : words[i + 1]], ends[words[i] : words[i + 1]]
+        )
+        for i in range(len(sentences))
+    ]
+
+
+def special_pieces(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The pieces a tokenizer puts before and after one text, e.g. ([CLS],) and ([SEP],); empty where it adds none.
+
+    Raises:
+        ModelError: The tokenizer is not a fast one, or gives no piece for any word.
+    """
+    fast = _require_fast(tokenizer)
+    for word in ("a", "1", ".", *islice(sorted(fast.get_vocab()), 1000)):
+        encoded = fast([[word]], is_split_into_words=True, truncation=False, padding=False, verbose=False)
+        (encoding,) = encoded.encodings or []
+        own = [place for place, whose in enumerate(encoding.word_ids) if whose is not None]
+        if own:
+            return tuple(encoding.ids[: own[0]]), tuple(encoding.ids[own[-1] + 1 :])
+    raise ModelError(
+        f"The special pieces of {type(tokenizer).__name__} are found around a word, but it gives no piece for any of "
+        f"{fast.vocab_size} tried. Use the tokenizer that belongs to the model."
+    )
+
+
+def _require_fast(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerFast:
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ModelError(
+            f"{type(tokenizer).__name__} is not a fast tokenizer, so it cannot say which word a piece belongs to. "
+            "Use a model whose folder holds a `tokenizer.json`."
+        )
+    return tokenizer
+
+
+def _tokenize_forms(
+    tokenizer: PreTrainedTokenizerFast, forms: list[str]
+) -> tuple[Int32[np.ndarray, "piece"], Int[np.ndarray, "form_bound"]]:
+    """The pieces of all forms in a row, and where each form begins in that row (one number more than forms)."""
+    sizes = np.zeros(len(forms), np.int64)
+    sent = [number for number, form in enumerate(forms) if form.strip()]
+    runs = [sent[first : first + _FORMS_PER_ENCODING] for first in range(0, len(sent), _FORMS_PER_ENCODING)]
+    if not runs:
+        return np.zeros(0, np.int32), _bounds(sizes)
+    encoded = tokenizer(
+        [[forms[number] for number in run] for run in runs],
+        is_split_into_words=True,
+        add_special_tokens=False,
+        truncation=False,
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,  # no warning that a run of forms is longer than the model's input
+    )
+    encodings = encoded.encodings or []
+    for run, encoding in zip(runs, encodings, strict=True):
+        sizes[run] = np.bincount(np.array(encoding.word_ids, dtype=np.int64), minlength=len(run))
+    piece_ids = np.concatenate([np.array(encoding.ids, dtype=np.int32) for encoding in encodings])
+    return piece_ids, _bounds(sizes)
+
+
+def _space_belongs_to_next_piece(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Whether words sent one by one would lack the space that their pieces have in running text.
+
+    Seen from how the backend normalizes and splits, before any vocabulary: `a a` gives `a Ġa` where `a` gives `a`.
+    """
+    single, double, spaced = (_split(tokenizer, text) for text in ("a", "a a", " a"))
+    return (
+        "".join(double) != "".join(single + single) and len(spaced) == 1 and "".join(double) == "".join(single + spaced)
+    )
+
+
+def _split(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:
+    backend = tokenizer.backend_tokenizer
+    if backend.normalizer is not None:
+        text = backend.normalizer.normalize_str(text)
+    if backend.pre_tokenizer is None:
+        return [text]
+    return [part for part, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
+
+
+def _bounds(sizes: Int[np.ndarray, "part"]) -> Int[np.ndarray, "part_bound"]:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+
+
+def _ranges(starts: Int[np.ndarray, "part"], sizes: Int[np.ndarray, "part"]) -> Int[np.ndarray, "piece"]:
+    """`start, start + 1, …` of every part, one after the other."""
+    bounds = _bounds(sizes)
+    return np.arange(bounds[-1]) + np.repeat(starts - bounds[:-1], sizes)

@@ -1,0 +1,104 @@
+import inspect
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lca_jax.errors import CorpusError, SettingsError
+from lca_jax.text.corpus import Corpus
+
+WORDS = [["The", "cat", "sat"], [], ["It", "ran"]]
+TAGS = [["DET", "NOUN", None], [], ["PRON", "VERB"]]
+
+sentences_of_words = st.lists(st.lists(st.text(min_size=1, max_size=4), max_size=5), min_size=1).filter(any)
+
+
+def test_words_and_labels_lie_side_by_side() -> None:
+    corpus = Corpus.from_words(WORDS, {"upos": TAGS}, name="tiny")
+    assert (corpus.sentence_count, corpus.word_count, corpus.tasks, corpus.name) == (3, 5, ("upos",), "tiny")
+    assert corpus.words() == ["The", "cat", "sat", "It", "ran"]
+    assert corpus.flat_labels("upos") == ["DET", "NOUN", None, "PRON", "VERB"]
+    assert corpus.classes("upos") == ("DET", "NOUN", "PRON", "VERB")
+
+
+def test_an_unknown_task_names_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match=r"tiny has no task `pos`\. Tasks: upos, chunk\."):
+        Corpus.from_words(WORDS, {"upos": TAGS, "chunk": TAGS}, name="tiny").flat_labels("pos")
+    with pytest.raises(SettingsError, match="Tasks: none"):
+        Corpus.from_words(WORDS).classes("upos")
+
+
+def test_all_misfits_are_listed_at_once() -> None:
+    labels = {"short": TAGS[:2], "ragged": [["DET", "NOUN"], [], ["PRON", "VERB", "X"]]}
+    with pytest.raises(CorpusError) as caught:
+        Corpus.from_words(WORDS, labels)
+    message = str(caught.value)
+    assert "task `short`: labels for 2 sentences, but there are 3 sentences" in message
+    assert "task `ragged`, sentence 1: 2 labels for 3 words" in message
+    assert "task `ragged`, sentence 3: 3 labels for 2 words" in message
+
+
+def test_words_that_are_no_words_are_refused() -> None:
+    with pytest.raises(CorpusError, match="sentence 1: 'The cat' is one text; split it into a list of words"):
+        Corpus.from_words(["The cat", "sat"])
+    with pytest.raises(CorpusError, match=r"sentence 1, word 2: .* holds half a surrogate pair"):
+        Corpus.from_words([["ok", "\ud83d"]])
+    for nothing in ([], [[]]):
+        with pytest.raises(CorpusError, match="there is no word"):
+            Corpus.from_words(nothing)
+    # The types below are what the runtime checks of this suite refuse first; users run without them.
+    unchecked = inspect.unwrap(Corpus.from_words.__func__)
+    with pytest.raises(
+        CorpusError, match=r"sentence 1, word 2: 7 is no text[\s\S]*the label 1 is neither text nor None"
+    ):
+        unchecked(Corpus, [["a", 7]], {"task": [["x", 1]]})
+
+
+def test_with_task_adds_a_column_and_leaves_the_first_corpus_alone() -> None:
+    corpus = Corpus.from_words(WORDS, {"upos": TAGS})
+    more = corpus.with_task("control", [["a", "b", "a"], [], ["b", "b"]])
+    assert more.tasks == ("upos", "control")
+    assert corpus.tasks == ("upos",)
+    with pytest.raises(CorpusError, match="task `control`, sentence 1: 1 labels for 3 words"):
+        corpus.with_task("control", [["a"], [], ["b", "b"]])
+
+
+@given(sentences_of_words, st.integers(1, 30))
+def test_take_words_takes_the_most_whole_leading_sentences(sentences: list[list[str]], limit: int) -> None:
+    corpus = Corpus.from_words(sentences, {"self": sentences})
+    taken = corpus.take_words(limit)
+    assert corpus.sentences[: taken.sentence_count] == taken.sentences
+    assert taken.labels["self"] == taken.sentences
+    only_one_has_words = sum(bool(sentence) for sentence in taken.sentences) == 1
+    assert taken.word_count > 0
+    assert taken.word_count <= limit or only_one_has_words
+    if taken.sentence_count < corpus.sentence_count:
+        assert taken.word_count + len(corpus.sentences[taken.sentence_count]) > limit
+
+
+def test_take_words_needs_a_limit() -> None:
+    with pytest.raises(SettingsError, match="`limit` must be 1 word or more, got 0"):
+        Corpus.from_words(WORDS).take_words(0)
+
+
+@given(sentences_of_words)
+def test_the_fingerprint_is_that_of_the_content(sentences: list[list[str]]) -> None:
+    corpus = Corpus.from_words(sentences, {"a": sentences, "b": sentences}, name="one")
+    again = Corpus.from_words(sentences, {"b": sentences, "a": sentences}, name="other")
+    assert corpus.fingerprint() == again.fingerprint()
+    assert len(corpus.fingerprint()) == 64
+    changed = [[*sentence] for sentence in sentences]
+    next(filter(None, changed))[0] += "x"
+    assert Corpus.from_words(changed).fingerprint() != Corpus.from_words(sentences).fingerprint()
+
+
+def test_the_fingerprint_sees_every_boundary() -> None:
+    variants = [
+        Corpus.from_words([["a", "b"]]),
+        Corpus.from_words([["ab"]]),
+        Corpus.from_words([["a"], ["b"]]),
+        Corpus.from_words([["a", "b"]], {"t": [["x", None]]}),
+        Corpus.from_words([["a", "b"]], {"t": [["x", "None"]]}),
+        Corpus.from_words([["a", "b"]], {"u": [["x", None]]}),
+    ]
+    assert len({corpus.fingerprint() for corpus in variants}) == len(variants)
