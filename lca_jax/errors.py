@@ -1,0 +1,54 @@
+"""What goes wrong, and how it is said.
+
+Every error of the package is an `LcaError`: its text says what must hold, what was found, where (file, line, word) and the
+way out. An `LcaError` is also a `ValueError`, so that library code which expects one keeps working.
+"""
+
+from collections.abc import Sequence
+
+_SHOWN_PROBLEMS = 20
+
+
+class LcaError(ValueError):
+    """Anything the caller can mend: input, settings, files."""
+
+
+class CorpusError(LcaError):
+    """A corpus file or a list of words and labels breaks its format."""
+
+
+class ModelError(LcaError):
+    """A checkpoint cannot be read, or a model is asked for something it has not."""
+
+
+class StoreError(LcaError):
+    """An activation store is missing, altered, incomplete or made from something else."""
+
+
+class DataError(LcaError):
+    """Activations or labels on which the question asked has no answer (NaN, one class only, nothing labelled)."""
+
+
+class SettingsError(LcaError):
+    """A setting is out of its range, or two settings exclude each other."""
+
+
+class MissingExtraError(LcaError):
+    """An optional dependency is needed; the message holds the command that installs it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package `{package}`, which is not installed. Run: pip install 'lca-jax[{extra}]'"
+        )
+
+
+class NotConverged(UserWarning):
+    """A solve ended at its iteration limit; the result carries the gap that is left."""
+
+
+def list_problems(problems: Sequence[str]) -> str:
+    """Joins the problems of one input into the lines of one message, the first twenty in full and the rest counted."""
+    shown = [f"  {problem}" for problem in problems[:_SHOWN_PROBLEMS]]
+    if len(problems) > _SHOWN_PROBLEMS:
+        shown.append(f"  … and {len(problems) - _SHOWN_PROBLEMS} more")
+    return "\n".join(shown)

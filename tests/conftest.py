@@ -1,0 +1,38 @@
+"""Strict switches for every test: eight virtual devices, no silent promotion, warnings are errors (see pyproject)."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import jax
+import pytest
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real corpora, where this checkout has them beside it; the tests that need them say so when they skip."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the annotated corpora in ../shared/data, which are not part of the project")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm_folder() -> Path:
+    """Trained weights: all-MiniLM-L6-v2 out of the extra `demo`, which the extra `test` includes."""
+    from lca_jax.demo import demo_model_folder
+    from lca_jax.errors import MissingExtraError
+
+    try:
+        return demo_model_folder()
+    except MissingExtraError as error:
+        pytest.skip(str(error))
