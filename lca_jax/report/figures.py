@@ -1,0 +1,335 @@
+"""Geometry of the report's charts: from numbers to positions on a drawing.
+
+Every function is pure and returns a record of positions and words; the templates turn them into SVG, where everything
+written is escaped. Hand-made SVG rather than a plotting library's: it inherits the page's fonts and its light and dark
+colours, a chart is two kilobytes, and the words in it stay text that can be searched and read aloud.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from lca_jax.report.formats import known, percent, share
+
+_LOG_RATIO = 20
+"""Fractions whose largest is this many times the smallest are drawn on a logarithmic axis."""
+
+_FEW = 8
+"""Most fractions that are written on the axis one by one."""
+_TICK_ROOM = 34
+"""Narrowest distance of two labels on an axis."""
+_SERIES = ("top", "random", "bottom")
+
+
+class Scale(NamedTuple):
+    """A straight or logarithmic map of the values `low`..`high` onto the positions `start`..`end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    logarithmic: bool = False
+
+    def __call__(self, value: float | int) -> float:
+        """The position of `value`, to a hundredth; the middle where the scale has no extent."""
+        low, high = (math.log(self.low), math.log(self.high)) if self.logarithmic else (self.low, self.high)
+        place = math.log(value) if self.logarithmic else value
+        share = (place - low) / (high - low) if high > low else 0.5
+        return round(self.start + share * (self.end - self.start), 2)
+
+
+class Frame(NamedTuple):
+    """The size of a drawing and the box inside it that holds the data."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+
+class Tick(NamedTuple):
+    """A labelled position on an axis."""
+
+    position: float
+    label: str
+
+
+class Reference(NamedTuple):
+    """A height to compare with; its label stands at the height `text`, `right` or left on the line."""
+
+    position: float
+    text: float
+    right: bool
+    label: str
+
+
+class Mark(NamedTuple):
+    """One measured point, with the words that say it."""
+
+    x: float
+    y: float
+    words: str
+
+
+class Line(NamedTuple):
+    """One series of a keep curve: `top`, `random` or `bottom`."""
+
+    name: str
+    path: str
+    marks: tuple[Mark, ...]
+
+
+class KeepChart(NamedTuple):
+    """Accuracy against the fraction of neurons kept."""
+
+    mode: str
+    frame: Frame
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    lines: tuple[Line, ...]
+    band: str
+    """Path around random ± one standard deviation; empty where none was measured."""
+    references: tuple[Reference, ...]
+    """Heights of the accuracy of all neurons and of the most frequent class."""
+    logarithmic: bool
+
+
+class Bar(NamedTuple):
+    """One bar of a histogram."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+    words: str
+
+
+class Spark(NamedTuple):
+    """A histogram of the size of a word, with the words that say it."""
+
+    path: str
+    words: str
+
+
+class LayerChart(NamedTuple):
+    """Share of the chosen neurons in every layer."""
+
+    frame: Frame
+    bars: tuple[Bar, ...]
+    labels: tuple[Tick, ...]
+    sites: tuple[Tick, ...]
+    even: float | None
+    """Height of an even spread; None where the layers differ in kind, and so in width."""
+    centre: Tick | None
+
+
+class GridCell(NamedTuple):
+    """One penalty of the search; `heat` runs from 0 (lowest score of the search) to 1."""
+
+    row: Mapping[str, object]
+    heat: float
+
+
+class SearchGrid(NamedTuple):
+    """Penalties tried: l1 down, l2 across; None where a combination was not tried."""
+
+    measure: str
+    l1: tuple[float, ...]
+    l2: tuple[float, ...]
+    cells: tuple[tuple[GridCell | None, ...], ...]
+
+
+def straight_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Round values from `low` to `high`: multiples of 1, 2 or 5 times a power of ten, about `count` of them."""
+    if high <= low:
+        return [low]
+    rough = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = min((factor * power for factor in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / rough)))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def logarithmic_ticks(low: float, high: float, count: int = 8) -> list[float]:
+    """1, 2 and 5 times the powers of ten from `low` to `high`; the powers alone where that is more than `count`."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1, 2, 5), (1,)):
+        ticks = [float(f"{factor}e{power}") for power in powers for factor in factors]
+        ticks = [tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+        if len(ticks) <= count:
+            break
+    return ticks
+
+
+def draw_keep(
+    keep: Mapping[str, Sequence[Mapping[str, object]]], *, accuracy: object, majority: object
+) -> tuple[KeepChart, ...]:
+    """Draws the curves of every mode on the same axes, so that they can be compared by eye."""
+    frame = Frame(420, 280, 46, 406, 16, 236)
+    curves = {mode: [point for point in points if _fraction(point) > 0] for mode, points in keep.items()}
+    points = [point for curve in curves.values() for point in curve]
+    if not points:
+        return ()
+    fractions = [_fraction(point) for point in points]
+    measured = [point.get(name) for point in points for name in _SERIES]
+    heights = [value for value in (*measured, accuracy, majority) if known(value)]
+    if not heights:
+        return ()
+    logarithmic = max(fractions) >= _LOG_RATIO * min(fractions)
+    x = Scale(min(fractions), max(fractions), frame.left + 8, frame.right - 8, logarithmic)
+    y = Scale(*_rounded_range(heights), frame.bottom, frame.top)
+    return tuple(
+        KeepChart(
+            mode=mode,
+            frame=frame,
+            x_ticks=tuple(Tick(x(value), share(value)) for value in _fraction_ticks(fractions, x)),
+            y_ticks=tuple(Tick(y(value), share(value)) for value in straight_ticks(y.low, y.high)),
+            lines=tuple(_line(name, curve, x, y) for name in _SERIES),
+            band=_band(curve, x, y),
+            references=_references(accuracy, majority, y),
+            logarithmic=logarithmic,
+        )
+        for mode, curve in curves.items()
+        if curve
+    )
+
+
+def draw_layers(shares: Sequence[float], names: Sequence[str], centre: object = None) -> LayerChart | None:
+    """Draws the layer histogram; layers of one site stand under the name of that site.
+
+    Args:
+        shares: Share of the neurons in every layer, 0..1.
+        names: `residual 0`, `residual 1`, …; one for each share.
+        centre: The mean layer, in the numbers of the layers; marked where all layers are of one site.
+    """
+    if not shares or len(shares) != len(names):
+        return None
+    frame = Frame(420, 236, 8, 412, 30, 176)
+    y = Scale(0, max(*shares, 1e-9), frame.bottom, frame.top)
+    places = [name.rpartition(" ") for name in names]
+    sites = list(dict.fromkeys(site for site, _, _ in places))
+    # Between two sites there is room for one more bar.
+    step = (frame.right - frame.left) / (len(shares) + len(sites) - 1)
+    middles = [frame.left + (index + sites.index(place[0]) + 0.5) * step for index, place in enumerate(places)]
+    width = min(0.76 * step, 44)
+    bars = tuple(
+        Bar(
+            x=round(middle - width / 2, 2),
+            y=y(value),
+            width=round(width, 2),
+            height=round(frame.bottom - y(value), 2),
+            label=percent(value, 0) if step >= 26 else "",
+            words=f"{name}: {percent(value)}",
+        )
+        for middle, value, name in zip(middles, shares, names, strict=True)
+    )
+    every = math.ceil(18 / step)
+    members = {site: [index for index, place in enumerate(places) if place[0] == site] for site in sites}
+    labelled = sorted(index for indices in members.values() for index in indices[::every])
+    return LayerChart(
+        frame=frame,
+        bars=bars,
+        labels=tuple(Tick(round(middles[index], 2), places[index][2]) for index in labelled),
+        sites=tuple(Tick(round(float(np.mean([middles[i] for i in members[site]])), 2), site) for site in sites),
+        even=y(1 / len(shares)) if len(sites) == 1 else None,
+        centre=_centre_mark(centre, [place[2] for place in places], middles) if len(sites) == 1 else None,
+    )
+
+
+def draw_spark(shares: Sequence[float], *, width: float = 72.0, height: float = 18.0) -> Spark | None:
+    """Draws a histogram of the size of a word, without axes: one path, for there may be hundreds on a page."""
+    if not shares:
+        return None
+    step = width / len(shares)
+    y = Scale(0, max(*shares, 1e-9), height, 0)
+    path = "".join(
+        f"M{index * step:.4g} {height:g}V{y(value):g}h{0.8 * step:.3g}V{height:g}z"
+        for index, value in enumerate(shares)
+    )
+    return Spark(path, ", ".join(percent(value, 0) for value in shares))
+
+
+def arrange_search(rows: Sequence[Mapping[str, object]]) -> SearchGrid | None:
+    """Lays the penalties tried into a table; shaded by score, or by accuracy where no scores were computed."""
+    tried = {(l1, l2): row for row in rows if known(l1 := row.get("l1")) and known(l2 := row.get("l2"))}
+    measure = next((name for name in ("score", "accuracy") if any(known(row.get(name)) for row in rows)), None)
+    if not tried or measure is None:
+        return None
+    values = [value for row in rows if known(value := row.get(measure))]
+    heat = Scale(min(values), max(values), 0.0, 1.0)
+    rows_l1 = tuple(sorted({l1 for l1, _ in tried}))
+    columns_l2 = tuple(sorted({l2 for _, l2 in tried}))
+
+    def cell(row: Mapping[str, object] | None) -> GridCell | None:
+        if row is None:
+            return None
+        value = row.get(measure)
+        return GridCell(row, heat(value) if known(value) else 0.0)
+
+    cells = tuple(tuple(cell(tried.get((l1, l2))) for l2 in columns_l2) for l1 in rows_l1)
+    return SearchGrid(measure, rows_l1, columns_l2, cells)
+
+
+def _fraction(point: Mapping[str, object]) -> float:
+    return float(fraction) if known(fraction := point.get("fraction")) else 0.0
+
+
+def _line(name: str, curve: Iterable[Mapping[str, object]], x: Scale, y: Scale) -> Line:
+    marks = tuple(
+        Mark(x(_fraction(point)), y(value), f"{name} {share(_fraction(point))}: {percent(value)}")
+        for point in curve
+        if known(value := point.get(name))
+    )
+    return Line(name, " ".join(f"{mark.x:g},{mark.y:g}" for mark in marks), marks)
+
+
+def _band(curve: Iterable[Mapping[str, object]], x: Scale, y: Scale) -> str:
+    edges = [
+        (x(_fraction(point)), y(value + spread), y(value - spread))
+        for point in curve
+        if known(value := point.get("random")) and known(spread := point.get("random_std"))
+    ]
+    there = [f"{place:g},{upper:g}" for place, upper, _ in edges]
+    return " ".join(there + [f"{place:g},{lower:g}" for place, _, lower in reversed(edges)])
+
+
+def _rounded_range(values: Sequence[float]) -> tuple[float, float]:
+    """The tenths around the values, inside 0..1: curves of different tasks then stand on axes that look alike."""
+    low, high = math.floor(10 * min(values)) / 10, math.ceil(10 * max(values) + 1e-9) / 10
+    return min(max(low, 0.0), 0.9), min(high, 1.0)
+
+
+def _fraction_ticks(fractions: Sequence[float], x: Scale) -> list[float]:
+    """The fractions themselves where they are few and apart, else round values."""
+    distinct = sorted(set(fractions))
+    apart = min((x(high) - x(low) for low, high in pairwise(distinct)), default=0.0)
+    if len(distinct) <= _FEW and (apart >= _TICK_ROOM or len(distinct) == 1):
+        return distinct
+    return logarithmic_ticks(x.low, x.high) if x.logarithmic else straight_ticks(x.low, x.high)
+
+
+def _references(accuracy: object, majority: object, y: Scale) -> tuple[Reference, ...]:
+    """All neurons above the line on the left, where the curves are low; the majority below it, where no curve goes."""
+    references = []
+    if known(accuracy):
+        at = y(accuracy)
+        references.append(Reference(at, at - 5, right=False, label=f"all neurons {percent(accuracy)}"))
+    if known(majority):
+        at = y(majority)
+        text = at + 13 if y.start - at >= 16 else at - 5
+        references.append(Reference(at, text, right=True, label=f"most frequent class {percent(majority)}"))
+    return tuple(references)
+
+
+def _centre_mark(centre: object, numbers: Sequence[str], middles: Sequence[float]) -> Tick | None:
+    if not known(centre) or not all(text.isdecimal() for text in numbers):
+        return None
+    return Tick(
+        round(float(np.interp(centre, [int(text) for text in numbers], middles)), 2), f"mean layer {centre:.1f}"
+    )
