@@ -13,7 +13,7 @@ import pytest
 from lca_jax.analysis.words import NeuronCard, SentenceHeat
 from lca_jax.axes import Neuron
 from lca_jax.errors import DataError, MissingExtraError, SettingsError
-from lca_jax.report import figures, formats, page
+from lca_jax.report import figures, formats, page, scales
 from lca_jax.report.page import render_report, write_report
 
 VOID = {"meta", "link", "br", "line", "circle", "rect", "path", "polyline", "polygon"}
@@ -292,19 +292,19 @@ def test_numbers_and_words_read_well(written, expected):
 
 
 def test_scales_by_hand():
-    straight = figures.Scale(0, 1, 200, 0)
+    straight = scales.Scale(0, 1, 200, 0)
     assert [straight(value) for value in (0, 0.25, 1)] == [200, 150, 0]
-    logarithmic = figures.Scale(0.01, 1, 0, 100, logarithmic=True)
+    logarithmic = scales.Scale(0.01, 1, 0, 100, logarithmic=True)
     assert [logarithmic(value) for value in (0.01, 0.1, 1)] == [0, 50, 100]
-    assert figures.Scale(3, 3, 10, 20)(3) == 15
+    assert scales.Scale(3, 3, 10, 20)(3) == 15
 
 
 def test_ticks_by_hand():
-    assert figures.straight_ticks(0.0, 1.0) == [0, 0.2, 0.4, 0.6, 0.8, 1]
-    assert figures.straight_ticks(0.13, 0.27) == [0.14, 0.16, 0.18, 0.2, 0.22, 0.24, 0.26]
-    assert figures.straight_ticks(2.0, 2.0) == [2]
-    assert figures.logarithmic_ticks(0.01, 1.0) == [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
-    assert figures.logarithmic_ticks(1e-6, 1.0) == [1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1]
+    assert scales.straight_ticks(0.0, 1.0) == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert scales.straight_ticks(0.13, 0.27) == [0.14, 0.16, 0.18, 0.2, 0.22, 0.24, 0.26]
+    assert scales.straight_ticks(2.0, 2.0) == [2]
+    assert scales.logarithmic_ticks(0.01, 1.0) == [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
+    assert scales.logarithmic_ticks(1e-6, 1.0) == [1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1]
 
 
 def test_keep_curve_by_hand():

@@ -1,0 +1,43 @@
+"""Axes: a scale maps values to positions on a drawing, ticks are the round values that are written along it."""
+
+import math
+from typing import NamedTuple
+
+
+class Scale(NamedTuple):
+    """A straight or logarithmic map of the values `low`..`high` onto the positions `start`..`end`."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    logarithmic: bool = False
+
+    def __call__(self, value: float | int) -> float:
+        """The position of `value`, to a hundredth; the middle where the scale has no extent."""
+        low, high = (math.log(self.low), math.log(self.high)) if self.logarithmic else (self.low, self.high)
+        place = math.log(value) if self.logarithmic else value
+        share = (place - low) / (high - low) if high > low else 0.5
+        return round(self.start + share * (self.end - self.start), 2)
+
+
+def straight_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Round values from `low` to `high`: multiples of 1, 2 or 5 times a power of ten, about `count` of them."""
+    if high <= low:
+        return [low]
+    rough = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = min((factor * power for factor in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / rough)))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def logarithmic_ticks(low: float, high: float, count: int = 8) -> list[float]:
+    """1, 2 and 5 times the powers of ten from `low` to `high`; the powers alone where that is more than `count`."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1, 2, 5), (1,)):
+        ticks = [float(f"{factor}e{power}") for power in powers for factor in factors]
+        ticks = [tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+        if len(ticks) <= count:
+            break
+    return ticks
