@@ -1,0 +1,124 @@
+"""Keep curves: how much of a task some neurons carry, beside as many random and as many bottom ones.
+
+`mask` asks the trained probe with all other neurons masked: one matrix product for all fractions and sets. `retrain` trains
+a new probe on the kept neurons alone, which is what tells redundancy: for each kind of set (top, bottom, each random draw)
+the largest set is one matrix, and its nested smaller sets are solved with it in one batch.
+
+Reference: Dalvi et al. 2019, Tables 2 to 6; Durrani et al. 2020, Table 1; Durrani et al. 2023, Tables 2, 3 and 5.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from lca_jax.activations.store import ActivationStore
+from lca_jax.analysis.retraining import TrainingWords, accuracies_of_nested_sets
+from lca_jax.errors import SettingsError
+from lca_jax.probing.labelling import MeasuredWords, measured_words
+from lca_jax.probing.metrics import accuracy
+from lca_jax.probing.probe import Probe, predict_masked
+from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.ranking.ranking import Ranking
+
+Mode = Literal["mask", "retrain"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepPoint:
+    """Accuracy with one share of the neurons kept, by which neurons they are."""
+
+    fraction: float
+    neurons: int
+    top: float
+    random: float
+    """Mean over the draws."""
+    random_std: float
+    """Standard deviation over the draws (n - 1)."""
+    bottom: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepCurve:
+    """Points by growing fraction, and the accuracy with all neurons."""
+
+    task: str
+    mode: Mode
+    draws: int
+    """Random sets behind each point."""
+    whole: float
+    points: tuple[KeepPoint, ...]
+
+
+def keep_curve(
+    probes: ProbeSet,
+    ranking: Ranking,
+    test: ActivationStore,
+    *,
+    fractions: Sequence[float] = (0.1, 0.15, 0.2),
+    mode: Mode = "mask",
+    draws: int = 5,
+    seed: int = 0,
+) -> KeepCurve:
+    """Measures top, random and bottom sets of a ranking on a task's probe.
+
+    Args:
+        probes: A selected set that has the ranking's task; for `retrain` it must still hold its training store.
+        ranking: Which neurons are best.
+        test: Activations of the words to measure on.
+        fractions: Shares of the neurons to keep, each in (0, 1].
+        mode: `mask` or `retrain`.
+        draws: Random sets for each fraction, 2 or more.
+        seed: Of the random draws and of the ties at the bottom.
+
+    Raises:
+        SettingsError: A fraction out of range, fewer than two draws, an unknown mode, or no training words for `retrain`.
+    """
+    if not fractions or any(not 0 < fraction <= 1 for fraction in fractions):
+        raise SettingsError(f"`fractions` must each be in (0, 1], got {tuple(fractions)}. Give fractions, e.g. 0.2.")
+    if draws < 2:
+        raise SettingsError(f"`draws` must be 2 or more, or there is no spread to report; got {draws}.")
+    if mode not in ("mask", "retrain"):
+        raise SettingsError(f"`mode` must be 'mask' or 'retrain', got {mode!r}.")
+    probe = probes.one(ranking.task)
+    words = measured_words(test, probes.axis, ranking.task, probe.classes)
+    fractions = sorted(fractions)
+    sizes = [max(1, round(fraction * len(ranking.columns))) for fraction in fractions]
+    orders = [ranking.top(sizes[-1]), ranking.bottom(sizes[-1], seed=seed)]
+    orders += [ranking.random(sizes[-1], seed=seed + draw) for draw in range(draws)]
+    if mode == "mask":
+        measured = _masked(probe, words, orders, sizes)
+    else:
+        training = TrainingWords.of(probes, ranking.task)
+        measured = np.stack([accuracies_of_nested_sets(training, words, order, sizes) for order in orders])
+    top, bottom, random = measured[0], measured[1], measured[2:]
+    return KeepCurve(
+        task=ranking.task,
+        mode=mode,
+        draws=draws,
+        whole=float((probe.predict(words.X) == words.gold).mean()),
+        points=tuple(
+            KeepPoint(
+                fraction=fraction,
+                neurons=size,
+                top=float(top[place]),
+                random=float(random[:, place].mean()),
+                random_std=float(random[:, place].std(ddof=1)),
+                bottom=float(bottom[place]),
+            )
+            for place, (fraction, size) in enumerate(zip(fractions, sizes, strict=True))
+        ),
+    )
+
+
+def _masked(
+    probe: Probe, words: MeasuredWords, orders: Sequence[Int[np.ndarray, " neuron"]], sizes: Sequence[int]
+) -> Float[np.ndarray, "set size"]:
+    """Accuracy of the trained probe for the leading parts of several orders."""
+    masks: Bool[np.ndarray, "mask feature"] = np.zeros((len(orders) * len(sizes), len(probe.weights)), bool)
+    for place, (order, size) in enumerate((order, size) for order in orders for size in sizes):
+        masks[place, order[:size]] = True
+    predicted = predict_masked([probe], words.X, keep=masks[None])[0]
+    return accuracy(predicted, words.gold).reshape(len(orders), len(sizes))

@@ -1,0 +1,110 @@
+"""One run as one record: what is read, what is asked, where it goes. The fields are also the options of `lca run`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from lca_jax.axes import Site
+from lca_jax.errors import SettingsError, StoreError
+from lca_jax.probing.objective import ElasticNet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A whole Linguistic Correlation Analysis of one model on one corpus."""
+
+    model: str
+    """A hub name or a local Hugging Face folder."""
+    train: Path
+    """Training words: CoNLL-U, or columns (CoNLL-2000, Parallel Meaning Bank); `.gz` is read as it is."""
+    test: Path
+    """Words on which the results are measured, once."""
+    out: Path
+    """The run folder. Started again, finished steps are skipped and changed ones done anew."""
+    dev: Path | None = None
+    """Words on which every choice is made. Without it, the last tenth of the training sentences is taken for that."""
+    tasks: Annotated[Sequence[str], tyro.conf.arg(name="task"), tyro.conf.UseAppendAction] = ("upos",)
+    """A label column: `upos`, `xpos`, `deprel`, `feats:KEY`, or a column number or name of a column file. May be repeated."""
+    unlabelled_as: str | None = None
+    """A class for words without the feature of a `feats:KEY` task; by default they are masked."""
+    max_train_words: int | None = None
+    """Only the first sentences of train, up to this many words."""
+    sites: Sequence[Site] = ("residual",)
+    """Places in the network whose neurons are ranked."""
+    layers: Sequence[int] | None = None
+    """Layers, by the model's own numbers; all by default."""
+    pool: Literal["last", "first", "mean"] = "last"
+    """Which pieces make a word's vector; the papers take the last."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """How activations are stored."""
+    random_weights: int | None = None
+    """A seed: the same architecture untrained, as a baseline."""
+    probe: ElasticNet = field(default_factory=ElasticNet)
+    """Penalties and solver."""
+    select: Literal["score", "accuracy"] = "score"
+    """How the penalty is chosen on dev: the papers' score S, or accuracy with all neurons."""
+    fractions: Sequence[float] = (0.05, 0.1, 0.15, 0.2)
+    """Shares of the neurons kept in the curves, in (0, 1]."""
+    draws: int = 5
+    """Random sets behind each point of the curves, 2 or more."""
+    drop: float = 0.01
+    """Accuracy that the minimal set may lose, as a fraction."""
+    seed: int = 0
+    """Of the control task, the random sets and the mini-batches."""
+
+    def __post_init__(self) -> None:
+        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise SettingsError(f"`tasks` must name one or more different label columns, got {list(self.tasks)}.")
+        if self.max_train_words is not None and self.max_train_words < 1:
+            raise SettingsError(f"`max_train_words` must be 1 or more, got {self.max_train_words}.")
+        if not self.fractions or any(not 0 < fraction <= 1 for fraction in self.fractions):
+            raise SettingsError(f"`fractions` must each be in (0, 1], got {list(self.fractions)}. One fifth is 0.2.")
+        if self.draws < 2:
+            raise SettingsError(f"`draws` must be 2 or more, or there is no spread to report; got {self.draws}.")
+        if not 0 <= self.drop < 1:
+            raise SettingsError(f"`drop` must be in [0, 1), got {self.drop}. One point of accuracy is 0.01.")
+        if self.seed < 0:
+            raise SettingsError(f"`seed` must be 0 or more, got {self.seed}.")
+        object.__setattr__(self, "probe", replace(self.probe, seed=self.seed))
+
+    def as_json(self) -> dict[str, object]:
+        """Plain values, for `config.json`; paths are made absolute."""
+        plain = asdict(self)
+        for name in ("train", "dev", "test", "out"):
+            plain[name] = None if plain[name] is None else str(Path(plain[name]).absolute())
+        return json.loads(json.dumps(plain, default=list))
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, object]) -> "Experiment":
+        """The inverse of `as_json`."""
+        known = {item.name for item in fields(cls)}
+        unknown = sorted(set(content) - known)
+        if unknown:
+            raise SettingsError(f"Unknown settings {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
+        values: dict[str, object] = dict(content)
+        for name in ("train", "dev", "test", "out"):
+            values[name] = None if values.get(name) is None else Path(str(values[name]))
+        probe = content["probe"]
+        if not isinstance(probe, Mapping):
+            raise SettingsError(f"`probe` must be a table of settings, got {probe!r}.")
+        values["probe"] = ElasticNet(**probe)
+        return cls(**values)  # pyright: ignore[reportArgumentType] - plain JSON, checked by __post_init__
+
+
+def read_experiment(folder: Path) -> Experiment:
+    """The experiment of a run folder.
+
+    Raises:
+        StoreError: The folder has no `config.json`.
+    """
+    try:
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(
+            f"{folder} is no run folder (config.json is missing). Make one with `lca run … --out {folder}`."
+        ) from None
+    return replace(Experiment.from_json(content), out=folder)

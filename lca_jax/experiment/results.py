@@ -1,0 +1,205 @@
+"""What a run reports of a task: every number of `results.json`, from the selected probes and the three stores.
+
+Choices (penalty, minimal set) are made on dev before; everything here but `accuracy.dev` and the search table is measured on
+test, once. Its keys are documented in the README and keep their meaning within a `format` number.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from lca_jax.activations.store import ActivationStore
+from lca_jax.analysis.baselines import majority_accuracy
+from lca_jax.analysis.classes import class_neurons, sharing
+from lca_jax.analysis.curves import KeepCurve, keep_curve
+from lca_jax.analysis.layers import centre_of_mass, layer_shares
+from lca_jax.analysis.minimal import MinimalSet, minimal_neurons
+from lca_jax.analysis.retraining import accuracies
+from lca_jax.axes import NeuronAxis
+from lca_jax.experiment.config import Experiment
+from lca_jax.models.model import Model
+from lca_jax.probing.labelling import MeasuredWords, control_task_of, measured_words, usable_labels
+from lca_jax.probing.metrics import accuracy_interval, class_accuracy
+from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.ranking.lca import neurons_by_class
+from lca_jax.ranking.ranking import Ranking
+from lca_jax.text.corpus import Corpus
+
+FORMAT = 1
+
+
+class Stores(NamedTuple):
+    """Activations of the three parts of a corpus."""
+
+    train: ActivationStore
+    dev: ActivationStore
+    test: ActivationStore
+
+
+def describe_model(model: Model, axis: NeuronAxis) -> dict[str, object]:
+    """The `model` entry: what was read, and of which weights."""
+    return {
+        "name": model.name,
+        "fingerprint": model.fingerprint,
+        "random_weights": model.random_weights,
+        "layers": len(axis.blocks),
+        "layer_names": layer_names(axis),
+        "width": max(block.width for block in axis.blocks),
+        "neurons": axis.size,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
+    }
+
+
+def describe_corpus(corpus: Corpus, store: ActivationStore) -> dict[str, object]:
+    """One part of the `corpus` entry: counts, and every word left out by reason."""
+    return {
+        "name": corpus.name,
+        "fingerprint": corpus.fingerprint(),
+        "sentences": corpus.sentence_count,
+        "words": corpus.word_count,
+        "excluded": store.excluded,
+        "skipped": dict(corpus.skipped),
+    }
+
+
+def layer_names(axis: NeuronAxis) -> list[str]:
+    """`residual 0`, `residual 1`, …: the names behind every list of layer shares."""
+    return [f"{block.site} {block.layer}" for block in axis.blocks]
+
+
+def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: Experiment) -> dict[str, object]:
+    """The entry of one task.
+
+    Args:
+        probes: Selected, with their training store.
+        ranking: Of the task.
+        stores: Train, dev and test.
+        settings: The experiment.
+    """
+    task = ranking.task
+    probe, control_probe = probes.one(task), probes.one(task, control=True)
+    control_task = control_task_of(stores.train, task, seed=settings.seed)
+    test = measured_words(stores.test, probes.axis, task, probe.classes)
+    control_test = measured_words(stores.test, probes.axis, task, probe.classes, control=control_task)
+    dev = measured_words(stores.dev, probes.axis, task, probe.classes)
+    predicted = probe.predict(test.X)
+    right = predicted == test.gold
+    control_accuracy = float((control_probe.predict(test.X) == control_test.gold).mean())
+    sentences = stores.test.words["sentence"].to_numpy()[test.rows]
+    curves = {
+        mode: keep_curve(
+            probes,
+            ranking,
+            stores.test,
+            fractions=settings.fractions,
+            mode=mode,
+            draws=settings.draws,
+            seed=settings.seed,
+        )
+        for mode in ("mask", "retrain")
+    }
+    minimal = minimal_neurons(stores.train, stores.dev, ranking, probes, drop=settings.drop)
+    accuracy = float(right.mean())
+    return {
+        "classes": list(probe.classes),
+        "words": {"train": probe.words, "dev": len(dev.gold), "test": len(test.gold)},
+        "majority": majority_accuracy(
+            stores.train.forms(),
+            usable_labels(stores.train, task),
+            stores.test.forms(),
+            usable_labels(stores.test, task),
+        ),
+        "accuracy": {"dev": float((probe.predict(dev.X) == dev.gold).mean()), "test": accuracy},
+        "accuracy_interval": {"test": list(accuracy_interval(right, sentences, seed=settings.seed))},
+        "l1": probe.l1,
+        "l2": probe.l2,
+        "objective": probe.objective,
+        "null_objective": probe.null_objective,
+        "duality_gap": probe.duality_gap,
+        "iterations": probe.iterations,
+        "converged": probe.converged,
+        "nonzero_fraction": probe.nonzero_fraction,
+        "control_accuracy": control_accuracy,
+        "control_duality_gap": control_probe.duality_gap,
+        "selectivity": accuracy - control_accuracy,
+        "keep": {mode: _curve_points(curve) for mode, curve in curves.items()},
+        "minimal": _minimal_entry(minimal, test, control_test),
+        **_neuron_entries(probes, ranking, minimal, test, predicted),
+        "search": _search_rows(probes, task),
+    }
+
+
+def _curve_points(curve: KeepCurve) -> list[dict[str, float]]:
+    return [
+        {
+            "fraction": point.fraction,
+            "neurons": point.neurons,
+            "top": point.top,
+            "random": point.random,
+            "random_std": point.random_std,
+            "bottom": point.bottom,
+        }
+        for point in curve.points
+    ]
+
+
+def _minimal_entry(minimal: MinimalSet, test: MeasuredWords, control_test: MeasuredWords) -> dict[str, object]:
+    accuracy = float(accuracies([minimal.probe], test, minimal.columns)[0])
+    control = float(accuracies([minimal.control], control_test, minimal.columns)[0])
+    return {
+        "drop": minimal.drop,
+        "neurons": len(minimal.columns),
+        "fraction": minimal.fraction,
+        "accuracy": accuracy,
+        "accuracy_dev": minimal.accuracy,
+        "control_accuracy": control,
+        "selectivity": accuracy - control,
+        "duality_gap": minimal.probe.duality_gap,
+        "steps": [{"neurons": size, "accuracy_dev": reached} for size, reached in minimal.steps],
+    }
+
+
+def _neuron_entries(
+    probes: ProbeSet, ranking: Ranking, minimal: MinimalSet, test: MeasuredWords, predicted: np.ndarray
+) -> dict[str, object]:
+    """Where the minimal set's neurons sit, and which classes they serve."""
+    axis = probes.axis
+    classes = probes.one(ranking.task).classes
+    shares = layer_shares(minimal.columns, axis)
+    by_class = neurons_by_class(probes, ranking.task, count=len(minimal.columns))
+    found = class_neurons(by_class, axis)
+    together = sharing(by_class)
+    recall = class_accuracy(predicted, test.gold, classes=len(classes))
+    words = np.bincount(test.gold[test.gold >= 0], minlength=len(classes))
+    per_class: Mapping[str, dict[str, object]] = {
+        name: {
+            "neurons": len(found[name].columns),
+            "accuracy": recall[number],
+            "words": int(words[number]),
+            "layers": found[name].layers.tolist(),
+        }
+        for number, name in enumerate(classes)
+    }
+    return {
+        "layers": shares.tolist(),
+        "layer_names": layer_names(axis),
+        "centre_of_mass": centre_of_mass(shares, axis),
+        "per_class": per_class,
+        "sharing": {
+            "sum": together.total,
+            "distinct": together.distinct,
+            "shared": together.shared,
+            "factor": together.factor,
+        },
+        "top_neurons": [list(neuron) for neuron in ranking.neurons[:20]],
+    }
+
+
+def _search_rows(probes: ProbeSet, task: str) -> list[dict[str, object]]:
+    return [
+        {name: value for name, value in row.__dict__.items() if name != "task"}
+        for row in probes.search
+        if row.task == task
+    ]

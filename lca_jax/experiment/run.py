@@ -1,0 +1,286 @@
+"""A whole run: text, activations, probes, rankings, measurements, page, each a step that is not done twice.
+
+The steps and what they make in the run folder:
+
+    extract   activations/{train,dev,test}    stores; an interrupted one goes on from its last whole shard
+    probe     probes/                         every problem of the grid, and the choice made on dev
+    rank      rankings/<task>.csv
+    ablate    tasks/<task>.json               curves, minimal set, classes: the entries of results.json
+    report    results.json, report/           put together from the others
+
+`run` does all of them, or those up to one; what did not change is skipped.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Literal, get_args
+
+from lca_jax.activations.extract import extract
+from lca_jax.activations.store import ActivationStore
+from lca_jax.analysis.words import NeuronCard, neuron_cards
+from lca_jax.devices import describe_device
+from lca_jax.errors import SettingsError
+from lca_jax.experiment.config import Experiment
+from lca_jax.experiment.folder import RunFolder, key_of, write_json
+from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
+from lca_jax.models.model import Model, load_model
+from lca_jax.probing.fit import fit_probes
+from lca_jax.probing.probe_set import ProbeSet, load_probes
+from lca_jax.ranking.lca import neurons_by_class, rank_neurons
+from lca_jax.ranking.ranking import Ranking
+from lca_jax.report.page import write_report
+from lca_jax.text.corpus import Corpus
+from lca_jax.text.readers import read_corpus
+
+_log = logging.getLogger("lca_jax")
+Step = Literal["extract", "probe", "rank", "ablate", "report"]
+STEPS: tuple[Step, ...] = get_args(Step)
+_PARTS = ("train", "dev", "test")
+_CARDS = 12
+"""Neurons shown on the page."""
+_PACKAGES = ("lca-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorstore", "transformers", "numpy")
+
+
+def run(experiment: Experiment, *, until: Step = "report", progress: bool = False) -> dict[str, object]:
+    """Does an experiment in its run folder, skipping what is finished there.
+
+    Args:
+        experiment: What to do, and where.
+        until: The last step to do.
+        progress: Shows bars on stderr.
+
+    Returns:
+        What `results.json` holds; an empty dictionary if the run stops before the report.
+
+    Raises:
+        LcaError: Anything about the input, the settings or the folder that the caller can mend.
+    """
+    if until not in STEPS:
+        raise SettingsError(f"`until` must be one of {', '.join(STEPS)}, got {until!r}.")
+    with _log_file(experiment.out / "log.txt"):
+        return _Run(experiment, progress=progress).up_to(until)
+
+
+class _Run:
+    """The state of one run: what later steps need of earlier ones, read or made when first asked for."""
+
+    def __init__(self, experiment: Experiment, *, progress: bool) -> None:
+        self._settings = experiment
+        self._progress = progress
+        self._folder = RunFolder(experiment.out)
+        write_json(experiment.out / "config.json", experiment.as_json())
+
+    def up_to(self, until: Step) -> dict[str, object]:
+        steps: Mapping[Step, Callable[[], None]] = {
+            "extract": self._extract,
+            "probe": self._probe,
+            "rank": self._rank,
+            "ablate": self._ablate,
+            "report": self._report,
+        }
+        for name in STEPS[: STEPS.index(until) + 1]:
+            steps[name]()
+        return json.loads((self._folder.path / "results.json").read_text("utf-8")) if until == "report" else {}
+
+    # What the steps share
+
+    @cached_property
+    def _corpora(self) -> dict[str, Corpus]:
+        settings = self._settings
+
+        def read(path: Path) -> Corpus:
+            return read_corpus(path, tasks=settings.tasks, unlabelled_as=settings.unlabelled_as)
+
+        train, test = read(settings.train), read(settings.test)
+        if settings.dev is None:
+            train, dev = _split_off_tenth(train)
+            _log.info("dev: the last %d of the training sentences", dev.sentence_count)
+        else:
+            dev = read(settings.dev)
+        if settings.max_train_words is not None:
+            train = train.take_words(settings.max_train_words)
+        return {"train": train, "dev": dev, "test": test}
+
+    @cached_property
+    def _model(self) -> Model:
+        return load_model(self._settings.model, random_weights=self._settings.random_weights)
+
+    @cached_property
+    def _stores(self) -> Stores:
+        return Stores(*(self._extracted(part) for part in _PARTS))
+
+    @cached_property
+    def _selected(self) -> ProbeSet:
+        return load_probes(self._folder.path / "probes", store=self._stores.train)
+
+    @cached_property
+    def _tasks(self) -> tuple[str, ...]:
+        return self._corpora["train"].tasks
+
+    def _ranking(self, task: str) -> Ranking:
+        return rank_neurons(self._selected, task)
+
+    # Steps
+
+    def _extract(self) -> None:
+        for part in _PARTS:
+            outputs = [f"activations/{part}"]
+            self._folder.do(f"extract {part}", self._extract_key(part), outputs, lambda part=part: self._fill(part))
+
+    def _probe(self) -> None:
+        def fit() -> None:
+            probes = fit_probes(self._stores.train, self._settings.probe, tasks=self._tasks)
+            probes.select(self._stores.dev, by=self._settings.select).save(self._folder.path / "probes")
+
+        self._folder.do("probe", self._probe_key, ["probes"], fit)
+
+    def _rank(self) -> None:
+        def write() -> None:
+            folder = self._folder.path / "rankings"
+            folder.mkdir(exist_ok=True)
+            for task in self._tasks:
+                self._ranking(task).write_csv(folder / f"{_file_name(task)}.csv")
+
+        self._folder.do("rank", key_of("rank", self._probe_key), ["rankings"], write)
+
+    def _ablate(self) -> None:
+        for task in self._tasks:
+            output = f"tasks/{_file_name(task)}.json"
+
+            def measure(task: str = task, output: str = output) -> None:
+                entry = analyse_task(self._selected, self._ranking(task), self._stores, self._settings)
+                write_json(self._folder.path / output, entry)
+
+            self._folder.do(f"ablate {task}", self._ablate_key(task), [output], measure)
+
+    def _report(self) -> None:
+        def write() -> None:
+            results = self._results()
+            write_json(self._folder.path / "results.json", results)
+            cards = {task: self._cards(task) for task in self._tasks}
+            write_report(results, cards, self._folder.path / "report")
+
+        keys = [self._ablate_key(task) for task in self._tasks]
+        self._folder.do("report", key_of("report", keys, _versions()), ["results.json", "report"], write)
+
+    # Keys: everything that determines a step's outcome
+
+    def _extract_key(self, part: str) -> str:
+        settings = self._settings
+        reading = (settings.sites, settings.layers, settings.pool, settings.dtype)
+        return key_of("extract", self._model.fingerprint, self._corpora[part].fingerprint(), reading)
+
+    @cached_property
+    def _probe_key(self) -> str:
+        inputs = [self._extract_key(part) for part in ("train", "dev")]
+        return key_of("probe", inputs, self._settings.as_json()["probe"], self._settings.select, self._tasks)
+
+    def _ablate_key(self, task: str) -> str:
+        settings = self._settings
+        chosen = (settings.fractions, settings.draws, settings.drop, settings.seed)
+        return key_of("ablate", task, self._probe_key, self._extract_key("test"), chosen)
+
+    # Work
+
+    def _extracted(self, part: str) -> ActivationStore:
+        settings = self._settings
+        return extract(
+            self._model,
+            self._corpora[part],
+            self._folder.path / "activations" / part,
+            sites=settings.sites,
+            layers=settings.layers,
+            pool=settings.pool,
+            dtype=settings.dtype,
+            progress=self._progress,
+        )
+
+    def _fill(self, part: str) -> None:
+        excluded = self._extracted(part).excluded
+        for reason, count in excluded.items():
+            _log.warning("%s: %d words have no vector (%s) and are masked", part, count, reason)
+
+    def _results(self) -> dict[str, object]:
+        corpora, stores = self._corpora, self._stores
+        described = {part: describe_corpus(corpora[part], store) for part, store in zip(_PARTS, stores, strict=True)}
+        entries = {
+            task: json.loads((self._folder.path / "tasks" / f"{_file_name(task)}.json").read_text("utf-8"))
+            for task in self._tasks
+        }
+        return {
+            "format": FORMAT,
+            "model": describe_model(self._model, self._selected.axis),
+            "corpus": described,
+            "tasks": entries,
+            "seed": self._settings.seed,
+            "seconds": self._folder.seconds,
+            "device": describe_device(),
+            "versions": _versions(),
+        }
+
+    def _cards(self, task: str) -> tuple[NeuronCard, ...]:
+        """The page's neurons: the best ones of the merged ranking, with the classes that need them."""
+        ranking = self._ranking(task)
+        dev = self._stores.dev
+        count = min(_CARDS, len(ranking.columns))
+        columns = ranking.top(count)
+        needed = neurons_by_class(self._selected, task, count=count)
+        return neuron_cards(
+            dev.forms(),
+            dev.words["sentence"].to_numpy(),
+            dev.matrix()[:, columns],
+            neurons=ranking.axis.neurons(columns),
+            classes=[[name for name, of_class in needed.items() if column in of_class] for column in columns],
+            labels=dev.labels(task),
+            usable=dev.usable,
+        )
+
+
+def _split_off_tenth(corpus: Corpus) -> tuple[Corpus, Corpus]:
+    """All but the last tenth of the sentences, and the last tenth."""
+    cut = corpus.sentence_count - max(1, corpus.sentence_count // 10)
+    if cut < 1:
+        raise SettingsError(f"{corpus.name} has one sentence only; name a dev file.")
+
+    def part(name: str, chosen: slice) -> Corpus:
+        return replace(
+            corpus,
+            name=f"{corpus.name} ({name})",
+            sentences=corpus.sentences[chosen],
+            labels={task: labels[chosen] for task, labels in corpus.labels.items()},
+        )
+
+    return part("first nine tenths", slice(0, cut)), part("last tenth", slice(cut, None))
+
+
+def _file_name(task: str) -> str:
+    """A task's name as part of a file name: `feats:Number` becomes `feats-Number`."""
+    return re.sub(r"[^\w.=-]+", "-", task)
+
+
+def _versions() -> dict[str, str]:
+    return {package: metadata.version(package) for package in _PACKAGES}
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Everything that the package logs, appended to a file with the time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level = _log.level
+    _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _log.setLevel(level)
+        _log.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,43 @@
+"""Scores of predictions: accuracy overall and by class, with a confidence interval that respects sentences."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+_RESAMPLES = 2000
+
+
+def accuracy(predicted: Int[np.ndarray, "... word"], gold: Int[np.ndarray, " word"]) -> Float[np.ndarray, "..."]:
+    """Share of words whose predicted class is the gold class; leading axes are kept."""
+    return np.asarray((predicted == gold).mean(axis=-1))
+
+
+def class_accuracy(
+    predicted: Int[np.ndarray, " word"], gold: Int[np.ndarray, " word"], *, classes: int
+) -> list[float | None]:
+    """Share of right predictions among the words of each class (recall); None for a class without words."""
+    words = np.bincount(gold[gold >= 0], minlength=classes)
+    right = np.bincount(gold[(predicted == gold) & (gold >= 0)], minlength=classes)
+    return [float(right[c] / words[c]) if words[c] else None for c in range(classes)]
+
+
+def accuracy_interval(
+    right: Bool[np.ndarray, " word"], sentences: Int[np.ndarray, " word"], *, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of an accuracy, resampling whole sentences: words of a sentence are not independent.
+
+    Args:
+        right: Whether each word was predicted rightly.
+        sentences: The sentence that each word stands in.
+        level: Coverage.
+        seed: Of the resampling.
+    """
+    _, place = np.unique(sentences, return_inverse=True)
+    words = np.bincount(place).astype(np.float64)
+    hits = np.bincount(place, weights=right)
+    generator = np.random.default_rng(seed)
+    accuracies = []
+    for _ in range(_RESAMPLES // 100):
+        drawn = generator.integers(0, len(words), size=(100, len(words)))
+        accuracies.append(hits[drawn].sum(axis=1) / words[drawn].sum(axis=1))
+    low, high = np.quantile(np.concatenate(accuracies), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

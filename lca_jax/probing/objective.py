@@ -1,0 +1,95 @@
+r"""The objective of a probe, its penalties, and what the same numbers are called elsewhere.
+
+For n labelled words with features x, labels y and weights W of shape (feature, class), a probe minimises
+
+    F(W, b) = 1/n Σ_i −log softmax(x_i W + b)[y_i] + penalty(W)                                                (1)
+    penalty(W) = l1 ‖W‖₁ + (l2/2) ‖W‖²_F          `elastic_net`, the default
+    penalty(W) = l1 ‖W‖₁ + l2 ‖W‖_F               `neurox`, the objective that NeuroX's code really trains
+
+The bias b is free of penalty. The same l1 and l2 elsewhere:
+
+- scikit-learn's `LogisticRegression(solver="saga")` minimises C Σ_i loss_i + l1_ratio ‖W‖₁ + (1 − l1_ratio)/2 ‖W‖²_F:
+  `sklearn_parameters` converts.
+- The papers print a sum over words and λ2 ‖θ‖²_F without the half (Dalvi et al. 2019, "Linguistic Correlation Analysis"):
+  λ1 = n·l1, λ2 = n·l2/2.
+- NeuroX's code takes the mean over a mini-batch, as (1) does, but the norm is not squared: its lambdas are those of
+  `penalty="neurox"`, unchanged.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+from lca_jax.errors import SettingsError
+
+Penalty = Literal["elastic_net", "neurox"]
+Solver = Literal["proximal", "adam"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElasticNet:
+    """Which probes to fit: a grid of penalties on the objective (1) of this module, and how each is solved."""
+
+    l1: Sequence[float] | float = (1e-5, 1e-4, 1e-3)
+    """Weights of ‖W‖₁, each ≥ 0. The published grids span 1e-7 to 1e-1 (Durrani et al. 2020, A.2); outside the default's
+    span probes either keep every neuron or lose accuracy."""
+    l2: Sequence[float] | float = (1e-5, 1e-4)
+    """Weights of the second term, each ≥ 0."""
+    penalty: Penalty = "elastic_net"
+    """`neurox` takes published penalties as published."""
+    solver: Solver = "proximal"
+    """`proximal` is exact and certified; `adam` is the papers' schedule, which ends above the optimum."""
+    standardize: bool = True
+    """Features to mean 0 and deviation 1 over the training words, inside the products: X is never copied."""
+    tolerance: float = 1e-4
+    """`proximal` stops a problem when its duality gap is at most this share of the objective at zero weights."""
+    max_iterations: int = 1000
+    """Limit of the `proximal` solver; a problem that reaches it is returned as not converged, with its gap."""
+    epochs: int = 10
+    """Passes of `adam` over the training words (Durrani et al. 2020, A.1)."""
+    batch_size: int = 512
+    """Words in a step of `adam`."""
+    learning_rate: float = 1e-3
+    """Step size of `adam`."""
+    proximal_step: bool = True
+    """`adam` only: apply the penalty as a proximal step, which makes exact zeros; False is the papers' sub-gradient."""
+    seed: int = 0
+    """Orders `adam`'s mini-batches and draws the control task's labels."""
+
+    def __post_init__(self) -> None:
+        for name, values in (("l1", _as_tuple(self.l1)), ("l2", _as_tuple(self.l2))):
+            if not values or any(not 0 <= value < float("inf") for value in values):
+                raise SettingsError(f"`{name}` must be one or more finite numbers ≥ 0, got {values}.")
+        if self.solver == "proximal" and (0.0, 0.0) in self.pairs:
+            raise SettingsError(
+                "l1 = l2 = 0 has no certified solution (on separable classes no finite one at all). "
+                "Give a small penalty, e.g. l2=1e-6, or use solver='adam'."
+            )
+        for name in ("tolerance", "max_iterations", "epochs", "batch_size", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise SettingsError(f"`{name}` must be greater than 0, got {getattr(self, name)}.")
+        if self.penalty not in ("elastic_net", "neurox"):
+            raise SettingsError(f"`penalty` must be 'elastic_net' or 'neurox', got {self.penalty!r}.")
+        if self.solver not in ("proximal", "adam"):
+            raise SettingsError(f"`solver` must be 'proximal' or 'adam', got {self.solver!r}.")
+
+    @property
+    def pairs(self) -> tuple[tuple[float, float], ...]:
+        """Every (l1, l2) of the grid, l1 outermost."""
+        return tuple(product(_as_tuple(self.l1), _as_tuple(self.l2)))
+
+
+def sklearn_parameters(l1: float, l2: float, *, words: int) -> dict[str, float]:
+    """`C` and `l1_ratio` that make scikit-learn's elastic net the objective (1) of this module, up to the factor C·n.
+
+    Args:
+        l1: Weight of ‖W‖₁.
+        l2: Weight of ‖W‖²_F / 2.
+        words: Number of training words, n.
+    """
+    return {"C": 1 / (words * (l1 + l2)), "l1_ratio": l1 / (l1 + l2)}
+
+
+def _as_tuple(values: Sequence[float] | float) -> tuple[float, ...]:
+    return (float(values),) if isinstance(values, int | float) else tuple(float(value) for value in values)

@@ -1,0 +1,127 @@
+"""One fitted probe on the host, and how it predicts.
+
+A probe's weights are in the scale in which they were penalised: of features with mean 0 and deviation 1 where the fit was
+standardised (the default), of the raw activations otherwise. Rankings read these weights. `raw_weights` and `raw_bias` are
+the same function on raw activations. Masking a neuron sets its feature to zero in the penalised scale: to its training mean
+where the fit was standardised, to zero activation where it was raw (as in the papers).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from lca_jax.errors import SettingsError
+from lca_jax.probing.design import Design, scores
+from lca_jax.probing.objective import Penalty, Solver
+
+_BLOCK = 4096
+"""Words predicted at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A multinomial logistic probe with its certificate; from `fit_probes` or `fit_elastic_net`."""
+
+    task: str
+    """Name of the label column."""
+    control: bool
+    """Whether the labels are those of the task's control task."""
+    l1: float
+    l2: float
+    penalty: Penalty
+    solver: Solver
+    classes: tuple[str, ...]
+    """Class names, in the order of the weights' columns."""
+    weights: Float[np.ndarray, "feature class"]
+    """In the penalised scale."""
+    bias: Float[np.ndarray, " class"]
+    """Belongs to centred features; -∞ for a class that no training word had."""
+    mean: Float[np.ndarray, " feature"]
+    """Subtracted from the activations; zeros for a raw fit."""
+    scale: Float[np.ndarray, " feature"]
+    """What the activations are divided by; ones for a raw fit."""
+    objective: float
+    """Mean cross-entropy plus penalty, in nats, at these weights."""
+    null_objective: float
+    """The same at zero weights."""
+    duality_gap: float
+    """Upper bound of how far `objective` is above the optimum, in nats."""
+    iterations: int
+    """Of the exact solver; steps of `adam`."""
+    converged: bool
+    """Whether the gap is within the tolerance."""
+    words: int
+    """Training words."""
+
+    @property
+    def raw_weights(self) -> Float[np.ndarray, "feature class"]:
+        """Weights for raw activations."""
+        return self.weights / self.scale[:, None]
+
+    @property
+    def raw_bias(self) -> Float[np.ndarray, " class"]:
+        """Bias for raw activations."""
+        return self.bias - self.mean @ self.raw_weights
+
+    @property
+    def nonzero_fraction(self) -> float:
+        """Share of weights that are not exactly zero."""
+        return float((self.weights != 0).mean())
+
+    def predict(self, X: Float[np.ndarray, "word feature"]) -> Int[np.ndarray, " word"]:
+        """Class numbers of words from their raw activations."""
+        return predict_masked([self], X, keep=np.ones((1, 1, len(self.weights)), bool))[0, 0]
+
+
+def predict_masked(
+    probes: Sequence[Probe],
+    X: Float[np.ndarray, "word feature"],
+    *,
+    keep: Bool[np.ndarray, "problem mask feature"],
+) -> Int[np.ndarray, "problem mask word"]:
+    """Predictions of several probes on the same words, each with several sets of neurons kept and the others masked.
+
+    All probes and masks are one matrix product: 2 · word · feature · Σ class · mask operations.
+
+    Args:
+        probes: Probes on the same features and scale, with the same number of classes.
+        X: Raw activations.
+        keep: For every probe and mask the features that keep their activation.
+
+    Raises:
+        SettingsError: The probes differ in classes or features, or X has other features.
+    """
+    first = probes[0]
+    if {len(probe.classes) for probe in probes} != {len(first.classes)}:
+        raise SettingsError("Probes predicted together must have the same number of classes; predict them one by one.")
+    if X.shape[1] != len(first.weights):
+        raise SettingsError(
+            f"These probes read {len(first.weights)} features, the activations have {X.shape[1]}. "
+            "Extract the same sites and layers as for training."
+        )
+    W = np.stack([probe.weights.T for probe in probes])
+    masked = W[:, None] * keep[:, :, None, :]
+    problems, masks, classes, features = masked.shape
+    bias = np.repeat(np.stack([probe.bias for probe in probes]), masks, axis=0)
+    flat = jnp.asarray(masked.reshape(problems * masks, classes, features))
+    predictions = []
+    for start in range(0, len(X), _BLOCK):
+        block = X[start : start + _BLOCK]
+        padded = np.zeros((_BLOCK, features), np.float32)
+        padded[: len(block)] = block
+        design = Design(jnp.asarray(padded), jnp.asarray(first.mean), jnp.asarray(first.scale))
+        predictions.append(np.asarray(_best_classes(design, flat, jnp.asarray(bias)))[:, : len(block)])
+    joined = np.concatenate(predictions, axis=1) if predictions else np.zeros((problems * masks, 0), np.int32)
+    return joined.reshape(problems, masks, len(X))
+
+
+@partial(jax.jit)
+def _best_classes(
+    design: Design, W: Float[Array, "problem class feature"], bias: Float[Array, "problem class"]
+) -> Int[Array, "problem word"]:
+    return jnp.argmax(scores(design, W) + bias[:, :, None], axis=1).astype(jnp.int32)

@@ -1,0 +1,224 @@
+"""All probes of one fit: looking them up, choosing one penalty a task, keeping them on disk.
+
+The choice follows Durrani et al. 2020, A.2 (JMLR 2023, Algorithm 2): for every pair (l1, l2)
+
+    S = ½ (A_top − A_bottom) − ½ (A_0 − A)
+
+A is the accuracy on the dev words with all neurons, A_top and A_bottom with the first and last fifth of the probe's own
+weight-mass ranking kept and the rest masked, A_0 that of a probe without penalty. A_0 is the same for all pairs, so it moves S
+and never the choice; it is taken from the papers' own schedule (`adam`), since without penalty there is no certified optimum.
+All pairs and masks of a task are one matrix product over the dev words.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool
+from orbax.checkpoint import v1 as ocp
+
+from lca_jax.activations.store import ActivationStore
+from lca_jax.axes import LayerBlock, NeuronAxis
+from lca_jax.errors import SettingsError, StoreError
+from lca_jax.probing.labelling import measured_words
+from lca_jax.probing.metrics import accuracy
+from lca_jax.probing.objective import ElasticNet
+from lca_jax.probing.probe import Probe, predict_masked
+from lca_jax.probing.weight_mass import mass_order
+
+Criterion = Literal["score", "accuracy"]
+_DESCRIPTION = "probes.json"
+_ARRAYS = "arrays"
+_FIELDS = ("weights", "bias", "mean", "scale")
+"""Fields of a probe that are arrays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRow:
+    """What the search measured for one penalty pair of one task; accuracies are on the dev words."""
+
+    task: str
+    l1: float
+    l2: float
+    score: float
+    """S of the module's docstring."""
+    accuracy: float
+    top: float
+    """Accuracy with the first neurons of the probe's own ranking kept, the rest masked."""
+    bottom: float
+    """The same with the last ones kept."""
+    chosen: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSet:
+    """All problems of one fit; iterating gives `Probe` records."""
+
+    probes: tuple[Probe, ...]
+    axis: NeuronAxis
+    """Which neuron each feature is."""
+    settings: ElasticNet
+    """How they were fitted."""
+    unpenalized: tuple[Probe, ...] = ()
+    """For each task with more than one pair to choose from: the probe without penalty, A_0."""
+    search: tuple[SearchRow, ...] = ()
+    """What `select` measured; empty before."""
+    store: ActivationStore | None = None
+    """The training words, for analyses that train again; not saved."""
+
+    def __iter__(self) -> Iterator[Probe]:
+        """The probes, in the order they were fitted."""
+        return iter(self.probes)
+
+    def __len__(self) -> int:
+        """Number of problems."""
+        return len(self.probes)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks, in the order they were fitted."""
+        return tuple(dict.fromkeys(probe.task for probe in self.probes))
+
+    def of(self, task: str, *, control: bool = False) -> tuple[Probe, ...]:
+        """The probes of one task, or of its control task.
+
+        Raises:
+            SettingsError: No such task; the message lists the tasks there are.
+        """
+        found = tuple(probe for probe in self.probes if probe.task == task and probe.control == control)
+        if not found:
+            raise SettingsError(f"No probe of task `{task}` here. Tasks: {', '.join(self.tasks)}.")
+        return found
+
+    def one(self, task: str, *, control: bool = False) -> Probe:
+        """The only probe of a task.
+
+        Raises:
+            SettingsError: There are several penalties: `select` chooses one.
+        """
+        found = self.of(task, control=control)
+        if len(found) > 1:
+            raise SettingsError(
+                f"Task `{task}` has {len(found)} probes. Choose one penalty first: probes.select(dev_store)."
+            )
+        return found[0]
+
+    def select(self, dev: ActivationStore, *, by: Criterion = "score", fraction: float = 0.2) -> "ProbeSet":
+        """One penalty a task, and the control probe with the same penalty.
+
+        Args:
+            dev: Activations of the dev words.
+            by: `score` is S of the papers; `accuracy` is the accuracy with all neurons. Ties go to the larger l1, then l2.
+            fraction: Share of the neurons kept at top and bottom for S.
+
+        Raises:
+            SettingsError: `fraction` is not in (0, 0.5], `by` is unknown, or the dev store has other neurons or no such task.
+        """
+        if not 0 < fraction <= 0.5:
+            raise SettingsError(f"`fraction` must be in (0, 0.5], got {fraction}. Give a fraction, e.g. 0.2.")
+        if by not in ("score", "accuracy"):
+            raise SettingsError(f"`by` must be 'score' or 'accuracy', got {by!r}.")
+        chosen: list[Probe] = []
+        search: list[SearchRow] = []
+        for task in self.tasks:
+            rows = self._measure(task, dev, fraction)
+            best = max(rows, key=lambda row: (row.score if by == "score" else row.accuracy, row.l1, row.l2))
+            search += [replace(row, chosen=row is best) for row in rows]
+            chosen += [
+                probe for probe in self.probes if probe.task == task and (probe.l1, probe.l2) == (best.l1, best.l2)
+            ]
+        return replace(self, probes=tuple(chosen), search=tuple(search))
+
+    def _measure(self, task: str, dev: ActivationStore, fraction: float) -> list[SearchRow]:
+        probes = self.of(task)
+        X, gold, _ = measured_words(dev, self.axis, task, probes[0].classes)
+        keep = np.stack([_ends_of(probe, fraction) for probe in probes])
+        accuracies = accuracy(predict_masked(probes, X, keep=keep), gold)
+        without = [probe for probe in self.unpenalized if probe.task == task]
+        reference = float((without[0].predict(X) == gold).mean()) if without else float(accuracies[:, 0].max())
+        return [
+            SearchRow(
+                task=task,
+                l1=probe.l1,
+                l2=probe.l2,
+                score=float(0.5 * (top - bottom) - 0.5 * (reference - whole)),
+                accuracy=float(whole),
+                top=float(top),
+                bottom=float(bottom),
+                chosen=False,
+            )
+            for probe, (whole, top, bottom) in zip(probes, accuracies, strict=True)
+        ]
+
+    def save(self, folder: Path | str) -> None:
+        """Writes the probes: arrays through orbax, the rest as JSON. An earlier set in the folder is replaced."""
+        folder = Path(folder).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        every = [*self.probes, *self.unpenalized]
+        arrays = {
+            f"{number:05d}": {name: getattr(probe, name) for name in _FIELDS} for number, probe in enumerate(every)
+        }
+        ocp.save(folder / _ARRAYS, arrays, overwrite=True)
+        description = {
+            "format": 1,
+            "axis": [list(block) for block in self.axis.blocks],
+            "settings": asdict(self.settings),
+            "probes": [_plain(probe) for probe in self.probes],
+            "unpenalized": [_plain(probe) for probe in self.unpenalized],
+            "search": [row.__dict__ for row in self.search],
+        }
+        (folder / _DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+
+
+def load_probes(folder: Path | str, *, store: ActivationStore | None = None) -> ProbeSet:
+    """Reads what `ProbeSet.save` wrote.
+
+    Args:
+        folder: The folder given to `save`.
+        store: The training words, if analyses are to train again.
+
+    Raises:
+        StoreError: The folder holds no probes, or those of a newer format.
+    """
+    folder = Path(folder).absolute()
+    try:
+        description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{folder} holds no probes ({_DESCRIPTION} is missing). Fit them with `lca probe`.") from None
+    if description["format"] != 1:
+        raise StoreError(
+            f"{folder / _DESCRIPTION} has format {description['format']}, this version reads 1. Upgrade lca-jax."
+        )
+    arrays = ocp.load(folder / _ARRAYS)
+    every = [*description["probes"], *description["unpenalized"]]
+    probes = []
+    for number, fields in enumerate(every):
+        values = {name: np.asarray(array) for name, array in arrays[f"{number:05d}"].items()}
+        probes.append(Probe(**{**fields, "classes": tuple(fields["classes"])}, **values))
+    count = len(description["probes"])
+    return ProbeSet(
+        probes=tuple(probes[:count]),
+        axis=NeuronAxis(blocks=tuple(LayerBlock(*block) for block in description["axis"])),
+        settings=ElasticNet(**description["settings"]),
+        unpenalized=tuple(probes[count:]),
+        search=tuple(SearchRow(**row) for row in description["search"]),
+        store=store,
+    )
+
+
+def _plain(probe: Probe) -> dict[str, object]:
+    return {name: value for name, value in probe.__dict__.items() if name not in _FIELDS}
+
+
+def _ends_of(probe: Probe, fraction: float) -> Bool[np.ndarray, "mask feature"]:
+    """Masks that keep all features, the first ones of the probe's ranking, and the last ones."""
+    order = mass_order(probe.weights).order
+    count = max(1, round(fraction * len(order)))
+    masks = np.zeros((3, len(order)), bool)
+    masks[0] = True
+    masks[1, order[:count]] = True
+    masks[2, order[-count:]] = True
+    return masks

@@ -1,0 +1,135 @@
+"""The terms of the objective on the device: loss, penalty, bias, and the measurement that both solvers end with.
+
+Letters and shapes as in `design`; formulas in `objective` and `certificate`. Nothing here iterates.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lca_jax.probing.certificate import duality_gap
+from lca_jax.probing.design import Design, correlations, scores
+from lca_jax.probing.problems import Problems, entropy, one_hot_targets, word_weights
+
+_BIAS_STEPS = 8
+_TINY = 1e-30
+"""Under the root of ‖W‖_F: its gradient at zero weights is zero."""
+
+
+def predict(
+    X_W: Float[Array, "problem class word"],
+    bias: Float[Array, "problem class"],
+    problems: Problems,
+) -> tuple[Float[Array, "problem class word"], Float[Array, " problem"]]:
+    """Predicted distributions and mean cross-entropy."""
+    log_Q = jax.nn.log_softmax(X_W + bias[:, :, None], axis=1)
+    of_label = jnp.where(one_hot_targets(problems) > 0, log_Q, 0.0).sum(axis=1)
+    loss = -(of_label * word_weights(problems)).sum(axis=1)
+    return jnp.exp(log_Q), loss
+
+
+def penalty_value(
+    W: Float[Array, "problem class feature"],
+    l1: Float[Array, " problem"],
+    l2: Float[Array, " problem"],
+    *,
+    squared: bool,
+) -> Float[Array, " problem"]:
+    """l1 ‖W‖₁ and the second term of every problem."""
+    squares = (W**2).sum(axis=(1, 2))
+    return l1 * jnp.abs(W).sum(axis=(1, 2)) + l2 * (squares / 2 if squared else jnp.sqrt(jnp.maximum(squares, _TINY)))
+
+
+def penalty_proximal(
+    at: Float[Array, "problem class feature"],
+    length: Float[Array, "problem 1 1"],
+    problems: Problems,
+    *,
+    squared: bool,
+) -> Float[Array, "problem class feature"]:
+    """Argmin over U of ‖U − at‖²/(2 length) + penalty(U), with the weights of features not kept at zero."""
+    thin = jnp.abs(at) - length * problems.l1[:, None, None]
+    soft = jnp.where(problems.keep[:, None, :], jnp.sign(at) * jnp.maximum(thin, 0.0), 0.0)
+    shrink = length * problems.l2[:, None, None]
+    if squared:
+        return soft / (1 + shrink)
+    norm = jnp.sqrt((soft**2).sum(axis=(1, 2), keepdims=True))
+    return soft * jnp.maximum(1 - shrink / jnp.maximum(norm, 1e-30), 0.0)
+
+
+def fit_bias(
+    X_W: Float[Array, "problem class word"],
+    bias: Float[Array, "problem class"],
+    problems: Problems,
+) -> Float[Array, "problem class"]:
+    """One Newton step on the bias of each problem, its length bounded; absent classes keep −∞."""
+    shares, weight = problems.shares, word_weights(problems)
+    classes = shares.shape[1]
+    absent = shares <= 0
+    Q = jax.nn.softmax(X_W + bias[:, :, None], axis=1)
+    mean = (Q * weight[:, None, :]).sum(axis=2)
+    cross = jnp.einsum("pcn,pkn->pck", Q * weight[:, None, :], Q)
+    identity = jnp.eye(classes, dtype=X_W.dtype)[None]
+    # Adding 1/classes fills the direction in which all biases move together, which changes nothing.
+    hessian = identity * (mean + absent)[:, None, :] - cross + 1 / classes
+    step = jnp.linalg.solve(hessian, (shares - mean)[:, :, None])[:, :, 0]
+    return jnp.where(absent, bias, bias + jnp.clip(step, -2.0, 2.0))
+
+
+@jax.jit
+def class_means(design: Design, problems: Problems) -> Float[Array, "problem class feature"]:
+    """X'y/n of the standardised features: constant in a solve, needed by every certificate."""
+    return correlations(design, one_hot_targets(problems) * word_weights(problems)[:, None, :])
+
+
+def measure(
+    design: Design,
+    problems: Problems,
+    means: Float[Array, "problem class feature"],
+    W: Float[Array, "problem class feature"],
+    X_W: Float[Array, "problem class word"],
+    bias: Float[Array, "problem class"],
+    *,
+    squared: bool,
+) -> tuple[
+    Float[Array, " problem"], Float[Array, " problem"], Float[Array, "problem class feature"], Float[Array, " problem"]
+]:
+    """Objective, loss, gradient of the loss and duality gap at given weights: one product with X."""
+    weight = word_weights(problems)
+    Q, loss = predict(X_W, bias, problems)
+    R = (Q - one_hot_targets(problems)) * weight[:, None, :]
+    gradient = correlations(design, R)
+    objective = loss + penalty_value(W, problems.l1, problems.l2, squared=squared)
+    gap = duality_gap(
+        primal=objective,
+        entropy=(entropy(Q) * weight).sum(axis=1),
+        gradient=gradient,
+        class_means=means,
+        bias_residual=R.sum(axis=2),
+        shares=problems.shares,
+        keep=problems.keep,
+        l1=problems.l1,
+        l2=problems.l2,
+        squared=squared,
+    )
+    return objective, loss, gradient, gap
+
+
+@partial(jax.jit, static_argnames=("squared",))
+def certify(
+    design: Design,
+    problems: Problems,
+    W: Float[Array, "problem class feature"],
+    bias: Float[Array, "problem class"],
+    *,
+    squared: bool,
+) -> tuple[Float[Array, "problem class"], Float[Array, " problem"], Float[Array, " problem"]]:
+    """Bias, objective and duality gap of weights from elsewhere, after the best bias for these weights was found."""
+    X_W = scores(design, W)
+    for _ in range(_BIAS_STEPS):
+        bias = fit_bias(X_W, bias, problems)
+    means = class_means(design, problems)
+    objective, _, _, gap = measure(design, problems, means, W, X_W, bias, squared=squared)
+    return bias, objective, gap

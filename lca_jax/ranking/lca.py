@@ -1,0 +1,65 @@
+"""Linguistic Correlation Analysis: neurons by the weight mass that the classes need them for.
+
+Reference: Dalvi et al. 2019, "Linguistic Correlation Analysis", Algorithm 1; the exact limit is `probing.weight_mass`.
+"""
+
+import numpy as np
+
+from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.probing.weight_mass import class_levels, mass_order
+from lca_jax.ranking.ranking import Ranking
+
+
+def rank_neurons(probes: ProbeSet, task: str, *, stride: int | None = None) -> Ranking:
+    """Ranks the neurons of a task by its probe's weights.
+
+    Weights are read in the scale in which they were penalised: of standardised features by default, so that a neuron's rank
+    does not depend on how loud it is.
+
+    Args:
+        probes: A selected set, with one probe of the task.
+        task: The task.
+        stride: None for the exact order; a number of mass steps for NeuroX's blocks (`mass_order`).
+
+    Returns:
+        The ranking. Scores are 1 - (mass level at which the first class needs the neuron): 1 for each class's heaviest
+        neuron, 0 for neurons that no class needs. `by_class` ranks by the class's own weights; there a neuron's score is
+        its share of the class's mass.
+
+    Raises:
+        SettingsError: No probe of the task, or several of them.
+    """
+    probe = probes.one(task)
+    merged = mass_order(probe.weights, stride=stride)
+    by_class = {}
+    for number, name in enumerate(probe.classes):
+        magnitude = np.abs(probe.weights[:, number].astype(np.float64))
+        order = np.lexsort((np.arange(len(magnitude)), -magnitude))
+        falling = magnitude[order]
+        by_class[name] = Ranking(
+            task=f"{task}: {name}",
+            axis=probes.axis,
+            columns=order,
+            scores=falling / max(falling.sum(), 1e-300),
+            ties=np.concatenate([[0], np.cumsum(np.diff(falling) < 0)]),
+        )
+    return Ranking(
+        task=task,
+        axis=probes.axis,
+        columns=merged.order,
+        scores=1 - merged.level[merged.order],
+        ties=merged.block[merged.order],
+        by_class=by_class,
+    )
+
+
+def neurons_by_class(probes: ProbeSet, task: str, *, count: int) -> dict[str, np.ndarray]:
+    """For the first `count` neurons of a task's ranking, the columns that each class itself needs at that mass level.
+
+    Together they are the set; a neuron that several classes need is in several of them (JMLR 2023, Figures 7 and 13).
+    """
+    probe = probes.one(task)
+    chosen = mass_order(probe.weights).order[:count]
+    levels = class_levels(probe.weights)[chosen]
+    needed = levels <= levels.min(axis=1).max()
+    return {name: chosen[needed[:, number]] for number, name in enumerate(probe.classes)}

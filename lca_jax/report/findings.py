@@ -1,0 +1,53 @@
+"""What a run found, in sentences that need no legend."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def findings(results: Mapping[str, Any], task: str) -> tuple[str, str, str]:
+    """Three findings about one task: what is encoded, how few neurons suffice, where they sit.
+
+    Args:
+        results: What `results.json` holds.
+        task: One of its tasks.
+    """
+    entry = results["tasks"][task]
+    return _what_is_encoded(results, task, entry), _how_few(results, task, entry), _where(entry)
+
+
+def _what_is_encoded(results: Mapping[str, Any], task: str, entry: Mapping[str, Any]) -> str:
+    low, high = entry["accuracy_interval"]["test"]
+    return (
+        f"All {results['model']['neurons']:,} neurons together tell the {len(entry['classes'])} classes of `{task}` apart for "
+        f"{_percent(entry['accuracy']['test'])} of the test words (95 % interval {_percent(low)} to {_percent(high)}). Knowing "
+        f"only each word's most frequent class gives {_percent(entry['majority'])}, random classes for word types "
+        f"{_percent(entry['control_accuracy'])}."
+    )
+
+
+def _how_few(results: Mapping[str, Any], task: str, entry: Mapping[str, Any]) -> str:
+    minimal = entry["minimal"]
+    point = entry["keep"]["mask"][-1]
+    return (
+        f"{minimal['neurons']:,} neurons ({_percent(minimal['fraction'])}) trained alone come to "
+        f"{_percent(minimal['accuracy'])} on test. With the others masked, the best {_percent(point['fraction'])} keep "
+        f"{_percent(point['top'])}, as many random ones {_percent(point['random'])} (± {100 * point['random_std']:.1f}), the "
+        f"last {_percent(point['bottom'])}."
+    )
+
+
+def _where(entry: Mapping[str, Any]) -> str:
+    shares = entry["layers"]
+    most = max(range(len(shares)), key=lambda layer: shares[layer])
+    counts = {name: row["neurons"] for name, row in entry["per_class"].items() if row["words"]}
+    widest = max(counts, key=lambda name: counts[name])
+    narrowest = min(counts, key=lambda name: counts[name])
+    return (
+        f"These neurons sit around layer {entry['centre_of_mass']:.1f}, most of them ({_percent(shares[most])}) in "
+        f"{entry['layer_names'][most]}; {widest} needs most ({counts[widest]}), {narrowest} fewest ({counts[narrowest]}), and a "
+        f"neuron serves {entry['sharing']['factor']:.2f} classes on average."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
