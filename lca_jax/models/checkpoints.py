@@ -1,0 +1,96 @@
+"""Opens the weights of a Hugging Face folder, whatever their layout, as named tensors that are read one at a time.
+
+Safetensors come first, in one file or in shards with an index; a legacy `flax_model.msgpack` is read where there are
+none. Pickles (`pytorch_model.bin`) are never opened: loading one runs the code inside it. Every layout is brought to
+the tensor names and the matrix layout of PyTorch, which the family files use. Safetensors are memory-mapped: nothing is
+read until a tensor is asked for; a msgpack file is read whole.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from flax import traverse_util
+from flax.serialization import msgpack_restore
+from jaxtyping import Shaped
+from safetensors import SafetensorError, safe_open
+
+from lca_jax.errors import ModelError, list_problems
+
+Tensors = Mapping[str, Callable[[], Shaped[np.ndarray, "..."]]]
+"""Name of a tensor -> the call that reads it."""
+
+_SINGLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_MSGPACK = "flax_model.msgpack"
+_LEGACY_SUFFIXES = {".gamma": ".weight", ".beta": ".bias"}
+_FLAX_LEAVES = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
+
+
+def open_tensors(folder: Path) -> Tensors:
+    """Opens the weights of a model folder.
+
+    Raises:
+        ModelError: There are no weights that may be read, a shard is missing, or a file is damaged.
+    """
+    if (folder / _SINGLE).is_file():
+        return _open_safetensors([folder / _SINGLE])
+    if (folder / _INDEX).is_file():
+        return _open_safetensors(_list_shards(folder))
+    if (folder / _MSGPACK).is_file():
+        return _open_msgpack(folder / _MSGPACK)
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt"))
+    held = f"It holds {', '.join(pickles)}, a pickle, which can run any code and is never opened. " if pickles else ""
+    convert = f"from transformers import AutoModel; AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')"
+    raise ModelError(
+        f"{folder} holds no {_SINGLE}, {_INDEX} or {_MSGPACK}. {held}Where PyTorch is installed and the file trusted, "
+        f'this writes {_SINGLE}: python -c "{convert}". For an untrained baseline, load with random_weights=SEED.'
+    )
+
+
+def _list_shards(folder: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ModelError(f"{folder / _INDEX} must be JSON with a `weight_map`: {error!r}. Download it again.") from None
+    if missing := [name for name in names if Path(name).name != name or not (folder / name).is_file()]:
+        raise ModelError(
+            f"{folder / _INDEX} names {len(missing)} of {len(names)} shards that are not in the folder:\n"
+            f"{list_problems(missing)}\nDownload them again."
+        )
+    return [folder / name for name in names]
+
+
+def _open_safetensors(files: list[Path]) -> Tensors:
+    tensors = {}
+    for file in files:
+        try:
+            opened = safe_open(file, framework="np")
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{file} is no readable safetensors file: {error}. Download it again.") from None
+        tensors |= {_current_name(key): partial(opened.get_tensor, key) for key in opened.keys()}  # noqa: SIM118 - no dict
+    return tensors
+
+
+def _open_msgpack(file: Path) -> Tensors:
+    try:
+        tree = msgpack_restore(file.read_bytes())
+        leaves = traverse_util.flatten_dict(tree)
+    except (ValueError, TypeError, AttributeError, AssertionError) as error:
+        raise ModelError(f"{file} is no readable Flax checkpoint: {error!r}. Download it again.") from None
+    tensors = {}
+    for path, array in leaves.items():
+        *modules, leaf = map(str, path)
+        name = ".".join([*modules, _FLAX_LEAVES.get(leaf, leaf)])
+        tensors[name] = partial(np.transpose if leaf == "kernel" else np.asarray, array)
+    return tensors
+
+
+def _current_name(key: str) -> str:
+    """Layer norms of the first BERT checkpoints are named as in TensorFlow."""
+    for old, new in _LEGACY_SUFFIXES.items():
+        if key.endswith(f"LayerNorm{old}"):
+            return key.removesuffix(old) + new
+    return key

@@ -1,0 +1,114 @@
+"""Finds the folder of a model, on this disk or from the Hugging Face hub, and reads its config and tokenizer.
+
+No code that comes with a model is ever run, and from the hub only config, tokenizer and weights are fetched, no pickle
+and no code. Once the folder is found nothing more is asked of the network.
+"""
+
+import json
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
+
+from lca_jax.errors import ModelError
+from lca_jax.models.families import find_family
+from lca_jax.models.mapping import Family
+
+_VOCABULARIES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+_SETTINGS = (
+    "config.json",
+    *_VOCABULARIES,
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+_SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
+_MSGPACK = ("flax_model.msgpack",)
+
+
+def find_folder(name: str | Path, *, revision: str | None, weights: bool) -> Path:
+    """Returns the folder itself, or the place in the hub's cache where the named repository was put.
+
+    Args:
+        name: A folder, or a name on the hub.
+        revision: Branch, tag or commit on the hub.
+        weights: Whether the weights are wanted too; msgpack is fetched only where there are no safetensors.
+
+    Raises:
+        ModelError: There is no such folder, or the repository cannot be had.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise ModelError(f"`revision` picks a version on the hub, but {folder} is a folder. Leave it out.")
+        return folder
+    fetched = _fetch(str(name), revision, [*_SETTINGS, *(_SAFETENSORS if weights else ())])
+    if weights and not any(fetched.glob("model*.safetensors")):
+        fetched = _fetch(str(name), revision, [*_SETTINGS, *_MSGPACK])
+    return fetched
+
+
+def read_config(folder: Path) -> tuple[Family, PreTrainedConfig]:
+    """Reads `config.json`.
+
+    Raises:
+        ModelError: It is missing or damaged, or its family is not supported.
+    """
+    try:
+        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        family = find_family(model_type)
+        return family, AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except ModelError as error:
+        raise ModelError(f"{folder / 'config.json'}: {error}") from None
+    except FileNotFoundError:
+        raise ModelError(f"{folder} holds no config.json. Give a folder as `save_pretrained` writes it.") from None
+    except (OSError, ValueError, AttributeError, StrictDataclassError) as error:
+        raise ModelError(f"{folder / 'config.json'} cannot be read as a model config: {error}") from None
+
+
+def read_tokenizer(folder: Path, *, vocabulary: int) -> PreTrainedTokenizerFast:
+    """Reads the tokenizer.
+
+    Args:
+        folder: The model's folder.
+        vocabulary: Rows of the piece embedding, which every piece id must stay below.
+
+    Raises:
+        ModelError: There is none, it has no fast form (needed to know which pieces a word has), or is another model's.
+    """
+    # Without its files transformers makes up a tokenizer of five pieces and says nothing.
+    if not any((folder / file).is_file() for file in _VOCABULARIES):
+        raise ModelError(f"{folder} holds no tokenizer: one of {', '.join(_VOCABULARIES)} is needed.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise ModelError(f"The tokenizer in {folder} cannot be read: {error}") from None
+    if not tokenizer.is_fast:
+        raise ModelError(f"The tokenizer in {folder} has no fast form, needed to align words. Add tokenizer.json.")
+    if len(tokenizer) > vocabulary:
+        raise ModelError(
+            f"The tokenizer in {folder} has {len(tokenizer)} pieces, but the model embeds {vocabulary}. "
+            "Take both from one checkpoint."
+        )
+    return tokenizer
+
+
+def _fetch(name: str, revision: str | None, patterns: list[str]) -> Path:
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except (OSError, ValueError) as error:
+        version = f" at revision {revision!r}" if revision else ""
+        raise ModelError(
+            f"`{name}`{version} is no folder here, and the Hugging Face hub did not give it: "
+            f"{str(error).splitlines()[0]} Check the spelling, the network and HF_HUB_OFFLINE; or fetch it elsewhere "
+            f"(`hf download {name} --local-dir FOLDER`) and give that folder."
+        ) from None

@@ -1,0 +1,92 @@
+"""Fills the parameters of a stack: from a checkpoint by a family's table, or at random for a baseline.
+
+One tensor at a time is on the host. All missing, unexpected and mis-shaped tensors are reported at once, and nothing is
+filled in for a tensor that is missing.
+"""
+
+import hashlib
+import logging
+import re
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import PyTree
+
+from lca_jax.errors import ModelError, list_problems
+from lca_jax.models.checkpoints import Tensors
+from lca_jax.models.config import StackConfig
+from lca_jax.models.mapping import Family
+from lca_jax.models.stack import Params, Stack
+
+_log = logging.getLogger(__name__)
+
+
+def read_weights(
+    tensors: Tensors, family: Family, config: StackConfig, shapes: PyTree[jax.ShapeDtypeStruct], *, origin: str
+) -> tuple[Params, str]:
+    """Reads every parameter of the stack, in the precision of `shapes`.
+
+    Args:
+        tensors: The opened checkpoint.
+        family: Whose names it uses.
+        config: The stack it is to fill.
+        shapes: Shapes and dtypes of the parameters, from `stack.build`.
+        origin: The checkpoint's place, for messages.
+
+    Returns:
+        The parameters, and a SHA-256 over their names and values: the same for one file and for shards.
+
+    Raises:
+        ModelError: Tensors are missing, unexpected or of another shape; all of them are listed.
+    """
+    tensors, heads = _take_stack(tensors, family)
+    sources = family.sources(config)
+    problems = [f"unexpected: `{key}`" for key in sorted(tensors.keys() - {source.key for source in sources.values()})]
+    digest = hashlib.sha256()
+    filled = []
+    leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
+    for keys, shape in leaves:
+        path = jax.tree_util.keystr(keys, simple=True, separator=".")
+        key, change = sources[path]
+        if key not in tensors:
+            problems.append(f"missing: `{key}`, for the parameter `{path}` of shape {shape.shape}")
+            continue
+        tensor = change(tensors[key]())
+        if tensor.shape != shape.shape or not jnp.issubdtype(tensor.dtype, jnp.floating):
+            problems.append(f"mis-shaped: `{key}` gives {tensor.dtype} {tensor.shape}, expected floats {shape.shape}")
+            continue
+        array = np.ascontiguousarray(tensor, dtype=shape.dtype)
+        digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.view(np.uint8).data)
+        filled.append(jnp.asarray(array))
+    if problems:
+        raise ModelError(
+            f"The weights of {origin} do not fit its config.json ({config.family}, {config.layers} layers of "
+            f"{config.residual_width}):\n{list_problems(problems)}\nTake both files from one checkpoint."
+        )
+    if heads:
+        _log.info("%s: left out %d tensors that no hidden state depends on: %s", origin, len(heads), ", ".join(heads))
+    return jax.tree.unflatten(tree, filled), digest.hexdigest()
+
+
+def draw_weights(config: StackConfig, shapes: PyTree[jax.ShapeDtypeStruct], *, seed: int) -> Params:
+    """Draws an untrained model: matrices normal with the config's standard deviation, biases 0, norm scales 1.
+
+    Drawn in float32 whatever the precision, so that a seed means the same model in both.
+    """
+    untrained = nnx.to_pure_dict(nnx.state(Stack(replace(config, dtype="float32"), rngs=nnx.Rngs(seed)), nnx.Param))
+    return jax.tree.map(lambda array, shape: array.astype(shape.dtype), untrained, shapes)
+
+
+def _take_stack(tensors: Tensors, family: Family) -> tuple[Tensors, list[str]]:
+    """Splits a checkpoint into the tensors of the stack, named without the prefix, and the names of the rest."""
+    prefix = family.prefix if any(key.startswith(family.prefix) for key in tensors) else ""
+    stack = {
+        key.removeprefix(prefix): read
+        for key, read in tensors.items()
+        if key.startswith(prefix) and not re.fullmatch(family.ignored, key.removeprefix(prefix))
+    }
+    return stack, sorted(key for key in tensors if key.removeprefix(prefix) not in stack)
