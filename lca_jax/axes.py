@@ -89,7 +89,9 @@ class NeuronAxis:
         for block in self.blocks:
             if (block.site, block.layer) == (neuron.site, neuron.layer):
                 if not 0 <= neuron.index < block.width:
-                    raise SettingsError(f"Layer {block.layer} of `{block.site}` has {block.width} neurons, got {neuron}.")
+                    raise SettingsError(
+                        f"Layer {block.layer} of `{block.site}` has {block.width} neurons, got {neuron}."
+                    )
                 return start + neuron.index
             start += block.width
         held = ", ".join(f"{block.site} {block.layer}" for block in self.blocks)

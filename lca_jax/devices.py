@@ -19,9 +19,7 @@ def data_mesh() -> Mesh:
     return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
 
 
-def shard_rows(
-    mesh: Mesh, array: Shaped[np.ndarray, "..."], *, axis: int = 0, fill: float = 0
-) -> Shaped[Array, "..."]:
+def shard_rows(mesh: Mesh, array: Shaped[np.ndarray, "..."], *, axis: int = 0, fill: float | int = 0) -> Shaped[Array, "..."]:
     """Puts an array on the mesh, split along one axis over `data`, padded with `fill` to a multiple of the devices.
 
     On one device this is one transfer and no padding.

@@ -90,8 +90,7 @@ def solve_adam(
         tolerance: Share of the null objective up to which `converged` is said.
         seed: Orders the words of each epoch.
     """
-    adam = proximal_adam(problems.l1, learning_rate=learning_rate)
-    optimizer = adam if proximal_step else optax.adam(learning_rate)
+    optimizer = _optimizer(problems, learning_rate, proximal_step=proximal_step)
     shape = (*problems.shares.shape, design.X.shape[1])
     weights = Weights(jnp.zeros(shape), starting_bias(problems))
     state = optimizer.init(weights)
@@ -103,7 +102,14 @@ def solve_adam(
         order[:words] = generator.permutation(words)
         batches = jnp.asarray(order.reshape(steps, size))
         weights, state = _epoch(
-            design, problems, batches, weights, state, optimizer.update, squared=squared, subgradient=not proximal_step
+            design,
+            problems,
+            batches,
+            weights,
+            state,
+            learning_rate=learning_rate,
+            squared=squared,
+            proximal_step=proximal_step,
         )
     bias, objective, gap = certify(design, problems, weights.W, weights.bias, squared=squared)
     null = np.asarray(null_objective(problems))
@@ -118,19 +124,24 @@ def solve_adam(
     )
 
 
-@partial(jax.jit, static_argnames=("update", "squared", "subgradient"))
+def _optimizer(problems: Problems, learning_rate: float, *, proximal_step: bool) -> optax.GradientTransformation:
+    return proximal_adam(problems.l1, learning_rate=learning_rate) if proximal_step else optax.adam(learning_rate)
+
+
+@partial(jax.jit, static_argnames=("learning_rate", "squared", "proximal_step"))
 def _epoch(
     design: Design,
     problems: Problems,
     batches: Int[Array, "step batch"],
     weights: Weights,
     state: optax.OptState,
-    update: optax.TransformUpdateFn,
     *,
+    learning_rate: float,
     squared: bool,
-    subgradient: bool,
+    proximal_step: bool,
 ) -> tuple[Weights, optax.OptState]:
-    """One pass over the words; −1 in a batch is no word."""
+    """One pass over the words; -1 in a batch is no word."""
+    optimizer = _optimizer(problems, learning_rate, proximal_step=proximal_step)
 
     def step(
         carry: tuple[Weights, optax.OptState], rows: Int[Array, " batch"]
@@ -143,10 +154,10 @@ def _epoch(
         def loss(at: Weights) -> Float[Array, ""]:
             masked = jnp.where(problems.keep[:, None, :], at.W, 0.0)
             value = predict(scores(here, masked), at.bias, batch)[1]
-            l1 = problems.l1 if subgradient else jnp.zeros_like(problems.l1)
+            l1 = jnp.zeros_like(problems.l1) if proximal_step else problems.l1
             return (value + penalty_value(masked, l1, problems.l2, squared=squared)).sum()
 
-        updates, inner = update(jax.grad(loss)(now), inner, now)
-        return (optax.apply_updates(now, updates), inner), None
+        updates, inner = optimizer.update(jax.grad(loss)(now), inner, now)
+        return (Weights(now.W + updates.W, now.bias + updates.bias), inner), None
 
     return jax.lax.scan(step, (weights, state), batches)[0]

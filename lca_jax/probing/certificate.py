@@ -19,7 +19,7 @@ Everything here comes from values that an iteration has computed anyway; no prod
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 _SCALES = (1.0, 0.9999, 0.9997, 0.999, 0.997, 0.99, 0.97, 0.9, 0.8)
 _ROUNDING = 16 * 1.2e-7
@@ -89,7 +89,7 @@ def _neurox_bound(
     """D at the largest feasible scale, found by bisection: the constraint is monotone in the scale."""
 
     def halve(
-        _: int, bracket: tuple[Float[Array, " problem"], Float[Array, " problem"]]
+        _: Int[Array, ""], bracket: tuple[Float[Array, " problem"], Float[Array, " problem"]]
     ) -> tuple[Float[Array, " problem"], Float[Array, " problem"]]:
         low, high = bracket
         middle = (low + high) / 2

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from lca_jax.devices import data_mesh, shard_rows
 from lca_jax.errors import DataError
@@ -48,7 +48,7 @@ def put_design(X: Float[np.ndarray, "word feature"], *, standardize: bool) -> De
     if words == 0:
         raise DataError("A probe needs at least one labelled word with a vector, got none.")
     sharded = shard_rows(data_mesh(), X)
-    mean, deviation, largest = (np.asarray(part) for part in _moments(sharded, words))
+    mean, deviation, largest = (np.asarray(part) for part in _moments(sharded, jnp.asarray(words)))
     if not np.isfinite(deviation).all():
         feature = int(np.flatnonzero(~np.isfinite(deviation))[0])
         word = int(np.flatnonzero(~np.isfinite(X[:, feature]))[0]) if not np.isfinite(X[:, feature]).all() else -1
@@ -95,13 +95,14 @@ def gram(design: Design, *, words: int) -> Gram:
 
 @jax.jit
 def _moments(
-    X: Float[Array, "word feature"], words: int
+    X: Float[Array, "word feature"], words: Int[Array, ""]
 ) -> tuple[Float[Array, " feature"], Float[Array, " feature"], Float[Array, " feature"]]:
     """Mean, deviation and largest magnitude over the first `words` rows, in two passes: no cancellation."""
-    mean = X.sum(axis=0) / words
+    count = words.astype(X.dtype)
+    mean = X.sum(axis=0) / count
     real = jnp.arange(X.shape[0])[:, None] < words
     centred = jnp.where(real, X - mean[None, :], 0.0)
-    return mean, jnp.sqrt((centred**2).sum(axis=0) / words), jnp.abs(X).max(axis=0)
+    return mean, jnp.sqrt((centred**2).sum(axis=0) / count), jnp.abs(X).max(axis=0)
 
 
 def _gram(design: Design, words: int, stride: int) -> Gram:
@@ -117,7 +118,7 @@ def _gram_of(design: Design) -> Gram:
     level = jnp.trace(matrix) / matrix.shape[0]
     matrix = (1 - ridge) * matrix + ridge * level * jnp.eye(matrix.shape[0], dtype=matrix.dtype)
 
-    def power_step(_: int, v: Float[Array, " feature"]) -> Float[Array, " feature"]:
+    def power_step(_: Int[Array, ""], v: Float[Array, " feature"]) -> Float[Array, " feature"]:
         v = jnp.einsum("de,e->d", matrix, v, precision=_PRECISION)
         return v / jnp.linalg.norm(v)
 
