@@ -1,0 +1,159 @@
+"""Batches through the model and back: words' vectors in host memory, in the order of the batches.
+
+One jitted function runs the model, pools pieces to words and casts to the store's type; it is compiled once a batch
+shape, for all runs of the same model, and only words leave the device. JAX returns before a batch is computed, so while
+the device works on one, the host makes the next ones in another thread, and copies and stores the one before.
+
+Memory on the device: the parameters and the captured layers of three batches.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import accumulate
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Int, Int64, Shaped
+
+from lca_jax.activations.batches import BlockNotes, ReadBatch
+from lca_jax.activations.pooling import all_finite, pool_words
+from lca_jax.activations.recipe import Pool, Recipe, StoreDtype
+from lca_jax.devices import shard_rows
+from lca_jax.errors import DataError
+from lca_jax.models.model import Model
+from lca_jax.models.stack import Batch, Edit, Params, Stack, forward
+from lca_jax.text.corpus import Corpus
+
+_BATCHES_IN_FLIGHT = 2
+_ITEMS_AHEAD = 16
+
+_Item = TypeVar("_Item")
+
+
+class WordVectors(NamedTuple):
+    """One computed batch."""
+
+    words: Int64[np.ndarray, "read"]
+    """Each word's number in the corpus; -1 for padding."""
+    vectors: dict[str, Shaped[np.ndarray, "read _layer _neuron"]]
+    """Their vectors at each site."""
+    slots: int
+    """Slots computed."""
+    pieces: int
+    """Slots that held a piece."""
+
+
+def compute_vectors(
+    model: Model,
+    corpus: Corpus,
+    recipe: Recipe,
+    items: Iterator[BlockNotes | ReadBatch],
+    *,
+    edits: Mapping[str, Edit],
+    mesh: Mesh,
+) -> Iterator[BlockNotes | WordVectors]:
+    """Runs the batches; notes pass through as soon as they are met, before the vectors of their words.
+
+    Args:
+        model: The model.
+        corpus: For messages.
+        recipe: What is read, and how.
+        items: From `plan_batches`.
+        edits: Changes made inside the model, by site.
+        mesh: The devices over which the rows of every batch are split.
+
+    Raises:
+        DataError: The model computed something that is not finite; the message names layer, sentence and word.
+    """
+    params, edits = jax.device_put((model.params, dict(edits)), NamedSharding(mesh, PartitionSpec()))
+    reads = tuple((site, shape.layers) for site, shape in recipe.sites.items())
+    read = partial(_read_words, graph=model.graph, reads=reads, pool=recipe.pool, dtype=recipe.dtype)
+    in_flight: deque[tuple[ReadBatch, _Read]] = deque()
+    for item in _made_ahead(items):
+        if isinstance(item, BlockNotes):
+            yield item
+            continue
+        piece_ids, positions, segments, starts, ends = (shard_rows(mesh, array) for array in item[:5])
+        in_flight.append((item, read(params, edits, Batch(piece_ids, positions, segments), starts, ends)))
+        if len(in_flight) > _BATCHES_IN_FLIGHT:
+            yield _copy_to_host(*in_flight.popleft(), corpus=corpus, recipe=recipe)
+    for computed in in_flight:
+        yield _copy_to_host(*computed, corpus=corpus, recipe=recipe)
+
+
+class _Read(NamedTuple):
+    """What the device gives for a batch, perhaps still being computed."""
+
+    vectors: dict[str, Shaped[Array, "row read _layer _neuron"]]
+    finite: Bool[Array, ""]
+
+
+@partial(jax.jit, static_argnames=("graph", "reads", "pool", "dtype"))
+def _read_words(
+    params: Params,
+    edits: dict[str, Edit],
+    batch: Batch,
+    starts: Int[Array, "row read"],
+    ends: Int[Array, "row read"],
+    *,
+    graph: nnx.GraphDef[Stack],
+    reads: tuple[tuple[str, tuple[int, ...]], ...],
+    pool: Pool,
+    dtype: StoreDtype,
+) -> _Read:
+    """The model, the pooling and the cast; whether all is finite is asked after the cast, which may overflow."""
+    hidden = forward(graph, params, batch, edits, reads=dict(reads))
+    vectors = {site: pool_words(states, starts, ends, pool=pool).astype(dtype) for site, states in hidden.items()}
+    finite = jnp.stack([all_finite(of_site, starts, ends) for of_site in vectors.values()])
+    return _Read(vectors, finite.all())
+
+
+def _copy_to_host(batch: ReadBatch, read: _Read, *, corpus: Corpus, recipe: Recipe) -> WordVectors:
+    words = batch.words.reshape(-1)
+    vectors = {site: np.asarray(array).reshape(-1, *array.shape[2:]) for site, array in read.vectors.items()}
+    if not read.finite:
+        raise DataError(_describe_infinite(words, vectors, corpus, recipe))
+    return WordVectors(words, vectors, batch.segments.size, int(np.count_nonzero(batch.segments)))
+
+
+def _describe_infinite(
+    words: Int64[np.ndarray, "read"],
+    vectors: Mapping[str, Shaped[np.ndarray, "read _layer _neuron"]],
+    corpus: Corpus,
+    recipe: Recipe,
+) -> str:
+    """Names the first layer that is not finite, and its first word."""
+    broken = {
+        (site, layer): words[(words >= 0) & ~np.isfinite(vectors[site][:, place].astype(np.float32)).all(axis=1)]
+        for site, shape in recipe.sites.items()
+        for place, layer in enumerate(shape.layers)
+    }
+    (site, layer), where = next(place for place in broken.items() if place[1].size)
+    bounds = [0, *accumulate(map(len, corpus.sentences))]
+    sentence = bisect_right(bounds, int(where.min())) - 1
+    position = int(where.min()) - bounds[sentence]
+    return (
+        f"Activations must be finite, but layer {layer} of `{site}` is not at word {position + 1} "
+        f"({corpus.sentences[sentence][position]!r}) of sentence {sentence + 1} of {corpus.name}. "
+        f"Stored as {recipe.dtype}: numbers beyond 65,504 need `float32` or `bfloat16`. "
+        "Else look for NaN in the checkpoint or in the edits."
+    )
+
+
+def _made_ahead(items: Iterator[_Item]) -> Iterable[_Item]:
+    """The same items, the next few of them made in another thread meanwhile."""
+    thread = ThreadPoolExecutor(1, "batch-planner")
+    try:
+        coming = deque(thread.submit(next, items, None) for _ in range(_ITEMS_AHEAD))
+        while (item := coming.popleft().result()) is not None:
+            coming.append(thread.submit(next, items, None))
+            yield item
+    finally:
+        thread.shutdown(cancel_futures=True)

@@ -1,0 +1,220 @@
+"""Running a model over a corpus: one vector a word, layer and site, into a store.
+
+The work is a line of generators: `batches` makes packed rows of one static shape, `computing` runs them, `filling`
+sorts the words into shards, `writer` makes each shard safe. Here the settings are checked, and the line is set up.
+
+Memory on the host: two or three shards (`shard_words` times the bytes of a word) when written to disk, whatever the
+corpus; the whole store when kept in memory. With several devices the rows of a batch are split over them; with several
+processes each makes its own range of the shards.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from lca_jax.activations.batches import BlockNotes, choose_row_length, plan_batches, plan_shapes
+from lca_jax.activations.computing import compute_vectors
+from lca_jax.activations.filling import ShardFiller
+from lca_jax.activations.folder import CHUNK_WORDS
+from lca_jax.activations.recipe import Pool, Recipe, SiteShape, StoreDtype
+from lca_jax.activations.store import ActivationStore, Layers, open_store
+from lca_jax.activations.tally import Tally
+from lca_jax.activations.writer import FolderWriter, MemoryWriter, StoreWriter, find_finished
+from lca_jax.devices import data_mesh
+from lca_jax.errors import CorpusError, SettingsError
+from lca_jax.models.model import Model
+from lca_jax.models.stack import Edit, check_edits
+from lca_jax.text.corpus import Corpus
+
+LONGEST_WINDOW = 512
+"""Pieces of the longest window, unless the model's own limit is lower or `row_length` is higher."""
+
+_CPU_BATCH_SLOTS = 1_024
+_ACCELERATOR_BATCH_SLOTS = 16_384
+
+_log = logging.getLogger(__name__)
+
+
+def extract(
+    model: Model,
+    corpus: Corpus,
+    out: str | Path | None = None,
+    *,
+    sites: Sequence[str] = ("residual",),
+    layers: Layers = None,
+    pool: Pool = "last",
+    dtype: StoreDtype = "float32",
+    edits: Mapping[str, Edit] | None = None,
+    row_length: int | None = None,
+    rows_per_batch: int | None = None,
+    shard_words: int = 16_384,
+    progress: bool = False,
+) -> ActivationStore:
+    """Computes a vector for every word of a corpus at the chosen layers and sites.
+
+    Every word is read once, in its sentence; sentences longer than the model takes are cut into overlapping windows.
+    Words without a vector (no piece, or longer than a window) keep rows of zeros and are counted by reason.
+
+    A run into a folder that was killed goes on from its last whole shard when it is started again with the same
+    arguments, and ends with the same bytes. A folder that is whole already is opened and nothing is computed.
+
+    Args:
+        model: From `load_model`.
+        corpus: The words.
+        out: Folder of the store, a local path or a URL such as `gs://bucket/run`; None keeps it in memory.
+        sites: Places in the network, in the order of the feature columns.
+        layers: Layer numbers for every site alike, or by site; all if None.
+        pool: Which pieces make a word's vector: `last`, `first`, or the `mean` of all.
+        dtype: Type of the stored numbers: `float32`, `bfloat16` or `float16`.
+        edits: Scale and shift of neurons, by site, made inside the model; what is read is read after them.
+        row_length: Pieces of a packed row; 128 by default, 256 or 512 where most sentences need it.
+        rows_per_batch: Rows computed at once, rounded up to a multiple of the devices; by default the rows of 2,048
+        pieces on
+            CPU and of 16,384 on an accelerator.
+        shard_words: Words in one shard of the store: a multiple of 256, or less than that. More cost memory, fewer cost
+        time.
+        progress: Shows a bar on stderr.
+
+    Returns:
+        The whole store.
+
+    Raises:
+        CorpusError: The corpus has no words.
+        ModelError: A site, a layer or an edit does not fit the model.
+        SettingsError: A setting is out of its range.
+        StoreError: The folder holds something else, or a store made from something else; the message names what
+            differs.
+        DataError: The model computed something that is not a finite number; the message names layer, sentence and word.
+    """
+    recipe = _plan_recipe(
+        model,
+        corpus,
+        sites=model.config.choose_layers(sites, layers),
+        pool=pool,
+        dtype=dtype,
+        edits=edits or {},
+        row_length=row_length,
+        rows_per_batch=rows_per_batch,
+        shard_words=shard_words,
+    )
+    if out is not None and (held := find_finished(out, recipe)) is not None:
+        _log.info("%s holds these activations already", out)
+        return held
+    writer = _begin(out, recipe)
+    _fill(writer, model, corpus, recipe, edits=edits or {}, rows_per_batch=rows_per_batch, progress=progress)
+    _wait_for_all_processes("shards")
+    names = {"model": model.name, "tokenizer": type(model.tokenizer).__name__}
+    store = writer.finish(corpus, names) if out is None or jax.process_index() == 0 else None
+    _wait_for_all_processes("manifest")
+    for reason, count in (store.excluded if store else {}).items():
+        _log.warning("%d of %d words have no vector: %s", count, recipe.words, reason)
+    return store or open_store(str(out))
+
+
+def _plan_recipe(
+    model: Model,
+    corpus: Corpus,
+    *,
+    sites: Mapping[str, tuple[int, ...]],
+    pool: Pool,
+    dtype: StoreDtype,
+    edits: Mapping[str, Edit],
+    row_length: int | None,
+    rows_per_batch: int | None,
+    shard_words: int,
+) -> Recipe:
+    """Checks the settings and settles what was left open."""
+    if corpus.word_count == 0:
+        raise CorpusError(f"{corpus.name} has no words, so there is nothing to extract. Give a corpus with words.")
+    if shard_words < 1 or (shard_words > CHUNK_WORDS and shard_words % CHUNK_WORDS):
+        raise SettingsError(f"`shard_words` must be a multiple of {CHUNK_WORDS}, or less than that, got {shard_words}.")
+    for name, asked in (("row_length", row_length), ("rows_per_batch", rows_per_batch)):
+        if asked is not None and asked < 1:
+            raise SettingsError(f"`{name}` must be 1 or more, got {asked}. Leave it out for the usual number.")
+    row_length = row_length or choose_row_length(corpus)
+    check_edits(model.config, edits)
+    return Recipe(
+        model=model.fingerprint,
+        corpus=corpus.fingerprint(),
+        words=corpus.word_count,
+        sites={site: SiteShape(layers=chosen, width=model.width(site)) for site, chosen in sites.items()},
+        dtype=dtype,
+        pool=pool,
+        edits=_edits_fingerprint(edits) if edits else None,
+        longest_window=min(model.max_pieces, max(LONGEST_WINDOW, row_length)),
+        row_length=row_length,
+        shard_words=shard_words,
+    )
+
+
+def _begin(out: str | Path | None, recipe: Recipe) -> StoreWriter:
+    """The writer; of several processes the first one lays out the folder."""
+    if out is None:
+        if jax.process_count() > 1:
+            raise SettingsError("Several processes write one store: give `out`, a folder that all of them reach.")
+        return MemoryWriter(recipe)
+    writer = FolderWriter(out, recipe) if jax.process_index() == 0 else None
+    _wait_for_all_processes("layout")
+    return writer or FolderWriter(out, recipe)
+
+
+def _fill(
+    writer: StoreWriter,
+    model: Model,
+    corpus: Corpus,
+    recipe: Recipe,
+    *,
+    edits: Mapping[str, Edit],
+    rows_per_batch: int | None,
+    progress: bool,
+) -> None:
+    """Computes this process' share of the missing shards."""
+    mesh = data_mesh()
+    shapes = plan_shapes(
+        row_length=recipe.row_length,
+        longest_window=recipe.longest_window,
+        rows_per_batch=rows_per_batch or _usual_rows(mesh.devices.flat[0].platform, recipe.row_length),
+        devices=mesh.size,
+    )
+    mine = writer.missing & _share_of_process(recipe.shard_count)
+    stored = recipe.words - sum(last - first for first, last in map(recipe.shard_range, mine))
+    batches = plan_batches(corpus, model.tokenizer, recipe, shapes, missing=mine)
+    computed = compute_vectors(model, corpus, recipe, batches, edits=edits, mesh=mesh)
+    tally = Tally(words=recipe.words, stored=stored, progress=progress)
+    with tally, ShardFiller(writer, recipe, mine) as filler:
+        for item in computed:
+            if isinstance(item, BlockNotes):
+                tally.count_words(filler.note(item))
+            else:
+                tally.count_words(filler.place(item.words, item.vectors))
+                tally.count_slots(item.slots, pieces=item.pieces)
+
+
+def _usual_rows(platform: str, row_length: int) -> int:
+    slots = _CPU_BATCH_SLOTS if platform == "cpu" else _ACCELERATOR_BATCH_SLOTS
+    return max(1, slots // row_length)
+
+
+def _share_of_process(shards: int) -> frozenset[int]:
+    """Neighbouring shards, an equal share for every process."""
+    index, count = jax.process_index(), jax.process_count()
+    return frozenset(range(shards * index // count, shards * (index + 1) // count))
+
+
+def _wait_for_all_processes(milestone: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"lca_jax.activations.extract: {milestone}")
+
+
+def _edits_fingerprint(edits: Mapping[str, Edit]) -> str:
+    digest = hashlib.sha256()
+    for site, edit in sorted(edits.items()):
+        digest.update(f"{site} {np.shape(edit.scale)}".encode())
+        for part in edit:
+            digest.update(np.asarray(part, np.float32).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,190 @@
+"""Arrays that are read when they are sliced, from a file or from memory alike.
+
+A `LazyArray` of a store on disk holds no data: slicing reads the chunks concerned, and nothing else, into fresh NumPy
+memory. One kept in memory hands out views where NumPy would.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import EllipsisType
+
+import numpy as np
+import tensorstore as ts
+from jaxtyping import Float32, Int, Shaped
+
+from lca_jax.activations.folder import CHUNK_WORDS
+from lca_jax.errors import SettingsError, StoreError
+
+_WORDS_AT_ONCE = 16 * CHUNK_WORDS
+_READS_AT_ONCE = 4
+
+Index = int | slice | EllipsisType | list | np.ndarray | np.integer
+
+
+class LazyArray:
+    """A (word, layer, neuron) array that is read where it is indexed."""
+
+    def __init__(self, source: ts.TensorStore | np.ndarray, *, place: str = "memory") -> None:
+        """Wraps a source.
+
+        Args:
+            source: The array on disk, or in memory.
+            place: Where it lies, for messages.
+        """
+        self._source = source
+        self._place = place
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Words, layers, neurons."""
+        words, layers, neurons = self._source.shape
+        return words, layers, neurons
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the stored numbers."""
+        return self._source.dtype if isinstance(self._source, np.ndarray) else self._source.dtype.numpy_dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole array, once read."""
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"LazyArray(shape={self.shape}, dtype={self.dtype}, place={self._place!r})"
+
+    def __array__(
+        self, dtype: np.dtype | None = None, copy: bool | None = None
+    ) -> Shaped[np.ndarray, "word layer neuron"]:
+        """The whole array; this is the way NumPy asks."""
+        return np.array(self[:], dtype=dtype, copy=copy)
+
+    def __getitem__(self, index: Index | tuple[Index, ...]) -> Shaped[np.ndarray, "..."]:
+        """Reads a part: integers, slices and at most one array of positions or Booleans, as in NumPy.
+
+        Raises:
+            IndexError: A position is outside the array.
+            SettingsError: More than one array of positions.
+            StoreError: The file read was altered since it was written; the message names it.
+        """
+        if isinstance(self._source, np.ndarray):
+            return np.asarray(self._source[index])
+        chosen = [_resolve(part, size) for part, size in zip(_fill(index), self.shape, strict=True)]
+        if sum(isinstance(part, np.ndarray) for part in chosen) > 1:
+            raise SettingsError("One array of positions at a time: read the words, then choose layers or neurons.")
+        with naming_the_file(self._place):
+            return self._source.oindex[tuple(chosen)].read().result()
+
+    def read_into(
+        self,
+        target: Float32[np.ndarray, "word layer neuron"],
+        *,
+        words: Int[np.ndarray, "word"] | None,
+        layers: list[int],
+    ) -> None:
+        """Reads some words and layers as float32 into memory that is there already, without a second copy of the whole.
+
+        Args:
+            target: Where the numbers go; may be a strided view.
+            words: The words wanted, in their order; all if None.
+            layers: Positions on the layer axis.
+
+        Raises:
+            StoreError: A file read was altered since it was written; the message names it.
+        """
+        if isinstance(self._source, np.ndarray):
+            for position, layer in enumerate(layers):
+                target[:, position] = self._source[slice(None) if words is None else words, layer]
+            return
+        # Left to itself, tensorstore reads faster than it copies, and a large part of the array would wait in memory.
+        source, goal = ts.cast(self._source, ts.float32), ts.array(target)
+        reading: deque[ts.WriteFutures] = deque()
+        with naming_the_file(self._place):
+            for places, chosen in _neighbours(len(target), words):
+                reading.append(goal.oindex[places].write(source.oindex[chosen, _as_slice(layers)]))
+                if len(reading) == _READS_AT_ONCE:
+                    reading.popleft().result()
+            for read in reading:
+                read.result()
+
+
+@contextmanager
+def naming_the_file(place: str) -> Iterator[None]:
+    """Turns what tensorstore says about a damaged file into a `StoreError` with the file's name and the way out."""
+    try:
+        yield
+    except ValueError as error:
+        found = re.search(r'"([^"]*/c/\d+/\d+/\d+)"', str(error))
+        if found is None:
+            raise
+        if "Digest mismatch" in str(error):
+            found_wrong = "was altered since it was written (a checksum inside it does not match)"
+        elif "NOT_FOUND" in str(error) or "does not exist" in str(error):
+            found_wrong = "is missing"
+        else:
+            found_wrong = f"cannot be read ({error})"
+        raise StoreError(
+            f"{found[1]} {found_wrong}. Restore the file from a copy, or delete {place} and extract again."
+        ) from None
+
+
+def _neighbours(
+    count: int, words: Int[np.ndarray, "word"] | None
+) -> Iterator[tuple[slice | Int[np.ndarray, "part"], slice | Int[np.ndarray, "part"]]]:
+    """Words that lie in the same few chunks, together: their places in the target, and their places in the source."""
+    if words is None:
+        for first in range(0, count, _WORDS_AT_ONCE):
+            part = slice(first, min(first + _WORDS_AT_ONCE, count))
+            yield part, part
+        return
+    stretch = words // _WORDS_AT_ONCE
+    order = np.argsort(stretch, kind="stable")
+    for places in np.split(order, np.flatnonzero(np.diff(stretch[order])) + 1):
+        if places.size:
+            yield places, words[places]
+
+
+def _fill(index: Index | tuple[Index, ...]) -> list[Index]:
+    """Three parts, one an axis."""
+    parts: list[Index] = list(index) if isinstance(index, tuple) else [index]
+    if not any(part is Ellipsis for part in parts):
+        parts.append(Ellipsis)
+    gap = next(place for place, part in enumerate(parts) if part is Ellipsis)
+    missing = 4 - len(parts)
+    if missing < 0:
+        raise IndexError(f"The array has three axes (word, layer, neuron), got an index of {len(parts) - 1} parts.")
+    return parts[:gap] + [slice(None)] * missing + parts[gap + 1 :]
+
+
+def _resolve(part: Index, size: int) -> int | slice | Int[np.ndarray, "chosen"]:
+    """One part of an index in tensorstore's terms, where a negative position would be a position before the start."""
+    if isinstance(part, slice):
+        start, stop, step = part.indices(size)
+        return slice(start, max(start, stop)) if step == 1 else np.arange(start, stop, step)
+    positions = np.asarray(part)
+    if positions.dtype == bool:
+        if positions.shape != (size,):
+            raise IndexError(
+                f"A Boolean index needs one value for each of {size} positions, got shape {positions.shape}."
+            )
+        positions = np.flatnonzero(positions)
+    elif positions.size == 0:
+        positions = positions.astype(np.int64)
+    outside = positions[(positions < -size) | (positions >= size)]
+    if outside.size:
+        raise IndexError(f"Position {outside.flat[0]} is outside an axis of {size}.")
+    positions = np.where(positions < 0, positions + size, positions)
+    return int(positions) if positions.ndim == 0 else positions
+
+
+def _as_slice(positions: list[int]) -> slice | list[int]:
+    """Neighbouring positions as one slice, which is read without an index array."""
+    first = positions[0]
+    return (
+        slice(first, first + len(positions)) if positions == list(range(first, first + len(positions))) else positions
+    )

@@ -1,0 +1,198 @@
+"""What a store is made from, and what it holds: the two records that stand in `manifest.json`.
+
+Two stores with the same `Recipe` hold the same numbers (to the tolerance between machines), whatever their files are
+called: a run goes on from its last whole shard, or finds its store finished, exactly when the recipes are equal. Names,
+versions and the machine are written down in the `Manifest` beside it and decide nothing.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib import metadata
+from typing import Literal, get_args
+
+from lca_jax.errors import SettingsError, StoreError
+
+FORMAT = 1
+"""Number of the folder format; a reader refuses any other."""
+
+StoreDtype = Literal["float32", "bfloat16", "float16"]
+Pool = Literal["last", "first", "mean"]
+
+_PACKAGES = ("lca-jax", "jax", "flax", "numpy", "pyarrow", "tensorstore", "tokenizers", "transformers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteShape:
+    """The layers read at one site."""
+
+    layers: tuple[int, ...]
+    """The model's own numbers; the array's second axis is in this order."""
+    width: int
+    """Neurons in each layer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that determines the arrays of a store."""
+
+    model: str
+    """Fingerprint of weights, configuration and tokenizer."""
+    corpus: str
+    """Fingerprint of the words and labels."""
+    words: int
+    """Words in the corpus, which are the rows of every array."""
+    sites: Mapping[str, SiteShape]
+    """What is read, in the order of the feature columns."""
+    dtype: StoreDtype
+    """Type of the stored numbers; `float32` keeps what the model computed, the others take half the space."""
+    pool: Pool
+    """Which pieces make a word's vector: the last one, the first one, or the mean of all."""
+    edits: str | None
+    """Fingerprint of the edits made inside the model, if any."""
+    longest_window: int
+    """Pieces the model sees at once, its special pieces included; longer sentences are cut."""
+    row_length: int
+    """Pieces of one packed row; windows longer than that have longer rows."""
+    shard_words: int
+    """Words in one shard."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("dtype", get_args(StoreDtype)), ("pool", get_args(Pool))):
+            if getattr(self, name) not in known:
+                raise SettingsError(f"`{name}` must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all fields."""
+        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def shard_count(self) -> int:
+        """Shards of every array; the last one may be shorter."""
+        return -(-self.words // self.shard_words)
+
+    def shard_range(self, shard: int) -> tuple[int, int]:
+        """First word of one shard, and the word after its last."""
+        return shard * self.shard_words, min(self.words, (shard + 1) * self.shard_words)
+
+    def refuse_other(self, asked: "Recipe", *, place: str) -> None:
+        """Lets a store be used again only by a run that asks for the same.
+
+        Raises:
+            StoreError: The recipes differ; the message names every setting that does, with both values.
+        """
+        pairs = ((field.name, getattr(self, field.name), getattr(asked, field.name)) for field in fields(self))
+        found = [f"{name}: held {_brief(held)}, asked {_brief(want)}" for name, held, want in pairs if held != want]
+        if found:
+            raise StoreError(
+                f"{place} was made from something else: {'; '.join(found)}. "
+                "Give another folder, or delete this one to make it anew."
+            )
+
+    def as_json(self) -> Mapping[str, object]:
+        """A plain dictionary, the sites as a list since their order counts."""
+        sites = [{"site": site, **asdict(shape)} for site, shape in self.sites.items()]
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"sites": sites}
+
+    @classmethod
+    def from_json(cls, content: dict) -> "Recipe":
+        """The inverse of `as_json`."""
+        settings = dict(content)
+        settings["sites"] = {
+            shape["site"]: SiteShape(layers=tuple(shape["layers"]), width=shape["width"]) for shape in content["sites"]
+        }
+        return cls(**settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """Size and checksum of one file of a store."""
+
+    size_bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, content: bytes) -> "FileRecord":
+        """The record of these bytes."""
+        return cls(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a whole store says about itself."""
+
+    recipe: Recipe
+    """What determined the arrays."""
+    names: Mapping[str, str]
+    """Names of `model`, `tokenizer` and `corpus`."""
+    counts: Mapping[str, int]
+    """`sentences`, `words`, and `vectors`: the words that have one."""
+    excluded: Mapping[str, int]
+    """Words without a vector, by reason."""
+    skipped: Mapping[str, int]
+    """What the corpus reader passed over as no word, by reason."""
+    machine: Mapping[str, str | int]
+    """Where the run was finished."""
+    versions: Mapping[str, str]
+    """Packages the run was finished with."""
+    files: Mapping[str, FileRecord]
+    """Every other file of the store; empty in memory."""
+    format: int = FORMAT
+    """Number of the folder format."""
+
+    def to_text(self) -> str:
+        """JSON with one key a line, so that two manifests can be compared by eye."""
+        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        content |= {
+            "recipe": self.recipe.as_json(),
+            "files": {name: asdict(record) for name, record in sorted(self.files.items())},
+        }
+        return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_text(cls, text: str | bytes, *, place: str) -> "Manifest":
+        """Reads a manifest.
+
+        Raises:
+            StoreError: It has another format number, or breaks its format.
+        """
+        try:
+            content = json.loads(text)
+            found = content["format"]
+            if found == FORMAT:
+                content["recipe"] = Recipe.from_json(content["recipe"])
+                content["files"] = {name: FileRecord(**record) for name, record in content["files"].items()}
+                return cls(**content)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StoreError(f"{place}/manifest.json breaks its format ({error!r}). Make the store anew.") from None
+        raise StoreError(
+            f"{place} has format {found}, this version of lca_jax reads format {FORMAT}. "
+            "Read it with the version named in its manifest, or make it anew."
+        )
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that a stored number may depend on."""
+    installed = {distribution.metadata["Name"].lower(): distribution.version for distribution in _installed()}
+    return {name: installed.get(name, "not installed") for name in _PACKAGES}
+
+
+def _installed() -> list[metadata.Distribution]:
+    found = []
+    for name in _PACKAGES:
+        try:
+            found.append(metadata.distribution(name))
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _brief(value: object) -> str:
+    """A fingerprint by its first digits, sites by their layers, anything else as it is."""
+    if isinstance(value, str) and len(value) == 64:
+        return value[:12] + "…"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{site} {list(shape.layers)} of {shape.width}" for site, shape in value.items())
+    return repr(value)

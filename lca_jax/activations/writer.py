@@ -1,0 +1,274 @@
+"""Writing a store, shard by shard, so that a run killed at any moment goes on from its last whole shard.
+
+The order of events is the guarantee. A shard's file is written under another name, synced and renamed; only then is its
+record (sizes, checksums, the words' pieces) written the same way into `unfinished/`. The manifest, without which a
+folder is no store, comes last. All of a shard's bytes follow from the recipe, so a run that was killed ends with the
+same files as one that was not. Shards may be written in any order, and by several processes.
+
+Memory: the shards that are being filled or written, about three times their size while one is encoded and synced.
+"""
+
+import io
+import json
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorstore as ts
+from jaxtyping import Int, Shaped
+
+from lca_jax.activations.folder import (
+    create_array,
+    list_files,
+    name_folder,
+    open_folder,
+    read_file,
+    remove_subfolder,
+    shard_file,
+)
+from lca_jax.activations.lazy import LazyArray
+from lca_jax.activations.recipe import FileRecord, Manifest, Recipe, package_versions
+from lca_jax.activations.store import (
+    LABEL_PREFIX,
+    MANIFEST,
+    PROGRESS,
+    RECIPE,
+    WORDS,
+    ActivationStore,
+    open_store,
+    read_manifest,
+)
+from lca_jax.devices import describe_device
+from lca_jax.errors import StoreError
+from lca_jax.text.corpus import Corpus
+
+ShardArrays = Mapping[str, Shaped[np.ndarray, "word layer neuron"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardRecord:
+    """What is kept of a whole shard beside its arrays, until the store is whole."""
+
+    pieces: list[int]
+    """Number of pieces of each word."""
+    excluded: dict[int, str]
+    """Why a word of the shard, counted from the shard's first, has no vector."""
+    files: dict[str, FileRecord] = field(default_factory=dict)
+    """The shard's files, one a site."""
+
+    def to_text(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_text(cls, text: bytes) -> "ShardRecord":
+        """The inverse of `to_text`."""
+        content = json.loads(text)
+        return cls(
+            pieces=content["pieces"],
+            excluded={int(word): reason for word, reason in content["excluded"].items()},
+            files={name: FileRecord(**record) for name, record in content["files"].items()},
+        )
+
+
+class StoreWriter(ABC):
+    """Takes whole shards, in any order, and makes a store of them."""
+
+    @property
+    @abstractmethod
+    def missing(self) -> frozenset[int]:
+        """The shards still to be written."""
+
+    @abstractmethod
+    def new_arrays(self, shard: int) -> ShardArrays:
+        """Zeros to fill with one shard's vectors."""
+
+    @abstractmethod
+    def write(self, shard: int, arrays: ShardArrays, record: ShardRecord) -> None:
+        """Keeps one whole shard; on return it is safe."""
+
+    @abstractmethod
+    def finish(self, corpus: Corpus, names: Mapping[str, str]) -> ActivationStore:
+        """Makes the store whole, once no shard is missing."""
+
+
+class MemoryWriter(StoreWriter):
+    """Fills arrays that stay in memory; nothing is copied. Whole, they are read-only like a store on disk."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        """Reserves memory for the whole store."""
+        self._recipe = recipe
+        dtype = ts.dtype(recipe.dtype).numpy_dtype
+        self._arrays = {
+            site: np.zeros((recipe.words, len(shape.layers), shape.width), dtype)
+            for site, shape in recipe.sites.items()
+        }
+        self._records: dict[int, ShardRecord] = {}
+
+    @property
+    def missing(self) -> frozenset[int]:  # noqa: D102
+        return frozenset(set(range(self._recipe.shard_count)) - self._records.keys())
+
+    def new_arrays(self, shard: int) -> ShardArrays:  # noqa: D102
+        first, last = self._recipe.shard_range(shard)
+        return {site: array[first:last] for site, array in self._arrays.items()}
+
+    def write(self, shard: int, arrays: ShardArrays, record: ShardRecord) -> None:  # noqa: ARG002, D102
+        self._records[shard] = record
+
+    def finish(self, corpus: Corpus, names: Mapping[str, str]) -> ActivationStore:  # noqa: D102
+        table = _words_table(corpus, self._recipe, self._records)
+        for array in self._arrays.values():
+            array.flags.writeable = False
+        return ActivationStore(
+            manifest=_manifest(self._recipe, corpus, names, table, files={}),
+            words=table,
+            arrays={site: LazyArray(array) for site, array in self._arrays.items()},
+            folder=None,
+        )
+
+
+class FolderWriter(StoreWriter):
+    """Writes shards into a folder; what an earlier run of the same recipe left there is kept."""
+
+    def __init__(self, path: str | Path, recipe: Recipe) -> None:
+        """Begins a store, or goes on with an unfinished one.
+
+        Raises:
+            StoreError: The folder holds something else, or an unfinished store of another recipe.
+        """
+        self._folder = open_folder(path)
+        self._path = path
+        self._recipe = recipe
+        started = read_file(self._folder, RECIPE)
+        if started is None:
+            if other := list_files(self._folder):
+                raise StoreError(
+                    f"{path} holds files that are no activation store ({other[0]}, …). Give an empty or a new folder."
+                )
+            self._folder[RECIPE] = json.dumps(recipe.as_json()).encode()
+        else:
+            place = name_folder(self._folder)
+            _read_recipe(started, place=place).refuse_other(recipe, place=place)
+        self._arrays = {site: create_array(self._folder, site, recipe) for site in recipe.sites}
+
+    @property
+    def missing(self) -> frozenset[int]:  # noqa: D102
+        held = set(list_files(self._folder, PROGRESS))
+        return frozenset(shard for shard in range(self._recipe.shard_count) if _record_file(shard) not in held)
+
+    def new_arrays(self, shard: int) -> ShardArrays:  # noqa: D102
+        first, last = self._recipe.shard_range(shard)
+        dtype = ts.dtype(self._recipe.dtype).numpy_dtype
+        return {
+            site: np.zeros((last - first, len(shape.layers), shape.width), dtype)
+            for site, shape in self._recipe.sites.items()
+        }
+
+    def write(self, shard: int, arrays: ShardArrays, record: ShardRecord) -> None:
+        """Keeps one whole shard: its files first, then, once they are synced, the record that they are whole."""
+        first, last = self._recipe.shard_range(shard)
+        for site, array in arrays.items():
+            with ts.Transaction() as transaction:
+                target = self._arrays[site].with_transaction(transaction)[first:last]
+                target.write(array, can_reference_source_data_indefinitely=True).result()
+        names = [shard_file(site, shard) for site in arrays]
+        files = {name: FileRecord.of(self._folder[name]) for name in names}
+        kept = ShardRecord(pieces=record.pieces, excluded=record.excluded, files=files)
+        self._folder[_record_file(shard)] = kept.to_text().encode()
+
+    def finish(self, corpus: Corpus, names: Mapping[str, str]) -> ActivationStore:
+        """Writes the words, then the manifest, then clears away the records."""
+        records = {
+            shard: ShardRecord.from_text(self._folder[_record_file(shard)]) for shard in range(self._recipe.shard_count)
+        }
+        table = _words_table(corpus, self._recipe, records)
+        content = io.BytesIO()
+        pq.write_table(table, content, compression="zstd")
+        self._folder[WORDS] = content.getvalue()
+        files = {name: record for kept in records.values() for name, record in kept.files.items()}
+        for name in (WORDS, *(f"{site}/zarr.json" for site in self._recipe.sites)):
+            files[name] = FileRecord.of(self._folder[name])
+        self._folder[MANIFEST] = _manifest(self._recipe, corpus, names, table, files=files).to_text().encode()
+        remove_subfolder(self._folder, PROGRESS)
+        return open_store(self._path)
+
+
+def find_finished(path: str | Path, recipe: Recipe) -> ActivationStore | None:
+    """The whole store of this recipe, if the folder holds it already.
+
+    Raises:
+        StoreError: The folder holds a whole store of another recipe, or a damaged one.
+    """
+    folder = open_folder(path)
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return None
+    manifest.recipe.refuse_other(recipe, place=name_folder(folder))
+    remove_subfolder(folder, PROGRESS)
+    return open_store(path)
+
+
+def _read_recipe(text: bytes, *, place: str) -> Recipe:
+    try:
+        return Recipe.from_json(json.loads(text))
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            f"{place}/{RECIPE} breaks its format ({error!r}), so the unfinished store cannot be gone on with. "
+            "Delete the folder and extract again."
+        ) from None
+
+
+def _record_file(shard: int) -> str:
+    return f"{PROGRESS}{shard:06d}.json"
+
+
+def _words_table(corpus: Corpus, recipe: Recipe, records: Mapping[int, ShardRecord]) -> pa.Table:
+    """One row a word, in corpus order."""
+    lengths = np.array([len(sentence) for sentence in corpus.sentences], np.int64)
+    pieces = list(chain.from_iterable(records[shard].pieces for shard in range(recipe.shard_count)))
+    excluded: list[str | None] = [None] * recipe.words
+    for shard, record in records.items():
+        for word, reason in record.excluded.items():
+            excluded[shard * recipe.shard_words + word] = reason
+    columns: dict[str, pa.Array] = {
+        "sentence": pa.array(np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)),
+        "position": pa.array(_position_in_sentence(lengths)),
+        "form": pa.array(corpus.words(), pa.string()),
+        "pieces": pa.array(pieces, pa.int32()),
+        "excluded": pa.array(excluded, pa.string()),
+    }
+    for task in corpus.tasks:
+        columns[LABEL_PREFIX + task] = pa.array(corpus.flat_labels(task), pa.string())
+    return pa.table(columns)
+
+
+def _position_in_sentence(lengths: Int[np.ndarray, "sentence"]) -> Int[np.ndarray, "word"]:
+    ends = np.cumsum(lengths)
+    return (np.arange(lengths.sum()) - np.repeat(ends - lengths, lengths)).astype(np.int32)
+
+
+def _manifest(
+    recipe: Recipe, corpus: Corpus, names: Mapping[str, str], table: pa.Table, *, files: Mapping[str, FileRecord]
+) -> Manifest:
+    reasons = Counter(reason for reason in table["excluded"].to_pylist() if reason is not None)
+    return Manifest(
+        recipe=recipe,
+        names=dict(names) | {"corpus": corpus.name},
+        counts={
+            "sentences": corpus.sentence_count,
+            "words": recipe.words,
+            "vectors": recipe.words - reasons.total(),
+        },
+        excluded=dict(sorted(reasons.items())),
+        skipped=dict(corpus.skipped),
+        machine=describe_device(),
+        versions=package_versions(),
+        files=files,
+    )
