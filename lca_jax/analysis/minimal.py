@@ -92,8 +92,11 @@ def _first_within(
     steps: list[tuple[int, float]] = []
     percent = 0
     for end in _BATCHES:
-        sizes = sorted({max(1, round(step * total / 100)) for step in range(percent + 1, end + 1)})
+        wanted_sizes = {max(1, round(step * total / 100)) for step in range(percent + 1, end + 1)}
         percent = end
+        sizes = sorted(wanted_sizes - {size for size, _ in steps})
+        if not sizes:
+            continue
         order = ranking.top(sizes[-1])
         trained = train_nested_sets(training, order, sizes, labellings=[training.real])
         steps += zip(sizes, accuracies(trained, words, order).tolist(), strict=True)

@@ -27,8 +27,8 @@ class Experiment:
     """The run folder. Started again, finished steps are skipped and changed ones done anew."""
     dev: Path | None = None
     """Words on which every choice is made. Without it, the last tenth of the training sentences is taken for that."""
-    tasks: Annotated[Sequence[str], tyro.conf.arg(name="task"), tyro.conf.UseAppendAction] = ("upos",)
-    """A label column: `upos`, `xpos`, `deprel`, `feats:KEY`, or a column number or name of a column file. May be repeated."""
+    tasks: Annotated[Sequence[str], tyro.conf.arg(name="task"), tyro.conf.UseAppendAction] = ()
+    """A label column, `upos` if none is named: `upos`, `xpos`, `deprel`, `feats:KEY`, or a column number or name of a column file. May be repeated."""
     unlabelled_as: str | None = None
     """A class for words without the feature of a `feats:KEY` task; by default they are masked."""
     max_train_words: int | None = None
@@ -57,8 +57,10 @@ class Experiment:
     """Of the control task, the random sets and the mini-batches."""
 
     def __post_init__(self) -> None:
-        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
-            raise SettingsError(f"`tasks` must name one or more different label columns, got {list(self.tasks)}.")
+        if not self.tasks:
+            object.__setattr__(self, "tasks", ("upos",))
+        if len(set(self.tasks)) != len(self.tasks):
+            raise SettingsError(f"`tasks` must name different label columns, got {list(self.tasks)}.")
         if self.max_train_words is not None and self.max_train_words < 1:
             raise SettingsError(f"`max_train_words` must be 1 or more, got {self.max_train_words}.")
         if not self.fractions or any(not 0 < fraction <= 1 for fraction in self.fractions):

@@ -157,7 +157,10 @@ def _epoch(
             l1 = jnp.zeros_like(problems.l1) if proximal_step else problems.l1
             return (value + penalty_value(masked, l1, problems.l2, squared=squared)).sum()
 
-        updates, inner = optimizer.update(jax.grad(loss)(now), inner, now)
+        gradients = jax.grad(loss)(now)
+        # optax raises a float to an integer count, which callers with strict promotion do not allow.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, inner = optimizer.update(gradients, inner, now)
         return (Weights(now.W + updates.W, now.bias + updates.bias), inner), None
 
     return jax.lax.scan(step, (weights, state), batches)[0]

@@ -1,0 +1,51 @@
+"""Stores in memory with planted neurons, for the tests of probes, rankings and analyses."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lca_jax.activations.recipe import Recipe, SiteShape
+from lca_jax.activations.store import ActivationStore
+from lca_jax.activations.writer import MemoryWriter, ShardRecord
+from lca_jax.text.corpus import Corpus
+
+CLASSES = ("ADJ", "NOUN", "VERB")
+PLANTED = {"ADJ": [3], "NOUN": [10, 11], "VERB": [17]}
+"""Columns that carry each class in `planted_store`; everything else is noise."""
+
+
+def store_of(
+    vectors: np.ndarray, sentences: Sequence[Sequence[str]], labels: dict[str, list[list[str | None]]]
+) -> ActivationStore:
+    """A store in memory of given vectors (word, layer, neuron)."""
+    corpus = Corpus.from_words(sentences, labels)
+    words, layers, width = vectors.shape
+    recipe = Recipe(
+        model="test",
+        corpus=corpus.fingerprint(),
+        words=words,
+        sites={"residual": SiteShape(layers=tuple(range(layers)), width=width)},
+        dtype="float32",
+        pool="last",
+        edits=None,
+        longest_window=128,
+        row_length=128,
+        shard_words=words,
+    )
+    writer = MemoryWriter(recipe)
+    writer.new_arrays(0)["residual"][:] = vectors
+    writer.write(0, {}, ShardRecord(pieces=[1] * words, excluded={}))
+    return writer.finish(corpus, {"model": "test", "tokenizer": "test", "corpus": corpus.name})
+
+
+def planted_store(*, words: int = 240, layers: int = 3, width: int = 8, seed: int = 0) -> ActivationStore:
+    """Words of three classes, four a sentence, whose vectors are noise but for the planted columns."""
+    rng = np.random.default_rng(seed)
+    classes = rng.integers(0, len(CLASSES), words)
+    X = rng.normal(size=(words, layers * width)).astype(np.float32)
+    for name, columns in PLANTED.items():
+        X[:, columns] += 2.5 * (classes == CLASSES.index(name))[:, None]
+    forms = [f"{CLASSES[number].lower()}{rng.integers(0, 12)}" for number in classes]
+    sentences = [forms[start : start + 4] for start in range(0, words, 4)]
+    labels = [[CLASSES[number] for number in classes[start : start + 4]] for start in range(0, words, 4)]
+    return store_of(X.reshape(words, layers, width), sentences, {"upos": labels})

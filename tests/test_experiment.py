@@ -1,0 +1,185 @@
+"""A whole run on a tiny model: what it writes, how it resumes, that it is deterministic."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lca_jax import ElasticNet, Experiment, load_probes, open_store, run
+from lca_jax.errors import SettingsError, StoreError
+from lca_jax.experiment.config import read_experiment
+from lca_jax.experiment.folder import RunFolder, key_of
+from lca_jax.report.findings import findings
+from tests.tiny_bert import write_bert
+
+TAGS = {"cat": "NOUN", "cats": "NOUN", "sat": "VERB", "the": "DET", "a": "DET", "slowly": "ADV"}
+PROBE = ElasticNet(l1=(1e-3, 1e-2), l2=1e-2)
+
+
+def write_conllu(path: Path, sentences: int, *, seed: int) -> Path:
+    """Sentences of words the tiny tokenizer knows, some of which it cannot see at all."""
+    rng = np.random.default_rng(seed)
+    lines = []
+    for _ in range(sentences):
+        for position in range(1, int(rng.integers(3, 9))):
+            form = str(rng.choice(list(TAGS)))
+            number = "Number=Sing" if form == "cat" else "Number=Plur" if form == "cats" else "_"
+            lines.append(f"{position}\t{form}\t_\t{TAGS[form]}\t_\t{number}\t_\t_\t_\t_")
+        lines.append("")
+    lines[0:0] = ["1\t\u200b\t_\tX\t_\t_\t_\t_\t_\t_", "2\tcat\t_\tNOUN\t_\tNumber=Sing\t_\t_\t_\t_", ""]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    folder = tmp_path_factory.mktemp("experiment")
+    return Experiment(
+        model=str(write_bert(folder / "bert")),
+        train=write_conllu(folder / "train.conllu", 60, seed=0),
+        dev=write_conllu(folder / "dev.conllu", 20, seed=1),
+        test=write_conllu(folder / "test.conllu", 20, seed=2),
+        out=folder / "run",
+        tasks=("upos", "feats:Number"),
+        probe=PROBE,
+        fractions=(0.1, 0.25),
+        draws=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def results(experiment: Experiment) -> dict:
+    return run(experiment)
+
+
+def test_the_run_folder_is_complete(experiment: Experiment, results: dict) -> None:
+    out = experiment.out
+    for name in ("config.json", "results.json", "log.txt", "report/index.html"):
+        assert (out / name).stat().st_size > 0
+    assert json.loads((out / "results.json").read_text("utf-8")) == results
+    assert len((out / "rankings/upos.csv").read_text("utf-8").splitlines()) == results["model"]["neurons"] + 1
+    assert (out / "rankings/feats-Number.csv").exists()
+    assert load_probes(out / "probes").one("upos").l1 == results["tasks"]["upos"]["l1"]
+    for part in ("train", "dev", "test"):
+        store = open_store(out / "activations" / part)
+        assert store.word_count == results["corpus"][part]["words"]
+        assert store.excluded == results["corpus"][part]["excluded"] == {"no piece": 1}
+    assert read_experiment(out) == experiment
+
+
+def test_results_have_the_documented_keys(results: dict) -> None:
+    assert results["format"] == 1
+    assert set(results) == {"format", "model", "corpus", "tasks", "seed", "seconds", "device", "versions"}
+    assert set(results["tasks"]) == {"upos", "feats:Number"}
+    entry = results["tasks"]["upos"]
+    assert {
+        "classes", "words", "majority", "accuracy", "l1", "l2", "objective", "duality_gap", "iterations",
+        "nonzero_fraction", "control_accuracy", "selectivity", "keep", "minimal", "layers", "per_class",
+    } <= set(entry)  # fmt: skip
+    assert set(entry["words"]) == {"train", "dev", "test"}
+    assert {"fraction", "top", "random", "random_std", "bottom"} <= set(entry["keep"]["mask"][0])
+    assert [point["fraction"] for point in entry["keep"]["retrain"]] == [0.1, 0.25]
+    assert {"drop", "neurons", "accuracy", "selectivity"} <= set(entry["minimal"])
+    assert {"neurons", "accuracy"} <= set(entry["per_class"]["NOUN"])
+    assert sum(entry["layers"]) == pytest.approx(1)
+    assert entry["duality_gap"] <= 1e-4 * entry["null_objective"]
+    low, high = entry["accuracy_interval"]["test"]
+    assert low <= entry["accuracy"]["test"] <= high
+    assert entry["selectivity"] == pytest.approx(entry["accuracy"]["test"] - entry["control_accuracy"])
+    # The word without a piece is labelled X, and masked: it is no class and no word of the task.
+    assert "X" not in entry["classes"]
+    assert entry["words"]["train"] == results["corpus"]["train"]["words"] - 1
+
+
+def test_words_decide_this_corpus(results: dict) -> None:
+    assert results["tasks"]["upos"]["majority"] == 1
+    assert results["tasks"]["upos"]["accuracy"]["test"] > 0.95
+    for text in findings(results, "upos"):
+        assert "%" in text
+    assert results["tasks"]["feats:Number"]["classes"] == ["Plur", "Sing"]
+
+
+def test_started_again_nothing_is_done(experiment: Experiment, results: dict) -> None:
+    before = {path: path.stat().st_mtime_ns for path in experiment.out.rglob("*") if path.suffix in {".csv", ".html"}}
+    assert run(experiment) == results
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_changed_setting_redoes_what_depends_on_it(
+    experiment: Experiment, results: dict, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="lca_jax"):
+        changed = run(replace(experiment, drop=0.5))
+    done = [record.message for record in caplog.records]
+    assert "ablate upos: its input or settings changed, done again" in done
+    assert "probe: finished before, skipped" in done
+    assert changed["tasks"]["upos"]["minimal"]["drop"] == 0.5
+    assert changed["tasks"]["upos"]["accuracy"] == results["tasks"]["upos"]["accuracy"]
+    run(experiment)
+
+
+def test_a_changed_corpus_redoes_everything_of_it(
+    experiment: Experiment, results: dict, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = replace(experiment, test=write_conllu(tmp_path / "other.conllu", 25, seed=9))
+    with caplog.at_level("INFO", logger="lca_jax"):
+        changed = run(other)
+    done = [record.message for record in caplog.records]
+    assert "extract test: its input or settings changed, done again" in done
+    assert "extract train: finished before, skipped" in done
+    assert "probe: finished before, skipped" in done
+    assert changed["corpus"]["test"] != results["corpus"]["test"]
+    run(experiment)
+
+
+def test_two_runs_are_equal_but_for_times(experiment: Experiment, results: dict, tmp_path: Path) -> None:
+    again = run(replace(experiment, out=tmp_path / "again"))
+    assert {**again, "seconds": 0} == {**results, "seconds": 0}
+
+
+def test_an_interrupted_step_goes_on(experiment: Experiment, results: dict, tmp_path: Path) -> None:
+    short = replace(experiment, out=tmp_path / "short", tasks=("upos",))
+    assert run(short, until="extract") == {}
+    assert not (short.out / "probes").exists()
+    steps = json.loads((short.out / "steps.json").read_text("utf-8"))
+    steps["extract test"]["seconds"] = None  # as a kill in the middle leaves it
+    (short.out / "steps.json").write_text(json.dumps(steps), encoding="utf-8")
+    assert run(short)["tasks"]["upos"]["accuracy"] == results["tasks"]["upos"]["accuracy"]
+
+
+def test_without_dev_the_last_tenth_of_train_is_taken(experiment: Experiment, tmp_path: Path) -> None:
+    run(replace(experiment, dev=None, out=tmp_path / "run"), until="extract")
+    dev = open_store(tmp_path / "run/activations/dev")
+    train = open_store(tmp_path / "run/activations/train")
+    assert dev.manifest.counts["sentences"] == 6
+    assert train.manifest.counts["sentences"] == 55
+
+
+def test_bad_settings_are_named(experiment: Experiment, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="`fractions` must each be in"):
+        replace(experiment, fractions=(20.0,))
+    with pytest.raises(SettingsError, match="`until` must be one of extract"):
+        run(experiment, until="nothing")  # pyright: ignore[reportArgumentType] - the error is what is tested
+    with pytest.raises(StoreError, match="no run folder"):
+        read_experiment(tmp_path)
+    with pytest.raises(SettingsError, match="Unknown settings colour"):
+        Experiment.from_json({**experiment.as_json(), "colour": "red"})
+
+
+def test_a_step_is_remembered_by_its_key(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    calls = []
+
+    def work() -> None:
+        calls.append(1)
+        (tmp_path / "made").mkdir(exist_ok=True)
+
+    assert folder.do("step", key_of(1, "a"), ["made"], work)
+    assert not RunFolder(tmp_path).do("step", key_of(1, "a"), ["made"], work)
+    assert RunFolder(tmp_path).do("step", key_of(2, "a"), ["made"], work)
+    (tmp_path / "made").rmdir()
+    assert RunFolder(tmp_path).do("step", key_of(2, "a"), ["made"], work)
+    assert len(calls) == 3
+    assert set(RunFolder(tmp_path).seconds) == {"step"}
