@@ -1,0 +1,246 @@
+"""Times competitors side by side, and keeps with every figure the machine it was taken on.
+
+`time_interleaved` calls each competitor once to warm it up, then all of them in turn, round after round: what disturbs
+the machine disturbs everyone alike. Each `Timing` has wall and processor seconds of every round, the first call apart,
+and how much of that first call XLA spent compiling. `measure_machine` gives the two ceilings of a roofline: the rate of
+a large float32 matrix product and the rate at which memory is read, both measured here and not taken from a data sheet.
+
+What is computed, and whether it is right, is the business of the benchmarks themselves.
+
+Importing this module makes OpenMP threads sleep while they wait (`OMP_WAIT_POLICY=PASSIVE`) unless the caller has said
+otherwise. PyTorch's threads spin by default, and take the cores from whatever runs next; import it after this.
+"""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TypeVar
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import jax
+import jax.numpy as jnp
+
+from lca_jax.devices import describe_device
+
+FORMAT = 1
+"""Number of the layout of the result files; `README.md` beside this file documents their keys."""
+
+_COMPILING = "/jax/core/compile/backend_compile_duration"
+_PACKAGES = ("lca-jax", "jax", "jaxlib", "flax", "numpy", "transformers", "torch", "h5py", "scikit-learn", "neurox")
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Seconds of one competitor."""
+
+    wall_s: tuple[float, ...]
+    """Of every round."""
+    cpu_s: tuple[float, ...]
+    """Processor seconds of every round, all threads together."""
+    first_s: float
+    """Of the first call, which is no round: compiling, opening, warming up."""
+    compile_s: float
+    """Of the first call: what XLA took to compile."""
+
+    @property
+    def median_s(self) -> float:
+        """Median wall seconds of a round."""
+        return statistics.median(self.wall_s)
+
+    @property
+    def minimum_s(self) -> float:
+        """Wall seconds of the fastest round."""
+        return min(self.wall_s)
+
+    @property
+    def spread(self) -> float:
+        """From the fastest to the slowest round, as a share of the median."""
+        return (max(self.wall_s) - min(self.wall_s)) / self.median_s
+
+    def as_json(self) -> dict[str, object]:
+        """The keys of a competitor in a result file."""
+        return {
+            "median_s": self.median_s,
+            "minimum_s": self.minimum_s,
+            "spread": self.spread,
+            "cpu_median_s": statistics.median(self.cpu_s),
+            "first_s": self.first_s,
+            "compile_s": self.compile_s,
+            "wall_s": list(self.wall_s),
+            "cpu_s": list(self.cpu_s),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ceiling:
+    """What this machine can do at most, measured."""
+
+    flop_per_s: float
+    """Float32 operations a second of a large square matrix product."""
+    bytes_per_s: float
+    """Bytes a second of a sum over a large array."""
+
+    def floor_s(self, *, flop: float, read_bytes: float = 0.0) -> float:
+        """Seconds below which this much work cannot be done here."""
+        return max(flop / self.flop_per_s, read_bytes / self.bytes_per_s)
+
+    def as_json(self) -> dict[str, float]:
+        """The key `ceiling` of a result file."""
+        return {"flop_per_s": self.flop_per_s, "bytes_per_s": self.bytes_per_s}
+
+
+def time_interleaved(
+    competitors: Mapping[str, Callable[[], _Result]], *, repetitions: int
+) -> tuple[dict[str, Timing], dict[str, _Result]]:
+    """Times competitors in turn: A B C, A B C, … after one first call of each.
+
+    Args:
+        competitors: Calls without arguments, by name. Whatever JAX arrays they return are waited for.
+        repetitions: Rounds, 1 or more.
+
+    Returns:
+        The timing of each competitor, and what its last call returned.
+    """
+    if repetitions < 1:
+        raise ValueError(f"`repetitions` must be 1 or more, got {repetitions}.")
+    results: dict[str, _Result] = {}
+    first: dict[str, tuple[float, float]] = {}
+    for name, call in competitors.items():
+        with _compile_seconds() as compiled:
+            results[name], wall, _ = _clock(call)
+        first[name] = (wall, sum(compiled))
+    rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in competitors}
+    for _ in range(repetitions):
+        for name, call in competitors.items():
+            results[name], wall, cpu = _clock(call)
+            rounds[name].append((wall, cpu))
+    timings = {
+        name: Timing(
+            wall_s=tuple(wall for wall, _ in seconds),
+            cpu_s=tuple(cpu for _, cpu in seconds),
+            first_s=first[name][0],
+            compile_s=first[name][1],
+        )
+        for name, seconds in rounds.items()
+    }
+    return timings, results
+
+
+def time_once(call: Callable[[], _Result]) -> tuple[Timing, _Result]:
+    """Times a competitor that is too slow for rounds and needs no warming up."""
+    result, wall, cpu = _clock(call)
+    return Timing(wall_s=(wall,), cpu_s=(cpu,), first_s=wall, compile_s=0.0), result
+
+
+def measure_machine(*, side: int | None = None, repetitions: int = 10) -> Ceiling:
+    """The best of several products of square float32 matrices, and of several sums over 16 · side² numbers.
+
+    Args:
+        side: Rows of the square; by default 2,048 on CPU and 8,192 on accelerators.
+        repetitions: Tries of each.
+    """
+    side = side or (2048 if jax.default_backend() == "cpu" else 8192)
+    square = jnp.ones((side, side), jnp.float32)
+    long = jnp.ones((16 * side, side), jnp.float32)
+    multiply = jax.jit(lambda matrix: jnp.matmul(matrix, matrix, precision=jax.lax.Precision.HIGHEST))
+    add_up = jax.jit(jnp.sum)
+    product = _fastest(lambda: multiply(square), repetitions)
+    reading = _fastest(lambda: add_up(long), repetitions)
+    return Ceiling(flop_per_s=2 * side**3 / product, bytes_per_s=long.nbytes / reading)
+
+
+def describe_machine() -> dict[str, object]:
+    """What ran the benchmark: processor, devices, memory, versions, and the settings that move timings."""
+    return {
+        "processor": _processor(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "device": describe_device(),
+        "python": platform.python_version(),
+        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
+        "omp_wait_policy": os.environ["OMP_WAIT_POLICY"],
+    }
+
+
+def load_average() -> list[float]:
+    """Runnable tasks over the last 1, 5 and 15 minutes; near 0 before, and near the cores after, on a quiet machine."""
+    return [round(load, 2) for load in os.getloadavg()]
+
+
+def write_result(path: Path, benchmark: str, content: Mapping[str, object]) -> None:
+    """Writes a result file: what was measured, under the format, the benchmark's name, the day and the machine."""
+    head = {"format": FORMAT, "benchmark": benchmark, "day": time.strftime("%Y-%m-%d"), "machine": describe_machine()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**head, **content}, indent=1) + "\n", encoding="utf-8")
+
+
+def print_table(title: str, rows: Mapping[str, Mapping[str, object]]) -> None:
+    """Prints one line a row and one column a key; numbers with four significant digits."""
+    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+    cells = [[title, *columns]]
+    cells += [[name, *(_short(row.get(column, "")) for column in columns)] for name, row in rows.items()]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        print(
+            "  ".join(
+                [line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))]
+            )
+        )
+    print()
+
+
+def _clock(call: Callable[[], _Result]) -> tuple[_Result, float, float]:
+    """The result of a call, its wall seconds and its processor seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = jax.block_until_ready(call())
+    return result, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _fastest(call: Callable[[], jax.Array], repetitions: int) -> float:
+    call().block_until_ready()
+    return min(_clock(call)[1] for _ in range(repetitions))
+
+
+@contextmanager
+def _compile_seconds() -> Iterator[list[float]]:
+    """Collects the seconds of every compilation inside the block."""
+    seconds: list[float] = []
+
+    def listen(event: str, duration_secs: float, **_: object) -> None:
+        if event == _COMPILING:
+            seconds.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield seconds
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def _processor() -> str:
+    """The model name where Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

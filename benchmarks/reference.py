@@ -1,0 +1,104 @@
+r"""What a probe has reached, measured again in float64 by NumPy: the objective of any weights, and how low it can go.
+
+Nothing here is shared with the package's solver. Letters as in `lca_jax.probing.objective`: for words x with labels y,
+
+    F(W, b) = 1/n Σ_i −log softmax(x_i W + b)[y_i] + l1 ‖W‖₁ + l2 ‖W‖_F          or + (l2/2) ‖W‖²_F if `squared`
+
+and, for any distributions q over the classes (one a word) with Σ_i (q_i − y_i) = 0, by weak duality,
+
+    F ≥ 1/n Σ_i H(q_i) − penalty*(g)        g = X'(q − y)/n
+
+where penalty*(g) = Σ (|g| − l1)₊² / (2 l2) if `squared`; else 0 where ‖(|g| − l1)₊‖_F ≤ l2, infinite elsewhere.
+"""
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+
+_BLOCK = 4096
+_NEWTON_STEPS = 50
+
+
+def null_objective(y: Int[np.ndarray, " word"]) -> float:
+    """F at zero weights and the best bias: the entropy of the class shares, in nats."""
+    shares = np.bincount(y) / len(y)
+    return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+
+
+def measure_objective(
+    X: Float32[np.ndarray, "word feature"],
+    y: Int[np.ndarray, " word"],
+    W: Float32[np.ndarray, "feature class"],
+    b: Float32[np.ndarray, " class"],
+    *,
+    l1: float,
+    l2: float,
+    squared: bool,
+) -> float:
+    """F(W, b)."""
+    log_q = _log_softmax(_scores(X, W) + b.astype(np.float64))
+    squares = float((W.astype(np.float64) ** 2).sum())
+    penalty = l1 * float(np.abs(W, dtype=np.float64).sum()) + l2 * (squares / 2 if squared else squares**0.5)
+    return float(-log_q[np.arange(len(y)), y].mean()) + penalty
+
+
+def lower_bound(
+    X: Float32[np.ndarray, "word feature"],
+    y: Int[np.ndarray, " word"],
+    W: Float32[np.ndarray, "feature class"],
+    b: Float32[np.ndarray, " class"],
+    *,
+    l1: float,
+    l2: float,
+    squared: bool,
+) -> float:
+    """A number that F never falls below: the dual objective at the predictions of W with their best bias.
+
+    It is close to the minimum where W is.
+    """
+    targets = np.eye(W.shape[1])[y]
+    q = _balanced_predictions(_scores(X, W), b.astype(np.float64), targets)
+    gradient = np.abs(_transposed_product(X, q - targets)) / len(y)
+    if squared:
+        return float(_entropy(q)) - float((np.maximum(gradient - l1, 0) ** 2).sum()) / (2 * l2)
+    # y + s (q − y) keeps the constraint and has the gradient s g: the largest s that makes the conjugate zero.
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        inside = np.linalg.norm(np.maximum(middle * gradient - l1, 0)) <= l2
+        low, high = (middle, high) if inside else (low, middle)
+    return float(_entropy(targets + low * (q - targets)))
+
+
+def _balanced_predictions(
+    scores: Float[np.ndarray, "word class"], bias: Float[np.ndarray, " class"], targets: Float[np.ndarray, "word class"]
+) -> Float[np.ndarray, "word class"]:
+    """Softmax of the scores with the bias at which the mean prediction is the mean target, by Newton's method."""
+    shares = targets.mean(axis=0)
+    for _ in range(_NEWTON_STEPS):
+        q = np.exp(_log_softmax(scores + bias))
+        residual = q.mean(axis=0) - shares
+        if np.abs(residual).max() < 1e-15:
+            break
+        hessian = np.diag(q.mean(axis=0)) - q.T @ q / len(q)
+        bias = bias - np.linalg.lstsq(hessian, residual)[0]
+    return np.exp(_log_softmax(scores + bias))
+
+
+def _scores(X: Float32[np.ndarray, "word feature"], W: Float32[np.ndarray, "feature class"]) -> np.ndarray:
+    wide = W.astype(np.float64)
+    return np.concatenate([X[i : i + _BLOCK].astype(np.float64) @ wide for i in range(0, len(X), _BLOCK)])
+
+
+def _transposed_product(X: Float32[np.ndarray, "word feature"], R: Float[np.ndarray, "word class"]) -> np.ndarray:
+    blocks = (X[i : i + _BLOCK].astype(np.float64).T @ R[i : i + _BLOCK] for i in range(0, len(X), _BLOCK))
+    return np.sum(list(blocks), axis=0)
+
+
+def _log_softmax(scores: Float[np.ndarray, "word class"]) -> Float[np.ndarray, "word class"]:
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def _entropy(q: Float[np.ndarray, "word class"]) -> float:
+    """Mean entropy of the rows, in nats."""
+    return -float(np.where(q > 0, q * np.log(np.maximum(q, 1e-300)), 0).sum(axis=1).mean())

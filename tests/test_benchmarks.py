@@ -1,0 +1,223 @@
+"""The benchmarks: statistics against hand-computed numbers, peers against each other, and both programs end to end."""
+
+import json
+import time
+from itertools import count, pairwise
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import bench_extract, bench_probe, harness, incumbent, reference
+from lca_jax.activations.extract import extract
+from lca_jax.demo import demo_corpus_file
+from lca_jax.models.model import load_model
+from lca_jax.probing.fit import fit_elastic_net
+from lca_jax.text.corpus import Corpus
+from lca_jax.text.readers import read_conllu
+from tests.tiny_bert import write_bert
+
+SENTENCES = [["the", "cats", "sat"], ["a"], ["b", "satly", "c", "cats"], ["the", "cat", "s"]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bert(tmp_path_factory.mktemp("bert"), max_position_embeddings=64)
+
+
+# The harness
+
+
+def test_statistics_by_hand() -> None:
+    timing = harness.Timing(wall_s=(4.0, 1.0, 2.0), cpu_s=(3.0, 5.0, 4.0), first_s=10.0, compile_s=7.0)
+    assert (timing.median_s, timing.minimum_s, timing.spread) == (2.0, 1.0, 1.5)
+    assert timing.as_json()["cpu_median_s"] == 4.0
+    even = harness.Timing(wall_s=(1.0, 2.0, 3.0, 8.0), cpu_s=(1.0,), first_s=1.0, compile_s=0.0)
+    assert (even.median_s, even.spread) == (2.5, 2.8)
+
+
+def test_floor_is_the_slower_of_computing_and_reading() -> None:
+    ceiling = harness.Ceiling(flop_per_s=100.0, bytes_per_s=10.0)
+    assert ceiling.floor_s(flop=300.0) == 3.0
+    assert ceiling.floor_s(flop=300.0, read_bytes=50.0) == 5.0
+
+
+def test_competitors_take_turns_after_a_first_call_of_each() -> None:
+    calls: list[str] = []
+    numbers = count()
+
+    def call(name: str) -> int:
+        calls.append(name)
+        time.sleep(0.02 if name == "slow" else 0.0)
+        return next(numbers)
+
+    timings, results = harness.time_interleaved(
+        {"slow": lambda: call("slow"), "fast": lambda: call("fast")}, repetitions=3
+    )
+    assert calls == ["slow", "fast"] * 4
+    assert results == {"slow": 6, "fast": 7}
+    assert len(timings["slow"].wall_s) == len(timings["fast"].cpu_s) == 3
+    assert timings["slow"].minimum_s >= 0.02 > timings["fast"].minimum_s
+
+
+def test_compiling_is_told_apart_from_running() -> None:
+    fresh = jax.jit(lambda x: jnp.tanh(x @ x).sum())
+    x = jnp.ones((64, 64))
+    timings, _ = harness.time_interleaved({"jitted": lambda: fresh(x)}, repetitions=2)
+    assert 0 < timings["jitted"].compile_s <= timings["jitted"].first_s
+    again, _ = harness.time_interleaved({"jitted": lambda: fresh(x)}, repetitions=2)
+    assert again["jitted"].compile_s == 0
+
+
+def test_no_rounds_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"`repetitions` must be 1 or more, got 0"):
+        harness.time_interleaved({"one": lambda: None}, repetitions=0)
+
+
+def test_result_names_machine_and_day_and_no_path(tmp_path: Path) -> None:
+    harness.write_result(tmp_path / "results" / "one.json", "one", {"figure": 1.5})
+    held = json.loads((tmp_path / "results" / "one.json").read_text("utf-8"))
+    assert held["figure"] == 1.5
+    assert held["machine"]["device"]["platform"] == "cpu"
+    assert held["machine"]["versions"]["jax"] == jax.__version__
+    assert str(Path.home()) not in json.dumps(held)
+
+
+# The measuring of what was reached
+
+
+@pytest.mark.parametrize("penalty", ["elastic_net", "neurox"])
+def test_reference_brackets_the_optimum(penalty: str) -> None:
+    generator = np.random.default_rng(0)
+    X = generator.standard_normal((300, 12)).astype(np.float32)
+    y = np.argmax(X[:, :3] + generator.standard_normal((300, 3)), axis=1).astype(np.int32)
+    squared = penalty == "elastic_net"
+    penalties = bench_probe.Weights(l1=0.01, l2=0.02)
+    probe = fit_elastic_net(X, y, standardize=False, penalty=penalty, tolerance=1e-5, **penalties)
+    reached = reference.measure_objective(X, y, probe.weights, probe.bias, squared=squared, **penalties)
+    bound = reference.lower_bound(X, y, probe.weights, probe.bias, squared=squared, **penalties)
+    null = reference.null_objective(y)
+    assert reached == pytest.approx(probe.objective, rel=1e-5)
+    assert null == pytest.approx(probe.null_objective, rel=1e-6)
+    assert -1e-12 <= reached - bound <= 1.1e-5 * null
+    # Far from the optimum the bound is low, but a bound still.
+    far = reference.lower_bound(X, y, 0 * probe.weights, 0 * probe.bias, squared=squared, **penalties)
+    assert far <= bound + 1e-9
+
+
+def test_objective_by_hand() -> None:
+    X = np.array([[1.0], [-1.0]], np.float32)
+    W, b = np.array([[2.0, -1.0]], np.float32), np.array([0.0, 0.0], np.float32)
+    # Scores (2, -1) and (-2, 1): both words right by 3.
+    loss = np.log1p(np.exp(-3.0))
+    for squared, second in ((True, 5 / 2), (False, 5**0.5)):
+        reached = reference.measure_objective(X, np.array([0, 1]), W, b, l1=0.1, l2=0.01, squared=squared)
+        assert reached == pytest.approx(loss + 0.1 * 3 + 0.01 * second, rel=1e-9)
+
+
+# The peers
+
+
+def test_peers_agree_with_the_package(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    corpus = Corpus.from_words(SENTENCES)
+    ours = extract(load_model(folder), corpus).read("residual")[:]
+    peer = incumbent.load_torch_model(folder)
+    batched = np.load(incumbent.extract_in_batches(peer, SENTENCES, tmp_path / "batched.npy", batch_size=3))
+    np.testing.assert_allclose(batched, ours, atol=1e-5)
+    for path in (incumbent.sentence_file(tmp_path, "one"), tmp_path / "two.npy-sequence"):
+        one_by_one = list(incumbent.read_vectors(incumbent.extract_one_by_one(peer, SENTENCES, path)))
+        assert [len(vectors) for vectors in one_by_one] == [len(words) for words in SENTENCES]
+        np.testing.assert_allclose(np.concatenate(one_by_one), ours, atol=1e-5)
+
+
+def test_incumbent_trains_by_its_own_objective() -> None:
+    pytest.importorskip("torch")
+    generator = np.random.default_rng(0)
+    X = generator.standard_normal((256, 6)).astype(np.float32)
+    y = (X[:, 0] + X[:, 1] + generator.standard_normal(256) > 0).astype(np.int32)
+    for squared in (False, True):
+        settings = {"l1": 1e-2, "l2": 1e-2, "squared": squared}
+        reached = [
+            reference.measure_objective(
+                X, y, *incumbent.train_probe(X, y, epochs=epochs, learning_rate=1e-2, **settings), **settings
+            )
+            for epochs in (1, 5, 30)
+        ]
+        assert all(later < earlier for earlier, later in pairwise(reached))
+        penalty = "elastic_net" if squared else "neurox"
+        best = fit_elastic_net(X, y, l1=1e-2, l2=1e-2, standardize=False, penalty=penalty)
+        # Mini-batches in a fixed order and sub-gradients keep it a little above the optimum, and it never is below.
+        assert best.objective - best.duality_gap < reached[-1] < best.objective + 0.01
+
+
+# The programs
+
+
+def test_extraction_program(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "extract.json"
+    bench_extract.main(["--quick", "--model", str(folder), "--sentences", "12", "--out", str(out)])
+    held = json.loads(out.read_text("utf-8"))
+    assert (held["format"], held["benchmark"]) == (harness.FORMAT, "extract")
+    assert set(held) == {
+        *("format", "benchmark", "day", "machine", "input", "load", "ceiling", "work", "competitors"),
+        "times_as_long_as_lca_jax",
+    }
+    assert held["input"]["model"] == folder.name
+    assert held["input"]["sentences"] == 12
+    assert {"lca_jax", "incumbent", "batched"} <= set(held["competitors"])
+    for name, row in held["competitors"].items():
+        assert row["words_per_s"] == pytest.approx(held["input"]["words"] / row["median_s"])
+        if name != "lca_jax":
+            assert row["largest_difference"] <= bench_extract.LARGEST_DIFFERENCE
+            assert row["words_compared"] == held["input"]["words"]
+    assert 0 < held["competitors"]["lca_jax"]["packed_share"] <= 1
+    assert str(folder.parent) not in out.read_text("utf-8")
+    assert "times as long as lca_jax" in capsys.readouterr().out
+
+
+def test_extraction_work_by_hand(folder: Path) -> None:
+    # Width 32, 40 units, 2 layers; "the cats sat" is 4 pieces and two special ones, "a" one and two.
+    flop, pieces = bench_extract.count_work(load_model(folder), Corpus.from_words([["the", "cats", "sat"], ["a"]]))
+    assert pieces == 6 + 3
+    assert flop == 2 * 2 * (4 * 32**2 + 2 * 32 * 40) * 9 + 4 * 32 * 2 * (6**2 + 3**2)
+
+
+def test_a_wrong_vector_is_no_result(folder: Path, tmp_path: Path) -> None:
+    corpus = Corpus.from_words(SENTENCES)
+    store = extract(load_model(folder), corpus)
+    vectors = store.read("residual")[:].copy()
+    vectors[3, 1, 5] += 0.01
+    np.save(tmp_path / "altered.npy", vectors)
+    with pytest.raises(ValueError, match=r"altered\.npy: vectors differ from the store's by 1\.00e-02"):
+        bench_extract.compare(store, corpus, tmp_path / "altered.npy")
+
+
+@pytest.mark.slow
+def test_probe_program(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "probe.json"
+    bench_probe.main(["--quick", "--model", str(folder), "--words", "300", "--out", str(out)])
+    held = json.loads(out.read_text("utf-8"))
+    assert (held["format"], held["benchmark"]) == (harness.FORMAT, "probe")
+    assert set(held) == {"format", "benchmark", "day", "machine", "input", "load", "ceiling", "objectives", "batches"}
+    assert held["input"]["classes"] <= len(read_conllu(demo_corpus_file("train")).classes("upos"))
+    for entry in held["objectives"].values():
+        bracket = entry["reference"]
+        assert bracket["lower_bound"] <= bracket["objective"] + 1e-9
+        assert {"lca_jax", "lca_jax adam", "incumbent 32", "incumbent 512"} <= set(entry["competitors"])
+        exact = entry["competitors"]["lca_jax"]
+        assert exact["certificate_share"] <= bench_probe.TOLERANCE
+        assert exact["above_reference_share"] <= exact["certificate_share"] + bench_probe.ROUNDING
+        for row in entry["competitors"].values():
+            assert row["above_reference_share"] > -bench_probe.TOLERANCE
+            assert 0 <= row["held_out_accuracy"] <= 1
+    assert list(held["batches"]) == ["1", "4"]
+    for name, row in held["batches"].items():
+        assert row["s_per_problem"] == pytest.approx(row["median_s"] / int(name))
+        assert row["worst_certificate_share"] <= bench_probe.TOLERANCE
+    assert str(folder.parent) not in out.read_text("utf-8")
+    assert "neurox, " in capsys.readouterr().out
