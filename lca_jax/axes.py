@@ -1,7 +1,8 @@
 """The words for places in a network: site, layer, neuron, and which feature column is which neuron.
 
 Axis names in array shapes, everywhere in the package: `sentence piece word layer neuron feature class problem`.
-A neuron is `(site, layer, index)`, never a bare column number; `NeuronAxis` is the one place where the two are converted.
+A neuron is `(site, layer, index)`, never a bare column number; `NeuronAxis` is the one place where the two are
+converted.
 """
 
 from collections.abc import Sequence
@@ -16,12 +17,12 @@ from lca_jax.errors import SettingsError
 
 Site = Literal["residual", "attention", "mlp"]
 SITES: tuple[Site, ...] = ("residual", "attention", "mlp")
-"""`residual`: hidden states, layer 0 is the embedding output. `attention`: per-head outputs before the output projection.
-`mlp`: units after the non-linearity. Layer 0 of the last two is the first block."""
+"""`residual`: hidden states, layer 0 is the embedding output. `attention`: per-head outputs before the output
+projection. `mlp`: units after the non-linearity. Layer 0 of the last two is the first block."""
 
 
 class Neuron(NamedTuple):
-    """One dimension of one layer at one site; the layer is the model's own number, also when only some layers were read."""
+    """One dimension of one layer at one site; the layer is the model's own number, also where only some were read."""
 
     site: str
     layer: int

@@ -153,8 +153,9 @@ def _describe_run(path: Path) -> list[str]:
     results = json.loads(file.read_text(encoding="utf-8"))
     for task, entry in results["tasks"].items():
         lines.append(
-            f"{task}: accuracy {entry['accuracy']['test']:.3f} (majority {entry['majority']:.3f}, selectivity "
-            f"{entry['selectivity']:.3f}), minimal set {entry['minimal']['neurons']} of {results['model']['neurons']} neurons"
+            f"{task}: accuracy {entry['accuracy']['test']:.3f} (majority {entry['majority']:.3f}, "
+            f"selectivity {entry['selectivity']:.3f}), "
+            f"minimal set {entry['minimal']['neurons']} of {results['model']['neurons']} neurons"
         )
     lines.append(f"seconds: {sum(results['seconds'].values()):.0f}; page: {path / 'report' / 'index.html'}")
     return lines

@@ -1,7 +1,7 @@
 """The only room that names devices: the mesh, shardings of rows, and what the run writes down about its machine.
 
-The mesh has one axis here, `data` (words, sentences). A matrix whose number of rows is no multiple of the device count is
-padded by `shard_rows`; whoever reads the result masks or cuts the padding.
+The mesh has one axis here, `data` (words, sentences). A matrix whose number of rows is no multiple of the device count
+is padded by `shard_rows`; whoever reads the result masks or cuts the padding.
 """
 
 import os
@@ -19,7 +19,9 @@ def data_mesh() -> Mesh:
     return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
 
 
-def shard_rows(mesh: Mesh, array: Shaped[np.ndarray, "..."], *, axis: int = 0, fill: float | int = 0) -> Shaped[Array, "..."]:
+def shard_rows(
+    mesh: Mesh, array: Shaped[np.ndarray, "..."], *, axis: int = 0, fill: float | int = 0
+) -> Shaped[Array, "..."]:
     """Puts an array on the mesh, split along one axis over `data`, padded with `fill` to a multiple of the devices.
 
     On one device this is one transfer and no padding.

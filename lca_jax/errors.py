@@ -1,7 +1,7 @@
 """What goes wrong, and how it is said.
 
-Every error of the package is an `LcaError`: its text says what must hold, what was found, where (file, line, word) and the
-way out. An `LcaError` is also a `ValueError`, so that library code which expects one keeps working.
+Every error of the package is an `LcaError`: its text says what must hold, what was found, where (file, line, word) and
+the way out. An `LcaError` is also a `ValueError`, so that library code which expects one keeps working.
 """
 
 from collections.abc import Sequence

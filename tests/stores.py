@@ -7,6 +7,7 @@ import numpy as np
 from lca_jax.activations.recipe import Recipe, SiteShape
 from lca_jax.activations.store import ActivationStore
 from lca_jax.activations.writer import MemoryWriter, ShardRecord
+from lca_jax.probing.probe import Probe
 from lca_jax.text.corpus import Corpus
 
 CLASSES = ("ADJ", "NOUN", "VERB")
@@ -49,3 +50,10 @@ def planted_store(*, words: int = 240, layers: int = 3, width: int = 8, seed: in
     sentences = [forms[start : start + 4] for start in range(0, words, 4)]
     labels = [[CLASSES[number] for number in classes[start : start + 4]] for start in range(0, words, 4)]
     return store_of(X.reshape(words, layers, width), sentences, {"upos": labels})
+
+
+def kept_accuracy(probe: Probe, X: np.ndarray, gold: np.ndarray, columns: np.ndarray) -> float:
+    """Accuracy with some features kept and the others at their training mean, written plainly."""
+    W = np.zeros_like(probe.weights)
+    W[columns] = probe.weights[columns]
+    return float((((X - probe.mean) / probe.scale @ W + probe.bias).argmax(axis=1) == gold).mean())

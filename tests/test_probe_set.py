@@ -11,7 +11,7 @@ from lca_jax.probing.labelling import control_task_of, measured_words, number_la
 from lca_jax.probing.metrics import accuracy_interval, class_accuracy
 from lca_jax.probing.probe import predict_masked
 from lca_jax.probing.weight_mass import mass_order
-from tests.stores import CLASSES, planted_store, store_of
+from tests.stores import CLASSES, kept_accuracy, planted_store, store_of
 
 GRID = ElasticNet(l1=(1e-3, 1e-2), l2=(1e-3, 1e-2))
 
@@ -45,18 +45,10 @@ def test_the_score_is_the_papers(fitted: ProbeSet) -> None:
     dev = planted_store(seed=1)
     selected = fitted.select(dev, fraction=0.25)
     X, gold, _ = measured_words(dev, fitted.axis, "upos", CLASSES)
-    without = fitted.unpenalized[0]
+    reference = float((fitted.unpenalized[0].predict(X) == gold).mean())
     for row, probe in zip(selected.search, fitted.of("upos"), strict=True):
         order = mass_order(probe.weights).order
-        standard = (X - probe.mean) / probe.scale
-
-        def kept(columns: np.ndarray) -> float:
-            W = np.zeros_like(probe.weights)
-            W[columns] = probe.weights[columns]
-            return float(((standard @ W + probe.bias).argmax(axis=1) == gold).mean())
-
-        reference = float((without.predict(X) == gold).mean())
-        top, bottom, whole = kept(order[:6]), kept(order[-6:]), kept(order)
+        top, bottom, whole = (kept_accuracy(probe, X, gold, part) for part in (order[:6], order[-6:], order))
         assert (row.top, row.bottom, row.accuracy) == pytest.approx((top, bottom, whole))
         assert row.score == pytest.approx(0.5 * (top - bottom) - 0.5 * (reference - whole))
     chosen = [row for row in selected.search if row.chosen]

@@ -1,4 +1,4 @@
-"""The exact solver and its certificate, against scikit-learn and against the conditions of optimality in plain NumPy."""
+"""The exact solver and its certificate, against scikit-learn and the conditions of optimality in plain NumPy."""
 
 import warnings
 
@@ -18,7 +18,9 @@ TIGHT = 3e-6
 """Of the null objective: float32 sums over the words end at about 2e-6."""
 
 
-def planted(words: int, features: int, shares: list[float], *, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def planted(
+    words: int, features: int, shares: list[float], *, noise: float, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Features around class centres, features correlated and of different loudness and offset; labels by shares."""
     rng = np.random.default_rng(seed)
     labels = rng.choice(len(shares), size=words, p=shares)
@@ -36,7 +38,9 @@ SHAPES = {
 }
 
 
-def objective(W: np.ndarray, b: np.ndarray, X: np.ndarray, y: np.ndarray, l1: float, l2: float, *, neurox: bool = False) -> float:
+def objective(
+    W: np.ndarray, b: np.ndarray, X: np.ndarray, y: np.ndarray, l1: float, l2: float, *, neurox: bool = False
+) -> float:
     """Formula (1) of `probing.objective`, in float64."""
     scores = X.astype(np.float64) @ W + b
     top = scores.max(axis=1, keepdims=True)
@@ -88,7 +92,7 @@ def test_the_certificate_is_never_smaller_than_the_true_gap(shape: str, penalty:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_optimality_conditions(shape: str) -> None:
-    """At the optimum the gradient of the loss is -(l1 sign(w) + l2 w) where w is not zero, and within l1 where it is."""
+    """The gradient of the loss is -(l1 sign(w) + l2 w) where w is not zero, and within l1 where it is."""
     X, y = SHAPES[shape]
     l1, l2 = 2e-3, 5e-3
     probe = fit_elastic_net(X, y, l1=l1, l2=l2, tolerance=TIGHT)
@@ -107,13 +111,14 @@ def test_optimality_conditions(shape: str) -> None:
 
 
 def assert_same_weights(found: np.ndarray, expected: np.ndarray) -> None:
-    """Two solves of one problem to a gap of 3e-6 leave their weights within some per cent (see `test_agrees_with_saga`)."""
+    """Two solves to a gap of 3e-6 leave their weights within some per cent (see `test_agrees_with_saga`)."""
     assert np.linalg.norm(found - expected) <= 0.03 * np.linalg.norm(expected)
 
 
 def problems_of(X: np.ndarray, y: np.ndarray, settings: ElasticNet, **options: np.ndarray) -> list[Probe]:
     classes = tuple(str(name) for name in range(y.max() + 1))
-    return fit_problems(X, [Labelling(task="t", control=False, classes=classes, numbers=y.astype(np.int32))], settings, **options)
+    labelling = Labelling(task="t", control=False, classes=classes, numbers=y.astype(np.int32))
+    return fit_problems(X, [labelling], settings, **options)
 
 
 def test_a_problem_alone_equals_the_problem_in_a_batch() -> None:

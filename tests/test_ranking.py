@@ -1,12 +1,13 @@
 """Rankings from probes, and what is measured with them."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lca_jax import ElasticNet, ProbeSet, fit_probes, keep_curve, minimal_neurons, rank_neurons
+from lca_jax import ElasticNet, ProbeSet, fit_elastic_net, fit_probes, keep_curve, minimal_neurons, rank_neurons
 from lca_jax.analysis.baselines import majority_accuracy
 from lca_jax.analysis.classes import class_neurons, sharing
 from lca_jax.analysis.layers import centre_of_mass, layer_shares
@@ -15,7 +16,7 @@ from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.labelling import measured_words
 from lca_jax.ranking.lca import neurons_by_class
 from lca_jax.ranking.ranking import Ranking
-from tests.stores import CLASSES, PLANTED, planted_store
+from tests.stores import CLASSES, PLANTED, kept_accuracy, planted_store
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +80,10 @@ def test_stride_keeps_the_order_between_blocks(probes: ProbeSet, ranking: Rankin
 def test_masked_curve_equals_a_plain_writing(probes: ProbeSet, ranking: Ranking) -> None:
     test = planted_store(seed=2)
     curve = keep_curve(probes, ranking, test, fractions=(0.25, 0.1), draws=3, seed=5)
-    probe = probes.one("upos")
     X, gold, _ = measured_words(test, probes.axis, "upos", CLASSES)
-    standard = (X - probe.mean) / probe.scale
 
     def kept(columns: np.ndarray) -> float:
-        W = np.zeros_like(probe.weights)
-        W[columns] = probe.weights[columns]
-        return float(((standard @ W + probe.bias).argmax(axis=1) == gold).mean())
+        return kept_accuracy(probes.one("upos"), X, gold, columns)
 
     assert [point.fraction for point in curve.points] == [0.1, 0.25]
     point = curve.points[1]
@@ -105,8 +102,6 @@ def test_retrained_curve_trains_on_the_kept_neurons_alone(probes: ProbeSet, rank
     curve = keep_curve(probes, ranking, test, fractions=(0.1, 0.25), mode="retrain", draws=2)
     X, gold, _ = measured_words(planted_store(), probes.axis, "upos", CLASSES)
     T, truth, _ = measured_words(test, probes.axis, "upos", CLASSES)
-    from lca_jax import fit_elastic_net
-
     columns = ranking.top(2)
     alone = fit_elastic_net(X[:, columns], gold, l1=1e-2, l2=1e-3)
     assert curve.points[0].top == pytest.approx((alone.predict(T[:, columns]) == truth).mean(), abs=1 / len(truth))
@@ -134,8 +129,6 @@ def test_curves_refuse_bad_settings(probes: ProbeSet, ranking: Ranking) -> None:
     with pytest.raises(SettingsError, match="no spread"):
         keep_curve(probes, ranking, store, draws=1)
     with pytest.raises(SettingsError, match="store=train_store"):
-        from dataclasses import replace
-
         keep_curve(replace(probes, store=None), ranking, store, mode="retrain")
 
 

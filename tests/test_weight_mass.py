@@ -9,7 +9,8 @@ from hypothesis.extra.numpy import arrays
 from lca_jax.errors import SettingsError
 from lca_jax.probing.weight_mass import class_levels, mass_order
 
-weights_of_few = arrays(np.float32, st.tuples(st.integers(2, 9), st.integers(1, 4)), elements=st.sampled_from([0, 0.5, -1, 2, -3.25, 7]))
+FEW_VALUES = st.sampled_from([0, 0.5, -1, 2, -3.25, 7])
+weights_of_few = arrays(np.float32, st.tuples(st.integers(2, 9), st.integers(1, 4)), elements=FEW_VALUES)
 
 
 def top(weights: np.ndarray, label: int, mass: float) -> set[int]:
@@ -25,7 +26,7 @@ def top(weights: np.ndarray, label: int, mass: float) -> set[int]:
 
 
 def blocks_by_steps(weights: np.ndarray, stride: int) -> list[set[int]]:
-    """Algorithm 1 with α = 1/stride, the prefix at p = 0 holding the first neuron of each class as NeuroX's code does."""
+    """Algorithm 1 with α = 1/stride; at p = 0 the first neuron of each class, as in NeuroX's code."""
     ordered: set[int] = set()
     blocks = []
     for step in range(stride + 1):

@@ -1,7 +1,8 @@
 """How many neurons each class needs, which they share, and where each class's neurons sit.
 
-Counts of classes with few examples are unstable: with little evidence a class's weights are flat and any mass level admits
-many neurons (JMLR 2023 prints `B-UCP` 253, 1 and 6 for three models), so every count stands beside the class's words.
+Counts of classes with few examples are unstable: with little evidence a class's weights are flat and any mass level
+admits many neurons (JMLR 2023 prints `B-UCP` 253, 1 and 6 for three models), so every count stands beside the class's
+words.
 
 Reference: Dalvi et al. 2019, Figure 6; Durrani et al. 2020, Figures 2 to 5; JMLR 2023, Figures 7 and 13.
 """

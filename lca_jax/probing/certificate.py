@@ -5,14 +5,14 @@ For residual distributions q_i (one per word, row sums 1) the dual of objective 
     D(q) = 1/n Σ_i H(q_i) − penalty*( −X'(q − y)/n )      subject to   1/n Σ_i (q_i − y_i) = 0                    (2)
 
 with H the entropy and penalty* the conjugate: Σ (|a| − l1)₊² / (2 l2) for the elastic net, and for `neurox` zero where
-‖(|a| − l1)₊‖_F ≤ l2 and infinite elsewhere. Any q gives a lower bound of the optimum, so F(W, b) − D(q) bounds the distance.
-q starts as the probe's own predictions, is made feasible, and is then scaled towards y where that helps:
+‖(|a| − l1)₊‖_F ≤ l2 and infinite elsewhere. Any q gives a lower bound of the optimum, so F(W, b) − D(q) bounds the
+distance. q starts as the probe's own predictions, is made feasible, and is then scaled towards y where that helps:
 
 - *The constraint.* With p the class shares and r = mean(q) − p, mixing a share t = max_c |r_c| / (p_c + |r_c|) of the
-  constant distribution u = p − r (1 − t)/t into every q_i makes it exact. A constant has no product with centred features,
-  so the gradient g becomes (1 − t) g − t M, M the class means X'y/n; H(mixture) ≥ (1 − t) H(q).
-- *The scale.* y + s (q − y) is feasible for s in [0, 1], its gradient is s g and its entropy at least s H(q). For l2 = 0
-  and for `neurox` this scaling is what makes the conjugate finite.
+  constant distribution u = p − r (1 − t)/t into every q_i makes it exact. A constant has no product with centred
+  features, so the gradient g becomes (1 − t) g − t M, M the class means X'y/n; H(mixture) ≥ (1 − t) H(q).
+- *The scale.* y + s (q − y) is feasible for s in [0, 1], its gradient is s g and its entropy at least s H(q). For l2 =
+  0 and for `neurox` this scaling is what makes the conjugate finite.
 
 Everything here comes from values that an iteration has computed anyway; no product with X.
 """

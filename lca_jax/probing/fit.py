@@ -1,9 +1,9 @@
 """From activations and labels to probes: every penalty of the grid and the control task in one solve.
 
-`fit_probes` reads a store, `fit_elastic_net` plain arrays; both end in `fit_problems`. Words that have no vector or no label
-are masked, never dropped from the matrix: all tasks share one X. Memory: X once on the host and once on the devices, and
-about ten arrays of (problem, class, word) in float32; the problems are solved in batches that keep those under
-`_BATCH_BYTES` each.
+`fit_probes` reads a store, `fit_elastic_net` plain arrays; both end in `fit_problems`. Words that have no vector or no
+label are masked, never dropped from the matrix: all tasks share one X. Memory: X once on the host and once on the
+devices, and about ten arrays of (problem, class, word) in float32; the problems are solved in batches that keep those
+under `_BATCH_BYTES` each.
 """
 
 import logging
@@ -258,8 +258,9 @@ def _warn_if_not_converged(probes: Sequence[Probe], settings: ElasticNet) -> Non
         worst = max(failed, key=lambda probe: probe.duality_gap / probe.null_objective)
         warnings.warn(
             f"{len(failed)} of {len(probes)} problems reached {settings.max_iterations} iterations; the worst "
-            f"(l1={worst.l1:g}, l2={worst.l2:g}) has a duality gap of {worst.duality_gap / worst.null_objective:.1e} of the "
-            f"objective at zero weights, wanted {settings.tolerance:.0e}. Raise max_iterations or the penalties.",
+            f"(l1={worst.l1:g}, l2={worst.l2:g}) has a duality gap of {worst.duality_gap / worst.null_objective:.1e} "
+            f"of the objective at zero weights, wanted {settings.tolerance:.0e}. "
+            "Raise max_iterations or the penalties.",
             NotConverged,
             stacklevel=3,
         )

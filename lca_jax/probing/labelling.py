@@ -1,7 +1,7 @@
 """Labels as numbers, and the words on which a task is trained or measured.
 
--1 masks a word: it has no label or no vector. -2 marks a label that training never saw: the word is measured, no prediction
-equals it, so it counts as an error.
+-1 masks a word: it has no label or no vector. -2 marks a label that training never saw: the word is measured, no
+prediction equals it, so it counts as an error.
 """
 
 from collections.abc import Sequence

@@ -23,7 +23,7 @@ def class_accuracy(
 def accuracy_interval(
     right: Bool[np.ndarray, " word"], sentences: Int[np.ndarray, " word"], *, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of an accuracy, resampling whole sentences: words of a sentence are not independent.
+    """Percentile bootstrap interval of an accuracy, over sentences: words of one sentence are not independent.
 
     Args:
         right: Whether each word was predicted rightly.

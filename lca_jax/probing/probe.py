@@ -1,9 +1,9 @@
 """One fitted probe on the host, and how it predicts.
 
-A probe's weights are in the scale in which they were penalised: of features with mean 0 and deviation 1 where the fit was
-standardised (the default), of the raw activations otherwise. Rankings read these weights. `raw_weights` and `raw_bias` are
-the same function on raw activations. Masking a neuron sets its feature to zero in the penalised scale: to its training mean
-where the fit was standardised, to zero activation where it was raw (as in the papers).
+A probe's weights are in the scale in which they were penalised: of features with mean 0 and deviation 1 where the fit
+was standardised (the default), of the raw activations otherwise. Rankings read these weights. `raw_weights` and
+`raw_bias` are the same function on raw activations. Masking a neuron sets its feature to zero in the penalised scale:
+to its training mean where the fit was standardised, to zero activation where it was raw (as in the papers).
 """
 
 from collections.abc import Sequence
@@ -124,4 +124,4 @@ def predict_masked(
 def _best_classes(
     design: Design, W: Float[Array, "problem class feature"], bias: Float[Array, "problem class"]
 ) -> Int[Array, "problem word"]:
-    return jnp.argmax(scores(design, W) + bias[:, :, None], axis=1).astype(jnp.int32)
+    return jnp.argmax(scores(design, W) + bias[:, None, :], axis=2).astype(jnp.int32)

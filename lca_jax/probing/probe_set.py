@@ -5,9 +5,9 @@ The choice follows Durrani et al. 2020, A.2 (JMLR 2023, Algorithm 2): for every 
     S = ½ (A_top − A_bottom) − ½ (A_0 − A)
 
 A is the accuracy on the dev words with all neurons, A_top and A_bottom with the first and last fifth of the probe's own
-weight-mass ranking kept and the rest masked, A_0 that of a probe without penalty. A_0 is the same for all pairs, so it moves S
-and never the choice; it is taken from the papers' own schedule (`adam`), since without penalty there is no certified optimum.
-All pairs and masks of a task are one matrix product over the dev words.
+weight-mass ranking kept and the rest masked, A_0 that of a probe without penalty. A_0 is the same for all pairs, so it
+moves S and never the choice; it is taken from the papers' own schedule (`adam`), since without penalty there is no
+certified optimum. All pairs and masks of a task are one matrix product over the dev words.
 """
 
 import json
@@ -111,11 +111,13 @@ class ProbeSet:
 
         Args:
             dev: Activations of the dev words.
-            by: `score` is S of the papers; `accuracy` is the accuracy with all neurons. Ties go to the larger l1, then l2.
+            by: `score` is S of the papers; `accuracy` is the accuracy with all neurons. Ties go to the larger l1, then
+                l2.
             fraction: Share of the neurons kept at top and bottom for S.
 
         Raises:
-            SettingsError: `fraction` is not in (0, 0.5], `by` is unknown, or the dev store has other neurons or no such task.
+            SettingsError: `fraction` is not in (0, 0.5], `by` is unknown, or the dev store has other neurons or no such
+            task.
         """
         if not 0 < fraction <= 0.5:
             raise SettingsError(f"`fraction` must be in (0, 0.5], got {fraction}. Give a fraction, e.g. 0.2.")

@@ -1,7 +1,7 @@
 """Convex problems that share one design, and what a solver returns for them.
 
-A problem is one convex fit: labels on some of the words, one (l1, l2), some of the features. Problems are batched with the
-class axis padded to the widest; a class that a problem has not gets share 0 and bias -∞ and costs its column only.
+A problem is one convex fit: labels on some of the words, one (l1, l2), some of the features. Problems are batched with
+the class axis padded to the widest; a class that a problem has not gets share 0 and bias -∞ and costs its column only.
 """
 
 from typing import NamedTuple
@@ -58,10 +58,10 @@ def make_problems(
     )
 
 
-def one_hot_targets(problems: Problems) -> Float[Array, "problem class word"]:
+def one_hot_targets(problems: Problems) -> Float[Array, "problem word class"]:
     """1 at the label of each word, all 0 for words that are not of the problem."""
     numbers = jnp.arange(problems.shares.shape[1], dtype=problems.labels.dtype)
-    return (problems.labels[:, None, :] == numbers[None, :, None]).astype(problems.shares.dtype)
+    return (problems.labels[:, :, None] == numbers[None, None, :]).astype(problems.shares.dtype)
 
 
 def word_weights(problems: Problems) -> Float[Array, "problem word"]:
@@ -80,7 +80,7 @@ def null_objective(problems: Problems) -> Float[Array, " problem"]:
     return entropy(problems.shares)
 
 
-def entropy(probabilities: Float[Array, "problem class ..."]) -> Float[Array, "problem ..."]:
+def entropy(probabilities: Float[Array, "... class"]) -> Float[Array, "..."]:
     """Entropy along the class axis, in nats."""
     logs = jnp.log(jnp.maximum(probabilities, 1e-37))
-    return -jnp.where(probabilities > 0, probabilities * logs, 0.0).sum(axis=1)
+    return -jnp.where(probabilities > 0, probabilities * logs, 0.0).sum(axis=-1)

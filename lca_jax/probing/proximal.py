@@ -8,9 +8,10 @@ One iteration, for every problem at once (letters as in `design`):
     U ≈ argmin ⟨g, U−V⟩ + c/2 tr((U−V)' G (U−V)) + penalty(U)       a few FISTA steps with the feature × feature Gram G
     Z_U                                        product 2; U is taken if the loss is below its model, else c grows
 
-G = X'X/n carries the correlations between neurons, so c is one number a problem: the curvature p(1 − p) that the softmax
-still has. Measured on 20,000 words × 2,688 neurons × 17 classes this needs a third of the products that proximal gradient
-steps need. An inner step costs feature² · class · problem · 2 operations, word/feature times less than a product.
+G = X'X/n carries the correlations between neurons, so c is one number a problem: the curvature p(1 − p) that the
+softmax still has. Measured on 20,000 words × 2,688 neurons × 17 classes this needs a third of the products that
+proximal gradient steps need. An inner step costs feature² · class · problem · 2 operations, word/feature times less
+than a product.
 
 Momentum starts anew when a step turns back on the last one (O'Donoghue and Candès 2015, gradient scheme). Each problem
 stops when its own gap, at weights that it really holds, is at most the tolerance; solved problems leave the
@@ -34,7 +35,8 @@ _INNER_STEPS = (5, 15)
 _CHUNK = 10
 """Iterations between two looks of the host at which problems are solved."""
 _COMPACT_ABOVE_FLOP = 2e10
-"""Solved problems leave the batch only where an iteration costs more than this: compiling the smaller shape costs seconds."""
+"""Solved problems leave the batch only where an iteration costs more than this: compiling the smaller shape costs
+seconds."""
 
 
 class _State(NamedTuple):
@@ -42,8 +44,8 @@ class _State(NamedTuple):
 
     W: Float[Array, "problem class feature"]
     W_before: Float[Array, "problem class feature"]
-    X_W: Float[Array, "problem class word"]
-    X_W_before: Float[Array, "problem class word"]
+    X_W: Float[Array, "problem word class"]
+    X_W_before: Float[Array, "problem word class"]
     bias: Float[Array, "problem class"]
     objective: Float[Array, " problem"]
     momentum: Float[Array, " problem"]
@@ -180,8 +182,7 @@ def _iterate(
     *,
     squared: bool,
 ) -> _State:
-    """One iteration as the module's docstring writes it; the last that a problem may take measures W, like confirming."""
-
+    """One iteration of the module's docstring; the last one that a problem may take measures W, like confirming."""
     momentum = (1 + jnp.sqrt(1 + 4 * state.momentum**2)) / 2
     beta = jnp.where(state.confirming | last, 0.0, (state.momentum - 1) / momentum)[:, None, None]
     V = state.W + beta * (state.W - state.W_before)
@@ -241,7 +242,8 @@ def _minimise_model(
     length = (1 / (curvature * metric.largest))[:, None, None]
 
     def inner(
-        _: Int[Array, ""], carry: tuple[Float[Array, "problem class feature"], Float[Array, "problem class feature"], Array]
+        _: Int[Array, ""],
+        carry: tuple[Float[Array, "problem class feature"], Float[Array, "problem class feature"], Array],
     ) -> tuple[Float[Array, "problem class feature"], Float[Array, "problem class feature"], Array]:
         U, U_before, t = carry
         t_next = (1 + jnp.sqrt(1 + 4 * t**2)) / 2

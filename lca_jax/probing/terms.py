@@ -19,34 +19,34 @@ _TINY = 1e-30
 
 
 def predict(
-    X_W: Float[Array, "problem class word"],
+    X_W: Float[Array, "problem word class"],
     bias: Float[Array, "problem class"],
     problems: Problems,
-) -> tuple[Float[Array, "problem class word"], Float[Array, " problem"]]:
+) -> tuple[Float[Array, "problem word class"], Float[Array, " problem"]]:
     """Predicted distributions and mean cross-entropy."""
-    log_Q = jax.nn.log_softmax(X_W + bias[:, :, None], axis=1)
-    of_label = jnp.where(one_hot_targets(problems) > 0, log_Q, 0.0).sum(axis=1)
+    log_Q = jax.nn.log_softmax(X_W + bias[:, None, :], axis=2)
+    of_label = jnp.where(one_hot_targets(problems) > 0, log_Q, 0.0).sum(axis=2)
     loss = -(of_label * word_weights(problems)).sum(axis=1)
     return jnp.exp(log_Q), loss
 
 
 def loss_growth(
-    X_V: Float[Array, "problem class word"],
-    X_U: Float[Array, "problem class word"],
+    X_V: Float[Array, "problem word class"],
+    X_U: Float[Array, "problem word class"],
     bias: Float[Array, "problem class"],
     problems: Problems,
 ) -> Float[Array, " problem"]:
     """Loss at U less its tangent at V: what a step's curvature has to bound.
 
-    A difference of two losses would be rounding noise near the optimum. With q the predictions at V and x the centred change
-    of a word's scores, it is log(1 + Σ q (exp(x) - 1 - x)), of which every term is positive and small when x is.
+    A difference of two losses would be rounding noise near the optimum. With q the predictions at V and x the centred
+    change of a word's scores, it is log(1 + Σ q (exp(x) - 1 - x)), of which every term is positive and small when x is.
     """
-    Q = jax.nn.softmax(X_V + bias[:, :, None], axis=1)
+    Q = jax.nn.softmax(X_V + bias[:, None, :], axis=2)
     change = X_U - X_V
-    change = jnp.minimum(change - (Q * change).sum(axis=1, keepdims=True), 80.0)
+    change = jnp.minimum(change - (Q * change).sum(axis=2, keepdims=True), 80.0)
     series = change**2 / 2 * (1 + change / 3 + change**2 / 12)
     terms = jnp.where(jnp.abs(change) < 0.05, series, jnp.expm1(change) - change)
-    return (jnp.log1p((Q * terms).sum(axis=1)) * word_weights(problems)).sum(axis=1)
+    return (jnp.log1p((Q * terms).sum(axis=2)) * word_weights(problems)).sum(axis=1)
 
 
 def penalty_value(
@@ -79,7 +79,7 @@ def penalty_proximal(
 
 
 def fit_bias(
-    X_W: Float[Array, "problem class word"],
+    X_W: Float[Array, "problem word class"],
     bias: Float[Array, "problem class"],
     problems: Problems,
 ) -> Float[Array, "problem class"]:
@@ -87,9 +87,9 @@ def fit_bias(
     shares, weight = problems.shares, word_weights(problems)
     classes = shares.shape[1]
     absent = shares <= 0
-    Q = jax.nn.softmax(X_W + bias[:, :, None], axis=1)
-    mean = (Q * weight[:, None, :]).sum(axis=2)
-    cross = jnp.einsum("pcn,pkn->pck", Q * weight[:, None, :], Q)
+    Q = jax.nn.softmax(X_W + bias[:, None, :], axis=2)
+    mean = (Q * weight[:, :, None]).sum(axis=1)
+    cross = jnp.einsum("pnc,pnk->pck", Q * weight[:, :, None], Q)
     identity = jnp.eye(classes, dtype=X_W.dtype)[None]
     # Adding 1/classes fills the direction in which all biases move together, which changes nothing.
     hessian = identity * jnp.where(absent, 1.0, mean)[:, None, :] - cross + 1 / classes
@@ -100,7 +100,7 @@ def fit_bias(
 @jax.jit
 def class_means(design: Design, problems: Problems) -> Float[Array, "problem class feature"]:
     """X'y/n of the standardised features: constant in a solve, needed by every certificate."""
-    return correlations(design, one_hot_targets(problems) * word_weights(problems)[:, None, :])
+    return correlations(design, one_hot_targets(problems) * word_weights(problems)[:, :, None])
 
 
 def measure(
@@ -108,7 +108,7 @@ def measure(
     problems: Problems,
     means: Float[Array, "problem class feature"],
     W: Float[Array, "problem class feature"],
-    X_W: Float[Array, "problem class word"],
+    X_W: Float[Array, "problem word class"],
     bias: Float[Array, "problem class"],
     *,
     squared: bool,
@@ -116,7 +116,7 @@ def measure(
     """Objective, gradient of the loss and duality gap at given weights: one product with X."""
     weight = word_weights(problems)
     Q, loss = predict(X_W, bias, problems)
-    R = (Q - one_hot_targets(problems)) * weight[:, None, :]
+    R = (Q - one_hot_targets(problems)) * weight[:, :, None]
     gradient = correlations(design, R)
     objective = loss + penalty_value(W, problems.l1, problems.l2, squared=squared)
     gap = duality_gap(
@@ -124,7 +124,7 @@ def measure(
         entropy=(entropy(Q) * weight).sum(axis=1),
         gradient=gradient,
         class_means=means,
-        bias_residual=R.sum(axis=2),
+        bias_residual=R.sum(axis=1),
         shares=problems.shares,
         keep=problems.keep,
         l1=problems.l1,

@@ -4,11 +4,11 @@ For class c, a neuron is needed as soon as the mass fraction p exceeds the mass 
 
     level(c, j) = Σ {|w_ck| : |w_ck| > |w_cj|} / Σ_k |w_ck|                     level(j) = min over c of level(c, j)
 
-Taking the neurons by growing level is Algorithm 1 of Dalvi et al. 2019 in the limit of small steps: there p grows by α and
-the union over classes of the smallest sets that hold p of the mass is appended. With α = 1/stride (NeuroX: 100, the paper's
-script: 1000) whole steps become blocks without an order; the limit keeps every distinction that the weights make. What is
-left tied: each class's largest weight (level 0), equal weights, and neurons without any weight (level 1). Bias is ignored.
-Costs one sort of every class's weights, on the host, in float64.
+Taking the neurons by growing level is Algorithm 1 of Dalvi et al. 2019 in the limit of small steps: there p grows by α
+and the union over classes of the smallest sets that hold p of the mass is appended. With α = 1/stride (NeuroX: 100, the
+paper's script: 1000) whole steps become blocks without an order; the limit keeps every distinction that the weights
+make. What is left tied: each class's largest weight (level 0), equal weights, and neurons without any weight (level 1).
+Bias is ignored. Costs one sort of every class's weights, on the host, in float64.
 """
 
 from typing import NamedTuple

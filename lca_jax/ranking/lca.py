@@ -13,8 +13,8 @@ from lca_jax.ranking.ranking import Ranking
 def rank_neurons(probes: ProbeSet, task: str, *, stride: int | None = None) -> Ranking:
     """Ranks the neurons of a task by its probe's weights.
 
-    Weights are read in the scale in which they were penalised: of standardised features by default, so that a neuron's rank
-    does not depend on how loud it is.
+    Weights are read in the scale in which they were penalised: of standardised features by default, so that a neuron's
+    rank does not depend on how loud it is.
 
     Args:
         probes: A selected set, with one probe of the task.
@@ -23,8 +23,8 @@ def rank_neurons(probes: ProbeSet, task: str, *, stride: int | None = None) -> R
 
     Returns:
         The ranking. Scores are 1 - (mass level at which the first class needs the neuron): 1 for each class's heaviest
-        neuron, 0 for neurons that no class needs. `by_class` ranks by the class's own weights; there a neuron's score is
-        its share of the class's mass.
+        neuron, 0 for neurons that no class needs. `by_class` ranks by the class's own weights; there a neuron's score
+        is its share of the class's mass.
 
     Raises:
         SettingsError: No probe of the task, or several of them.

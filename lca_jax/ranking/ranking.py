@@ -1,8 +1,8 @@
 """A ranking: every neuron of a fit in one order, with a score each and the ties that the method left.
 
 All methods of this room return a `Ranking`, and everything that uses one (curves, minimal sets, ablation) asks it for
-`top`, `bottom` and `random` sets, so that no method is measured differently from another. Columns are the features of the
-`NeuronAxis`; `neurons` names them.
+`top`, `bottom` and `random` sets, so that no method is measured differently from another. Columns are the features of
+the `NeuronAxis`; `neurons` names them.
 """
 
 import csv
@@ -46,8 +46,8 @@ class Ranking:
     def bottom(self, count: int, *, seed: int = 0) -> Int[np.ndarray, " neuron"]:
         """Columns of the worst neurons, worst first; smaller sets are parts of larger ones.
 
-        Where the end of the ranking is a large tie (neurons without any weight), which of them are "the last" is not said
-        by the ranking; their order by number would be an order by layer. They are drawn instead, by the seed.
+        Where the end of the ranking is a large tie (neurons without any weight), which of them are "the last" is not
+        said by the ranking; their order by number would be an order by layer. They are drawn instead, by the seed.
         """
         drawn = np.random.default_rng(seed).permutation(len(self.columns))
         return self.columns[np.lexsort((drawn, -self.ties))][: self._checked(count)]

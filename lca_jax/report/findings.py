@@ -12,27 +12,27 @@ def findings(results: Mapping[str, Any], task: str) -> tuple[str, str, str]:
         task: One of its tasks.
     """
     entry = results["tasks"][task]
-    return _what_is_encoded(results, task, entry), _how_few(results, task, entry), _where(entry)
+    return _what_is_encoded(results["model"]["neurons"], task, entry), _how_few(entry), _where(entry)
 
 
-def _what_is_encoded(results: Mapping[str, Any], task: str, entry: Mapping[str, Any]) -> str:
+def _what_is_encoded(neurons: int, task: str, entry: Mapping[str, Any]) -> str:
     low, high = entry["accuracy_interval"]["test"]
     return (
-        f"All {results['model']['neurons']:,} neurons together tell the {len(entry['classes'])} classes of `{task}` apart for "
-        f"{_percent(entry['accuracy']['test'])} of the test words (95 % interval {_percent(low)} to {_percent(high)}). Knowing "
-        f"only each word's most frequent class gives {_percent(entry['majority'])}, random classes for word types "
-        f"{_percent(entry['control_accuracy'])}."
+        f"All {neurons:,} neurons together tell the {len(entry['classes'])} classes of `{task}` apart for "
+        f"{_percent(entry['accuracy']['test'])} of the test words (95 % interval {_percent(low)} to {_percent(high)}). "
+        f"Knowing only each word's most frequent class gives {_percent(entry['majority'])}, "
+        f"random classes for word types {_percent(entry['control_accuracy'])}."
     )
 
 
-def _how_few(results: Mapping[str, Any], task: str, entry: Mapping[str, Any]) -> str:
+def _how_few(entry: Mapping[str, Any]) -> str:
     minimal = entry["minimal"]
     point = entry["keep"]["mask"][-1]
     return (
         f"{minimal['neurons']:,} neurons ({_percent(minimal['fraction'])}) trained alone come to "
         f"{_percent(minimal['accuracy'])} on test. With the others masked, the best {_percent(point['fraction'])} keep "
-        f"{_percent(point['top'])}, as many random ones {_percent(point['random'])} (± {100 * point['random_std']:.1f}), the "
-        f"last {_percent(point['bottom'])}."
+        f"{_percent(point['top'])}, as many random ones {_percent(point['random'])} "
+        f"(± {100 * point['random_std']:.1f}), the last {_percent(point['bottom'])}."
     )
 
 
@@ -44,8 +44,8 @@ def _where(entry: Mapping[str, Any]) -> str:
     narrowest = min(counts, key=lambda name: counts[name])
     return (
         f"These neurons sit around layer {entry['centre_of_mass']:.1f}, most of them ({_percent(shares[most])}) in "
-        f"{entry['layer_names'][most]}; {widest} needs most ({counts[widest]}), {narrowest} fewest ({counts[narrowest]}), and a "
-        f"neuron serves {entry['sharing']['factor']:.2f} classes on average."
+        f"{entry['layer_names'][most]}; {widest} needs most ({counts[widest]}), {narrowest} fewest "
+        f"({counts[narrowest]}), and a neuron serves {entry['sharing']['factor']:.2f} classes on average."
     )
 
 
