@@ -26,7 +26,7 @@ class Neuron(NamedTuple):
 
     site: str
     layer: int
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride] - the field's own word; tuple.index goes unused
 
     def __str__(self) -> str:
         """`residual 3:127`; the site is left out where it is the usual one."""

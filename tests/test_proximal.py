@@ -1,6 +1,7 @@
 """The exact solver and its certificate, against scikit-learn and the conditions of optimality in plain NumPy."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from lca_jax.probing.fit import fit_problems
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.objective import sklearn_parameters
 from lca_jax.probing.probe import Probe
+from lca_jax.probing.proximal import _advance
 
 TIGHT = 3e-6
 """Of the null objective: float32 sums over the words end at about 2e-6."""
@@ -57,12 +59,14 @@ def test_agrees_with_saga(shape: str) -> None:
     ours = fit_elastic_net(X, y, l1=l1, l2=l2, standardize=False, tolerance=TIGHT)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        saga = LogisticRegression(solver="saga", tol=1e-9, max_iter=20_000, **sklearn_parameters(l1, l2, words=len(y)))
+        saga = LogisticRegression(solver="saga", tol=1e-9, max_iter=20_000)
+        saga.set_params(**sklearn_parameters(l1, l2, words=len(y)))
         saga.fit(X.astype(np.float64), y)
     two = len(saga.classes_) == 2
     # With two classes scikit-learn fits one vector of log-odds; the symmetric pair has half of it with either sign.
     W = np.concatenate([-saga.coef_, saga.coef_]).T / 2 if two else saga.coef_.T
-    b = np.concatenate([-saga.intercept_, saga.intercept_]) / 2 if two else saga.intercept_
+    intercept = np.asarray(saga.intercept_)
+    b = np.concatenate([-intercept, intercept]) / 2 if two else intercept
     found = objective(ours.weights, ours.bias, X, y, l1, l2)
     assert found == pytest.approx(ours.objective, abs=2e-6)
     reference = objective(W, b, X, y, l1, l2)
@@ -233,10 +237,9 @@ def test_bad_input_is_named() -> None:
 
 
 def test_the_grid_compiles_once_whatever_its_penalties() -> None:
-    from lca_jax.probing.proximal import _advance
-
+    compiled: Any = _advance
     X, y = SHAPES["usual"]
     problems_of(X, y, ElasticNet(l1=(1e-3, 1e-2), l2=(1e-3, 1e-2)))
-    before = _advance._cache_size()
+    before = compiled._cache_size()
     problems_of(X, y, ElasticNet(l1=(2e-3, 3e-2), l2=(1e-4, 1e-1)))
-    assert _advance._cache_size() == before
+    assert compiled._cache_size() == before

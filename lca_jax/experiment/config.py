@@ -58,11 +58,11 @@ class Experiment:
     """Of the control task, the random sets and the mini-batches."""
 
     def __post_init__(self) -> None:
-        values = {name: tuple(getattr(self, name)) for name in ("tasks", "sites", "fractions")}
-        values["tasks"] = values["tasks"] or ("upos",)
-        values["layers"] = None if self.layers is None else tuple(self.layers)
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        if not self.tasks:
+            object.__setattr__(self, "tasks", ("upos",))
+        for name in ("tasks", "sites", "layers", "fractions"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else tuple(value))
         if len(set(self.tasks)) != len(self.tasks):
             raise SettingsError(f"`tasks` must name different label columns, got {list(self.tasks)}.")
         if self.max_train_words is not None and self.max_train_words < 1:

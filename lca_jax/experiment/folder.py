@@ -66,14 +66,13 @@ class RunFolder:
             Whether the step was done now.
         """
         known = self._steps.get(name)
-        same = known is not None and known["key"] == key
-        if same and known["seconds"] is not None and all((self.path / output).exists() for output in outputs):
-            _log.info("%s: finished before, skipped", name)
-            return False
-        if known is not None and not same:
+        if known is not None and known["key"] != key:
             _log.warning("%s: its input or settings changed, done again", name)
             self._remove(outputs)
-        elif same:
+        elif known is not None:
+            if known["seconds"] is not None and all((self.path / output).exists() for output in outputs):
+                _log.info("%s: finished before, skipped", name)
+                return False
             _log.info("%s: begun before, going on", name)
         self._write(name, {"key": key, "seconds": None})
         start = time.perf_counter()

@@ -20,7 +20,7 @@ from dataclasses import replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from lca_jax.activations.extract import extract
 from lca_jax.activations.store import ActivationStore
@@ -48,7 +48,7 @@ _CARDS = 12
 _PACKAGES = ("lca-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorstore", "transformers", "numpy")
 
 
-def run(experiment: Experiment, *, until: Step = "report", progress: bool = False) -> dict[str, object]:
+def run(experiment: Experiment, *, until: Step = "report", progress: bool = False) -> dict[str, Any]:
     """Does an experiment in its run folder, skipping what is finished there.
 
     Args:
@@ -77,7 +77,7 @@ class _Run:
         self._folder = RunFolder(experiment.out)
         write_json(experiment.out / "config.json", experiment.as_json())
 
-    def up_to(self, until: Step) -> dict[str, object]:
+    def up_to(self, until: Step) -> dict[str, Any]:
         steps: Mapping[Step, Callable[[], None]] = {
             "extract": self._extract,
             "probe": self._probe,

@@ -8,7 +8,7 @@ one program without a round trip to the host.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -48,19 +48,21 @@ def proximal_adam(l1: Float[Array, " problem"], *, learning_rate: float) -> opta
     adam = optax.scale_by_adam()
     decay, floor = 0.999, 1e-8  # optax's own defaults
 
-    def update(
-        updates: Weights, state: ProximalAdamState, params: Weights | None = None
-    ) -> tuple[Weights, ProximalAdamState]:
+    # optax types every tree as one of arrays or scalars, which hides the fields of a NamedTuple: hence Any.
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         if params is None:
-            raise ValueError(optax.NO_PARAMS_MSG)
-        direction, moments = adam.update(updates, state.moments)
+            raise ValueError("The proximal step needs the weights: call update(gradients, state, weights).")
+        direction, moments = cast("tuple[Any, Any]", adam.update(updates, state.moments))
         spread = jnp.sqrt(moments.nu.W / (1 - decay ** moments.count.astype(params.W.dtype))) + floor
         moved = params.W - learning_rate * direction.W
         thin = jnp.abs(moved) - learning_rate / spread * l1[:, None, None]
         soft = jnp.sign(moved) * jnp.maximum(thin, 0.0)
         return Weights(soft - params.W, -learning_rate * direction.bias), ProximalAdamState(moments)
 
-    return optax.GradientTransformation(lambda params: ProximalAdamState(adam.init(params)), update)
+    def init(params: Any) -> ProximalAdamState:
+        return ProximalAdamState(cast("optax.ScaleByAdamState", adam.init(params)))
+
+    return optax.GradientTransformation(init, update)
 
 
 def solve_adam(
@@ -154,14 +156,14 @@ def _epoch(
 
         def loss(at: Weights) -> Float[Array, ""]:
             masked = jnp.where(problems.keep[:, None, :], at.W, 0.0)
-            value = predict(scores(here, masked), at.bias, batch)[1]
+            value = predict(scores(here, masked), at.bias, batch).loss
             l1 = jnp.zeros_like(problems.l1) if proximal_step else problems.l1
             return (value + penalty_value(masked, l1, problems.l2, squared=squared)).sum()
 
         gradients = jax.grad(loss)(now)
         # optax raises a float to an integer count, which callers with strict promotion do not allow.
         with jax.numpy_dtype_promotion("standard"):
-            updates, inner = optimizer.update(gradients, inner, now)
+            updates, inner = cast("tuple[Any, optax.OptState]", optimizer.update(gradients, inner, now))
         return (Weights(now.W + updates.W, now.bias + updates.bias), inner), None
 
     return jax.lax.scan(step, (weights, state), batches)[0]

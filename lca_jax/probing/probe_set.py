@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -104,7 +104,7 @@ class ProbeSet:
             raise SettingsError(
                 f"Task `{task}` has {len(found)} probes. Choose one penalty first: probes.select(dev_store)."
             )
-        return found[0]
+        return next(iter(found))
 
     def select(self, dev: ActivationStore, *, by: Criterion = "score", fraction: float = 0.2) -> "ProbeSet":
         """One penalty a task, and the control probe with the same penalty.
@@ -163,7 +163,7 @@ class ProbeSet:
         arrays = {
             f"{number:05d}": {name: getattr(probe, name) for name in _FIELDS} for number, probe in enumerate(every)
         }
-        ocp.save(folder / _ARRAYS, arrays, overwrite=True)
+        ocp.save(str(folder / _ARRAYS), arrays, overwrite=True)
         description = {
             "format": 1,
             "axis": [list(block) for block in self.axis.blocks],
@@ -194,12 +194,13 @@ def load_probes(folder: Path | str, *, store: ActivationStore | None = None) -> 
         raise StoreError(
             f"{folder / _DESCRIPTION} has format {description['format']}, this version reads 1. Upgrade lca-jax."
         )
-    arrays = ocp.load(folder / _ARRAYS)
+    arrays: Any = ocp.load(str(folder / _ARRAYS))
     every = [*description["probes"], *description["unpenalized"]]
     probes = []
     for number, fields in enumerate(every):
-        values = {name: np.asarray(array) for name, array in arrays[f"{number:05d}"].items()}
-        probes.append(Probe(**{**fields, "classes": tuple(fields["classes"])}, **values))
+        fields["classes"] = tuple(fields["classes"])
+        fields |= {name: np.asarray(array) for name, array in arrays[f"{number:05d}"].items()}
+        probes.append(Probe(**fields))
     count = len(description["probes"])
     return ProbeSet(
         probes=tuple(probes[:count]),

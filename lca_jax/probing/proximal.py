@@ -189,17 +189,17 @@ def _iterate(
     X_V = state.X_W + beta * (state.X_W - state.X_W_before)
     bias = fit_bias(X_V, state.bias, problems)
 
-    objective_V, g, gap = measure(design, problems, means, V, X_V, bias, squared=squared)
-    small = gap <= limits
+    at_V = measure(design, problems, means, V, X_V, bias, squared=squared)
+    small = at_V.gap <= limits
     done = small & (state.confirming | last)
     ends = done | last
 
     steps = _inner_steps(*design.X.shape)
-    U = _minimise_model(V, g, metric, problems, state.curvature, inner_steps=steps, squared=squared)
+    U = _minimise_model(V, at_V.gradient, metric, problems, state.curvature, inner_steps=steps, squared=squared)
     in_metric = jnp.einsum("pcd,de->pce", U - V, metric.matrix)
     X_U = scores(design, U)
     curved = ((U - V) * in_metric).sum(axis=(1, 2))
-    taken = loss_growth(X_V, X_U, bias, problems) <= state.curvature / 2 * curved
+    taken = loss_growth(at_V.Q, X_U - X_V, problems) <= state.curvature / 2 * curved
     turns = taken & ((in_metric * (U - state.W)).sum(axis=(1, 2)) < 0)
 
     def choose(accepted: Array, otherwise: Array) -> Array:
@@ -212,10 +212,10 @@ def _iterate(
         X_W=choose(X_U, state.X_W),
         X_W_before=choose(state.X_W, state.X_W_before),
         bias=jnp.where((ends | taken)[:, None], bias, state.bias),
-        objective=objective_V,
+        objective=at_V.objective,
         momentum=jnp.where(turns, 1.0, choose(momentum, state.momentum)),
         curvature=state.curvature * jnp.where(taken, 0.9, 1.6),
-        gap=gap,
+        gap=at_V.gap,
         confirming=small & ~done,
         done=done,
         iterations=state.iterations + 1,

@@ -4,6 +4,7 @@ Letters and shapes as in `design`; formulas in `objective` and `certificate`. No
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,41 +12,47 @@ from jaxtyping import Array, Float
 
 from lca_jax.probing.certificate import duality_gap
 from lca_jax.probing.design import Design, correlations, scores
-from lca_jax.probing.problems import Problems, entropy, one_hot_targets, word_weights
+from lca_jax.probing.problems import Problems, one_hot_targets, word_weights
 
 _BIAS_STEPS = 8
 _TINY = 1e-30
 """Under the root of ‖W‖_F: its gradient at zero weights is zero."""
 
 
+class Prediction(NamedTuple):
+    """What weights and bias say of every word."""
+
+    Q: Float[Array, "problem word class"]
+    """Predicted distributions."""
+    loss: Float[Array, " problem"]
+    """Mean cross-entropy with the labels."""
+    entropy: Float[Array, " problem"]
+    """Mean entropy of the predicted distributions."""
+
+
 def predict(
-    X_W: Float[Array, "problem word class"],
-    bias: Float[Array, "problem class"],
-    problems: Problems,
-) -> tuple[Float[Array, "problem word class"], Float[Array, " problem"]]:
-    """Predicted distributions and mean cross-entropy."""
+    X_W: Float[Array, "problem word class"], bias: Float[Array, "problem class"], problems: Problems
+) -> Prediction:
+    """Distributions, loss and entropy in one pass over the scores."""
+    weight = word_weights(problems)
     log_Q = jax.nn.log_softmax(X_W + bias[:, None, :], axis=2)
+    Q = jnp.exp(log_Q)
     of_label = jnp.where(one_hot_targets(problems) > 0, log_Q, 0.0).sum(axis=2)
-    loss = -(of_label * word_weights(problems)).sum(axis=1)
-    return jnp.exp(log_Q), loss
+    entropy = -jnp.where(Q > 0, Q * log_Q, 0.0).sum(axis=2)
+    return Prediction(Q, -(of_label * weight).sum(axis=1), (entropy * weight).sum(axis=1))
 
 
 def loss_growth(
-    X_V: Float[Array, "problem word class"],
-    X_U: Float[Array, "problem word class"],
-    bias: Float[Array, "problem class"],
-    problems: Problems,
+    Q: Float[Array, "problem word class"], change: Float[Array, "problem word class"], problems: Problems
 ) -> Float[Array, " problem"]:
-    """Loss at U less its tangent at V: what a step's curvature has to bound.
+    """What the loss grows beyond its tangent when the scores change: what a step's curvature has to bound.
 
-    A difference of two losses would be rounding noise near the optimum. With q the predictions at V and x the centred
+    A difference of two losses would be rounding noise near the optimum. With q the predictions before and x the centred
     change of a word's scores, it is log(1 + Σ q (exp(x) - 1 - x)), of which every term is positive and small when x is.
     """
-    Q = jax.nn.softmax(X_V + bias[:, None, :], axis=2)
-    change = X_U - X_V
-    change = jnp.minimum(change - (Q * change).sum(axis=2, keepdims=True), 80.0)
-    series = change**2 / 2 * (1 + change / 3 + change**2 / 12)
-    terms = jnp.where(jnp.abs(change) < 0.05, series, jnp.expm1(change) - change)
+    centred = jnp.minimum(change - (Q * change).sum(axis=2, keepdims=True), 80.0)
+    series = centred**2 / 2 * (1 + centred / 3 + centred**2 / 12)
+    terms = jnp.where(jnp.abs(centred) < 0.05, series, jnp.exp(centred) - 1 - centred)
     return (jnp.log1p((Q * terms).sum(axis=2)) * word_weights(problems)).sum(axis=1)
 
 
@@ -103,6 +110,15 @@ def class_means(design: Design, problems: Problems) -> Float[Array, "problem cla
     return correlations(design, one_hot_targets(problems) * word_weights(problems)[:, :, None])
 
 
+class Measurement(NamedTuple):
+    """Where weights stand: their predictions, objective, gradient of the loss, and certificate."""
+
+    Q: Float[Array, "problem word class"]
+    objective: Float[Array, " problem"]
+    gradient: Float[Array, "problem class feature"]
+    gap: Float[Array, " problem"]
+
+
 def measure(
     design: Design,
     problems: Problems,
@@ -112,16 +128,16 @@ def measure(
     bias: Float[Array, "problem class"],
     *,
     squared: bool,
-) -> tuple[Float[Array, " problem"], Float[Array, "problem class feature"], Float[Array, " problem"]]:
+) -> Measurement:
     """Objective, gradient of the loss and duality gap at given weights: one product with X."""
     weight = word_weights(problems)
-    Q, loss = predict(X_W, bias, problems)
-    R = (Q - one_hot_targets(problems)) * weight[:, :, None]
+    prediction = predict(X_W, bias, problems)
+    R = (prediction.Q - one_hot_targets(problems)) * weight[:, :, None]
     gradient = correlations(design, R)
-    objective = loss + penalty_value(W, problems.l1, problems.l2, squared=squared)
+    objective = prediction.loss + penalty_value(W, problems.l1, problems.l2, squared=squared)
     gap = duality_gap(
         primal=objective,
-        entropy=(entropy(Q) * weight).sum(axis=1),
+        entropy=prediction.entropy,
         gradient=gradient,
         class_means=means,
         bias_residual=R.sum(axis=1),
@@ -131,7 +147,7 @@ def measure(
         l2=problems.l2,
         squared=squared,
     )
-    return objective, gradient, gap
+    return Measurement(prediction.Q, objective, gradient, gap)
 
 
 @partial(jax.jit, static_argnames=("squared",))
@@ -148,5 +164,5 @@ def certify(
     for _ in range(_BIAS_STEPS):
         bias = fit_bias(X_W, bias, problems)
     means = class_means(design, problems)
-    objective, _, gap = measure(design, problems, means, W, X_W, bias, squared=squared)
-    return bias, objective, gap
+    found = measure(design, problems, means, W, X_W, bias, squared=squared)
+    return bias, found.objective, found.gap
