@@ -1,5 +1,7 @@
 """The papers' solver: it trains the same objective, ends near its optimum and says how near."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,8 +38,8 @@ def test_the_proximal_update_is_soft_thresholding_in_adams_metric() -> None:
     optimizer = proximal_adam(jnp.array([l1]), learning_rate=rate)
     plain = optax.adam(rate)
     with jax.numpy_dtype_promotion("standard"):  # optax is not written for strict promotion
-        updates, _ = optimizer.update(gradients, optimizer.init(weights), weights)
-        usual, _ = plain.update(gradients, plain.init(weights), weights)
+        updates: Any = optimizer.update(gradients, optimizer.init(weights), weights)[0]
+        usual: Any = plain.update(gradients, plain.init(weights), weights)[0]
     moved = np.asarray(weights.W + usual.W)
     # After one step √v is the gradient's size.
     threshold = rate * l1 / np.abs(np.asarray(gradients.W))

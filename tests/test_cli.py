@@ -37,7 +37,7 @@ def test_run_show_and_steps(options: list[object], tmp_path: Path) -> None:
     assert not first.stdout
     assert (run / "probes").is_dir()
     assert "no results yet" in lca("show", run, cache=tmp_path).stdout
-    rest = lca("report", run, "--quiet", cache=tmp_path)
+    rest = lca("report", "--run", run, "--quiet", cache=tmp_path)
     assert rest.returncode == 0, rest.stderr
     assert not rest.stderr
     assert str(run / "report" / "index.html") in rest.stdout
@@ -60,6 +60,9 @@ def test_exit_codes_and_one_line_errors(options: list[object], tmp_path: Path) -
     assert "none.conllu" in missing.stderr
     assert "Traceback" not in missing.stderr
     assert lca("run", "--nonsense", cache=tmp_path).returncode == 2
+    usage = lca("run", "--help", cache=tmp_path)
+    assert usage.returncode == 0
+    assert "--probe.l1" in usage.stdout
     assert lca("show", tmp_path, cache=tmp_path).returncode == 1
     traceback = lca("show", tmp_path, "--debug", cache=tmp_path)
     assert "Traceback" in traceback.stderr

@@ -97,7 +97,7 @@ class Experiment:
         probe = content["probe"]
         if not isinstance(probe, Mapping):
             raise SettingsError(f"`probe` must be a table of settings, got {probe!r}.")
-        values["probe"] = ElasticNet(**probe)
+        values["probe"] = ElasticNet.from_json(probe)
         return cls(**values)  # pyright: ignore[reportArgumentType] - plain JSON, checked by __post_init__
 
 

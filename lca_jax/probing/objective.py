@@ -16,10 +16,10 @@ The bias b is free of penalty. The same l1 and l2 elsewhere:
   `penalty="neurox"`, unchanged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 from lca_jax.errors import SettingsError
 
@@ -31,12 +31,12 @@ Solver = Literal["proximal", "adam"]
 class ElasticNet:
     """Which probes to fit: a grid of penalties on the objective (1) of this module, and how each is solved."""
 
-    l1: Sequence[float] | float = (1e-4, 3e-4)
+    l1: tuple[float, ...] | float = (1e-4, 3e-4)
     """Weights of ‖W‖₁, each ≥ 0. Measured on part of speech (200,000 words, standardised): 1e-4 keeps nearly every
     neuron, 3e-4 costs half a point of accuracy for a sharper ranking, 1e-3 costs a point and a half, which the score S
     would pay. The published grids span 1e-7 to 1e-1 (Durrani et al. 2020, A.2), on raw activations and another
     objective."""
-    l2: Sequence[float] | float = (1e-4, 1e-3)
+    l2: tuple[float, ...] | float = (1e-4, 1e-3)
     """Weights of the second term, each ≥ 0."""
     penalty: Penalty = "elastic_net"
     """`neurox` takes published penalties as published."""
@@ -78,6 +78,11 @@ class ElasticNet:
         if self.solver not in ("proximal", "adam"):
             raise SettingsError(f"`solver` must be 'proximal' or 'adam', got {self.solver!r}.")
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "ElasticNet":
+        """The inverse of `dataclasses.asdict`, also after JSON has made lists of tuples."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
+
     @property
     def pairs(self) -> tuple[tuple[float, float], ...]:
         """Every (l1, l2) of the grid, l1 outermost."""
@@ -95,5 +100,5 @@ def sklearn_parameters(l1: float, l2: float, *, words: int) -> dict[str, float]:
     return {"C": 1 / (words * (l1 + l2)), "l1_ratio": l1 / (l1 + l2)}
 
 
-def _as_tuple(values: Sequence[float] | float) -> tuple[float, ...]:
+def _as_tuple(values: tuple[float, ...] | float) -> tuple[float, ...]:
     return (float(values),) if isinstance(values, int | float) else tuple(float(value) for value in values)

@@ -205,7 +205,7 @@ def load_probes(folder: Path | str, *, store: ActivationStore | None = None) -> 
     return ProbeSet(
         probes=tuple(probes[:count]),
         axis=NeuronAxis(blocks=tuple(LayerBlock(*block) for block in description["axis"])),
-        settings=ElasticNet(**description["settings"]),
+        settings=ElasticNet.from_json(description["settings"]),
         unpenalized=tuple(probes[count:]),
         search=tuple(SearchRow(**row) for row in description["search"]),
         store=store,
