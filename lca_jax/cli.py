@@ -168,10 +168,11 @@ def _say(*lines: str) -> None:
 def _log_to_stderr(*, quiet: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setLevel(logging.WARNING if quiet else logging.INFO)
     for name in ("lca_jax", "py.warnings"):
         logger = logging.getLogger(name)
         logger.addHandler(handler)
         logger.propagate = False
-    logging.getLogger("lca_jax").setLevel(logging.WARNING if quiet else logging.INFO)
+    logging.getLogger("lca_jax").setLevel(logging.INFO)
     logging.captureWarnings(True)
     warnings.formatwarning = lambda message, *_, **__: str(message)
