@@ -271,16 +271,19 @@ def _versions() -> dict[str, str]:
 
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
-    """Everything that the package logs, appended to a file with the time."""
+    """Everything that the package logs, and warnings where they are captured, appended to a file with the time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level = _log.level
-    _log.addHandler(handler)
+    loggers = (_log, logging.getLogger("py.warnings"))
+    for logger in loggers:
+        logger.addHandler(handler)
     _log.setLevel(logging.INFO)
     try:
         yield
     finally:
         _log.setLevel(level)
-        _log.removeHandler(handler)
+        for logger in loggers:
+            logger.removeHandler(handler)
         handler.close()

@@ -8,7 +8,6 @@ to its training mean where the fit was standardised, to zero activation where it
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -120,7 +119,7 @@ def predict_masked(
     return joined.reshape(problems, masks, len(X))
 
 
-@partial(jax.jit)
+@jax.jit
 def _best_classes(
     design: Design, W: Float[Array, "problem class feature"], bias: Float[Array, "problem class"]
 ) -> Int[Array, "problem word"]:
