@@ -81,7 +81,8 @@ class ElasticNet:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "ElasticNet":
         """The inverse of `dataclasses.asdict`, also after JSON has made lists of tuples."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
+        return cls(**values)
 
     @property
     def pairs(self) -> tuple[tuple[float, float], ...]:
