@@ -1,9 +1,9 @@
 """From activations and labels to probes: every penalty of the grid and the control task in one solve.
 
-`fit_probes` reads a store, `fit_elastic_net` plain arrays; both end in `fit_problems`. Words that have no vector or no
-label are masked, never dropped from the matrix: all tasks share one X. Memory: X once on the host and once on the
-devices, and about ten arrays of (problem, class, word) in float32; the problems are solved in batches that keep those
-under `_BATCH_BYTES` each.
+`fit_probes` reads a store, `fit_elastic_net` plain arrays. Words that have no vector or no label are masked, never
+dropped from the matrix: all tasks share one X. Memory: X on the devices (and on the host until it is there), and about
+ten arrays of (problem, word, class) in float32; the problems are solved in batches that keep those under
+`_BATCH_BYTES` each.
 """
 
 import logging
@@ -64,12 +64,15 @@ def fit_probes(
         )
     rows = np.flatnonzero(np.any([labelling.numbers >= 0 for labelling in labellings], axis=0))
     chosen = [take_rows(labelling, rows) for labelling in labellings]
-    X = store.matrix(rows) if len(rows) < len(forms) else store.matrix()
-    probes = fit_problems(X, chosen, settings)
+    # The host's matrix goes as soon as the devices have theirs: it is half of the memory.
+    everything = len(rows) == len(forms)
+    design = put_design(store.matrix() if everything else store.matrix(rows), standardize=settings.standardize)
+    probes = _fit_on_design(design, len(rows), chosen, settings)
     unpenalized: list[Probe] = []
     if len(settings.pairs) > 1:
         free = replace(settings, l1=0.0, l2=0.0, solver="adam")
-        unpenalized = fit_problems(X, [labelling for labelling in chosen if not labelling.control], free)
+        real_tasks = [labelling for labelling in chosen if not labelling.control]
+        unpenalized = _fit_on_design(design, len(rows), real_tasks, free)
     return ProbeSet(
         probes=tuple(probes), axis=store.axis(), settings=settings, unpenalized=tuple(unpenalized), store=store
     )
@@ -141,9 +144,19 @@ def fit_problems(
     """
     for labelling in labellings:
         check_classes(labelling)
-    subsets = np.ones((1, X.shape[1]), bool) if keep is None else keep
-    design = put_design(X, standardize=settings.standardize)
-    words = len(X)
+    return _fit_on_design(put_design(X, standardize=settings.standardize), len(X), labellings, settings, keep=keep)
+
+
+def _fit_on_design(
+    design: Design,
+    words: int,
+    labellings: Sequence[Labelling],
+    settings: ElasticNet,
+    *,
+    keep: Bool[np.ndarray, "subset feature"] | None = None,
+) -> list[Probe]:
+    """`fit_problems` on words that the devices have; rows of the design after `words` are padding."""
+    subsets = np.ones((1, design.X.shape[1]), bool) if keep is None else keep
     metric = gram(design, words=words) if settings.solver == "proximal" else None
     probes: list[Probe] = []
     start = 0
