@@ -1,9 +1,10 @@
 """Times competitors side by side, and keeps with every figure the machine it was taken on.
 
 `time_interleaved` calls each competitor once to warm it up, then all of them in turn, round after round: what disturbs
-the machine disturbs everyone alike. Each `Timing` has wall and processor seconds of every round, the first call apart,
-and how much of that first call XLA spent compiling. `measure_machine` gives the two ceilings of a roofline: the rate of
-a large float32 matrix product and the rate at which memory is read, both measured here and not taken from a data sheet.
+the machine disturbs everyone alike. Each `Timing` has wall and processor seconds of every round, what other processes
+took of the machine meanwhile, the first call apart, and how much of that first call XLA spent compiling.
+`measure_machine` gives the two ceilings of a roofline: the rate of a large float32 matrix product and the rate at which
+memory is read, both measured here and not taken from a data sheet.
 
 What is computed, and whether it is right, is the business of the benchmarks themselves.
 
@@ -12,16 +13,17 @@ otherwise. PyTorch's threads spin by default, and take the cores from whatever r
 """
 
 import json
+import math
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -47,6 +49,9 @@ class Timing:
     """Of every round."""
     cpu_s: tuple[float, ...]
     """Processor seconds of every round, all threads together."""
+    others_share: tuple[float, ...]
+    """Share of the machine's processor time that other processes took in every round; above a few per cent the wall
+    seconds are not this machine's best. Empty where the system does not tell (Linux does)."""
     first_s: float
     """Of the first call, which is no round: compiling, opening, warming up."""
     compile_s: float
@@ -78,6 +83,7 @@ class Timing:
             "compile_s": self.compile_s,
             "wall_s": list(self.wall_s),
             "cpu_s": list(self.cpu_s),
+            "others_share": list(self.others_share),
         }
 
 
@@ -117,29 +123,23 @@ def time_interleaved(
     first: dict[str, tuple[float, float]] = {}
     for name, call in competitors.items():
         with _compile_seconds() as compiled:
-            results[name], wall, _ = _clock(call)
-        first[name] = (wall, sum(compiled))
-    rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in competitors}
+            results[name], seconds = _clock(call)
+        first[name] = (seconds.wall, sum(compiled))
+    rounds: dict[str, list[_Seconds]] = {name: [] for name in competitors}
     for _ in range(repetitions):
         for name, call in competitors.items():
-            results[name], wall, cpu = _clock(call)
-            rounds[name].append((wall, cpu))
+            results[name], seconds = _clock(call)
+            rounds[name].append(seconds)
     timings = {
-        name: Timing(
-            wall_s=tuple(wall for wall, _ in seconds),
-            cpu_s=tuple(cpu for _, cpu in seconds),
-            first_s=first[name][0],
-            compile_s=first[name][1],
-        )
-        for name, seconds in rounds.items()
+        name: _timing(rounds[name], first_s=wall, compile_s=compiled) for name, (wall, compiled) in first.items()
     }
     return timings, results
 
 
 def time_once(call: Callable[[], _Result]) -> tuple[Timing, _Result]:
     """Times a competitor that is too slow for rounds and needs no warming up."""
-    result, wall, cpu = _clock(call)
-    return Timing(wall_s=(wall,), cpu_s=(cpu,), first_s=wall, compile_s=0.0), result
+    result, seconds = _clock(call)
+    return _timing([seconds], first_s=seconds.wall, compile_s=0.0), result
 
 
 def measure_machine(*, side: int | None = None, repetitions: int = 10) -> Ceiling:
@@ -198,16 +198,50 @@ def print_table(title: str, rows: Mapping[str, Mapping[str, object]]) -> None:
     print()
 
 
-def _clock(call: Callable[[], _Result]) -> tuple[_Result, float, float]:
-    """The result of a call, its wall seconds and its processor seconds."""
-    wall, cpu = time.perf_counter(), time.process_time()
+class _Seconds(NamedTuple):
+    """Of one call."""
+
+    wall: float
+    cpu: float
+    machine: float
+    """Processor time of all processes."""
+
+
+def _clock(call: Callable[[], _Result]) -> tuple[_Result, _Seconds]:
+    """The result of a call and what it took."""
+    before = (time.perf_counter(), time.process_time(), _machine_s())
     result = jax.block_until_ready(call())
-    return result, time.perf_counter() - wall, time.process_time() - cpu
+    after = (time.perf_counter(), time.process_time(), _machine_s())
+    return result, _Seconds(*(end - start for start, end in zip(before, after, strict=True)))
+
+
+def _timing(rounds: Sequence[_Seconds], *, first_s: float, compile_s: float) -> Timing:
+    cores = os.cpu_count() or 1
+    return Timing(
+        wall_s=tuple(seconds.wall for seconds in rounds),
+        cpu_s=tuple(seconds.cpu for seconds in rounds),
+        others_share=tuple(
+            max((one.machine - one.cpu) / (cores * one.wall), 0.0) for one in rounds if not math.isnan(one.machine)
+        ),
+        first_s=first_s,
+        compile_s=compile_s,
+    )
+
+
+def _machine_s() -> float:
+    """Seconds that all processors together were not idle since the machine was started; NaN where it does not tell."""
+    try:
+        fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
+    except OSError:
+        return float("nan")
+    ticks = [int(field) for field in fields[:8]]
+    idle, waiting = ticks[3:5]
+    return (sum(ticks) - idle - waiting) / os.sysconf("SC_CLK_TCK")
 
 
 def _fastest(call: Callable[[], jax.Array], repetitions: int) -> float:
     call().block_until_ready()
-    return min(_clock(call)[1] for _ in range(repetitions))
+    return min(_clock(call)[1].wall for _ in range(repetitions))
 
 
 @contextmanager

@@ -31,10 +31,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_statistics_by_hand() -> None:
-    timing = harness.Timing(wall_s=(4.0, 1.0, 2.0), cpu_s=(3.0, 5.0, 4.0), first_s=10.0, compile_s=7.0)
+    timing = harness.Timing(
+        wall_s=(4.0, 1.0, 2.0), cpu_s=(3.0, 5.0, 4.0), others_share=(0.0, 0.5, 0.1), first_s=10.0, compile_s=7.0
+    )
     assert (timing.median_s, timing.minimum_s, timing.spread) == (2.0, 1.0, 1.5)
     assert timing.as_json()["cpu_median_s"] == 4.0
-    even = harness.Timing(wall_s=(1.0, 2.0, 3.0, 8.0), cpu_s=(1.0,), first_s=1.0, compile_s=0.0)
+    even = harness.Timing(wall_s=(1.0, 2.0, 3.0, 8.0), cpu_s=(1.0,), others_share=(0.0,), first_s=1.0, compile_s=0.0)
     assert (even.median_s, even.spread) == (2.5, 2.8)
 
 
@@ -59,6 +61,7 @@ def test_competitors_take_turns_after_a_first_call_of_each() -> None:
     assert calls == ["slow", "fast"] * 4
     assert results == {"slow": 6, "fast": 7}
     assert len(timings["slow"].wall_s) == len(timings["fast"].cpu_s) == 3
+    assert all(0 <= share <= 1.5 for share in timings["slow"].others_share)  # ticks of 10 ms are coarse
     assert timings["slow"].minimum_s >= 0.02 > timings["fast"].minimum_s
 
 
