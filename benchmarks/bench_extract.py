@@ -186,7 +186,7 @@ def _leading_sentences(corpus: Corpus, count: int) -> Corpus:
 
 
 def _flop(config: StackConfig, lengths: np.ndarray) -> float:
-    width, units, layers = config.residual_width, config.mlp_width, config.layers
+    width, units, layers = config.residual_width, config.mlp.width, config.layers
     pieces, pairs = float(lengths.sum()), float((lengths.astype(np.float64) ** 2).sum())
     return 2 * layers * (4 * width**2 + 2 * width * units) * pieces + 4 * width * layers * pairs
 

@@ -11,7 +11,7 @@ from lca_jax.experiment.config import Experiment as Experiment
 from lca_jax.experiment.run import run as run
 from lca_jax.models.model import Model as Model
 from lca_jax.models.model import load_model as load_model
-from lca_jax.models.stack import Edit as Edit
+from lca_jax.models.taps import Edit as Edit
 from lca_jax.probing.fit import fit_elastic_net as fit_elastic_net
 from lca_jax.probing.fit import fit_probes as fit_probes
 from lca_jax.probing.objective import ElasticNet as ElasticNet

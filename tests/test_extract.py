@@ -32,7 +32,8 @@ from lca_jax.activations.store import open_store
 from lca_jax.activations.writer import FolderWriter
 from lca_jax.errors import CorpusError, DataError, ModelError, SettingsError, StoreError
 from lca_jax.models.model import Model, load_model
-from lca_jax.models.stack import Batch, Edit
+from lca_jax.models.stack import Batch
+from lca_jax.models.taps import Edit
 from lca_jax.text.alignment import align_sentences, special_pieces
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.readers import read_conllu

@@ -11,7 +11,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from lca_jax.axes import SITES
 from lca_jax.errors import ModelError
 from lca_jax.models.model import Model, load_model
-from lca_jax.models.stack import Batch, Edit
+from lca_jax.models.stack import Batch
+from lca_jax.models.taps import Edit
 from tests.tiny_bert import draw_windows, pack, write_bert
 
 
@@ -174,7 +175,7 @@ def test_bfloat16_is_near_float32_and_keeps_norms_in_float32(model: Model) -> No
 
 def test_piece_beyond_the_vocabulary_gives_nan_in_its_row(model: Model) -> None:
     windows = draw_windows([5, 9])
-    windows[0][2] = model.config.vocabulary
+    windows[0][2] = model.config.embedding.vocabulary
     batch, _ = pack(windows, slots=16, alone=True)
     bad, good = run(model, batch, layers=(2,))["residual"][0]
     assert np.isnan(bad[:5]).all()
@@ -209,7 +210,9 @@ def test_edit_of_another_shape_says_which_shape_it_must_have(model: Model) -> No
 
 
 def test_config_names_everything_that_is_wrong_with_it(model: Model) -> None:
-    with pytest.raises(ModelError, match="must be a multiple of `heads`; `activation` must be one of gelu,"):
-        dataclasses.replace(model.config, heads=5, activation="maxout")
+    attention = dataclasses.replace(model.config.attention, key_heads=3)
+    mlp = dataclasses.replace(model.config.mlp, activation="maxout")
+    with pytest.raises(ModelError, match="must be a multiple of `key_heads`; `activation` must be one of gelu,"):
+        dataclasses.replace(model.config, attention=attention, mlp=mlp)
     with pytest.raises(ModelError, match="`layers` must be at least 1"):
         dataclasses.replace(model.config, layers=0)

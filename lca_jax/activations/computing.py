@@ -28,7 +28,8 @@ from lca_jax.activations.recipe import Pool, Recipe, StoreDtype
 from lca_jax.devices import shard_rows
 from lca_jax.errors import DataError
 from lca_jax.models.model import Model
-from lca_jax.models.stack import Batch, Edit, Params, Stack, forward
+from lca_jax.models.stack import Batch, Params, Stack, forward
+from lca_jax.models.taps import Edit
 from lca_jax.text.corpus import Corpus
 
 _BATCHES_IN_FLIGHT = 2

@@ -28,7 +28,8 @@ from lca_jax.activations.writer import FolderWriter, MemoryWriter, StoreWriter, 
 from lca_jax.devices import data_mesh
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.models.model import Model
-from lca_jax.models.stack import Edit, check_edits
+from lca_jax.models.stack import check_edits
+from lca_jax.models.taps import Edit
 from lca_jax.text.corpus import Corpus
 
 LONGEST_WINDOW = 512

@@ -8,38 +8,92 @@ slots took 5 to 9 % longer with `jax.nn.dot_product_attention` and 20 to 30 % lo
 one fused projection for query, key and value made no difference.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Int
+from flax import nnx
+from jaxtyping import Array, Float
 
-from lca_jax.models.config import Precision
-
-
-def matmul_precision(dtype: Precision) -> jax.lax.Precision:
-    """What a matrix product is computed in: float32 means float32, also where a device has faster, coarser products."""
-    return jax.lax.Precision.HIGHEST if dtype == "float32" else jax.lax.Precision.DEFAULT
+from lca_jax.models.config import StackConfig
+from lca_jax.models.layers import linear, matmul_precision, norm, normalize
+from lca_jax.models.positions import Rotation, rotate
+from lca_jax.models.taps import Taps
 
 
-def segment_bias(segments: Int[Array | np.ndarray, "row slot"]) -> Float[Array, "row 1 slot slot"]:
-    """What is added to attention scores: 0 inside a segment, -inf across. Padding (segment 0) sees only padding."""
-    same = segments[:, None, :, None] == segments[:, None, None, :]
-    return jnp.where(same, jnp.float32(0), jnp.float32(-jnp.inf))
+class View(NamedTuple):
+    """What a layer's attention knows of a batch's positions."""
+
+    bias: Float[Array, "row _head slot slot"]
+    """Added to the scores, for all heads alike or for each."""
+    rotation: Rotation | None
+    """Applied to query and key."""
+
+
+class Attention(nnx.Module):
+    """Self-attention; the site `attention` lies between the heads and the output projection."""
+
+    def __init__(self, config: StackConfig, *, rngs: nnx.Rngs) -> None:
+        shape = config.attention
+        self.heads, self.key_heads = shape.heads, shape.key_heads
+        self.scale, self.softcap = shape.scale, shape.softcap
+        self.precision = matmul_precision(config.dtype)
+        keys_width = shape.key_heads * shape.head_width
+        self.query = linear(config, config.residual_width, config.heads_width, bias=shape.input_bias, rngs=rngs)
+        self.key = linear(config, config.residual_width, keys_width, bias=shape.input_bias, rngs=rngs)
+        self.value = linear(config, config.residual_width, keys_width, bias=shape.input_bias, rngs=rngs)
+        self.output = linear(config, config.heads_width, config.residual_width, bias=shape.output_bias, rngs=rngs)
+        if shape.head_norm:
+            self.query_norm = norm(config, shape.head_width, rngs=rngs)
+            self.key_norm = norm(config, shape.head_width, rngs=rngs)
+        self.head_norm = shape.head_norm
+
+    def __call__(
+        self, states: Float[Array, "row slot neuron"], *, view: View, layer: int, taps: Taps
+    ) -> Float[Array, "row slot neuron"]:
+        """Computes what attention adds to the states."""
+        query = _split_heads(self.query(states), self.heads)
+        key, value = (_split_heads(project(states), self.key_heads) for project in (self.key, self.value))
+        if self.head_norm:
+            query, key = normalize(self.query_norm, query), normalize(self.key_norm, key)
+        if view.rotation is not None:
+            query, key = rotate(query, view.rotation), rotate(key, view.rotation)
+        mixed = attend(
+            query, key, value, bias=view.bias, scale=self.scale, softcap=self.softcap, precision=self.precision
+        )
+        return self.output(taps("attention", layer, mixed.reshape(*states.shape[:2], -1)))
 
 
 def attend(
     query: Float[Array, "row slot head unit"],
-    key: Float[Array, "row slot head unit"],
-    value: Float[Array, "row slot head unit"],
+    key: Float[Array, "row slot key_head unit"],
+    value: Float[Array, "row slot key_head unit"],
     *,
-    bias: Float[Array, "row 1 slot slot"],
+    bias: Float[Array, "row _head slot slot"],
+    scale: float,
+    softcap: float | None,
     precision: jax.lax.Precision,
 ) -> Float[Array, "row slot head unit"]:
-    """Computes softmax(query · keyᵀ / √unit + bias) · value for every head, the softmax in float32."""
+    """Computes softmax(scale · query · keyᵀ + bias) · value for every head, the softmax in float32.
+
+    Neighbouring query heads share a key head; their queries stand under each other in one product.
+    """
+    rows, slots, heads, units = query.shape
+    key_heads = key.shape[2]
+    sharing = heads // key_heads
     query, key, value = (jnp.swapaxes(each, 1, 2) for each in (query, key, value))  # (row, head, slot, unit)
-    scale = jnp.asarray(query.shape[-1] ** -0.5, query.dtype)
+    query = (query * jnp.asarray(scale, query.dtype)).reshape(rows, key_heads, sharing * slots, units)
     products = {"precision": precision, "preferred_element_type": jnp.float32}
-    scores = jnp.matmul(query * scale, jnp.swapaxes(key, 2, 3), **products) + bias
+    scores = jnp.matmul(query, jnp.swapaxes(key, 2, 3), **products).reshape(rows, heads, slots, slots)
+    if softcap is not None:
+        scores = softcap * jnp.tanh(scores / softcap)
+    scores = scores + bias
     weights = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
-    mixed = jnp.matmul(weights.astype(value.dtype), value, **products) / weights.sum(axis=-1, keepdims=True)
+    total = weights.sum(axis=-1, keepdims=True)
+    weights = weights.astype(value.dtype).reshape(rows, key_heads, sharing * slots, slots)
+    mixed = jnp.matmul(weights, value, **products).reshape(rows, heads, slots, units) / total
     return jnp.swapaxes(mixed.astype(value.dtype), 1, 2)
+
+
+def _split_heads(states: Float[Array, "row slot units"], heads: int) -> Float[Array, "row slot head unit"]:
+    return states.reshape(*states.shape[:2], heads, -1)

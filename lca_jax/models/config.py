@@ -13,6 +13,134 @@ from lca_jax.errors import ModelError
 from lca_jax.models.nonlinearity import NONLINEARITIES
 
 Precision = Literal["float32", "bfloat16"]
+Arrangement = Literal["post_norm", "pre_norm", "parallel", "sandwich"]
+NormKind = Literal["layer", "rms"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingConfig:
+    """How pieces become the first hidden states."""
+
+    vocabulary: int
+    """Rows of the piece table; piece ids run below it."""
+    width: int
+    """Of the tables."""
+    projected: bool = False
+    """Whether a matrix leads from the tables' width to the residual width; else they are the same."""
+    positions: int = 0
+    """Rows of the table of learned positions; 0 where positions are known in attention only."""
+    first_position: int = 0
+    """The row of a window's first piece: RoBERTa and OPT leave the first two to padding."""
+    token_types: int = 0
+    """Rows of the token type table; only type 0 is ever used, since a window is one sentence."""
+    scale: float = 1.0
+    """What piece vectors are multiplied with."""
+    norm: bool = True
+    """Whether the sum of the tables is normalised."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotary:
+    """Rotary positions (Su et al. 2021): the first units of a head turn, in pairs, by position times frequency."""
+
+    frequencies: tuple[float, ...]
+    """Radians a position, one for every pair of units; half-split pairs (unit i with unit i + n)."""
+    factor: float = 1.0
+    """What sine and cosine are multiplied with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativeBuckets:
+    """A learned bias for every head and bucket of distances, added to the scores (Raffel et al. 2020)."""
+
+    count: int
+    """Buckets; half of them for pieces after one's own, where those are seen."""
+    longest: int
+    """Distances from here on share the last bucket."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionKind:
+    """What differs between the layers of one stack."""
+
+    reach: int | None = None
+    """How many positions away a piece sees; None for all."""
+    rotary: Rotary | None = None
+    """Rotary positions, if it has them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionConfig:
+    """Attention heads of a block."""
+
+    heads: int
+    """Query heads."""
+    head_width: int
+    """Units of a head; the `attention` site has `heads` times as many neurons."""
+    key_heads: int
+    """Heads of keys and values, each shared by `heads / key_heads` query heads."""
+    scale: float
+    """What products of query and key are multiplied with."""
+    causal: bool = False
+    """Whether a piece sees only itself and those before it."""
+    input_bias: bool = True
+    """Of the matrices that make query, key and value."""
+    output_bias: bool = True
+    """Of the matrix after the heads."""
+    head_norm: bool = False
+    """Whether every head's query and key are normalised."""
+    softcap: float | None = None
+    """Scores s become softcap · tanh(s / softcap)."""
+    buckets: RelativeBuckets | None = None
+    """Bias by distance, one table for all layers."""
+    kinds: tuple[AttentionKind, ...] = (AttentionKind(),)
+    """The kinds of layers there are."""
+    kind_of_layer: tuple[int, ...] = ()
+    """Which of `kinds` each layer is; empty where there is one kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlpConfig:
+    """The feed-forward part of a block."""
+
+    width: int
+    """Units between its matrices: the neurons of the `mlp` site."""
+    activation: str
+    """The non-linearity of those units, by its name in transformers: a key of `NONLINEARITIES`."""
+    gated: bool = False
+    """Whether the units are multiplied with a second product of the input (GLU; Shazeer 2020)."""
+    bias: bool = True
+    """Of all its matrices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormConfig:
+    """The norms of the stack; all of one kind."""
+
+    epsilon: float
+    """Added to the variance."""
+    kind: NormKind = "layer"
+    """`layer` takes the mean away, `rms` does not."""
+    bias: bool = True
+    """Whether a layer norm has a bias; an `rms` norm has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """What makes logits out of the last hidden states."""
+
+    transform: str | None = None
+    """Non-linearity of a matrix and norm before the logits, as masked language models have them; None without."""
+    transform_bias: bool = True
+    """Whether that matrix has a bias."""
+    width: int
+    """Neurons that meet the piece vectors."""
+    tied: bool
+    """Whether the piece vectors are those of the embedding."""
+    bias: bool
+    """Whether a piece has a bias."""
+    softcap: float | None = None
+    """Logits x become softcap · tanh(x / softcap)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,39 +149,64 @@ class StackConfig:
 
     family: str
     """The `model_type` of the Hugging Face config it was read from."""
-    vocabulary: int
-    """Rows of the piece embedding; piece ids run below it."""
-    positions: int
-    """Rows of the position embedding: no window may be longer."""
-    token_types: int
-    """Rows of the token type embedding; only type 0 is ever used, since a window is one sentence."""
     layers: int
     """Blocks. The residual site has one layer more: its layer 0 is the embedding output."""
-    heads: int
-    """Attention heads of a block; they share `residual_width` evenly."""
     residual_width: int
     """Neurons of a hidden state."""
-    mlp_width: int
-    """Units between the two matrices of the feed-forward part."""
-    activation: str
-    """The non-linearity of those units, by its name in transformers: a key of `NONLINEARITIES`."""
-    norm_epsilon: float
-    """Added to the variance in every layer norm."""
+    longest_window: int
+    """Pieces that one window may have."""
+    embedding: EmbeddingConfig
+    attention: AttentionConfig
+    mlp: MlpConfig
+    norm: NormConfig
+    arrangement: Arrangement
+    """Where a block has its norms: after adding (`post_norm`), before each part (`pre_norm`), before both parts, which
+    read the same states (`parallel`), or before and after each part (`sandwich`)."""
+    final_norm: bool = False
+    """Whether the last hidden states, layer `layers` of the residual site, are normalised once more."""
+    first_attention_norm: bool = True
+    """Whether the first block normalises what its attention reads."""
+    block_of_layer: tuple[int, ...] = ()
+    """Which block's parameters each layer has, where layers share them; empty where each has its own."""
+    head: HeadConfig | None = None
+    """The language model's head; None where only hidden states are wanted."""
     initializer_range: float
     """Standard deviation of the untrained matrices, for the baseline of random weights."""
     dtype: Precision = "float32"
     """Of matrices and hidden states. `bfloat16` halves memory, for accelerators; norms and softmax stay float32."""
 
     def __post_init__(self) -> None:
-        sizes = ("vocabulary", "positions", "token_types", "layers", "heads", "residual_width", "mlp_width")
-        problems = [f"`{size}` must be at least 1" for size in sizes if getattr(self, size) < 1]
-        if not problems and self.residual_width % self.heads:
-            problems.append("`residual_width` must be a multiple of `heads`")
-        for choice, known in (("activation", NONLINEARITIES), ("dtype", get_args(Precision))):
-            if getattr(self, choice) not in known:
-                problems.append(f"`{choice}` must be one of {', '.join(known)}")
+        sizes = {
+            "layers": self.layers,
+            "residual_width": self.residual_width,
+            "longest_window": self.longest_window,
+            "vocabulary": self.embedding.vocabulary,
+            "heads": self.attention.heads,
+            "head_width": self.attention.head_width,
+            "key_heads": self.attention.key_heads,
+            "mlp width": self.mlp.width,
+        }
+        problems = [f"`{size}` must be at least 1" for size, value in sizes.items() if value < 1]
+        if not problems and self.attention.heads % self.attention.key_heads:
+            problems.append("`heads` must be a multiple of `key_heads`")
+        for name, value, known in (
+            ("activation", self.mlp.activation, NONLINEARITIES),
+            ("dtype", self.dtype, get_args(Precision)),
+        ):
+            if value not in known:
+                problems.append(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
         if problems:
             raise ModelError(f"{self} cannot be built: {'; '.join(problems)}.")
+
+    @property
+    def heads_width(self) -> int:
+        """Units of all heads of a block: the neurons of the `attention` site."""
+        return self.attention.heads * self.attention.head_width
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """For each layer, the number of its block."""
+        return self.block_of_layer or tuple(range(self.layers))
 
     def layer_count(self, site: str) -> int:
         """Number of layers at a site.
@@ -65,7 +218,8 @@ class StackConfig:
 
     def site_width(self, site: str) -> int:
         """Number of neurons in one layer of a site."""
-        return self.mlp_width if _known(site) == "mlp" else self.residual_width
+        widths = {"residual": self.residual_width, "attention": self.heads_width, "mlp": self.mlp.width}
+        return widths[_known(site)]
 
     def choose_layers(
         self, sites: Sequence[str], layers: Sequence[int] | Mapping[str, Sequence[int]] | None = None
@@ -93,6 +247,17 @@ class StackConfig:
         if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(range(count)):
             raise ModelError(f"Layers of `{site}` run from 0 to {count - 1} and may be asked for once, got {chosen}.")
         return chosen
+
+
+def split_evenly(width: int, heads: int) -> int:
+    """The width of a head, where heads share a width.
+
+    Raises:
+        ModelError: They do not share it evenly.
+    """
+    if heads < 1 or width % heads:
+        raise ModelError(f"`residual_width` must be a multiple of `heads`, got {width} and {heads}.")
+    return width // heads
 
 
 def _known(site: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Shaped
 from transformers import PreTrainedConfig
 
-from lca_jax.models.config import Precision, StackConfig
+from lca_jax.models.config import HeadConfig, Precision, StackConfig
 
 Tensor = Shaped[np.ndarray, "..."]
 
@@ -34,25 +34,55 @@ class Source(NamedTuple):
     """Name of the tensor in the checkpoint, without the family's prefix."""
     change: Callable[[Tensor], Tensor] = as_stored
     """Brings it to the layout of the stack."""
+    other_key: str | None = None
+    """Another name that the same tensor may have."""
 
 
 Sources = dict[str, Source]
 """Dotted path of a parameter in the stack -> where it comes from."""
 
 
-def linear(path: str, key: str) -> Sources:
-    """A matrix and its bias, out of a PyTorch `Linear`."""
-    return {f"{path}.kernel": Source(f"{key}.weight", transposed), f"{path}.bias": Source(f"{key}.bias")}
+def linear(path: str, key: str, *, bias: bool = True) -> Sources:
+    """A matrix and perhaps a bias, out of a PyTorch `Linear`."""
+    matrix = {f"{path}.kernel": Source(f"{key}.weight", transposed)}
+    return matrix | ({f"{path}.bias": Source(f"{key}.bias")} if bias else {})
 
 
-def norm(path: str, key: str) -> Sources:
-    """Scale and bias of a layer norm."""
-    return {f"{path}.scale": Source(f"{key}.weight"), f"{path}.bias": Source(f"{key}.bias")}
+def norm(path: str, key: str, *, bias: bool = True) -> Sources:
+    """Scale and perhaps bias of a norm."""
+    scale = {f"{path}.scale": Source(f"{key}.weight")}
+    return scale | ({f"{path}.bias": Source(f"{key}.bias")} if bias else {})
 
 
 def embedding(path: str, key: str) -> Sources:
     """A table of vectors."""
     return {f"{path}.embedding": Source(f"{key}.weight")}
+
+
+def blocks(config: StackConfig, pattern: str, names: Mapping[str, str]) -> Sources:
+    """All blocks of a stack.
+
+    Args:
+        config: Says how many there are and what has a bias.
+        pattern: What stands before a block's names in the checkpoint, with `{}` for its number.
+        names: Module of `Block` -> its name in the checkpoint.
+    """
+    norm_bias = config.norm.kind == "layer" and config.norm.bias
+    sources = {}
+    for number in sorted(set(config.blocks)):
+        for ours, theirs in names.items():
+            path, key = f"blocks.{number}.{ours}", f"{pattern.format(number)}.{theirs}"
+            if ours.endswith("norm"):
+                sources |= norm(path, key, bias=norm_bias)
+            else:
+                sources |= linear(path, key, bias=_has_bias(config, ours))
+    return sources
+
+
+def _has_bias(config: StackConfig, module: str) -> bool:
+    if module == "attention.output":
+        return config.attention.output_bias
+    return config.attention.input_bias if module.startswith("attention") else config.mlp.bias
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +92,9 @@ class Family:
     read_config: Callable[[PreTrainedConfig, Precision], StackConfig]
     """The stack that a Hugging Face config describes; raises `ModelError` for a variant the stack has not."""
     sources: Callable[[StackConfig], Mapping[str, Source]]
-    """Every parameter of that stack and where it comes from."""
+    """Every parameter of that stack but its head's and where it comes from."""
+    head_sources: Callable[[StackConfig, HeadConfig], Mapping[str, Source]]
+    """Every parameter of the head; keys with their own prefix."""
     prefix: str
     """What task models put before the tensors of the stack (`bert.`); where they do, tensors without it are heads."""
     ignored: str

@@ -7,7 +7,7 @@ sharding and batching are left to the caller, who jits `forward`.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import jax
@@ -21,7 +21,8 @@ from lca_jax.models import stack
 from lca_jax.models.checkpoints import open_tensors
 from lca_jax.models.config import Precision, StackConfig
 from lca_jax.models.folders import find_folder, read_config, read_tokenizer
-from lca_jax.models.stack import Batch, Edit, Params, Stack
+from lca_jax.models.stack import Batch, Params, Stack
+from lca_jax.models.taps import Edit
 from lca_jax.models.weights import draw_weights, read_weights
 
 
@@ -76,6 +77,27 @@ class Model:
         reads = self.config.choose_layers(sites, layers)
         return stack.forward(self.graph, params, batch, edits, reads=reads)
 
+    def logits(
+        self, params: Params, batch: Batch, edits: Mapping[str, Edit] | None = None
+    ) -> Float[Array, "row slot vocabulary"]:
+        """Runs the model and its head over packed rows; pure, like `forward`.
+
+        Args:
+            params: `self.params`, or the same tree placed elsewhere.
+            batch: Rows of pieces.
+            edits: As in `forward`.
+
+        Returns:
+            Float32 logits of the piece at every slot (masked language models) or after it (causal ones).
+
+        Raises:
+            ModelError: The model was loaded without its head, or an edit has another shape than its site.
+        """
+        if self.config.head is None:
+            raise ModelError(f"{self.name} was loaded without its head. Load it with head=True.")
+        stack.check_edits(self.config, edits or {})
+        return stack.predict_pieces(self.graph, params, batch, edits)
+
     def layer_count(self, site: str) -> int:
         """Number of layers at a site; `residual` counts the embedding output."""
         return self.config.layer_count(site)
@@ -110,6 +132,7 @@ def load_model(
     revision: str | None = None,
     random_weights: int | None = None,
     dtype: Precision = "float32",
+    head: bool = False,
 ) -> Model:
     """Loads a model from a local Hugging Face folder or from the hub.
 
@@ -121,6 +144,7 @@ def load_model(
             the trained weights add. The folder's weights are not read and need not exist.
         dtype: Precision of matrices and hidden states, whatever the checkpoint is stored in. Products of float32 are
             computed in float32 on every device.
+        head: Whether the language model's head is wanted too, for `Model.logits`. Sentence encoders have none.
 
     Raises:
         ModelError: The folder or repository cannot be had, its family is not supported, or its files do not agree.
@@ -129,9 +153,10 @@ def load_model(
     family, theirs = read_config(folder)
     try:
         config = family.read_config(theirs, dtype)
+        config = config if head else replace(config, head=None)
     except ModelError as error:
         raise ModelError(f"{folder / 'config.json'}: {error}") from None
-    tokenizer = read_tokenizer(folder, vocabulary=config.vocabulary)
+    tokenizer = read_tokenizer(folder, vocabulary=config.embedding.vocabulary)
     tokenizer_state = tokenizer.backend_tokenizer.to_str()
     graph, shapes = stack.build(config)
     if random_weights is None:
@@ -146,7 +171,7 @@ def load_model(
         params=params,
         random_weights=random_weights,
         fingerprint=_fingerprint(config, weights, tokenizer_state),
-        max_pieces=min(config.positions, tokenizer.model_max_length),
+        max_pieces=min(config.longest_window, tokenizer.model_max_length),
     )
 
 

@@ -7,7 +7,6 @@ not asked for. Packing rows, pooling pieces to words and placing arrays on devic
 """
 
 from collections.abc import Mapping
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -17,9 +16,14 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PyTree
 
 from lca_jax.errors import ModelError
-from lca_jax.models.attention import attend, matmul_precision, segment_bias
+from lca_jax.models.attention import View
+from lca_jax.models.block import Block
 from lca_jax.models.config import StackConfig
-from lca_jax.models.nonlinearity import NONLINEARITIES
+from lca_jax.models.embedding import Embedding
+from lca_jax.models.head import Head
+from lca_jax.models.layers import norm, normalize, table
+from lca_jax.models.positions import bucket_of_distance, distances, rotation, visibility_bias
+from lca_jax.models.taps import Edit, Taps
 
 Params = PyTree[Float[Array, "..."]]
 """Nested dict of parameters, named as the modules here name them."""
@@ -35,123 +39,53 @@ class Batch(NamedTuple):
     """Number of the window inside its row, from 1; 0 is padding."""
 
 
-class Edit(NamedTuple):
-    """`x * scale + shift` at every layer of a site: scale 0 ablates a neuron, scale 1 with shift 0 leaves it alone."""
+class Stack(nnx.Module):
+    """Embedding, blocks and head. Built once to be split; parameters of its own are those of an untrained model."""
 
-    scale: Float[Array | np.ndarray, "layer neuron"]
-    shift: Float[Array | np.ndarray, "layer neuron"]
+    def __init__(self, config: StackConfig, *, rngs: nnx.Rngs) -> None:
+        self.config = config
+        self.embedding = Embedding(config, rngs=rngs)
+        buckets = config.attention.buckets
+        self.distance_bias = (
+            None if buckets is None else table(config, buckets.count, config.attention.heads, rngs=rngs)
+        )
+        own_blocks = max(config.blocks) + 1
+        self.blocks = nnx.List([Block(config, first=number == 0, rngs=rngs) for number in range(own_blocks)])
+        self.final_norm = norm(config, config.residual_width, rngs=rngs) if config.final_norm else None
+        self.head = None if config.head is None else Head(config, config.head, rngs=rngs)
 
-
-class Taps:
-    """What happens where the stack passes a site: the edit of that layer, then its capture for the caller."""
-
-    def __init__(self, edits: Mapping[str, Edit], reads: Mapping[str, tuple[int, ...]]) -> None:
-        self.edits = edits
-        self.reads = reads
-        self.seen: dict[tuple[str, int], Array] = {}
-
-    def __call__(
-        self, site: str, layer: int, states: Float[Array, "row slot neuron"]
-    ) -> Float[Array, "row slot neuron"]:
-        """Returns the states that flow on."""
-        if site in self.edits:
-            scale, shift = (jnp.asarray(part, states.dtype)[layer] for part in self.edits[site])
-            states = states * scale[None, None, :] + shift[None, None, :]
-        if layer in self.reads.get(site, ()):
-            self.seen[site, layer] = states
+    def __call__(self, batch: Batch, *, layers: int, taps: Taps) -> Float[Array, "row slot neuron"]:
+        """Runs the first `layers` layers and returns their hidden states; the taps keep what was asked for."""
+        views = self._view(batch)
+        kinds = self.config.attention.kind_of_layer or (0,) * self.config.layers
+        states = taps("residual", 0, self.embedding(batch.piece_ids, batch.positions))
+        for layer in range(layers):
+            block = self.blocks[self.config.blocks[layer]]
+            states = block(states, view=views[kinds[layer]], layer=layer, taps=taps)
+            if layer + 1 == self.config.layers and self.final_norm is not None:
+                states = normalize(self.final_norm, states)
+            states = taps("residual", layer + 1, states)
         return states
 
+    def logits(self, batch: Batch, *, taps: Taps) -> Float[Array, "row slot vocabulary"]:
+        """Runs all layers and the head."""
+        states = self(batch, layers=self.config.layers, taps=taps)
+        assert self.head is not None
+        return self.head(states, self.embedding.pieces)
 
-class Embedding(nnx.Module):
-    """Sum of piece, position and token type vectors, normalised."""
-
-    def __init__(self, config: StackConfig, *, rngs: nnx.Rngs) -> None:
-        table = partial(
-            nnx.Embed,
-            features=config.residual_width,
-            param_dtype=jnp.dtype(config.dtype),
-            embedding_init=nnx.initializers.normal(config.initializer_range),
-            rngs=rngs,
-        )
-        self.pieces = table(config.vocabulary)
-        self.positions = table(config.positions)
-        self.token_types = table(config.token_types)
-        self.norm = _norm(config, rngs)
-
-    def __call__(self, batch: Batch) -> Float[Array, "row slot neuron"]:
-        """Embeds the pieces at their positions, all of token type 0."""
-        pieces, positions = jnp.asarray(batch.piece_ids), jnp.asarray(batch.positions)
-        states = self.pieces(pieces) + self.token_types.embedding[...][:1, None, :] + self.positions(positions)
-        return _normalize(self.norm, states)
-
-
-class Attention(nnx.Module):
-    """Self-attention inside segments; the site `attention` lies between the heads and the output projection."""
-
-    def __init__(self, config: StackConfig, *, rngs: nnx.Rngs) -> None:
-        width = config.residual_width
-        self.heads = config.heads
-        self.precision = matmul_precision(config.dtype)
-        self.query, self.key, self.value, self.output = (_linear(config, width, width, rngs) for _ in range(4))
-
-    def __call__(
-        self, states: Float[Array, "row slot neuron"], *, bias: Float[Array, "row 1 slot slot"], layer: int, taps: Taps
-    ) -> Float[Array, "row slot neuron"]:
-        """Computes what attention adds to the states."""
-        rows, slots, width = states.shape
-        query, key, value = (
-            project(states).reshape(rows, slots, self.heads, width // self.heads)
-            for project in (self.query, self.key, self.value)
-        )
-        mixed = attend(query, key, value, bias=bias, precision=self.precision).reshape(rows, slots, width)
-        return self.output(taps("attention", layer, mixed))
-
-
-class Mlp(nnx.Module):
-    """The feed-forward part; the site `mlp` lies after its non-linearity."""
-
-    def __init__(self, config: StackConfig, *, rngs: nnx.Rngs) -> None:
-        self.activate = NONLINEARITIES[config.activation]
-        self.expand = _linear(config, config.residual_width, config.mlp_width, rngs)
-        self.contract = _linear(config, config.mlp_width, config.residual_width, rngs)
-
-    def __call__(
-        self, states: Float[Array, "row slot neuron"], *, layer: int, taps: Taps
-    ) -> Float[Array, "row slot neuron"]:
-        """Computes what the feed-forward part adds to the states."""
-        return self.contract(taps("mlp", layer, self.activate(self.expand(states))))
-
-
-class Block(nnx.Module):
-    """Attention, then feed-forward, each added to its input and normalised after (post-norm)."""
-
-    def __init__(self, config: StackConfig, *, rngs: nnx.Rngs) -> None:
-        self.attention = Attention(config, rngs=rngs)
-        self.attention_norm = _norm(config, rngs)
-        self.mlp = Mlp(config, rngs=rngs)
-        self.mlp_norm = _norm(config, rngs)
-
-    def __call__(
-        self, states: Float[Array, "row slot neuron"], *, bias: Float[Array, "row 1 slot slot"], layer: int, taps: Taps
-    ) -> Float[Array, "row slot neuron"]:
-        """Returns the next hidden states."""
-        states = _normalize(self.attention_norm, states + self.attention(states, bias=bias, layer=layer, taps=taps))
-        return _normalize(self.mlp_norm, states + self.mlp(states, layer=layer, taps=taps))
-
-
-class Stack(nnx.Module):
-    """Embedding and blocks. Built once to be split; parameters of its own are those of an untrained model."""
-
-    def __init__(self, config: StackConfig, *, rngs: nnx.Rngs) -> None:
-        self.embedding = Embedding(config, rngs=rngs)
-        self.blocks = nnx.List([Block(config, rngs=rngs) for _ in range(config.layers)])
-
-    def __call__(self, batch: Batch, *, blocks: int, taps: Taps) -> None:
-        """Runs the first `blocks` blocks; the taps keep what was asked for."""
-        bias = segment_bias(batch.segments)
-        states = taps("residual", 0, self.embedding(batch))
-        for layer, block in enumerate(self.blocks[:blocks]):
-            states = taps("residual", layer + 1, block(states, bias=bias, layer=layer, taps=taps))
+    def _view(self, batch: Batch) -> list[View]:
+        """What attention knows of the positions, for each kind of layer."""
+        shape = self.config.attention
+        learned = None
+        if shape.buckets is not None and self.distance_bias is not None:
+            buckets = bucket_of_distance(distances(batch.positions), shape.buckets, causal=shape.causal)
+            learned = jnp.moveaxis(self.distance_bias(buckets).astype(jnp.float32), 3, 1)
+        views = []
+        for kind in shape.kinds:
+            bias = visibility_bias(batch.segments, batch.positions, causal=shape.causal, kind=kind)
+            turn = None if kind.rotary is None else rotation(kind.rotary, batch.positions)
+            views.append(View(bias if learned is None else bias + learned, turn))
+        return views
 
 
 def build(config: StackConfig) -> tuple[nnx.GraphDef[Stack], PyTree[jax.ShapeDtypeStruct]]:
@@ -180,9 +114,16 @@ def forward(
     """
     taps = Taps(edits or {}, reads)
     # Block number b gives layer b + 1 of the residual site and layer b of the two sites inside it.
-    blocks = max(layer + (site != "residual") for site, layers in reads.items() for layer in layers)
-    nnx.merge(graph, params)(batch, blocks=blocks, taps=taps)
+    layers = max(layer + (site != "residual") for site, layers in reads.items() for layer in layers)
+    nnx.merge(graph, params)(batch, layers=layers, taps=taps)
     return {site: jnp.stack([taps.seen[site, layer] for layer in layers]) for site, layers in reads.items()}
+
+
+def predict_pieces(
+    graph: nnx.GraphDef[Stack], params: Params, batch: Batch, edits: Mapping[str, Edit] | None = None
+) -> Float[Array, "row slot vocabulary"]:
+    """Runs the stack and its head over packed rows and returns the logits of every slot, in float32."""
+    return nnx.merge(graph, params).logits(batch, taps=Taps(edits or {}, {}))
 
 
 def check_edits(config: StackConfig, edits: Mapping[str, Edit]) -> None:
@@ -198,23 +139,3 @@ def check_edits(config: StackConfig, edits: Mapping[str, Edit]) -> None:
                 f"The edit of `{site}` must have scale and shift of shape (layer, neuron) = {shape}, "
                 f"got {np.shape(edit.scale)} and {np.shape(edit.shift)}."
             )
-
-
-def _linear(config: StackConfig, inputs: int, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
-    return nnx.Linear(
-        inputs,
-        outputs,
-        param_dtype=jnp.dtype(config.dtype),
-        kernel_init=nnx.initializers.normal(config.initializer_range),
-        precision=matmul_precision(config.dtype),
-        rngs=rngs,
-    )
-
-
-def _norm(config: StackConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    # The variance about the mean costs no more here than E[x²] - E[x]², and loses nothing where a few neurons are huge.
-    return nnx.LayerNorm(config.residual_width, epsilon=config.norm_epsilon, use_fast_variance=False, rngs=rngs)
-
-
-def _normalize(norm: nnx.LayerNorm, states: Float[Array, "row slot neuron"]) -> Float[Array, "row slot neuron"]:
-    return norm(states.astype(jnp.float32)).astype(states.dtype)

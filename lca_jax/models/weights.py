@@ -42,19 +42,22 @@ def read_weights(
     Raises:
         ModelError: Tensors are missing, unexpected or of another shape; all of them are listed.
     """
-    tensors, heads = _take_stack(tensors, family)
-    sources = family.sources(config)
-    problems = [f"unexpected: `{key}`" for key in sorted(tensors.keys() - {source.key for source in sources.values()})]
+    stack, others = _take_stack(tensors, family)
+    sources, head_sources = family.sources(config), family.head_sources(config, config.head) if config.head else {}
+    taken = {key for source in sources.values() for key in (source.key, source.other_key)}
+    problems = [f"unexpected: `{key}`" for key in sorted(stack.keys() - taken)]
+    others -= {key for source in head_sources.values() for key in (source.key, source.other_key)}
     digest = hashlib.sha256()
     filled = []
     leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
     for keys, shape in leaves:
         path = jax.tree_util.keystr(keys, simple=True, separator=".")
-        key, change = sources[path]
-        if key not in tensors:
+        source, held = (sources[path], stack) if path in sources else (head_sources[path], tensors)
+        key = source.key if source.key in held or source.other_key is None else source.other_key
+        if key not in held:
             problems.append(f"missing: `{key}`, for the parameter `{path}` of shape {shape.shape}")
             continue
-        tensor = change(tensors[key]())
+        tensor = source.change(held[key]())
         if tensor.shape != shape.shape or not jnp.issubdtype(tensor.dtype, jnp.floating):
             problems.append(f"mis-shaped: `{key}` gives {tensor.dtype} {tensor.shape}, expected floats {shape.shape}")
             continue
@@ -67,8 +70,9 @@ def read_weights(
             f"The weights of {origin} do not fit its config.json ({config.family}, {config.layers} layers of "
             f"{config.residual_width}):\n{list_problems(problems)}\nTake both files from one checkpoint."
         )
-    if heads:
-        _log.info("%s: left out %d tensors that no hidden state depends on: %s", origin, len(heads), ", ".join(heads))
+    if others:
+        names = ", ".join(sorted(others))
+        _log.info("%s: left out %d tensors that nothing asked for depends on: %s", origin, len(others), names)
     return jax.tree.unflatten(tree, filled), digest.hexdigest()
 
 
@@ -81,7 +85,7 @@ def draw_weights(config: StackConfig, shapes: PyTree[jax.ShapeDtypeStruct], *, s
     return jax.tree.map(lambda array, shape: array.astype(shape.dtype), untrained, shapes)
 
 
-def _take_stack(tensors: Tensors, family: Family) -> tuple[Tensors, list[str]]:
+def _take_stack(tensors: Tensors, family: Family) -> tuple[Tensors, set[str]]:
     """Splits a checkpoint into the tensors of the stack, named without the prefix, and the names of the rest."""
     prefix = family.prefix if any(key.startswith(family.prefix) for key in tensors) else ""
     stack = {
@@ -89,4 +93,4 @@ def _take_stack(tensors: Tensors, family: Family) -> tuple[Tensors, list[str]]:
         for key, read in tensors.items()
         if key.startswith(prefix) and not re.fullmatch(family.ignored, key.removeprefix(prefix))
     }
-    return stack, sorted(key for key in tensors if key.removeprefix(prefix) not in stack)
+    return stack, {key for key in tensors if key.removeprefix(prefix) not in stack}

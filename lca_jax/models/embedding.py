@@ -1,0 +1,39 @@
+"""From pieces to the first hidden states."""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from lca_jax.models.config import StackConfig
+from lca_jax.models.layers import linear, norm, normalize, table
+
+
+class Embedding(nnx.Module):
+    """Sum of piece, position and token type vectors, normalised and led to the residual width where the config asks."""
+
+    def __init__(self, config: StackConfig, *, rngs: nnx.Rngs) -> None:
+        shape = config.embedding
+        self.scale, self.first_position = shape.scale, shape.first_position
+        self.pieces = table(config, shape.vocabulary, shape.width, rngs=rngs)
+        self.positions = table(config, shape.positions, shape.width, rngs=rngs) if shape.positions else None
+        self.token_types = table(config, shape.token_types, shape.width, rngs=rngs) if shape.token_types else None
+        self.norm = norm(config, shape.width, rngs=rngs) if shape.norm else None
+        self.project = (
+            linear(config, shape.width, config.residual_width, bias=True, rngs=rngs) if shape.projected else None
+        )
+
+    def __call__(
+        self, piece_ids: Int[Array | np.ndarray, "row slot"], positions: Int[Array | np.ndarray, "row slot"]
+    ) -> Float[Array, "row slot neuron"]:
+        """Embeds the pieces at their positions, all of token type 0."""
+        states = self.pieces(jnp.asarray(piece_ids))
+        if self.scale != 1.0:
+            states = states * jnp.asarray(self.scale, states.dtype)
+        if self.token_types is not None:
+            states = states + self.token_types.embedding[...][:1, None, :]
+        if self.positions is not None:
+            states = states + self.positions(jnp.asarray(positions) + self.first_position)
+        if self.norm is not None:
+            states = normalize(self.norm, states)
+        return states if self.project is None else self.project(states)

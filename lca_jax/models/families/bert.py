@@ -1,0 +1,140 @@
+"""BERT: a post-norm encoder with learned absolute positions and token types (Devlin et al. 2019).
+
+RoBERTa and ELECTRA have the same blocks under the same names; their files build on this one.
+"""
+
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from lca_jax.errors import ModelError
+from lca_jax.models.config import (
+    AttentionConfig,
+    EmbeddingConfig,
+    HeadConfig,
+    MlpConfig,
+    NormConfig,
+    Precision,
+    StackConfig,
+    split_evenly,
+)
+from lca_jax.models.mapping import Family, Source, Sources, blocks, embedding, linear, norm
+
+_BLOCK = {
+    "attention.query": "attention.self.query",
+    "attention.key": "attention.self.key",
+    "attention.value": "attention.self.value",
+    "attention.output": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "mlp.expand": "intermediate.dense",
+    "mlp.contract": "output.dense",
+    "mlp_norm": "output.LayerNorm",
+}
+
+
+def read_encoder_config(
+    config: PreTrainedConfig, dtype: Precision, *, first_position: int = 0, **changes: Any
+) -> StackConfig:
+    """The stack of an encoder whose config has the keys of BERT's.
+
+    Args:
+        config: The Hugging Face config.
+        dtype: Precision of the stack.
+        first_position: The row of the position table that a window's first piece has.
+        changes: Fields of the `StackConfig` that differ from BERT's.
+
+    Raises:
+        ModelError: It is a decoder, or its positions are not absolute.
+    """
+    positions = getattr(config, "position_embedding_type", None) or "absolute"
+    is_decoder = getattr(config, "is_decoder", False)
+    crossing = getattr(config, "add_cross_attention", False)
+    if is_decoder or crossing or positions != "absolute":
+        raise ModelError(
+            f"A model of type {config.model_type!r} must be an encoder with absolute positions, got "
+            f"is_decoder={is_decoder}, add_cross_attention={crossing}, position_embedding_type={positions!r}. "
+            "Use another checkpoint."
+        )
+    head_width = split_evenly(config.hidden_size, config.num_attention_heads)
+    fields: dict[str, Any] = {
+        "family": config.model_type,
+        "layers": config.num_hidden_layers,
+        "residual_width": config.hidden_size,
+        "longest_window": config.max_position_embeddings - first_position,
+        "embedding": EmbeddingConfig(
+            vocabulary=config.vocab_size,
+            width=config.hidden_size,
+            positions=config.max_position_embeddings,
+            first_position=first_position,
+            token_types=getattr(config, "type_vocab_size", 0),
+        ),
+        "attention": AttentionConfig(
+            heads=config.num_attention_heads,
+            head_width=head_width,
+            key_heads=config.num_attention_heads,
+            scale=head_width**-0.5,
+        ),
+        "mlp": MlpConfig(width=config.intermediate_size, activation=config.hidden_act),
+        "norm": NormConfig(epsilon=config.layer_norm_eps),
+        "arrangement": "post_norm",
+        "head": HeadConfig(
+            transform=config.hidden_act, width=config.hidden_size, tied=config.tie_word_embeddings, bias=True
+        ),
+        "initializer_range": config.initializer_range,
+        "dtype": dtype,
+    }
+    return StackConfig(**fields | changes)
+
+
+def embedding_sources(config: StackConfig) -> Sources:
+    """Tables and norm, under `embeddings`."""
+    token_types = embedding("embedding.token_types", "embeddings.token_type_embeddings")
+    return {
+        **embedding("embedding.pieces", "embeddings.word_embeddings"),
+        **embedding("embedding.positions", "embeddings.position_embeddings"),
+        **(token_types if config.embedding.token_types else {}),
+        **norm("embedding.norm", "embeddings.LayerNorm"),
+    }
+
+
+def encoder_sources(config: StackConfig) -> Sources:
+    """Embedding and blocks with the names of BERT."""
+    return embedding_sources(config) | blocks(config, "encoder.layer.{}", _BLOCK)
+
+
+def masked_head_sources(head: HeadConfig, *, transform: str, norm_key: str, decoder: str, bias: str) -> Sources:
+    """The head of a masked language model.
+
+    Args:
+        head: Its config.
+        transform: The matrix before the logits.
+        norm_key: The norm after it.
+        decoder: The piece vectors; needed where they are not tied.
+        bias: Where files keep the pieces' bias that do not keep it as the decoder's.
+    """
+    return {
+        **linear("head.transform", transform, bias=head.transform_bias),
+        **norm("head.norm", norm_key),
+        **({} if head.tied else embedding("head.pieces", decoder)),
+        "head.bias": Source(f"{decoder}.bias", other_key=bias),
+    }
+
+
+def _head_sources(_config: StackConfig, head: HeadConfig) -> Sources:
+    return masked_head_sources(
+        head,
+        transform="cls.predictions.transform.dense",
+        norm_key="cls.predictions.transform.LayerNorm",
+        decoder="cls.predictions.decoder",
+        bias="cls.predictions.bias",
+    )
+
+
+BERT = Family(
+    read_config=read_encoder_config,
+    sources=encoder_sources,
+    head_sources=_head_sources,
+    prefix="bert.",
+    ignored=r"(pooler|cls|classifier|qa_outputs)\..*|embeddings\.position_ids",
+)
+"""`model_type` "bert": BERT, multilingual BERT, MiniLM, and the sentence encoders built on them."""

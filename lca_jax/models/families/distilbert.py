@@ -1,0 +1,79 @@
+"""DistilBERT: half of BERT's blocks, no token types, other names (Sanh et al. 2019)."""
+
+from transformers import PreTrainedConfig
+
+from lca_jax.models.config import (
+    AttentionConfig,
+    EmbeddingConfig,
+    HeadConfig,
+    MlpConfig,
+    NormConfig,
+    Precision,
+    StackConfig,
+    split_evenly,
+)
+from lca_jax.models.families.bert import masked_head_sources
+from lca_jax.models.mapping import Family, Sources, blocks, embedding, norm
+
+_BLOCK = {
+    "attention.query": "attention.q_lin",
+    "attention.key": "attention.k_lin",
+    "attention.value": "attention.v_lin",
+    "attention.output": "attention.out_lin",
+    "attention_norm": "sa_layer_norm",
+    "mlp.expand": "ffn.lin1",
+    "mlp.contract": "ffn.lin2",
+    "mlp_norm": "output_layer_norm",
+}
+
+
+def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
+    head_width = split_evenly(config.dim, config.n_heads)
+    return StackConfig(
+        family=config.model_type,
+        layers=config.n_layers,
+        residual_width=config.dim,
+        longest_window=config.max_position_embeddings,
+        embedding=EmbeddingConfig(
+            vocabulary=config.vocab_size, width=config.dim, positions=config.max_position_embeddings
+        ),
+        attention=AttentionConfig(
+            heads=config.n_heads, head_width=head_width, key_heads=config.n_heads, scale=head_width**-0.5
+        ),
+        mlp=MlpConfig(width=config.hidden_dim, activation=config.activation),
+        norm=NormConfig(epsilon=1e-12),
+        arrangement="post_norm",
+        head=HeadConfig(transform=config.activation, width=config.dim, tied=config.tie_word_embeddings, bias=True),
+        initializer_range=config.initializer_range,
+        dtype=dtype,
+    )
+
+
+def _sources(config: StackConfig) -> Sources:
+    return {
+        **embedding("embedding.pieces", "embeddings.word_embeddings"),
+        **embedding("embedding.positions", "embeddings.position_embeddings"),
+        **norm("embedding.norm", "embeddings.LayerNorm"),
+        **blocks(config, "transformer.layer.{}", _BLOCK),
+    }
+
+
+def _head_sources(_config: StackConfig, head: HeadConfig) -> Sources:
+    return masked_head_sources(
+        head,
+        transform="vocab_transform",
+        norm_key="vocab_layer_norm",
+        decoder="vocab_projector",
+        bias="vocab_projector.bias",
+    )
+
+
+DISTILBERT = Family(
+    read_config=_read_config,
+    sources=_sources,
+    head_sources=_head_sources,
+    prefix="distilbert.",
+    ignored=r"(vocab_transform|vocab_layer_norm|vocab_projector|pre_classifier|classifier|qa_outputs)\..*"
+    r"|embeddings\.position_ids",
+)
+"""`model_type` "distilbert"."""

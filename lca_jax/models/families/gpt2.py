@@ -1,0 +1,92 @@
+"""GPT-2: a pre-norm decoder with learned positions and tied piece vectors (Radford et al. 2019)."""
+
+from functools import partial
+
+import numpy as np
+from transformers import PreTrainedConfig
+
+from lca_jax.errors import ModelError
+from lca_jax.models.config import (
+    AttentionConfig,
+    EmbeddingConfig,
+    HeadConfig,
+    MlpConfig,
+    NormConfig,
+    Precision,
+    StackConfig,
+    split_evenly,
+)
+from lca_jax.models.mapping import Family, Source, Sources, Tensor, embedding, norm
+
+
+def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
+    if config.scale_attn_by_inverse_layer_idx or not config.scale_attn_weights or config.add_cross_attention:
+        raise ModelError(
+            "A GPT-2 model must scale attention by the width of a head alone and be a plain decoder, got "
+            f"scale_attn_by_inverse_layer_idx={config.scale_attn_by_inverse_layer_idx}, "
+            f"scale_attn_weights={config.scale_attn_weights}, add_cross_attention={config.add_cross_attention}."
+        )
+    head_width = split_evenly(config.n_embd, config.n_head)
+    return StackConfig(
+        family=config.model_type,
+        layers=config.n_layer,
+        residual_width=config.n_embd,
+        longest_window=config.n_positions,
+        embedding=EmbeddingConfig(
+            vocabulary=config.vocab_size, width=config.n_embd, positions=config.n_positions, norm=False
+        ),
+        attention=AttentionConfig(
+            heads=config.n_head, head_width=head_width, key_heads=config.n_head, scale=head_width**-0.5, causal=True
+        ),
+        mlp=MlpConfig(width=config.n_inner or 4 * config.n_embd, activation=config.activation_function),
+        norm=NormConfig(epsilon=config.layer_norm_epsilon),
+        arrangement="pre_norm",
+        final_norm=True,
+        head=HeadConfig(width=config.n_embd, tied=config.tie_word_embeddings, bias=False),
+        initializer_range=config.initializer_range,
+        dtype=dtype,
+    )
+
+
+def _sources(config: StackConfig) -> Sources:
+    sources = {
+        **embedding("embedding.pieces", "wte"),
+        **embedding("embedding.positions", "wpe"),
+        **norm("final_norm", "ln_f"),
+    }
+    for number in range(config.layers):
+        block, theirs = f"blocks.{number}", f"h.{number}"
+        for part, name in enumerate(("query", "key", "value")):
+            sources |= _matrix(f"{block}.attention.{name}", f"{theirs}.attn.c_attn", part=part, parts=3)
+        sources |= {
+            **_matrix(f"{block}.attention.output", f"{theirs}.attn.c_proj"),
+            **norm(f"{block}.attention_norm", f"{theirs}.ln_1"),
+            **_matrix(f"{block}.mlp.expand", f"{theirs}.mlp.c_fc"),
+            **_matrix(f"{block}.mlp.contract", f"{theirs}.mlp.c_proj"),
+            **norm(f"{block}.mlp_norm", f"{theirs}.ln_2"),
+        }
+    return sources
+
+
+def _matrix(path: str, key: str, *, part: int = 0, parts: int = 1) -> Sources:
+    """GPT-2 keeps matrices as (input, output), several side by side."""
+    take = partial(_take_part, part=part, parts=parts)
+    return {f"{path}.kernel": Source(f"{key}.weight", take), f"{path}.bias": Source(f"{key}.bias", take)}
+
+
+def _take_part(tensor: Tensor, *, part: int, parts: int) -> Tensor:
+    return np.split(tensor, parts, axis=-1)[part]
+
+
+def _head_sources(_config: StackConfig, head: HeadConfig) -> Sources:
+    return {} if head.tied else embedding("head.pieces", "lm_head")
+
+
+GPT2 = Family(
+    read_config=_read_config,
+    sources=_sources,
+    head_sources=_head_sources,
+    prefix="transformer.",
+    ignored=r"(lm_head|score|classifier|multiple_choice_head)\..*|h\.\d+\.attn\.(masked_)?bias",
+)
+"""`model_type` "gpt2": GPT-2, DistilGPT-2."""

@@ -1,0 +1,206 @@
+"""The PyTorch model beside ours: read and edited by hooks at the three sites, window by window."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lca_jax.axes import SITES
+from lca_jax.models.model import Model
+from lca_jax.models.stack import Batch
+from lca_jax.models.taps import Edit
+from tests.tiny_bert import pack
+
+Zeroed = Mapping[str, Mapping[int, Sequence[int]]]
+"""Site -> layer -> neurons."""
+
+
+class Places(NamedTuple):
+    """Where the sites of a family lie in the PyTorch model."""
+
+    blocks: str
+    """The list of blocks."""
+    attention: str
+    """Inside a block, the matrix that reads the heads."""
+    mlp: str
+    """Inside a block, the matrix that reads the units."""
+    final_norm: str | None = None
+    """What comes after the last block, if anything."""
+
+
+_BERT = ("attention.output.dense", "output.dense")
+_LLAMA = Places("model.layers", "self_attn.o_proj", "mlp.down_proj", "model.norm")
+PLACES = {
+    "bert": Places("bert.encoder.layer", *_BERT),
+    "roberta": Places("roberta.encoder.layer", *_BERT),
+    "xlm-roberta": Places("roberta.encoder.layer", *_BERT),
+    "camembert": Places("roberta.encoder.layer", *_BERT),
+    "electra": Places("electra.encoder.layer", *_BERT),
+    "albert": Places(
+        "albert.encoder.albert_layer_groups", "albert_layers.0.attention.dense", "albert_layers.0.ffn_output"
+    ),
+    "distilbert": Places("distilbert.transformer.layer", "attention.out_lin", "ffn.lin2"),
+    "mpnet": Places("mpnet.encoder.layer", "attention.attn.o", "output.dense"),
+    "modernbert": Places("model.layers", "attn.Wo", "mlp.Wo", "model.final_norm"),
+    "gpt2": Places("transformer.h", "attn.c_proj", "mlp.c_proj", "transformer.ln_f"),
+    "gpt_neox": Places("gpt_neox.layers", "attention.dense", "mlp.dense_4h_to_h", "gpt_neox.final_layer_norm"),
+    "opt": Places("model.decoder.layers", "self_attn.out_proj", "fc2", "model.decoder.final_layer_norm"),
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "gemma2": _LLAMA,
+}
+
+
+class Seen(NamedTuple):
+    """What a model computed for one window."""
+
+    states: dict[str, np.ndarray]
+    """(layer, piece, neuron) by site."""
+    logits: np.ndarray
+    """(piece, vocabulary)."""
+
+
+class Reference:
+    """A PyTorch model with hooks. Layers that share a block share its hooks, which then count the calls."""
+
+    def __init__(self, model: Any, blocks: Sequence[int], places: Places) -> None:
+        self.model, self.blocks, self.places = model, blocks, places
+
+    def run(self, window: np.ndarray, zeroed: Zeroed | None = None) -> Seen:
+        """Runs one window with some neurons zeroed at some layers."""
+        import torch
+
+        seen: dict[str, dict[int, np.ndarray]] = {site: {} for site in SITES}
+
+        def tap(site: str, layer: int, states: Any) -> Any:
+            states = states.clone()
+            states[..., list((zeroed or {}).get(site, {}).get(layer, []))] = 0
+            seen[site][layer] = states.reshape(len(window), -1).numpy()
+            return states
+
+        hooks = list(self._hooks(tap))
+        try:
+            with torch.inference_mode():
+                output = self.model(input_ids=torch.tensor(window[None].astype(np.int64)))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        states = {site: np.stack([layers[number] for number in sorted(layers)]) for site, layers in seen.items()}
+        return Seen(states, output.logits[0].numpy())
+
+    def _hooks(self, tap: Callable) -> Any:
+        blocks = self.model.get_submodule(self.places.blocks)
+        last = len(self.blocks)
+        norm = self._final_norm()
+        for number in sorted(set(self.blocks)):
+            layers = [layer for layer, block in enumerate(self.blocks) if block == number]
+            block = blocks[number]
+            inputs = {"attention": self.places.attention, "mlp": self.places.mlp}
+            for site, name in inputs.items():
+                yield block.get_submodule(name).register_forward_pre_hook(_before(tap, site, layers))
+            if number == 0:
+                yield block.register_forward_pre_hook(_first_input(tap), with_kwargs=True)
+            ends = [layer + 1 if layer + 1 < last or norm is None else None for layer in layers]
+            yield block.register_forward_hook(_after(tap, ends))
+        if norm is not None:
+            yield norm.register_forward_hook(_after(tap, [last]))
+
+    def _final_norm(self) -> Any:
+        if self.places.final_norm is None:
+            return None
+        parent, _, name = self.places.final_norm.rpartition(".")
+        return getattr(self.model.get_submodule(parent), name, None)
+
+
+def _before(tap: Callable, site: str, layers: Sequence[int]) -> Callable:
+    calls = iter(layers)
+    return lambda _module, inputs: (tap(site, next(calls), inputs[0]), *inputs[1:])
+
+
+def _first_input(tap: Callable) -> Callable:
+    calls = iter([0])
+
+    def change(_module: Any, inputs: tuple, named: dict) -> tuple:
+        if next(calls, None) is None:  # a shared block, called again
+            return inputs, named
+        if inputs:
+            return (tap("residual", 0, inputs[0]), *inputs[1:]), named
+        return inputs, named | {"hidden_states": tap("residual", 0, named["hidden_states"])}
+
+    return change
+
+
+def _after(tap: Callable, layers: Sequence[int | None]) -> Callable:
+    calls = iter(layers)
+
+    def change(_module: Any, _inputs: tuple, output: Any) -> Any:
+        layer = next(calls)
+        if layer is None:
+            return output
+        return (
+            (tap("residual", layer, output[0]), *output[1:])
+            if isinstance(output, tuple)
+            else tap("residual", layer, output)
+        )
+
+    return change
+
+
+def identity_edits(model: Model) -> dict[str, Edit]:
+    """Edits of every site that change nothing."""
+    shapes = {site: (model.layer_count(site), model.width(site)) for site in SITES}
+    return {site: Edit(np.ones(shape, np.float32), np.zeros(shape, np.float32)) for site, shape in shapes.items()}
+
+
+def zeroing_edits(model: Model, zeroed: Zeroed) -> dict[str, Edit]:
+    """Edits of every site that zero some neurons."""
+    edits = identity_edits(model)
+    for site, layers in zeroed.items():
+        for layer, neurons in layers.items():
+            edits[site].scale[layer, list(neurons)] = 0
+    return edits
+
+
+class Compared(NamedTuple):
+    """Largest differences over layers, pieces and neurons, and how large the numbers are."""
+
+    difference: dict[str, float]
+    size: dict[str, float]
+
+
+class Comparison:
+    """One compiled program that reads all sites and logits of windows, each alone in a row and packed with others."""
+
+    def __init__(self, model: Model, reference: Reference, windows: Sequence[np.ndarray], *, slots: int) -> None:
+        self.reference, self.windows = reference, windows
+        alone, self.alone = pack(windows, slots=slots, alone=True)
+        packed, places = pack(windows, slots=slots)
+        self.packed = [(row + len(windows), place) for row, place in places]
+        self.batch = Batch(*(np.concatenate(both) for both in zip(alone, packed, strict=True)))
+
+        @jax.jit
+        def step(params, edits):
+            states = model.forward(params, self.batch, edits, sites=SITES)
+            # As one more layer of one more site.
+            return states | ({"logits": model.logits(params, self.batch, edits)[None]} if model.config.head else {})
+
+        self.step = lambda edits: jax.tree.map(np.asarray, step(model.params, edits))
+
+    def run(self, edits: dict[str, Edit], zeroed: Zeroed | None = None) -> Compared:
+        """Compares all sites and the logits, in both layouts."""
+        ours = self.step(edits)
+        difference: dict[str, float] = {}
+        size: dict[str, float] = {}
+        for number, window in enumerate(self.windows):
+            theirs = self.reference.run(window, zeroed)
+            expected = theirs.states | {"logits": theirs.logits[None]}
+            for row, place in (self.alone[number], self.packed[number]):
+                for name in ours:
+                    mine = ours[name][:, row, place]
+                    assert mine.shape == expected[name].shape, (name, mine.shape, expected[name].shape)
+                    difference[name] = max(difference.get(name, 0.0), float(np.abs(mine - expected[name]).max()))
+                    size[name] = max(size.get(name, 0.0), float(np.abs(expected[name]).max()))
+        return Compared(difference, size)

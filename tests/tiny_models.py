@@ -1,0 +1,133 @@
+"""Tiny random models of every family, made and written by PyTorch's `transformers`, and their tokenizer.
+
+Every model is a task model, so that its head is there too; weights are large enough for every part to matter.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+VOCABULARY = 48
+
+
+class Tiny(NamedTuple):
+    """One config to test."""
+
+    model_type: str
+    changes: Mapping[str, Any] = {}
+    head: str = "MaskedLM"
+
+
+_BERT = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 40,
+    "max_position_embeddings": 26,
+}
+_LLAMA = _BERT | {"num_key_value_heads": 2, "max_position_embeddings": 64}
+_QWEN = _LLAMA | {"num_hidden_layers": 3}
+_CAUSAL = "CausalLM"
+_ROTARY = {"rope_type": "default", "rope_theta": 10_000.0}
+
+TINY: dict[str, Tiny] = {
+    "bert": Tiny("bert", _BERT),
+    "bert untied": Tiny("bert", _BERT | {"tie_word_embeddings": False, "hidden_act": "gelu_new"}),
+    "roberta": Tiny("roberta", _BERT | {"type_vocab_size": 1, "pad_token_id": 1}),
+    "xlm-roberta": Tiny("xlm-roberta", _BERT | {"type_vocab_size": 1, "pad_token_id": 1}),
+    "camembert": Tiny("camembert", _BERT | {"type_vocab_size": 1, "pad_token_id": 1}),
+    "electra, narrow embedding": Tiny("electra", _BERT | {"embedding_size": 16}),
+    "electra, full embedding": Tiny("electra", _BERT | {"embedding_size": 32}),
+    "albert, one shared block": Tiny("albert", _BERT | {"embedding_size": 16, "num_hidden_layers": 3}),
+    "albert, two groups": Tiny(
+        "albert", _BERT | {"embedding_size": 16, "num_hidden_layers": 4, "num_hidden_groups": 2}
+    ),
+    "distilbert": Tiny(
+        "distilbert", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 40, "max_position_embeddings": 26}
+    ),
+    "mpnet": Tiny("mpnet", _BERT | {"pad_token_id": 1}),
+    "modernbert": Tiny(
+        "modernbert",
+        _BERT | {"num_hidden_layers": 4, "local_attention": 6, "global_attn_every_n_layers": 3},
+    ),
+    "modernbert with biases": Tiny(
+        "modernbert",
+        _BERT
+        | {
+            "num_hidden_layers": 2,
+            "local_attention": 4,
+            "norm_bias": True,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "classifier_bias": True,
+            "tie_word_embeddings": False,
+        },
+    ),
+    "gpt2": Tiny("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 26}, _CAUSAL),
+    "gpt_neox, parallel": Tiny(
+        "gpt_neox", _BERT | {"rope_parameters": _ROTARY | {"partial_rotary_factor": 0.5}}, _CAUSAL
+    ),
+    "gpt_neox, one after the other": Tiny(
+        "gpt_neox", _BERT | {"use_parallel_residual": False, "tie_word_embeddings": True}, _CAUSAL
+    ),
+    "opt": Tiny("opt", _BERT | {"ffn_dim": 40, "word_embed_proj_dim": 32}, _CAUSAL),
+    "opt, norms after": Tiny(
+        "opt", _BERT | {"ffn_dim": 40, "word_embed_proj_dim": 32, "do_layer_norm_before": False}, _CAUSAL
+    ),
+    "llama, grouped queries": Tiny("llama", _LLAMA, _CAUSAL),
+    "llama, stretched, tied, biased": Tiny(
+        "llama",
+        _LLAMA
+        | {
+            "tie_word_embeddings": True,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "head_dim": 16,
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "rope_theta": 500.0,
+                "factor": 4.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 32,
+            },
+        },
+        _CAUSAL,
+    ),
+    "llama, linear positions": Tiny(
+        "llama", _LLAMA | {"rope_parameters": {"rope_type": "linear", "rope_theta": 100.0, "factor": 2.0}}, _CAUSAL
+    ),
+    "mistral, sliding window": Tiny("mistral", _LLAMA | {"sliding_window": 4}, _CAUSAL),
+    "mistral, no window": Tiny("mistral", _LLAMA | {"sliding_window": None}, _CAUSAL),
+    "qwen2": Tiny("qwen2", _QWEN, _CAUSAL),
+    "qwen2, some layers slide": Tiny(
+        "qwen2", _QWEN | {"use_sliding_window": True, "sliding_window": 3, "max_window_layers": 1}, _CAUSAL
+    ),
+    "qwen3": Tiny("qwen3", _QWEN | {"head_dim": 16, "tie_word_embeddings": True}, _CAUSAL),
+    "gemma2": Tiny("gemma2", _QWEN | {"head_dim": 16, "sliding_window": 4, "query_pre_attn_scalar": 24}, _CAUSAL),
+}
+
+
+def write_model(folder: Path, tiny: Tiny, *, seed: int = 0) -> Any:
+    """Writes config, weights and tokenizer as `save_pretrained` does, and returns the PyTorch model."""
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    config = transformers.AutoConfig.for_model(
+        tiny.model_type,
+        **{"vocab_size": VOCABULARY, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, **tiny.changes},
+    )
+    torch.manual_seed(seed)
+    build = getattr(transformers, f"AutoModelFor{tiny.head}").from_config
+    model = build(config, attn_implementation="eager").float().eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            is_scale = "norm" in name.lower() or "ln_" in name
+            mean = 1.0 if is_scale and name.endswith("weight") and tiny.model_type != "gemma2" else 0.0
+            parameter.copy_(mean + 0.15 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    backend = Tokenizer(models.WordLevel({f"w{number}": number for number in range(VOCABULARY - 8)}, unk_token="w3"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="w3").save_pretrained(folder)
+    return model
