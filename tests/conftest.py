@@ -1,6 +1,7 @@
 """Strict switches for every test: eight virtual devices, no silent promotion, warnings are errors (see pyproject)."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
@@ -36,3 +37,22 @@ def minilm_folder() -> Path:
         return demo_model_folder()
     except MissingExtraError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def trained_folder(request: pytest.FixtureRequest) -> Callable[[str], Path]:
+    """Trained weights by name: `minilm` of the extra, others in ../shared/models or the folder in LCA_JAX_MODELS."""
+
+    def find(name: str) -> Path:
+        if name == "minilm":
+            return request.getfixturevalue("minilm_folder")
+        prepared = os.environ.get("LCA_JAX_MODELS")
+        for parent in (SHARED / "models", *([Path(prepared)] if prepared else [])):
+            if (parent / name / "config.json").is_file():
+                return parent / name
+        pytest.skip(
+            f"needs the checkpoint {name}, which is not part of the project, in ../shared/models or in the folder that "
+            f"the environment variable LCA_JAX_MODELS names ({prepared or 'not set'})"
+        )
+
+    return find

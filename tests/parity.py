@@ -165,10 +165,12 @@ def zeroing_edits(model: Model, zeroed: Zeroed) -> dict[str, Edit]:
 
 
 class Compared(NamedTuple):
-    """Largest differences over layers, pieces and neurons, and how large the numbers are."""
+    """Largest differences over layers, pieces and neurons, by site and for logits, and how large the numbers are."""
 
     difference: dict[str, float]
     size: dict[str, float]
+    share: dict[str, float]
+    """Largest difference as a share of the largest neuron of the same piece in the same layer."""
 
 
 class Comparison:
@@ -194,6 +196,7 @@ class Comparison:
         ours = self.step(edits)
         difference: dict[str, float] = {}
         size: dict[str, float] = {}
+        share: dict[str, float] = {}
         for number, window in enumerate(self.windows):
             theirs = self.reference.run(window, zeroed)
             expected = theirs.states | {"logits": theirs.logits[None]}
@@ -201,6 +204,8 @@ class Comparison:
                 for name in ours:
                     mine = ours[name][:, row, place]
                     assert mine.shape == expected[name].shape, (name, mine.shape, expected[name].shape)
-                    difference[name] = max(difference.get(name, 0.0), float(np.abs(mine - expected[name]).max()))
-                    size[name] = max(size.get(name, 0.0), float(np.abs(expected[name]).max()))
-        return Compared(difference, size)
+                    differences = np.abs(mine - expected[name]).max(axis=-1)
+                    sizes = np.abs(expected[name]).max(axis=-1)
+                    for found, value in ((difference, differences), (size, sizes), (share, differences / sizes)):
+                        found[name] = max(found.get(name, 0.0), float(value.max()))
+        return Compared(difference, size, share)

@@ -1,14 +1,18 @@
-"""Trained weights against PyTorch on text, and the non-linearities by themselves."""
+"""Trained weights against PyTorch on text of their kind, in float32 and bfloat16; the non-linearities by themselves."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import pytest
 
-from lca_jax.models.model import load_model
+from lca_jax.axes import SITES
+from lca_jax.models.model import Model, load_model
 from lca_jax.models.nonlinearity import NONLINEARITIES
 from tests.parity import PLACES, Comparison, Reference, identity_edits
+from tests.tiny_bert import pack
 
 
 @pytest.mark.parametrize("name", NONLINEARITIES)
@@ -21,26 +25,97 @@ def test_nonlinearities_are_those_of_transformers(name: str) -> None:
     np.testing.assert_allclose(jax.jit(NONLINEARITIES[name])(states), theirs, rtol=0, atol=2e-6)
 
 
-SENTENCES = """The neuron that fires on plural nouns is not the neuron that fires on verbs .
+ENGLISH = """The neuron that fires on plural nouns is not the neuron that fires on verbs .
 Yesterday , Dr. Müller 's team published 3,141 measurements .
 No !
 We asked whether the committee , which had met twice that week , would publish its findings before the summer recess .
 Colorless green ideas sleep furiously , and nobody in the room thought that it was at all remarkable that they did .
 pip install some-package==1.2.3 && python -m some_package --verbose
 Where were you when the lights went out ?"""
+STORY = """Once upon a time, there was a little boy named Tom. He had a small red boat.
+Tom and his mom went to the lake to play. The sun was warm and the water was blue.
+"Look, mom! My boat can swim!" he said. His mom smiled and gave him a big hug.
+But then the wind came and took the boat away. Tom was very sad, so a kind duck pushed it back to him.
+No!"""
+REACTIONS = """CC(=O)O.OCC>>CC(=O)OCC.O
+O=C(O)c1ccccc1O.CC(=O)OC(C)=O>>CC(=O)Oc1ccccc1C(=O)O
+OB(O)c1ccccc1.Brc1ccc(C)cc1.O=C([O-])[O-].[Na+].[Na+]>>Cc1ccc(-c2ccccc2)cc1
+CCO"""
+MANY_SCRIPTS = """query: Where were you when the lights went out ?
+query: 昨天 研究 小组 公布 了 三千 个 数据 。
+passage: Вчера доктор опубликовал 3 141 измерение .
+passage: نشر الطبيب أمس ثلاثة آلاف قياس .
+passage: यह एक छोटा वाक्य है ।
+Nein !"""
+FEW = """The committee published its findings before the summer recess.
+def add(a, b): return a + b
+No!"""
 
 
-def test_trained_weights_equal_pytorch_on_text(minilm_folder: Path) -> None:
-    pytest.importorskip("torch")
-    from transformers import AutoModelForMaskedLM
+class Trained(NamedTuple):
+    """A checkpoint and what to run it on."""
 
-    model = load_model(minilm_folder)
-    theirs = AutoModelForMaskedLM.from_pretrained(minilm_folder, local_files_only=True).float().eval()
-    reference = Reference(theirs, model.config.blocks, PLACES["bert"])
-    lines = [*SENTENCES.splitlines(), SENTENCES.replace("\n", " ")[:420]]
-    windows = [np.asarray(ids, np.int32) for ids in model.tokenizer(lines)["input_ids"]]
-    difference = Comparison(model, reference, windows, slots=128).run(identity_edits(model)).difference
-    assert difference["residual"] < 1e-5
-    assert difference["attention"] < 1e-5
-    # Some units reach 25 here, where float32 steps are 2e-6; PyTorch's own distance from float64 is 1.6e-5.
-    assert difference["mlp"] < 3e-5
+    model_type: str
+    text: str
+    head: str = "MaskedLM"
+    has_head: bool = True
+    """Whether the checkpoint has the weights of its head; sentence encoders have not."""
+
+
+TRAINED = {
+    "minilm": Trained("bert", ENGLISH + "\n" + ENGLISH.replace("\n", " ")[:420], has_head=False),
+    "tinystories-260k": Trained("llama", STORY, "CausalLM"),
+    "albert-rxn": Trained("albert", REACTIONS),
+    "me5-small": Trained("bert", MANY_SCRIPTS, has_head=False),
+    "smollm2-135m": Trained("llama", FEW, "CausalLM"),
+}
+SLOW = ("me5-small", "smollm2-135m")
+
+
+def compare(model: Model, trained: Trained, folder: Path) -> Comparison:
+    """Lines of text as windows, alone and packed, beside PyTorch's model in float32 (some files are float16)."""
+    torch = pytest.importorskip("torch")
+    import transformers
+
+    build = getattr(transformers, f"AutoModelFor{trained.head}").from_pretrained
+    theirs = build(folder, local_files_only=True, dtype=torch.float32).eval()
+    reference = Reference(theirs, model.config.blocks, PLACES[trained.model_type])
+    windows = [np.asarray(ids, np.int32) for ids in model.tokenizer(trained.text.splitlines())["input_ids"]]
+    return Comparison(model, reference, windows, slots=-(-max(map(len, windows)) // 16) * 16)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in TRAINED])
+def test_trained_weights_equal_pytorch_on_text(name: str, trained_folder: Callable[[str], Path]) -> None:
+    trained, folder = TRAINED[name], trained_folder(name)
+    model = load_model(folder, head=trained.has_head)
+    assert model.config.family == trained.model_type
+    compared = compare(model, trained, folder).run(identity_edits(model))
+    assert set(compared.difference) == {*SITES, *(["logits"] if trained.has_head else [])}
+    for site, difference in compared.difference.items():
+        # Measured: up to 8.6e-5 for logits of 38 and 1.2e-2 for states of 22,550, both in SmolLM2's 30 layers; where
+        # numbers are below ten, up to 1.9e-5. PyTorch in float32 is as far from PyTorch in float64: 8.3e-5, 1.7e-2.
+        assert difference < 3e-5 * max(1.0, compared.size[site] / 10), (site, compared)
+        # Beside the largest neuron of the same piece: up to 1.1e-5 here, and 1.2e-5 for PyTorch against float64.
+        assert compared.share[site] < 2e-5, (site, compared)
+
+
+@pytest.mark.parametrize("name", ["minilm", "tinystories-260k", "albert-rxn"])
+def test_bfloat16_is_near_float32_on_trained_weights(name: str, trained_folder: Callable[[str], Path]) -> None:
+    trained, folder = TRAINED[name], trained_folder(name)
+    full, half = (load_model(folder, dtype=dtype, head=trained.has_head) for dtype in ("float32", "bfloat16"))
+    windows = [np.asarray(ids, np.int32) for ids in full.tokenizer(trained.text.splitlines())["input_ids"]]
+    batch, places = pack(windows, slots=128)
+    expected, ours = (
+        jax.jit(lambda params, model=model: model.forward(params, batch, sites=SITES))(model.params)
+        for model in (full, half)
+    )
+    for site in SITES:
+        assert ours[site].dtype == jax.numpy.bfloat16
+        exact, rounded = (
+            np.concatenate([np.asarray(states[site], np.float32)[:, row, place] for row, place in places], axis=1)
+            for states in (expected, ours)
+        )
+        assert np.isfinite(rounded).all()
+        # One rounding is 0.4 % at most. Measured: 1.0 to 2.0 % of the mean state in the worst layer.
+        error = np.abs(rounded - exact).mean(axis=(1, 2)) / np.abs(exact).mean(axis=(1, 2))
+        assert error.max() < 0.03, (site, error)
