@@ -1,5 +1,6 @@
 import warnings
-from itertools import accumulate, product
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ from transformers import AutoTokenizer, PreTrainedTokenizer, PreTrainedTokenizer
 
 from lca_jax.errors import ModelError
 from lca_jax.text.alignment import AlignedSentence, align_sentences, special_pieces
-from lca_jax.text.readers import read_conllu
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 ENGLISH = ["the", "cat", "##s", "sat", "un", "##know", "##n", ".", "don", "'", "t"]
@@ -82,22 +82,6 @@ every_tokenizer = pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=
 def pieces_of(tokenizer: PreTrainedTokenizerFast, aligned: AlignedSentence) -> list[list[str]]:
     names = [str(tokenizer.backend_tokenizer.id_to_token(piece)) for piece in aligned.piece_ids.tolist()]
     return [names[start:end] for start, end in zip(aligned.starts, aligned.ends, strict=True)]
-
-
-def for_running_text(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    backend.no_truncation()
-    backend.no_padding()
-    return backend
-
-
-def align_by_offsets(backend: Tokenizer, words: list[str] | tuple[str, ...]) -> tuple[list[int], list[int]]:
-    """Oracle: tokenize the words joined by spaces; a piece is of the word, or the space before it, that it ends in."""
-    text = " ".join(words)
-    ends_of_words = np.array(list(accumulate(len(word) + 1 for word in words))) - 1
-    encoding = backend.encode(text, add_special_tokens=False)
-    owners = np.searchsorted(ends_of_words, [end - 1 for _, end in encoding.offsets], side="right")
-    return encoding.ids, np.bincount(owners, minlength=len(words)).tolist()
 
 
 def assert_aligned(aligned: AlignedSentence, words: list[str] | tuple[str, ...]) -> None:
@@ -174,23 +158,6 @@ def test_long_sentences_are_neither_cut_nor_warned_of(caplog: pytest.LogCaptureF
     assert not caplog.records
 
 
-@every_tokenizer
-def test_pieces_are_those_of_running_text(tokenizer: PreTrainedTokenizerFast) -> None:
-    sentences = [
-        ["the", "cat", "sat", "."],
-        ["It", "'s", "für", "other", "cats", "?", "das"],
-        ["mat"],
-        ["the", "the", "the"],
-        ["sat"] * 400,
-    ]
-    backend = for_running_text(tokenizer)
-    for words, aligned in zip(sentences, align_sentences(tokenizer, sentences), strict=True):
-        assert_aligned(aligned, words)
-        piece_ids, sizes = align_by_offsets(backend, words)
-        assert aligned.piece_ids.tolist() == piece_ids
-        assert (aligned.ends - aligned.starts).tolist() == sizes
-
-
 forms = st.text(st.sampled_from("thecasunko.'T 你好كت😀é\u0301\u200b\x07\u00a0"), max_size=6)
 
 
@@ -244,26 +211,11 @@ def test_a_tokenizer_without_word_ids_is_refused() -> None:
         special_pieces(nothing)
 
 
-@pytest.mark.parametrize("language", ["ar", "cs", "en", "fi", "hi", "ko", "ru", "tr", "zh", "de"])
-def test_real_text_in_ten_languages(shared_data: Path, minilm_folder: Path, language: str) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(minilm_folder)
-    assert special_pieces(tokenizer) == ((101,), (102,))
-    corpus = read_conllu(shared_data / "ud" / "pud" / f"{language}_pud-ud-test.conllu.gz")
-    backend = for_running_text(tokenizer)
-    for words, aligned in zip(corpus.sentences, align_sentences(tokenizer, corpus.sentences), strict=True):
-        assert_aligned(aligned, words)
-        piece_ids, sizes = align_by_offsets(backend, words)
-        assert aligned.piece_ids.tolist() == piece_ids
-        assert (aligned.ends - aligned.starts).tolist() == sizes
-
-
-def test_sentencepiece_checkpoint(shared_data: Path) -> None:
-    folder = shared_data.parent / "models" / "tinystories-260k"
-    if not folder.is_dir():
-        pytest.skip("needs the small Llama checkpoint in ../shared/models, which is not part of the project")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    words = ["Once", "upon", "a", "time", ",", "你好", "."]
-    (aligned,) = align_sentences(tokenizer, [words])
-    assert pieces_of(tokenizer, aligned)[:3] == [["▁Once"], ["▁upon"], ["▁a"]]
-    assert aligned.piece_ids.tolist() == tokenizer(" ".join(words), add_special_tokens=False)["input_ids"]
-    assert special_pieces(tokenizer) == ((1,), ())
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("minilm", ((101,), (102,))), ("tinystories-260k", ((1,), ())), ("albert-rxn", ((12,), (13,)))],
+)
+def test_special_pieces_of_trained_checkpoints(
+    name: str, expected: tuple, trained_folder: Callable[[str], Path]
+) -> None:
+    assert special_pieces(AutoTokenizer.from_pretrained(trained_folder(name))) == expected

@@ -34,10 +34,16 @@ class AlignedSentence(NamedTuple):
 def align_sentences(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[Sequence[str]]) -> list[AlignedSentence]:
     """Tokenizes sentences of words and keeps which pieces are whose.
 
-    The pieces are those of the words joined with single spaces, as far as the tokenizer keeps words apart. A tokenizer
-    that writes the space into the piece after it and puts none before a text (GPT-2, Llama 3: `Ġ`) therefore gets it in
-    front of every word but a sentence's first. Words of white space alone have no piece; an unknown-word piece is a
-    piece; forms that spell a special piece (`[MASK]`) become that piece.
+    The pieces are those of the words joined with single spaces: a word has those that hold its characters, and before
+    them what the tokenizer makes of the space alone, e.g. the `Ġ` of Llama 3 before a number. A sentence's first word has
+    no space, except where a tokenizer puts one before every text.
+
+    They differ from those of the running text in three cases. A piece that crosses from one word to the next belongs to
+    neither, so each word gets its own pieces (vocabularies trained on words have no such piece). Where white space is a
+    part of its own, as in tokenizers of single characters, it is left out. A word that begins or ends with white space
+    may be cut otherwise, and a word of white space alone has no piece.
+
+    An unknown-word piece is a piece; forms that spell a special piece (`[MASK]`) become that piece.
 
     Args:
         tokenizer: A fast tokenizer of `transformers`.
@@ -47,7 +53,7 @@ def align_sentences(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[Sequ
         ModelError: The tokenizer is not a fast one.
     """
     fast = _require_fast(tokenizer)
-    space = " " if _space_belongs_to_next_piece(fast) else ""
+    space = " " if _space_belongs_to_next_word(fast) else ""
     number_of_form: dict[str, int] = {}
     numbers = [
         number_of_form.setdefault(space + word if position else word, len(number_of_form))
@@ -130,15 +136,14 @@ def _tokenize_forms(
     return piece_ids, _bounds(sizes)
 
 
-def _space_belongs_to_next_piece(tokenizer: PreTrainedTokenizerFast) -> bool:
-    """Whether words sent one by one would lack the space that their pieces have in running text.
+def _space_belongs_to_next_word(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Whether a word has the pieces of running text if sent with the space before it.
 
-    Seen from how the backend normalizes and splits, before any vocabulary: `a a` gives `a Ġa` where `a` gives `a`.
+    True of most. False where a mark is put before each text sent (`▁` of Llama 2), which would stand there twice, and
+    where the space is a part of its own. Seen from how the backend normalizes and splits, before any vocabulary.
     """
     single, double, spaced = (_split(tokenizer, text) for text in ("a", "a a", " a"))
-    return (
-        "".join(double) != "".join(single + single) and len(spaced) == 1 and "".join(double) == "".join(single + spaced)
-    )
+    return len(spaced) == 1 and "".join(double) == "".join(single + spaced)
 
 
 def _split(tokenizer: PreTrainedTokenizerFast, text: str) -> list[str]:

@@ -1,0 +1,175 @@
+"""Whose pieces are whose, against the offsets that a tokenizer gives for the running text; every exception is named.
+
+For each word: the pieces that hold one of its characters, and before them those that hold the space alone.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from lca_jax.demo import demo_corpus_file
+from lca_jax.text.alignment import align_sentences
+from lca_jax.text.readers import read_conllu
+from tests.tokenizer_kinds import KINDS, llama2_normalizer, many_scripts
+
+Sentences = Sequence[Sequence[str]]
+
+
+class Running(NamedTuple):
+    """A sentence tokenized as one text."""
+
+    ids: list[int]
+    first: np.ndarray
+    """For each piece the first word it holds a character of; if it holds none, the next word."""
+    last: np.ndarray
+    """The last word it holds a character of; less than `first` if it holds none."""
+
+
+def tokenize_text(tokenizer: PreTrainedTokenizerFast, sentences: Sentences) -> list[Running]:
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    found = []
+    for words, encoding in zip(
+        sentences, backend.encode_batch([" ".join(words) for words in sentences], add_special_tokens=False), strict=True
+    ):
+        ends = np.array(list(accumulate(len(word) + 1 for word in words))) - 1
+        starts = ends - [len(word) for word in words]
+        offsets = np.array(encoding.offsets, int).reshape(-1, 2)
+        # Word k and piece (a, b) share a character if a < end of k and b > start of k.
+        first = np.searchsorted(ends, offsets[:, 0], side="right")
+        last = np.searchsorted(starts, offsets[:, 1], side="left") - 1
+        found.append(Running(encoding.ids, first, last))
+    return found
+
+
+class Counted(NamedTuple):
+    words: int
+    with_space_alone: int
+    """Words before whose own pieces stands one that is the space alone."""
+
+
+def compare(tokenizer: PreTrainedTokenizerFast, sentences: Sentences) -> Counted:
+    """Asserts equality of every word's pieces where no piece crosses words."""
+    words_seen = alone = 0
+    aligned = align_sentences(tokenizer, sentences)
+    for words, ours, running in zip(sentences, aligned, tokenize_text(tokenizer, sentences), strict=True):
+        assert (running.last <= running.first).all(), (words, "a piece crosses words")
+        sizes = np.bincount(running.first, minlength=len(words))
+        assert ours.piece_ids.tolist() == running.ids, words
+        assert (ours.ends - ours.starts).tolist() == sizes.tolist(), words
+        assert ours.starts.tolist() == [0, *ours.ends.tolist()][:-1]
+        words_seen += len(words)
+        alone += len(set(running.first[running.last < running.first].tolist()))
+    return Counted(words_seen, alone)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def tokenizer(kind: str) -> PreTrainedTokenizerFast:
+    return KINDS[kind]()
+
+
+# WordPiece drops spaces; behind a split at white space the mark of a word counts as part of its first character.
+NO_SPACE_ALONE = {"WordPiece, BERT", "Unigram, XLM-R", "Unigram, ALBERT", "Unigram, T5"}
+
+
+def test_words_have_the_pieces_of_running_text(kind: str, tokenizer: PreTrainedTokenizerFast) -> None:
+    sentences = [*many_scripts(), *read_conllu(demo_corpus_file("dev")).sentences]
+    counted = compare(tokenizer, sentences)
+    assert counted.words > 1000
+    assert (counted.with_space_alone > 0) == (kind not in NO_SPACE_ALONE), counted
+
+
+# Forms that normalizers change, delete or turn into spaces (´ is a space and an accent by NFKC), marks of the
+# tokenizers themselves, and letters that a neighbour could join with.
+PARTS = [*"aT1.,'-!<>好كअि😀éΣ´½…ﬁ▁Ġ", "'s", "20", "\u0301", "\u200b", "\u200d", "\u00a0", "\ufeff", "\u1100", "\u1161"]
+forms = st.lists(st.sampled_from(PARTS), min_size=1, max_size=4).map("".join).filter(lambda form: form == form.strip())
+
+
+@settings(deadline=None)
+@given(sentence=st.lists(forms, min_size=1, max_size=6))
+def test_odd_forms_have_the_pieces_of_running_text(tokenizer: PreTrainedTokenizerFast, sentence: list[str]) -> None:
+    compare(tokenizer, [sentence])
+
+
+def test_a_word_that_begins_with_the_mark_keeps_the_mark_of_its_space() -> None:
+    tokenizer = KINDS["BPE with byte fallback, Llama"]()
+    (aligned,) = align_sentences(tokenizer, [["a", "▁a", "a"]])
+    assert tokenizer.convert_ids_to_tokens(aligned.piece_ids.tolist()) == ["▁a", "▁", "▁a", "▁a"]
+    assert aligned.ends.tolist() == [1, 3, 4]
+
+
+def test_exception_pieces_that_cross_words() -> None:
+    merges = [("▁", "a"), ("▁", "b"), ("▁a", "▁b")]
+    pieces = ["<unk>", "▁", "a", "b", *("".join(merge) for merge in merges)]
+    backend = Tokenizer(models.BPE(vocab={piece: n for n, piece in enumerate(pieces)}, merges=merges))
+    backend.normalizer = llama2_normalizer()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    sentences = [["b", "a", "b", "b"]]
+    (ours,), (running,) = align_sentences(tokenizer, sentences), tokenize_text(tokenizer, sentences)
+    assert tokenizer.convert_ids_to_tokens(running.ids) == ["▁b", "▁a▁b", "▁b"]
+    assert (running.last > running.first).tolist() == [False, True, False]
+    assert tokenizer.convert_ids_to_tokens(ours.piece_ids.tolist()) == ["▁b", "▁a", "▁b", "▁b"]
+    assert ours.ends.tolist() == [1, 2, 3, 4]
+
+
+def test_exception_white_space_as_a_part_of_its_own() -> None:
+    backend = Tokenizer(models.WordLevel({"[UNK]": 0, "C": 1, "Cl": 2, "(": 3, ")": 4}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"Cl|\S"), "isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    sentences = [["CC", "(C)", "Cl"]]
+    (ours,), (running,) = align_sentences(tokenizer, sentences), tokenize_text(tokenizer, sentences)
+    assert running.ids == [1, 1, 0, 3, 1, 4, 0, 2]
+    assert ours.piece_ids.tolist() == [1, 1, 3, 1, 4, 2]
+    assert ours.ends.tolist() == [2, 5, 6]
+
+
+def test_exception_white_space_at_the_edge_of_a_word() -> None:
+    tokenizer = KINDS["bytes, GPT-2"]()
+    sentences = [["a", " ", "a ", "a"]]
+    (ours,), (running,) = align_sentences(tokenizer, sentences), tokenize_text(tokenizer, sentences)
+    assert tokenizer.convert_ids_to_tokens(running.ids) == ["a", "Ġ", "Ġ", "Ġa", "Ġ", "Ġa"]
+    assert tokenizer.convert_ids_to_tokens(ours.piece_ids.tolist()) == ["a", "Ġa", "Ġ", "Ġa"]
+    assert ours.ends.tolist() == [1, 1, 3, 4]
+
+
+LANGUAGES = ("ar", "cs", "de", "en", "es", "fi", "fr", "hi", "id", "ko", "pt", "ru", "tr", "zh")
+
+
+@pytest.fixture(scope="module")
+def parallel_text(shared_data: Path) -> Sentences:
+    """The first sentences of the parallel treebanks: 14 languages in six scripts."""
+    files = [shared_data / "ud" / "pud" / f"{language}_pud-ud-test.conllu.gz" for language in LANGUAGES]
+    return [words for file in files for words in read_conllu(file).sentences[:100]]
+
+
+def test_treebanks_with_every_kind(kind: str, tokenizer: PreTrainedTokenizerFast, parallel_text: Sentences) -> None:
+    counted = compare(tokenizer, parallel_text)
+    assert counted.words > 25_000
+    assert (counted.with_space_alone > 0) == (kind not in NO_SPACE_ALONE), counted
+
+
+# Words before which a piece is the space alone: for SmolLM2 every number, and beginnings that its vocabulary of mostly
+# English lacks; for TinyStories, with 512 pieces, most words but a child's English.
+@pytest.mark.parametrize(
+    ("name", "spaces"),
+    [("minilm", 0), ("me5-small", 0), ("smollm2-135m", 1_666), ("tinystories-260k", 16_507)],
+)
+def test_treebanks_with_trained_checkpoints(
+    name: str, spaces: int, parallel_text: Sentences, trained_folder: Callable[[str], Path]
+) -> None:
+    counted = compare(AutoTokenizer.from_pretrained(trained_folder(name)), parallel_text)
+    assert counted == Counted(30_967, spaces)
