@@ -35,12 +35,12 @@ def align_sentences(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[Sequ
     """Tokenizes sentences of words and keeps which pieces are whose.
 
     The pieces are those of the words joined with single spaces: a word has those that hold its characters, and before
-    them what the tokenizer makes of the space alone, e.g. the `Ġ` of Llama 3 before a number. A sentence's first word has
-    no space, except where a tokenizer puts one before every text.
+    them what the tokenizer makes of the space alone, e.g. the `Ġ` of Llama 3 before a number. The first word of a
+    sentence has no space, except where a tokenizer puts one before every text.
 
-    They differ from those of the running text in three cases. A piece that crosses from one word to the next belongs to
-    neither, so each word gets its own pieces (vocabularies trained on words have no such piece). Where white space is a
-    part of its own, as in tokenizers of single characters, it is left out. A word that begins or ends with white space
+    They differ from those of the running text in three cases. A piece that would cross from one word to the next is not
+    used; each word is cut by itself (vocabularies trained word by word have no such piece). White space that is always
+    a part of its own, as for tokenizers of single characters, is left out. A word that begins or ends with white space
     may be cut otherwise, and a word of white space alone has no piece.
 
     An unknown-word piece is a piece; forms that spell a special piece (`[MASK]`) become that piece.
