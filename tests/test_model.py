@@ -1,6 +1,7 @@
 """Loading a model: who it is, its untrained baseline, and what cannot be loaded."""
 
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -39,10 +40,37 @@ def test_description_says_what_there_is(tmp_path: Path) -> None:
     lines = [line.split() for line in model.describe().splitlines()]
     assert lines[0][1:] == ["bert,", "trained", "weights,", "float32"]
     assert ["residual", "0-2", "32", "96"] in lines
+    assert ["attention", "0-1", "32", "64", "4", "heads", "of", "8"] in lines
     assert ["mlp", "0-1", "40", "80"] in lines
+    assert lines[-3] == ["head:", "not", "loaded"]
     assert lines[-2][0] == f"{parameters:,}"
     assert lines[-1] == ["fingerprint", model.fingerprint]
     assert "random weights, seed 4" in load_model(tmp_path, random_weights=4).describe()
+
+
+def test_description_of_a_decoder_with_its_head(tmp_path: Path) -> None:
+    sizes = {"model_type": "llama", "num_key_value_heads": 2, "intermediate_size": 1500, "tie_word_embeddings": False}
+    folder = write_settings(tmp_path, **sizes, hidden_act="silu", layer_norm_eps=None)
+    described = load_model(folder, random_weights=0, head=True).describe()
+    assert re.sub(r" {2,}", " | ", described.replace(str(tmp_path), "FOLDER").rpartition("\n")[0]) == "\n".join(
+        (
+            "FOLDER: llama, random weights, seed 0, float32",
+            " | site | layers | width | neurons",
+            " | residual | 0-2 | 32 | 96",
+            " | attention | 0-1 | 32 | 64 | 4 heads of 8, 2 key heads",
+            " | mlp | 0-1 | 1,500 | 3,000",
+            " | head: loaded, logits of 48 pieces, with its own vectors",
+            " | 297,376 parameters, 1.1 MiB; windows of up to 24 pieces",
+        )
+    )
+    assert (
+        "head: loaded, logits of 48 pieces, tied to the embedding"
+        in load_model(
+            write_settings(tmp_path / "tied", **sizes | {"tie_word_embeddings": True}, hidden_act="silu"),
+            random_weights=0,
+            head=True,
+        ).describe()
+    )
 
 
 def test_fingerprint_knows_weights_config_tokenizer_and_seed_but_not_the_place(tmp_path: Path) -> None:

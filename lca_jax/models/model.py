@@ -107,23 +107,40 @@ class Model:
         return self.config.site_width(site)
 
     def describe(self) -> str:
-        """Sites, layers, widths, sizes: a few lines for people."""
+        """Sites, layers, widths, heads, sizes: a few lines for people."""
         leaves = jax.tree.leaves(self.params)
         parameters = sum(leaf.size for leaf in leaves)
         mebibytes = sum(leaf.nbytes for leaf in leaves) / 2**20
         weights = "trained weights" if self.random_weights is None else f"random weights, seed {self.random_weights}"
-        rows = [("site", "layers", "width", "neurons")]
+        rows = [("site", "layers", "width", "neurons", "")]
         for site in SITES:
             count, width = self.layer_count(site), self.width(site)
-            rows.append((site, f"0-{count - 1}", f"{width:,}", f"{count * width:,}"))
+            notes = self._describe_heads() if site == "attention" else ""
+            rows.append((site, f"0-{count - 1}", f"{width:,}", f"{count * width:,}", notes))
+        table = (
+            f"  {site:<10}{layers:>7}{width:>8}{neurons:>10}  {notes}".rstrip()
+            for site, layers, width, neurons, notes in rows
+        )
         return "\n".join(
             [
                 f"{self.name}: {self.config.family}, {weights}, {self.config.dtype}",
-                *(f"  {site:<10}{layers:>7}{width:>8}{neurons:>10}" for site, layers, width, neurons in rows),
+                *table,
+                f"  head: {self._describe_head()}",
                 f"  {parameters:,} parameters, {mebibytes:,.1f} MiB; windows of up to {self.max_pieces:,} pieces",
                 f"  fingerprint {self.fingerprint}",
             ]
         )
+
+    def _describe_heads(self) -> str:
+        attention = self.config.attention
+        shared = "" if attention.key_heads == attention.heads else f", {attention.key_heads} key heads"
+        return f"{attention.heads} heads of {attention.head_width}{shared}"
+
+    def _describe_head(self) -> str:
+        if self.config.head is None:
+            return "not loaded"
+        tied = "tied to the embedding" if self.config.head.tied else "with its own vectors"
+        return f"loaded, logits of {self.config.embedding.vocabulary:,} pieces, {tied}"
 
 
 def load_model(
