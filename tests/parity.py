@@ -31,6 +31,8 @@ class Places(NamedTuple):
 
 _BERT = ("attention.output.dense", "output.dense")
 _LLAMA = Places("model.layers", "self_attn.o_proj", "mlp.down_proj", "model.norm")
+_T5 = Places("block", "layer.0.SelfAttention.o", "layer.1.DenseReluDense.wo", "final_layer_norm")
+_BART = Places("layers", "self_attn.out_proj", "fc2")  # inside the encoder, as T5's
 PLACES = {
     "bert": Places("bert.encoder.layer", *_BERT),
     "roberta": Places("roberta.encoder.layer", *_BERT),
@@ -43,6 +45,12 @@ PLACES = {
     "distilbert": Places("distilbert.transformer.layer", "attention.out_lin", "ffn.lin2"),
     "mpnet": Places("mpnet.encoder.layer", "attention.attn.o", "output.dense"),
     "modernbert": Places("model.layers", "attn.Wo", "mlp.Wo", "model.final_norm"),
+    "t5": _T5,
+    "mt5": _T5,
+    "bart": _BART,
+    "mbart": _BART._replace(final_norm="layer_norm"),
+    "marian": _BART,
+    "m2m_100": _BART._replace(final_norm="layer_norm"),
     "gpt2": Places("transformer.h", "attn.c_proj", "mlp.c_proj", "transformer.ln_f"),
     "gpt_neox": Places("gpt_neox.layers", "attention.dense", "mlp.dense_4h_to_h", "gpt_neox.final_layer_norm"),
     "opt": Places("model.decoder.layers", "self_attn.out_proj", "fc2", "model.decoder.final_layer_norm"),
@@ -59,8 +67,8 @@ class Seen(NamedTuple):
 
     states: dict[str, np.ndarray]
     """(layer, piece, neuron) by site."""
-    logits: np.ndarray
-    """(piece, vocabulary)."""
+    logits: np.ndarray | None
+    """(piece, vocabulary); None without a head."""
 
 
 class Reference:
@@ -89,7 +97,8 @@ class Reference:
             for hook in hooks:
                 hook.remove()
         states = {site: np.stack([layers[number] for number in sorted(layers)]) for site, layers in seen.items()}
-        return Seen(states, output.logits[0].numpy())
+        logits = getattr(output, "logits", None)
+        return Seen(states, None if logits is None else logits[0].numpy())
 
     def _hooks(self, tap: Callable) -> Any:
         blocks = self.model.get_submodule(self.places.blocks)
@@ -196,7 +205,7 @@ class Comparison:
         size: dict[str, float] = {}
         for number, window in enumerate(self.windows):
             theirs = self.reference.run(window, zeroed)
-            expected = theirs.states | {"logits": theirs.logits[None]}
+            expected = theirs.states | ({} if theirs.logits is None else {"logits": theirs.logits[None]})
             for row, place in (self.alone[number], self.packed[number]):
                 for name in ours:
                     mine = ours[name][:, row, place]

@@ -31,6 +31,9 @@ class EmbeddingConfig:
     """Rows of the table of learned positions; 0 where positions are known in attention only."""
     first_position: int = 0
     """The row of a window's first piece: RoBERTa and OPT leave the first two to padding."""
+    sinusoids: int = 0
+    """Where positions are sines and cosines (Vaswani et al. 2017, section 3.5), frequency i is 10000^(-i / sinusoids);
+    0 where they are not."""
     token_types: int = 0
     """Rows of the token type table; only type 0 is ever used, since a window is one sentence."""
     scale: float = 1.0

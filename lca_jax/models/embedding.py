@@ -17,6 +17,8 @@ class Embedding(nnx.Module):
         self.scale, self.first_position = shape.scale, shape.first_position
         self.pieces = table(config, shape.vocabulary, shape.width, rngs=rngs)
         self.positions = table(config, shape.positions, shape.width, rngs=rngs) if shape.positions else None
+        self.sinusoids = shape.sinusoids
+        self.longest_window = config.longest_window
         self.token_types = table(config, shape.token_types, shape.width, rngs=rngs) if shape.token_types else None
         self.norm = norm(config, shape.width, rngs=rngs) if shape.norm else None
         self.project = (
@@ -34,6 +36,15 @@ class Embedding(nnx.Module):
             states = states + self.token_types.embedding[...][:1, None, :]
         if self.positions is not None:
             states = states + self.positions(jnp.asarray(positions) + self.first_position)
+        if self.sinusoids:
+            states = states + self._sinusoids(positions, width=states.shape[-1]).astype(states.dtype)
         if self.norm is not None:
             states = normalize(self.norm, states)
         return states if self.project is None else self.project(states)
+
+    def _sinusoids(self, positions: Int[Array | np.ndarray, "row slot"], *, width: int) -> Float[Array, "row slot _"]:
+        """Sines, then cosines; from a table in double precision, as large angles have few digits in float32."""
+        frequencies = 10_000.0 ** (-np.arange(width // 2) / self.sinusoids)
+        angles = np.arange(self.longest_window + self.first_position)[:, None] * frequencies
+        rows = jnp.asarray(np.concatenate([np.sin(angles), np.cos(angles)], axis=1), jnp.float32)
+        return jnp.take(rows, jnp.asarray(positions) + self.first_position, axis=0, mode="fill", fill_value=jnp.nan)

@@ -153,9 +153,11 @@ def load_model(
     family, theirs = read_config(folder)
     try:
         config = family.read_config(theirs, dtype)
-        config = config if head else replace(config, head=None)
     except ModelError as error:
         raise ModelError(f"{folder / 'config.json'}: {error}") from None
+    if head and config.head is None:
+        raise ModelError(f"{folder}: of a {config.family!r} model only the encoder is run, which has no head.")
+    config = config if head else replace(config, head=None)
     tokenizer = read_tokenizer(folder, vocabulary=config.embedding.vocabulary)
     tokenizer_state = tokenizer.backend_tokenizer.to_str()
     graph, shapes = stack.build(config)
