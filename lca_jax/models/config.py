@@ -6,7 +6,7 @@ edits) reads only this record. It holds numbers and names, never arrays.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from lca_jax.axes import SITES
 from lca_jax.errors import ModelError
@@ -201,6 +201,27 @@ class StackConfig:
         if problems:
             raise ModelError(f"{self} cannot be built: {'; '.join(problems)}.")
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "StackConfig":
+        """The inverse of `dataclasses.asdict`, after JSON has made lists of tuples."""
+        fields = dict(content)
+        attention = dict(fields["attention"])
+        attention["buckets"] = attention["buckets"] and RelativeBuckets(**attention["buckets"])
+        attention["kinds"] = tuple(
+            AttentionKind(reach=kind["reach"], rotary=kind["rotary"] and _read_rotary(kind["rotary"]))
+            for kind in attention["kinds"]
+        )
+        attention["kind_of_layer"] = tuple(attention["kind_of_layer"])
+        fields |= {
+            "embedding": EmbeddingConfig(**fields["embedding"]),
+            "attention": AttentionConfig(**attention),
+            "mlp": MlpConfig(**fields["mlp"]),
+            "norm": NormConfig(**fields["norm"]),
+            "block_of_layer": tuple(fields["block_of_layer"]),
+            "head": fields["head"] and HeadConfig(**fields["head"]),
+        }
+        return cls(**fields)
+
     @property
     def heads_width(self) -> int:
         """Units of all heads of a block: the neurons of the `attention` site."""
@@ -250,6 +271,10 @@ class StackConfig:
         if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(range(count)):
             raise ModelError(f"Layers of `{site}` run from 0 to {count - 1} and may be asked for once, got {chosen}.")
         return chosen
+
+
+def _read_rotary(content: Mapping[str, Any]) -> Rotary:
+    return Rotary(frequencies=tuple(content["frequencies"]), factor=content["factor"])
 
 
 def split_evenly(width: int, heads: int) -> int:

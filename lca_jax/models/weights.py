@@ -13,19 +13,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from lca_jax.errors import ModelError, list_problems
 from lca_jax.models.checkpoints import Tensors
 from lca_jax.models.config import StackConfig
 from lca_jax.models.mapping import Family
+from lca_jax.models.placement import place
 from lca_jax.models.stack import Params, Stack
 
 _log = logging.getLogger(__name__)
 
 
 def read_weights(
-    tensors: Tensors, family: Family, config: StackConfig, shapes: PyTree[jax.ShapeDtypeStruct], *, origin: str
+    tensors: Tensors,
+    family: Family,
+    config: StackConfig,
+    shapes: PyTree[jax.ShapeDtypeStruct],
+    *,
+    origin: str,
+    mesh: Mesh | None = None,
 ) -> tuple[Params, str]:
     """Reads every parameter of the stack, in the precision of `shapes`.
 
@@ -35,6 +43,7 @@ def read_weights(
         config: The stack it is to fill.
         shapes: Shapes and dtypes of the parameters, from `stack.build`.
         origin: The checkpoint's place, for messages.
+        mesh: Over which devices the parameters are split; None for JAX's default device.
 
     Returns:
         The parameters, and a SHA-256 over their names and values: the same for one file and for shards.
@@ -64,7 +73,7 @@ def read_weights(
         array = np.ascontiguousarray(tensor, dtype=shape.dtype)
         digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
         digest.update(array.view(np.uint8).data)
-        filled.append(jnp.asarray(array))
+        filled.append(place(array, path, mesh))
     if problems:
         raise ModelError(
             f"The weights of {origin} do not fit its config.json ({config.family}, {config.layers} layers of "
@@ -76,13 +85,19 @@ def read_weights(
     return jax.tree.unflatten(tree, filled), digest.hexdigest()
 
 
-def draw_weights(config: StackConfig, shapes: PyTree[jax.ShapeDtypeStruct], *, seed: int) -> Params:
+def draw_weights(
+    config: StackConfig, shapes: PyTree[jax.ShapeDtypeStruct], *, seed: int, mesh: Mesh | None = None
+) -> Params:
     """Draws an untrained model: matrices normal with the config's standard deviation, biases 0, norm scales 1.
 
     Drawn in float32 whatever the precision, so that a seed means the same model in both.
     """
     untrained = nnx.to_pure_dict(nnx.state(Stack(replace(config, dtype="float32"), rngs=nnx.Rngs(seed)), nnx.Param))
-    return jax.tree.map(lambda array, shape: array.astype(shape.dtype), untrained, shapes)
+
+    def put(path: tuple, array: jax.Array, shape: jax.ShapeDtypeStruct) -> jax.Array:
+        return place(array.astype(shape.dtype), jax.tree_util.keystr(path, simple=True, separator="."), mesh)
+
+    return jax.tree_util.tree_map_with_path(put, untrained, shapes)
 
 
 def _take_stack(tensors: Tensors, family: Family) -> tuple[Tensors, set[str]]:
