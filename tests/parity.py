@@ -42,6 +42,7 @@ PLACES = {
     ),
     "distilbert": Places("distilbert.transformer.layer", "attention.out_lin", "ffn.lin2"),
     "mpnet": Places("mpnet.encoder.layer", "attention.attn.o", "output.dense"),
+    "deberta-v2": Places("deberta.encoder.layer", *_BERT),
     "modernbert": Places("model.layers", "attn.Wo", "mlp.Wo", "model.final_norm"),
     "gpt2": Places("transformer.h", "attn.c_proj", "mlp.c_proj", "transformer.ln_f"),
     "gpt_neox": Places("gpt_neox.layers", "attention.dense", "mlp.dense_4h_to_h", "gpt_neox.final_layer_norm"),

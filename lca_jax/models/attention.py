@@ -16,8 +16,10 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from lca_jax.models.config import StackConfig
+from lca_jax.models.disentangled import DisentangledScores
 from lca_jax.models.layers import linear, matmul_precision, norm, normalize
 from lca_jax.models.positions import Rotation, rotate
+from lca_jax.models.relative import Distances
 from lca_jax.models.taps import Taps
 
 
@@ -28,6 +30,8 @@ class View(NamedTuple):
     """Added to the scores, for all heads alike or for each."""
     rotation: Rotation | None
     """Applied to query and key."""
+    distances: Distances | None = None
+    """What relative scores are made of."""
 
 
 class Attention(nnx.Module):
@@ -47,6 +51,7 @@ class Attention(nnx.Module):
             self.query_norm = norm(config, shape.head_width, rngs=rngs)
             self.key_norm = norm(config, shape.head_width, rngs=rngs)
         self.head_norm = shape.head_norm
+        self.relative = None if shape.relative is None else DisentangledScores(config, shape.relative, rngs=rngs)
 
     def __call__(
         self, states: Float[Array, "row slot neuron"], *, view: View, layer: int, taps: Taps
@@ -58,9 +63,10 @@ class Attention(nnx.Module):
             query, key = normalize(self.query_norm, query), normalize(self.key_norm, key)
         if view.rotation is not None:
             query, key = rotate(query, view.rotation), rotate(key, view.rotation)
-        mixed = attend(
-            query, key, value, bias=view.bias, scale=self.scale, softcap=self.softcap, precision=self.precision
-        )
+        bias = view.bias
+        if self.relative is not None and view.distances is not None:
+            bias = bias + self.relative(query, key, view.distances, content=(self.query, self.key))
+        mixed = attend(query, key, value, bias=bias, scale=self.scale, softcap=self.softcap, precision=self.precision)
         return self.output(taps("attention", layer, mixed.reshape(*states.shape[:2], -1)))
 
 

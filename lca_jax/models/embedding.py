@@ -18,9 +18,13 @@ class Embedding(nnx.Module):
         self.pieces = table(config, shape.vocabulary, shape.width, rngs=rngs)
         self.positions = table(config, shape.positions, shape.width, rngs=rngs) if shape.positions else None
         self.token_types = table(config, shape.token_types, shape.width, rngs=rngs) if shape.token_types else None
-        self.norm = norm(config, shape.width, rngs=rngs) if shape.norm else None
+        norm_width = config.residual_width if shape.project_first else shape.width
+        self.norm = norm(config, norm_width, rngs=rngs) if shape.norm else None
+        self.project_first = shape.project_first
         self.project = (
-            linear(config, shape.width, config.residual_width, bias=True, rngs=rngs) if shape.projected else None
+            linear(config, shape.width, config.residual_width, bias=not shape.project_first, rngs=rngs)
+            if shape.projected
+            else None
         )
 
     def __call__(
@@ -34,6 +38,8 @@ class Embedding(nnx.Module):
             states = states + self.token_types.embedding[...][:1, None, :]
         if self.positions is not None:
             states = states + self.positions(jnp.asarray(positions) + self.first_position)
+        if self.project is not None and self.project_first:
+            states = self.project(states)
         if self.norm is not None:
             states = normalize(self.norm, states)
-        return states if self.project is None else self.project(states)
+        return states if self.project is None or self.project_first else self.project(states)

@@ -19,6 +19,7 @@ from lca_jax.errors import ModelError
 from lca_jax.models.attention import View
 from lca_jax.models.block import Block
 from lca_jax.models.config import StackConfig
+from lca_jax.models.disentangled import DistanceTable
 from lca_jax.models.embedding import Embedding
 from lca_jax.models.head import Head
 from lca_jax.models.layers import norm, normalize, table
@@ -49,6 +50,8 @@ class Stack(nnx.Module):
         self.distance_bias = (
             None if buckets is None else table(config, buckets.count, config.attention.heads, rngs=rngs)
         )
+        relative = config.attention.relative
+        self.distances = None if relative is None else DistanceTable(config, relative, rngs=rngs)
         own_blocks = max(config.blocks) + 1
         self.blocks = nnx.List([Block(config, first=number == 0, rngs=rngs) for number in range(own_blocks)])
         self.final_norm = norm(config, config.residual_width, rngs=rngs) if config.final_norm else None
@@ -80,11 +83,12 @@ class Stack(nnx.Module):
         if shape.buckets is not None and self.distance_bias is not None:
             buckets = bucket_of_distance(distances(batch.positions), shape.buckets, causal=shape.causal)
             learned = jnp.moveaxis(self.distance_bias(buckets).astype(jnp.float32), 3, 1)
+        relative = None if self.distances is None else self.distances(batch.positions)
         views = []
         for kind in shape.kinds:
             bias = visibility_bias(batch.segments, batch.positions, causal=shape.causal, kind=kind)
             turn = None if kind.rotary is None else rotation(kind.rotary, batch.positions)
-            views.append(View(bias if learned is None else bias + learned, turn))
+            views.append(View(bias if learned is None else bias + learned, turn, relative))
         return views
 
 

@@ -3,6 +3,7 @@
 from lca_jax.errors import ModelError
 from lca_jax.models.families.albert import ALBERT
 from lca_jax.models.families.bert import BERT
+from lca_jax.models.families.deberta_v2 import DEBERTA_V2
 from lca_jax.models.families.distilbert import DISTILBERT
 from lca_jax.models.families.electra import ELECTRA
 from lca_jax.models.families.gemma2 import GEMMA2
@@ -19,6 +20,7 @@ FAMILIES: dict[str, Family] = {
     "albert": ALBERT,
     "bert": BERT,
     "camembert": ROBERTA,
+    "deberta-v2": DEBERTA_V2,
     "distilbert": DISTILBERT,
     "electra": ELECTRA,
     "gemma2": GEMMA2,
