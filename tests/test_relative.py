@@ -1,15 +1,17 @@
-"""Attention by content and distance: the numbers of distances, sharding, and what is refused."""
+"""Attention by content and distance: the numbers of distances, sharding, names of tensors, and what is refused."""
 
 import jax
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from safetensors.numpy import load_file, save_file
+from transformers import DebertaV2Config, XLNetConfig
 
 from lca_jax.axes import SITES
 from lca_jax.errors import ModelError
 from lca_jax.models.config import Disentangled
 from lca_jax.models.disentangled import row_of_distance
+from lca_jax.models.families import find_family
 from lca_jax.models.model import load_model
 from tests.tiny_bert import draw_windows, pack
 from tests.tiny_models import TINY, write_model
@@ -38,7 +40,7 @@ def test_rows_of_plain_distances_end_at_the_table() -> None:
     assert rows.tolist() == [0, 0, 1, 4, 7, 7, 7]
 
 
-@pytest.mark.parametrize("name", ["deberta-v2, as version 3"])
+@pytest.mark.parametrize("name", ["deberta-v2, as version 3", "xlnet"])
 def test_rows_sharded_over_eight_devices_give_the_same_and_padding_changes_nothing(tmp_path, name: str) -> None:
     pytest.importorskip("torch")
     write_model(tmp_path, TINY[name])
@@ -64,6 +66,15 @@ def test_rows_sharded_over_eight_devices_give_the_same_and_padding_changes_nothi
                 np.testing.assert_allclose(sharded[site][:, row, place], expected[site][:, row, place], atol=1e-5)
 
 
+def test_segment_term_of_xlnet_changes_nothing_inside_one_segment(tmp_path) -> None:
+    torch = pytest.importorskip("torch")
+    theirs = write_model(tmp_path, TINY["xlnet"])
+    ids = torch.tensor(draw_windows([20])[0][None].astype(np.int64))
+    with torch.inference_mode():
+        plain, one_segment = theirs(ids).logits, theirs(ids, token_type_ids=torch.zeros_like(ids)).logits
+    np.testing.assert_allclose(one_segment.numpy(), plain.numpy(), rtol=0, atol=1e-5)
+
+
 def test_head_of_deberta_is_found_by_either_name(tmp_path) -> None:
     pytest.importorskip("torch")
     write_model(tmp_path, TINY["deberta-v2, as version 3"])
@@ -78,6 +89,12 @@ def test_head_of_deberta_is_found_by_either_name(tmp_path) -> None:
     assert load_model(tmp_path, head=True).fingerprint == before.fingerprint
 
 
+@pytest.mark.parametrize("changes", [{"attn_type": "uni"}, {"bi_data": True}])
+def test_xlnet_that_cannot_be_run(changes: dict) -> None:
+    with pytest.raises(ModelError, match=r"must see both ways and read a batch in one direction, got attn_type="):
+        find_family("xlnet").read_config(XLNetConfig(**changes), "float32")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -87,10 +104,6 @@ def test_head_of_deberta_is_found_by_either_name(tmp_path) -> None:
     ],
 )
 def test_deberta_that_cannot_be_run(changes: dict, message: str) -> None:
-    from transformers import DebertaV2Config
-
-    from lca_jax.models.families import find_family
-
     known = {"hidden_size": 32, "num_attention_heads": 4, "relative_attention": True, "pos_att_type": "c2p"}
     with pytest.raises(ModelError, match=message):
         find_family("deberta-v2").read_config(DebertaV2Config(**known | changes), "float32")

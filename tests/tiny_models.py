@@ -26,6 +26,7 @@ _BERT = {
     "max_position_embeddings": 26,
 }
 _DEBERTA = _BERT | {"relative_attention": True, "pos_att_type": "p2c|c2p"}
+_XLNET = {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 40}
 _LLAMA = _BERT | {"num_key_value_heads": 2, "max_position_embeddings": 64}
 _QWEN = _LLAMA | {"num_hidden_layers": 3}
 _CAUSAL = "CausalLM"
@@ -85,6 +86,10 @@ TINY: dict[str, Tiny] = {
             "classifier_bias": True,
             "tie_word_embeddings": False,
         },
+    ),
+    "xlnet": Tiny("xlnet", _XLNET, _CAUSAL),
+    "xlnet, far distances alike, untied": Tiny(
+        "xlnet", _XLNET | {"clamp_len": 4, "ff_activation": "relu", "tie_word_embeddings": False}, _CAUSAL
     ),
     "gpt2": Tiny("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 26}, _CAUSAL),
     "gpt_neox, parallel": Tiny(

@@ -15,12 +15,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from lca_jax.models.config import StackConfig
+from lca_jax.models.config import Disentangled, StackConfig
 from lca_jax.models.disentangled import DisentangledScores
 from lca_jax.models.layers import linear, matmul_precision, norm, normalize
 from lca_jax.models.positions import Rotation, rotate
 from lca_jax.models.relative import Distances
 from lca_jax.models.taps import Taps
+from lca_jax.models.transformer_xl import SinusoidScores
 
 
 class View(NamedTuple):
@@ -51,7 +52,7 @@ class Attention(nnx.Module):
             self.query_norm = norm(config, shape.head_width, rngs=rngs)
             self.key_norm = norm(config, shape.head_width, rngs=rngs)
         self.head_norm = shape.head_norm
-        self.relative = None if shape.relative is None else DisentangledScores(config, shape.relative, rngs=rngs)
+        self.relative = _relative_scores(config, rngs=rngs)
 
     def __call__(
         self, states: Float[Array, "row slot neuron"], *, view: View, layer: int, taps: Taps
@@ -64,8 +65,10 @@ class Attention(nnx.Module):
         if view.rotation is not None:
             query, key = rotate(query, view.rotation), rotate(key, view.rotation)
         bias = view.bias
-        if self.relative is not None and view.distances is not None:
+        if isinstance(self.relative, DisentangledScores) and view.distances is not None:
             bias = bias + self.relative(query, key, view.distances, content=(self.query, self.key))
+        if isinstance(self.relative, SinusoidScores) and view.distances is not None:
+            bias = bias + self.relative(query, key, view.distances)
         mixed = attend(query, key, value, bias=bias, scale=self.scale, softcap=self.softcap, precision=self.precision)
         return self.output(taps("attention", layer, mixed.reshape(*states.shape[:2], -1)))
 
@@ -99,6 +102,13 @@ def attend(
     weights = weights.astype(value.dtype).reshape(rows, key_heads, sharing * slots, slots)
     mixed = jnp.matmul(weights, value, **products).reshape(rows, heads, slots, units) / total
     return jnp.swapaxes(mixed.astype(value.dtype), 1, 2)
+
+
+def _relative_scores(config: StackConfig, *, rngs: nnx.Rngs) -> DisentangledScores | SinusoidScores | None:
+    shape = config.attention.relative
+    if isinstance(shape, Disentangled):
+        return DisentangledScores(config, shape, rngs=rngs)
+    return None if shape is None else SinusoidScores(config, rngs=rngs)
 
 
 def _split_heads(states: Float[Array, "row slot units"], heads: int) -> Float[Array, "row slot head unit"]:

@@ -81,6 +81,14 @@ class Disentangled:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RelativeSinusoids:
+    """Scores of content with sines and cosines of distance, and two biases (Dai et al. 2019, section 3.3)."""
+
+    longest: int | None = None
+    """Larger distances count as this one; None where each counts as itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttentionKind:
     """What differs between the layers of one stack."""
 
@@ -114,7 +122,7 @@ class AttentionConfig:
     """Scores s become softcap · tanh(s / softcap)."""
     buckets: RelativeBuckets | None = None
     """Bias by distance, one table for all layers."""
-    relative: Disentangled | None = None
+    relative: Disentangled | RelativeSinusoids | None = None
     """Scores that depend on distance and content, if it has them."""
     kinds: tuple[AttentionKind, ...] = (AttentionKind(),)
     """The kinds of layers there are."""

@@ -18,13 +18,14 @@ from jaxtyping import Array, Float, Int, PyTree
 from lca_jax.errors import ModelError
 from lca_jax.models.attention import View
 from lca_jax.models.block import Block
-from lca_jax.models.config import StackConfig
+from lca_jax.models.config import Disentangled, StackConfig
 from lca_jax.models.disentangled import DistanceTable
 from lca_jax.models.embedding import Embedding
 from lca_jax.models.head import Head
 from lca_jax.models.layers import norm, normalize, table
 from lca_jax.models.positions import bucket_of_distance, distances, rotation, visibility_bias
 from lca_jax.models.taps import Edit, Taps
+from lca_jax.models.transformer_xl import DistanceSinusoids
 
 Params = PyTree[Float[Array, "..."]]
 """Nested dict of parameters, named as the modules here name them."""
@@ -50,8 +51,7 @@ class Stack(nnx.Module):
         self.distance_bias = (
             None if buckets is None else table(config, buckets.count, config.attention.heads, rngs=rngs)
         )
-        relative = config.attention.relative
-        self.distances = None if relative is None else DistanceTable(config, relative, rngs=rngs)
+        self.distances = _relative_distances(config, rngs=rngs)
         own_blocks = max(config.blocks) + 1
         self.blocks = nnx.List([Block(config, first=number == 0, rngs=rngs) for number in range(own_blocks)])
         self.final_norm = norm(config, config.residual_width, rngs=rngs) if config.final_norm else None
@@ -90,6 +90,13 @@ class Stack(nnx.Module):
             turn = None if kind.rotary is None else rotation(kind.rotary, batch.positions)
             views.append(View(bias if learned is None else bias + learned, turn, relative))
         return views
+
+
+def _relative_distances(config: StackConfig, *, rngs: nnx.Rngs) -> DistanceTable | DistanceSinusoids | None:
+    shape = config.attention.relative
+    if isinstance(shape, Disentangled):
+        return DistanceTable(config, shape, rngs=rngs)
+    return None if shape is None else DistanceSinusoids(config, shape)
 
 
 def build(config: StackConfig) -> tuple[nnx.GraphDef[Stack], PyTree[jax.ShapeDtypeStruct]]:

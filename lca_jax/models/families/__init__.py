@@ -14,6 +14,7 @@ from lca_jax.models.families.modernbert import MODERNBERT
 from lca_jax.models.families.mpnet import MPNET
 from lca_jax.models.families.opt import OPT
 from lca_jax.models.families.roberta import ROBERTA
+from lca_jax.models.families.xlnet import XLNET
 from lca_jax.models.mapping import Family
 
 FAMILIES: dict[str, Family] = {
@@ -35,6 +36,7 @@ FAMILIES: dict[str, Family] = {
     "qwen3": QWEN3,
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
+    "xlnet": XLNET,
 }
 
 

@@ -76,7 +76,7 @@ def _sources(config: StackConfig) -> Sources:
     if config.embedding.projected:
         sources |= linear("embedding.project", "embeddings.embed_proj", bias=False)
     relative = config.attention.relative
-    if relative is None:
+    if not isinstance(relative, Disentangled):
         return sources
     sources |= embedding("distances.vectors", "encoder.rel_embeddings")
     if relative.norm:
