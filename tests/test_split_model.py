@@ -13,6 +13,7 @@ from lca_jax.errors import ModelError, SettingsError
 from lca_jax.models.model import Model, load_model
 from lca_jax.text.corpus import Corpus
 from tests.tiny_bert import draw_windows, pack, write_bert
+from tests.tiny_models import TINY, write_model
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +81,12 @@ def test_saved_model_takes_no_other_choice_and_says_what_is_damaged(folder: Path
     (tmp_path / "stack.json").write_text(json.dumps(description))
     with pytest.raises(ModelError, match=r"params does not hold the parameters of stack\.json"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["deberta-v2", "gemma2", "llama, stretched, tied, biased", "mpnet", "xlnet"])
+def test_description_of_every_kind_of_stack_is_read_back(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("torch")
+    write_model(tmp_path / "theirs", TINY[next(key for key in TINY if key.startswith(name))])
+    model = load_model(tmp_path / "theirs", head=True)
+    model.save(tmp_path / "ours")
+    assert load_model(tmp_path / "ours").config == model.config

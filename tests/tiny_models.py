@@ -30,6 +30,8 @@ _BERT = {
     "intermediate_size": 40,
     "max_position_embeddings": 26,
 }
+_DEBERTA = _BERT | {"relative_attention": True, "pos_att_type": "p2c|c2p"}
+_XLNET = {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 40}
 _LLAMA = _BERT | {"num_key_value_heads": 2, "max_position_embeddings": 64}
 _QWEN = _LLAMA | {"num_hidden_layers": 3}
 _T5 = {
@@ -73,6 +75,28 @@ TINY: dict[str, Tiny] = {
         "distilbert", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 40, "max_position_embeddings": 26}
     ),
     "mpnet": Tiny("mpnet", _BERT | {"pad_token_id": 1}),
+    "deberta-v2, as version 3": Tiny(
+        "deberta-v2",
+        _DEBERTA
+        | {
+            "position_buckets": 4,
+            "share_att_key": True,
+            "norm_rel_ebd": "layer_norm",
+            "position_biased_input": False,
+            "legacy": False,
+        },
+    ),
+    "deberta-v2, own matrices, plain distances": Tiny(
+        "deberta-v2", _DEBERTA | {"max_relative_positions": 9, "type_vocab_size": 2, "embedding_size": 16}
+    ),
+    "deberta-v2, content to position": Tiny(
+        "deberta-v2", _DEBERTA | {"pos_att_type": "c2p", "position_buckets": 8, "tie_word_embeddings": False}
+    ),
+    "deberta-v2, position to content": Tiny(
+        "deberta-v2",
+        _DEBERTA | {"pos_att_type": ["p2c"], "share_att_key": True, "position_buckets": 12, "norm_rel_ebd": "none"},
+    ),
+    "deberta-v2, no relative attention": Tiny("deberta-v2", _BERT | {"pos_att_type": ["c2p"]}),
     "modernbert": Tiny(
         "modernbert",
         _BERT | {"num_hidden_layers": 4, "local_attention": 6, "global_attn_every_n_layers": 3},
@@ -98,6 +122,10 @@ TINY: dict[str, Tiny] = {
     "mbart": Tiny("mbart", _BART, _SEQ2SEQ),
     "marian": Tiny("marian", _BART | {"scale_embedding": True}, _SEQ2SEQ),
     "m2m_100": Tiny("m2m_100", _BART | {"pad_token_id": 1}, _SEQ2SEQ),
+    "xlnet": Tiny("xlnet", _XLNET, _CAUSAL),
+    "xlnet, far distances alike, untied": Tiny(
+        "xlnet", _XLNET | {"clamp_len": 4, "ff_activation": "relu", "tie_word_embeddings": False}, _CAUSAL
+    ),
     "gpt2": Tiny("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 26}, _CAUSAL),
     "gpt_neox, parallel": Tiny(
         "gpt_neox", _BERT | {"rope_parameters": _ROTARY | {"partial_rotary_factor": 0.5}}, _CAUSAL

@@ -20,9 +20,13 @@ class Embedding(nnx.Module):
         self.sinusoids = shape.sinusoids
         self.longest_window = config.longest_window
         self.token_types = table(config, shape.token_types, shape.width, rngs=rngs) if shape.token_types else None
-        self.norm = norm(config, shape.width, rngs=rngs) if shape.norm else None
+        norm_width = config.residual_width if shape.project_first else shape.width
+        self.norm = norm(config, norm_width, rngs=rngs) if shape.norm else None
+        self.project_first = shape.project_first
         self.project = (
-            linear(config, shape.width, config.residual_width, bias=True, rngs=rngs) if shape.projected else None
+            linear(config, shape.width, config.residual_width, bias=not shape.project_first, rngs=rngs)
+            if shape.projected
+            else None
         )
 
     def __call__(
@@ -38,9 +42,11 @@ class Embedding(nnx.Module):
             states = states + self.positions(jnp.asarray(positions) + self.first_position)
         if self.sinusoids:
             states = states + self._sinusoids(positions, width=states.shape[-1]).astype(states.dtype)
+        if self.project is not None and self.project_first:
+            states = self.project(states)
         if self.norm is not None:
             states = normalize(self.norm, states)
-        return states if self.project is None else self.project(states)
+        return states if self.project is None or self.project_first else self.project(states)
 
     def _sinusoids(self, positions: Int[Array | np.ndarray, "row slot"], *, width: int) -> Float[Array, "row slot _"]:
         """Sines, then cosines; from a table in double precision, as large angles have few digits in float32."""

@@ -7,6 +7,7 @@ filled in for a tensor that is missing.
 import hashlib
 import logging
 import re
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 import jax
@@ -19,7 +20,7 @@ from jaxtyping import PyTree
 from lca_jax.errors import ModelError, list_problems
 from lca_jax.models.checkpoints import Tensors
 from lca_jax.models.config import StackConfig
-from lca_jax.models.mapping import Family
+from lca_jax.models.mapping import Family, Source
 from lca_jax.models.placement import place
 from lca_jax.models.stack import Params, Stack
 
@@ -51,11 +52,11 @@ def read_weights(
     Raises:
         ModelError: Tensors are missing, unexpected or of another shape; all of them are listed.
     """
-    stack, others = _take_stack(tensors, family)
     sources, head_sources = family.sources(config), family.head_sources(config, config.head) if config.head else {}
-    taken = {key for source in sources.values() for key in (source.key, source.other_key)}
+    taken = _list_keys(sources)
+    stack, others = _take_stack(tensors, family, taken)
     problems = [f"unexpected: `{key}`" for key in sorted(stack.keys() - taken)]
-    others -= {key for source in head_sources.values() for key in (source.key, source.other_key)}
+    others -= _list_keys(head_sources)
     digest = hashlib.sha256()
     filled = []
     leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
@@ -100,12 +101,19 @@ def draw_weights(
     return jax.tree_util.tree_map_with_path(put, untrained, shapes)
 
 
-def _take_stack(tensors: Tensors, family: Family) -> tuple[Tensors, set[str]]:
-    """Splits a checkpoint into the tensors of the stack, named without the prefix, and the names of the rest."""
+def _list_keys(sources: Mapping[str, Source]) -> set[str]:
+    return {key for source in sources.values() for key in (source.key, source.other_key) if key is not None}
+
+
+def _take_stack(tensors: Tensors, family: Family, taken: Set[str]) -> tuple[Tensors, set[str]]:
+    """Splits a checkpoint into the tensors of the stack, named without the prefix, and the names of the rest.
+
+    What this stack takes belongs to it, whatever the family ignores.
+    """
     prefix = family.prefix if any(key.startswith(family.prefix) for key in tensors) else ""
-    stack = {
-        key.removeprefix(prefix): read
-        for key, read in tensors.items()
-        if key.startswith(prefix) and not re.fullmatch(family.ignored, key.removeprefix(prefix))
-    }
+    stack = {}
+    for key, read in tensors.items():
+        name = key.removeprefix(prefix)
+        if key.startswith(prefix) and (name in taken or not re.fullmatch(family.ignored, name)):
+            stack[name] = read
     return stack, {key for key in tensors if key.removeprefix(prefix) not in stack}

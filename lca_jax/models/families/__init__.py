@@ -4,6 +4,7 @@ from lca_jax.errors import ModelError
 from lca_jax.models.families.albert import ALBERT
 from lca_jax.models.families.bart import BART, M2M100, MARIAN, MBART
 from lca_jax.models.families.bert import BERT
+from lca_jax.models.families.deberta_v2 import DEBERTA_V2
 from lca_jax.models.families.distilbert import DISTILBERT
 from lca_jax.models.families.electra import ELECTRA
 from lca_jax.models.families.gemma2 import GEMMA2
@@ -15,6 +16,7 @@ from lca_jax.models.families.mpnet import MPNET
 from lca_jax.models.families.opt import OPT
 from lca_jax.models.families.roberta import ROBERTA
 from lca_jax.models.families.t5 import T5
+from lca_jax.models.families.xlnet import XLNET
 from lca_jax.models.mapping import Family
 
 FAMILIES: dict[str, Family] = {
@@ -22,6 +24,7 @@ FAMILIES: dict[str, Family] = {
     "bart": BART,
     "bert": BERT,
     "camembert": ROBERTA,
+    "deberta-v2": DEBERTA_V2,
     "distilbert": DISTILBERT,
     "electra": ELECTRA,
     "gemma2": GEMMA2,
@@ -41,6 +44,7 @@ FAMILIES: dict[str, Family] = {
     "roberta": ROBERTA,
     "t5": T5,
     "xlm-roberta": ROBERTA,
+    "xlnet": XLNET,
 }
 
 
