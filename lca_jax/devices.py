@@ -1,7 +1,7 @@
 """The only room that names devices: the mesh, shardings of rows, and what the run writes down about its machine.
 
-The mesh has one axis here, `data` (words, sentences). A matrix whose number of rows is no multiple of the device count
-is padded by `shard_rows`; whoever reads the result masks or cuts the padding.
+The mesh has the axis `data` (words, sentences), and `model` where a model is split over devices. A matrix whose row
+count is no multiple of the device count is padded by `shard_rows`; whoever reads the result masks or cuts the padding.
 """
 
 import os
@@ -9,14 +9,32 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array, Shaped
+
+from lca_jax.errors import SettingsError
 
 
 def data_mesh() -> Mesh:
     """All devices of this process along the axis `data`."""
     devices = jax.local_devices()
     return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def model_mesh(parts: int) -> Mesh:
+    """All devices of this process along `data` and `model`, neighbours holding the parts of one copy of a model.
+
+    Raises:
+        SettingsError: The devices cannot be shared out evenly.
+    """
+    devices = jax.local_devices()
+    if parts < 1 or len(devices) % parts:
+        raise SettingsError(
+            f"A model can be split over a number of devices that divides {len(devices)}, those of this process, "
+            f"got {parts}."
+        )
+    axes = (AxisType.Auto, AxisType.Auto)
+    return jax.make_mesh((len(devices) // parts, parts), ("data", "model"), axis_types=axes, devices=devices)
 
 
 def shard_rows(
@@ -33,6 +51,11 @@ def shard_rows(
         array = np.concatenate([array, np.full(shape, fill, array.dtype)], axis=axis)
     split = PartitionSpec(*[None] * axis, "data")
     return jax.device_put(array, NamedSharding(mesh, split))
+
+
+def default_device() -> SingleDeviceSharding:
+    """Where arrays lie that no mesh was given for."""
+    return SingleDeviceSharding(jax.local_devices()[0])
 
 
 def describe_device() -> dict[str, str | int]:

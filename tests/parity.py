@@ -22,7 +22,7 @@ class Places(NamedTuple):
     blocks: str
     """The list of blocks."""
     attention: str
-    """Inside a block, the matrix that reads the heads."""
+    """Inside a block, the matrix that reads the heads, or the method whose last argument they are."""
     mlp: str
     """Inside a block, the matrix that reads the units."""
     final_norm: str | None = None
@@ -31,6 +31,8 @@ class Places(NamedTuple):
 
 _BERT = ("attention.output.dense", "output.dense")
 _LLAMA = Places("model.layers", "self_attn.o_proj", "mlp.down_proj", "model.norm")
+_T5 = Places("block", "layer.0.SelfAttention.o", "layer.1.DenseReluDense.wo", "final_layer_norm")
+_BART = Places("layers", "self_attn.out_proj", "fc2")  # inside the encoder, as T5's
 PLACES = {
     "bert": Places("bert.encoder.layer", *_BERT),
     "roberta": Places("roberta.encoder.layer", *_BERT),
@@ -42,7 +44,15 @@ PLACES = {
     ),
     "distilbert": Places("distilbert.transformer.layer", "attention.out_lin", "ffn.lin2"),
     "mpnet": Places("mpnet.encoder.layer", "attention.attn.o", "output.dense"),
+    "deberta-v2": Places("deberta.encoder.layer", *_BERT),
     "modernbert": Places("model.layers", "attn.Wo", "mlp.Wo", "model.final_norm"),
+    "t5": _T5,
+    "mt5": _T5,
+    "bart": _BART,
+    "mbart": _BART._replace(final_norm="layer_norm"),
+    "marian": _BART,
+    "m2m_100": _BART._replace(final_norm="layer_norm"),
+    "xlnet": Places("transformer.layer", "rel_attn.post_attention", "ff.layer_2"),
     "gpt2": Places("transformer.h", "attn.c_proj", "mlp.c_proj", "transformer.ln_f"),
     "gpt_neox": Places("gpt_neox.layers", "attention.dense", "mlp.dense_4h_to_h", "gpt_neox.final_layer_norm"),
     "opt": Places("model.decoder.layers", "self_attn.out_proj", "fc2", "model.decoder.final_layer_norm"),
@@ -59,8 +69,8 @@ class Seen(NamedTuple):
 
     states: dict[str, np.ndarray]
     """(layer, piece, neuron) by site."""
-    logits: np.ndarray
-    """(piece, vocabulary)."""
+    logits: np.ndarray | None
+    """(piece, vocabulary); None without a head."""
 
 
 class Reference:
@@ -89,7 +99,8 @@ class Reference:
             for hook in hooks:
                 hook.remove()
         states = {site: np.stack([layers[number] for number in sorted(layers)]) for site, layers in seen.items()}
-        return Seen(states, output.logits[0].numpy())
+        logits = getattr(output, "logits", None)
+        return Seen(states, None if logits is None else logits[0].numpy())
 
     def _hooks(self, tap: Callable) -> Any:
         blocks = self.model.get_submodule(self.places.blocks)
@@ -100,7 +111,12 @@ class Reference:
             block = blocks[number]
             inputs = {"attention": self.places.attention, "mlp": self.places.mlp}
             for site, name in inputs.items():
-                yield block.get_submodule(name).register_forward_pre_hook(_before(tap, site, layers))
+                owner, _, leaf = name.rpartition(".")
+                module = block.get_submodule(owner)
+                if leaf in dict(module.named_children()):
+                    yield module.get_submodule(leaf).register_forward_pre_hook(_before(tap, site, layers))
+                else:
+                    yield _MethodHook(module, leaf, _before_method(tap, site, layers))
             if number == 0:
                 yield block.register_forward_pre_hook(_first_input(tap), with_kwargs=True)
             ends = [layer + 1 if layer + 1 < last or norm is None else None for layer in layers]
@@ -118,6 +134,23 @@ class Reference:
 def _before(tap: Callable, site: str, layers: Sequence[int]) -> Callable:
     calls = iter(layers)
     return lambda _module, inputs: (tap(site, next(calls), inputs[0]), *inputs[1:])
+
+
+def _before_method(tap: Callable, site: str, layers: Sequence[int]) -> Callable:
+    calls = iter(layers)
+    return lambda heads: tap(site, next(calls), heads.flatten(-2)).view_as(heads)
+
+
+class _MethodHook:
+    """Changes what a method of a module gets as its last argument, until it is removed."""
+
+    def __init__(self, module: Any, name: str, change: Callable) -> None:
+        self.module, self.name = module, name
+        method = getattr(module, name)
+        setattr(module, name, lambda *inputs: method(*inputs[:-1], change(inputs[-1])))
+
+    def remove(self) -> None:
+        delattr(self.module, self.name)
 
 
 def _first_input(tap: Callable) -> Callable:
@@ -199,7 +232,7 @@ class Comparison:
         share: dict[str, float] = {}
         for number, window in enumerate(self.windows):
             theirs = self.reference.run(window, zeroed)
-            expected = theirs.states | {"logits": theirs.logits[None]}
+            expected = theirs.states | ({} if theirs.logits is None else {"logits": theirs.logits[None]})
             for row, place in (self.alone[number], self.packed[number]):
                 for name in ours:
                     mine = ours[name][:, row, place]

@@ -125,7 +125,7 @@ def test_random_weights_follow_the_seed_and_need_no_weights(tmp_path: Path) -> N
     [
         (
             {"model_type": "gpt9"},
-            r"config\.json: No model family 'gpt9'\. Supported values of `model_type`: albert, bert, ",
+            r"config\.json: No model family 'gpt9'\. Supported values of `model_type`: albert, bart, ",
         ),
         ({"model_type": None}, "No model family None"),
         ({"is_decoder": True}, r"encoder with absolute positions, got is_decoder=True"),

@@ -17,6 +17,11 @@ class Tiny(NamedTuple):
     changes: Mapping[str, Any] = {}
     head: str = "MaskedLM"
 
+    @property
+    def has_head(self) -> bool:
+        """Whether the head belongs to the stack that is read: of encoder-decoders only the encoder is."""
+        return self.head != _SEQ2SEQ
+
 
 _BERT = {
     "hidden_size": 32,
@@ -25,9 +30,33 @@ _BERT = {
     "intermediate_size": 40,
     "max_position_embeddings": 26,
 }
+_DEBERTA = _BERT | {"relative_attention": True, "pos_att_type": "p2c|c2p"}
+_XLNET = {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 40}
 _LLAMA = _BERT | {"num_key_value_heads": 2, "max_position_embeddings": 64}
 _QWEN = _LLAMA | {"num_hidden_layers": 3}
+_T5 = {
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 40,
+    "num_layers": 2,
+    "num_heads": 4,
+    "relative_attention_num_buckets": 12,
+    "relative_attention_max_distance": 16,
+    "decoder_start_token_id": 0,
+}
+_BART = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 40,
+    "decoder_ffn_dim": 40,
+    "max_position_embeddings": 26,
+    "decoder_start_token_id": 2,
+}
 _CAUSAL = "CausalLM"
+_SEQ2SEQ = "Seq2SeqLM"
 _ROTARY = {"rope_type": "default", "rope_theta": 10_000.0}
 
 TINY: dict[str, Tiny] = {
@@ -46,6 +75,28 @@ TINY: dict[str, Tiny] = {
         "distilbert", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 40, "max_position_embeddings": 26}
     ),
     "mpnet": Tiny("mpnet", _BERT | {"pad_token_id": 1}),
+    "deberta-v2, as version 3": Tiny(
+        "deberta-v2",
+        _DEBERTA
+        | {
+            "position_buckets": 4,
+            "share_att_key": True,
+            "norm_rel_ebd": "layer_norm",
+            "position_biased_input": False,
+            "legacy": False,
+        },
+    ),
+    "deberta-v2, own matrices, plain distances": Tiny(
+        "deberta-v2", _DEBERTA | {"max_relative_positions": 9, "type_vocab_size": 2, "embedding_size": 16}
+    ),
+    "deberta-v2, content to position": Tiny(
+        "deberta-v2", _DEBERTA | {"pos_att_type": "c2p", "position_buckets": 8, "tie_word_embeddings": False}
+    ),
+    "deberta-v2, position to content": Tiny(
+        "deberta-v2",
+        _DEBERTA | {"pos_att_type": ["p2c"], "share_att_key": True, "position_buckets": 12, "norm_rel_ebd": "none"},
+    ),
+    "deberta-v2, no relative attention": Tiny("deberta-v2", _BERT | {"pos_att_type": ["c2p"]}),
     "modernbert": Tiny(
         "modernbert",
         _BERT | {"num_hidden_layers": 4, "local_attention": 6, "global_attn_every_n_layers": 3},
@@ -62,6 +113,18 @@ TINY: dict[str, Tiny] = {
             "classifier_bias": True,
             "tie_word_embeddings": False,
         },
+    ),
+    "t5": Tiny("t5", _T5, _SEQ2SEQ),
+    "t5, gated": Tiny("t5", _T5 | {"feed_forward_proj": "gated-gelu", "num_heads": 3}, _SEQ2SEQ),
+    "mt5": Tiny("mt5", _T5, _SEQ2SEQ),
+    "bart": Tiny("bart", _BART, _SEQ2SEQ),
+    "bart, scaled embedding": Tiny("bart", _BART | {"scale_embedding": True}, _SEQ2SEQ),
+    "mbart": Tiny("mbart", _BART, _SEQ2SEQ),
+    "marian": Tiny("marian", _BART | {"scale_embedding": True}, _SEQ2SEQ),
+    "m2m_100": Tiny("m2m_100", _BART | {"pad_token_id": 1}, _SEQ2SEQ),
+    "xlnet": Tiny("xlnet", _XLNET, _CAUSAL),
+    "xlnet, far distances alike, untied": Tiny(
+        "xlnet", _XLNET | {"clamp_len": 4, "ff_activation": "relu", "tie_word_embeddings": False}, _CAUSAL
     ),
     "gpt2": Tiny("gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 26}, _CAUSAL),
     "gpt_neox, parallel": Tiny(
@@ -109,7 +172,7 @@ TINY: dict[str, Tiny] = {
 
 
 def write_model(folder: Path, tiny: Tiny, *, seed: int = 0) -> Any:
-    """Writes config, weights and tokenizer as `save_pretrained` does, and returns the PyTorch model."""
+    """Writes config, weights and tokenizer as `save_pretrained` does, and returns the PyTorch model or its encoder."""
     import torch
     import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -123,6 +186,8 @@ def write_model(folder: Path, tiny: Tiny, *, seed: int = 0) -> Any:
     model = build(config, attn_implementation="eager").float().eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:  # sines and cosines of positions
+                continue
             is_scale = "norm" in name.lower() or "ln_" in name
             mean = 1.0 if is_scale and name.endswith("weight") and tiny.model_type != "gemma2" else 0.0
             parameter.copy_(mean + 0.15 * torch.randn_like(parameter))
@@ -130,4 +195,4 @@ def write_model(folder: Path, tiny: Tiny, *, seed: int = 0) -> Any:
     backend = Tokenizer(models.WordLevel({f"w{number}": number for number in range(VOCABULARY - 8)}, unk_token="w3"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     transformers.PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="w3").save_pretrained(folder)
-    return model
+    return model.get_encoder() if tiny.head == _SEQ2SEQ else model

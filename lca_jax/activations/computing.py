@@ -73,7 +73,9 @@ def compute_vectors(
     Raises:
         DataError: The model computed something that is not finite; the message names layer, sentence and word.
     """
-    params, edits = jax.device_put((model.params, dict(edits)), NamedSharding(mesh, PartitionSpec()))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    params = model.params if model.mesh is not None else jax.device_put(model.params, everywhere)
+    edits = jax.device_put(dict(edits), everywhere)
     reads = tuple((site, shape.layers) for site, shape in recipe.sites.items())
     read = partial(_read_words, graph=model.graph, reads=reads, pool=recipe.pool, dtype=recipe.dtype)
     in_flight: deque[tuple[ReadBatch, _Read]] = deque()

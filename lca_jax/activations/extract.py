@@ -175,12 +175,12 @@ def _fill(
     progress: bool,
 ) -> None:
     """Computes this process' share of the missing shards."""
-    mesh = data_mesh()
+    mesh = model.mesh or data_mesh()
     shapes = plan_shapes(
         row_length=recipe.row_length,
         longest_window=recipe.longest_window,
         rows_per_batch=rows_per_batch or _usual_rows(mesh.devices.flat[0].platform, recipe.row_length),
-        devices=mesh.size,
+        devices=mesh.shape["data"],
     )
     mine = writer.missing & _share_of_process(recipe.shard_count)
     stored = recipe.words - sum(last - first for first, last in map(recipe.shard_range, mine))

@@ -3,6 +3,7 @@
 Every write is whole or not there: tensorstore writes a file under another name, syncs it, and renames it.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,6 +48,23 @@ def read_file(folder: ts.KvStore, name: str) -> bytes | None:
     return found.value if found.state == "value" else None
 
 
+def record_file(folder: ts.KvStore, name: str) -> FileRecord:
+    """Size and checksum of one file; a local one is never whole in memory.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    path = local_path(folder)
+    if path is None:
+        content = read_file(folder, name)
+        if content is None:
+            raise FileNotFoundError(name)
+        return FileRecord.of(content)
+    with (Path(path) / name).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return FileRecord(size_bytes=file.tell(), sha256=digest)
+
+
 def list_files(folder: ts.KvStore, prefix: str = "") -> list[str]:
     """Names of the files that begin with a prefix, sorted."""
     return sorted(key.decode() for key in folder.list(_beginning_with(prefix)).result())
@@ -89,10 +107,12 @@ def verify_files(folder: ts.KvStore, files: Mapping[str, FileRecord]) -> None:
     """
     problems = []
     for name, expected in files.items():
-        content = read_file(folder, name)
-        if content is None:
+        try:
+            found = record_file(folder, name)
+        except FileNotFoundError:
             problems.append(f"{name} is missing")
-        elif (found := FileRecord.of(content)) != expected:
+            continue
+        if found != expected:
             sizes = f"{found.size_bytes} bytes, expected {expected.size_bytes}"
             problems.append(f"{name} was altered ({sizes}; SHA-256 {found.sha256}, expected {expected.sha256})")
     refuse_files(folder, problems)

@@ -29,6 +29,7 @@ from lca_jax.activations.folder import (
     name_folder,
     open_folder,
     read_file,
+    record_file,
     remove_subfolder,
     shard_file,
 )
@@ -179,7 +180,7 @@ class FolderWriter(StoreWriter):
                 target = self._arrays[site].with_transaction(transaction)[first:last]
                 target.write(array, can_reference_source_data_indefinitely=True).result()
         names = [shard_file(site, shard) for site in arrays]
-        files = {name: FileRecord.of(self._folder[name]) for name in names}
+        files = {name: record_file(self._folder, name) for name in names}
         kept = ShardRecord(pieces=record.pieces, excluded=record.excluded, files=files)
         self._folder[_record_file(shard)] = kept.to_text().encode()
 
@@ -194,7 +195,7 @@ class FolderWriter(StoreWriter):
         self._folder[WORDS] = content.getvalue()
         files = {name: record for kept in records.values() for name, record in kept.files.items()}
         for name in (WORDS, *(f"{site}/zarr.json" for site in self._recipe.sites)):
-            files[name] = FileRecord.of(self._folder[name])
+            files[name] = record_file(self._folder, name)
         self._folder[MANIFEST] = _manifest(self._recipe, corpus, names, table, files=files).to_text().encode()
         remove_subfolder(self._folder, PROGRESS)
         return open_store(self._path)

@@ -15,10 +15,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from lca_jax.models.config import StackConfig
+from lca_jax.models.config import Disentangled, StackConfig
+from lca_jax.models.disentangled import DisentangledScores
 from lca_jax.models.layers import linear, matmul_precision, norm, normalize
 from lca_jax.models.positions import Rotation, rotate
+from lca_jax.models.relative import Distances
 from lca_jax.models.taps import Taps
+from lca_jax.models.transformer_xl import SinusoidScores
 
 
 class View(NamedTuple):
@@ -28,6 +31,8 @@ class View(NamedTuple):
     """Added to the scores, for all heads alike or for each."""
     rotation: Rotation | None
     """Applied to query and key."""
+    distances: Distances | None = None
+    """What relative scores are made of."""
 
 
 class Attention(nnx.Module):
@@ -47,6 +52,7 @@ class Attention(nnx.Module):
             self.query_norm = norm(config, shape.head_width, rngs=rngs)
             self.key_norm = norm(config, shape.head_width, rngs=rngs)
         self.head_norm = shape.head_norm
+        self.relative = _relative_scores(config, rngs=rngs)
 
     def __call__(
         self, states: Float[Array, "row slot neuron"], *, view: View, layer: int, taps: Taps
@@ -58,9 +64,12 @@ class Attention(nnx.Module):
             query, key = normalize(self.query_norm, query), normalize(self.key_norm, key)
         if view.rotation is not None:
             query, key = rotate(query, view.rotation), rotate(key, view.rotation)
-        mixed = attend(
-            query, key, value, bias=view.bias, scale=self.scale, softcap=self.softcap, precision=self.precision
-        )
+        bias = view.bias
+        if isinstance(self.relative, DisentangledScores) and view.distances is not None:
+            bias = bias + self.relative(query, key, view.distances, content=(self.query, self.key))
+        if isinstance(self.relative, SinusoidScores) and view.distances is not None:
+            bias = bias + self.relative(query, key, view.distances)
+        mixed = attend(query, key, value, bias=bias, scale=self.scale, softcap=self.softcap, precision=self.precision)
         return self.output(taps("attention", layer, mixed.reshape(*states.shape[:2], -1)))
 
 
@@ -93,6 +102,13 @@ def attend(
     weights = weights.astype(value.dtype).reshape(rows, key_heads, sharing * slots, slots)
     mixed = jnp.matmul(weights, value, **products).reshape(rows, heads, slots, units) / total
     return jnp.swapaxes(mixed.astype(value.dtype), 1, 2)
+
+
+def _relative_scores(config: StackConfig, *, rngs: nnx.Rngs) -> DisentangledScores | SinusoidScores | None:
+    shape = config.attention.relative
+    if isinstance(shape, Disentangled):
+        return DisentangledScores(config, shape, rngs=rngs)
+    return None if shape is None else SinusoidScores(config, rngs=rngs)
 
 
 def _split_heads(states: Float[Array, "row slot units"], heads: int) -> Float[Array, "row slot head unit"]:

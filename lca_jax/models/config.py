@@ -6,7 +6,7 @@ edits) reads only this record. It holds numbers and names, never arrays.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from lca_jax.axes import SITES
 from lca_jax.errors import ModelError
@@ -27,10 +27,15 @@ class EmbeddingConfig:
     """Of the tables."""
     projected: bool = False
     """Whether a matrix leads from the tables' width to the residual width; else they are the same."""
+    project_first: bool = False
+    """Whether that matrix stands before the norm, then without a bias, rather than after it."""
     positions: int = 0
     """Rows of the table of learned positions; 0 where positions are known in attention only."""
     first_position: int = 0
     """The row of a window's first piece: RoBERTa and OPT leave the first two to padding."""
+    sinusoids: int = 0
+    """Where positions are sines and cosines (Vaswani et al. 2017, section 3.5), frequency i is 10000^(-i / sinusoids);
+    0 where they are not."""
     token_types: int = 0
     """Rows of the token type table; only type 0 is ever used, since a window is one sentence."""
     scale: float = 1.0
@@ -57,6 +62,33 @@ class RelativeBuckets:
     """Buckets; half of them for pieces after one's own, where those are seen."""
     longest: int
     """Distances from here on share the last bucket."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disentangled:
+    """Scores of content with distance beside those of content with content (He et al. 2021, section 3.1)."""
+
+    span: int
+    """Numbers that distances to one side have; the table, one for all layers, has a row for each of both sides."""
+    longest: int | None
+    """Where the numbers of long distances grow with the logarithm, the distance that has the last one; None where every
+    distance below `span` has its own."""
+    content_to_position: bool
+    """Whether the query of a piece meets the key of a distance."""
+    position_to_content: bool
+    """Whether the key of a piece meets the query of a distance."""
+    shared: bool
+    """Whether the matrices of pieces make query and key of distances too; else each layer has further ones."""
+    norm: bool
+    """Whether the table is normalised."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativeSinusoids:
+    """Scores of content with sines and cosines of distance, and two biases (Dai et al. 2019, section 3.3)."""
+
+    longest: int | None = None
+    """Larger distances count as this one; None where each counts as itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +125,8 @@ class AttentionConfig:
     """Scores s become softcap · tanh(s / softcap)."""
     buckets: RelativeBuckets | None = None
     """Bias by distance, one table for all layers."""
+    relative: Disentangled | RelativeSinusoids | None = None
+    """Scores that depend on distance and content, if it has them."""
     kinds: tuple[AttentionKind, ...] = (AttentionKind(),)
     """The kinds of layers there are."""
     kind_of_layer: tuple[int, ...] = ()
@@ -189,6 +223,8 @@ class StackConfig:
         problems = [f"`{size}` must be at least 1" for size, value in sizes.items() if value < 1]
         if not problems and self.attention.heads % self.attention.key_heads:
             problems.append("`heads` must be a multiple of `key_heads`")
+        if self.attention.relative is not None and self.attention.heads != self.attention.key_heads:
+            problems.append("`heads` and `key_heads` must be equal where attention is `relative`")
         for name, value, known in (
             ("activation", self.mlp.activation, NONLINEARITIES),
             ("dtype", self.dtype, get_args(Precision)),
@@ -197,6 +233,30 @@ class StackConfig:
                 problems.append(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
         if problems:
             raise ModelError(f"{self} cannot be built: {'; '.join(problems)}.")
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "StackConfig":
+        """The inverse of `dataclasses.asdict`, after JSON has made lists of tuples."""
+        fields = dict(content)
+        attention = dict(fields["attention"])
+        attention["buckets"] = attention["buckets"] and RelativeBuckets(**attention["buckets"])
+        if attention["relative"] is not None:
+            kind = Disentangled if "span" in attention["relative"] else RelativeSinusoids
+            attention["relative"] = kind(**attention["relative"])
+        attention["kinds"] = tuple(
+            AttentionKind(reach=kind["reach"], rotary=kind["rotary"] and _read_rotary(kind["rotary"]))
+            for kind in attention["kinds"]
+        )
+        attention["kind_of_layer"] = tuple(attention["kind_of_layer"])
+        fields |= {
+            "embedding": EmbeddingConfig(**fields["embedding"]),
+            "attention": AttentionConfig(**attention),
+            "mlp": MlpConfig(**fields["mlp"]),
+            "norm": NormConfig(**fields["norm"]),
+            "block_of_layer": tuple(fields["block_of_layer"]),
+            "head": fields["head"] and HeadConfig(**fields["head"]),
+        }
+        return cls(**fields)
 
     @property
     def heads_width(self) -> int:
@@ -247,6 +307,10 @@ class StackConfig:
         if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(range(count)):
             raise ModelError(f"Layers of `{site}` run from 0 to {count - 1} and may be asked for once, got {chosen}.")
         return chosen
+
+
+def _read_rotary(content: Mapping[str, Any]) -> Rotary:
+    return Rotary(frequencies=tuple(content["frequencies"]), factor=content["factor"])
 
 
 def split_evenly(width: int, heads: int) -> int:

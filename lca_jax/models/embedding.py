@@ -17,10 +17,16 @@ class Embedding(nnx.Module):
         self.scale, self.first_position = shape.scale, shape.first_position
         self.pieces = table(config, shape.vocabulary, shape.width, rngs=rngs)
         self.positions = table(config, shape.positions, shape.width, rngs=rngs) if shape.positions else None
+        self.sinusoids = shape.sinusoids
+        self.longest_window = config.longest_window
         self.token_types = table(config, shape.token_types, shape.width, rngs=rngs) if shape.token_types else None
-        self.norm = norm(config, shape.width, rngs=rngs) if shape.norm else None
+        norm_width = config.residual_width if shape.project_first else shape.width
+        self.norm = norm(config, norm_width, rngs=rngs) if shape.norm else None
+        self.project_first = shape.project_first
         self.project = (
-            linear(config, shape.width, config.residual_width, bias=True, rngs=rngs) if shape.projected else None
+            linear(config, shape.width, config.residual_width, bias=not shape.project_first, rngs=rngs)
+            if shape.projected
+            else None
         )
 
     def __call__(
@@ -34,6 +40,17 @@ class Embedding(nnx.Module):
             states = states + self.token_types.embedding[...][:1, None, :]
         if self.positions is not None:
             states = states + self.positions(jnp.asarray(positions) + self.first_position)
+        if self.sinusoids:
+            states = states + self._sinusoids(positions, width=states.shape[-1]).astype(states.dtype)
+        if self.project is not None and self.project_first:
+            states = self.project(states)
         if self.norm is not None:
             states = normalize(self.norm, states)
-        return states if self.project is None else self.project(states)
+        return states if self.project is None or self.project_first else self.project(states)
+
+    def _sinusoids(self, positions: Int[Array | np.ndarray, "row slot"], *, width: int) -> Float[Array, "row slot _"]:
+        """Sines, then cosines; from a table in double precision, as large angles have few digits in float32."""
+        frequencies = 10_000.0 ** (-np.arange(width // 2) / self.sinusoids)
+        angles = np.arange(self.longest_window + self.first_position)[:, None] * frequencies
+        rows = jnp.asarray(np.concatenate([np.sin(angles), np.cos(angles)], axis=1), jnp.float32)
+        return jnp.take(rows, jnp.asarray(positions) + self.first_position, axis=0, mode="fill", fill_value=jnp.nan)

@@ -85,6 +85,11 @@ def _has_bias(config: StackConfig, module: str) -> bool:
     return config.attention.input_bias if module.startswith("attention") else config.mlp.bias
 
 
+def no_head(_config: StackConfig, _head: HeadConfig) -> Sources:
+    """For stacks that have no language model's head of their own."""
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """One kind of checkpoint."""

@@ -12,15 +12,18 @@ from pathlib import Path
 
 import jax
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 from transformers import PreTrainedTokenizerFast
 
 from lca_jax.axes import SITES
+from lca_jax.devices import model_mesh
 from lca_jax.errors import ModelError
 from lca_jax.models import stack
 from lca_jax.models.checkpoints import open_tensors
 from lca_jax.models.config import Precision, StackConfig
 from lca_jax.models.folders import find_folder, read_config, read_tokenizer
+from lca_jax.models.saving import DESCRIPTION, read_description, read_params, write_model
 from lca_jax.models.stack import Batch, Params, Stack
 from lca_jax.models.taps import Edit
 from lca_jax.models.weights import draw_weights, read_weights
@@ -40,6 +43,8 @@ class Model:
     """The modules without their parameters."""
     params: Params
     """The parameters, to be passed to `forward`: as they are, or placed over a mesh."""
+    mesh: Mesh | None
+    """The devices that the parameters are split over; None where they lie on JAX's default device."""
     random_weights: int | None
     """Seed of the untrained baseline; None for trained weights."""
     fingerprint: str
@@ -98,6 +103,15 @@ class Model:
         stack.check_edits(self.config, edits or {})
         return stack.predict_pieces(self.graph, params, batch, edits)
 
+    def save(self, folder: str | Path) -> None:
+        """Writes the model in our own format, which `load_model` opens again on any mesh.
+
+        Args:
+            folder: Made if it is not there; a model saved there before is replaced.
+        """
+        facts = {"random_weights": self.random_weights, "fingerprint": self.fingerprint, "max_pieces": self.max_pieces}
+        write_model(Path(folder), self.config, self.params, self.tokenizer, facts)
+
     def layer_count(self, site: str) -> int:
         """Number of layers at a site; `residual` counts the embedding output."""
         return self.config.layer_count(site)
@@ -150,8 +164,9 @@ def load_model(
     random_weights: int | None = None,
     dtype: Precision = "float32",
     head: bool = False,
+    split_over: int = 1,
 ) -> Model:
-    """Loads a model from a local Hugging Face folder or from the hub.
+    """Loads a model from a local Hugging Face folder, from the hub, or from a folder that `Model.save` wrote.
 
     Args:
         name: Folder with `config.json`, tokenizer and weights (`model.safetensors`, shards with an index, or a legacy
@@ -162,33 +177,60 @@ def load_model(
         dtype: Precision of matrices and hidden states, whatever the checkpoint is stored in. Products of float32 are
             computed in float32 on every device.
         head: Whether the language model's head is wanted too, for `Model.logits`. Sentence encoders have none.
+        split_over: Devices that share one copy of the weights, for models larger than one device's memory; the
+            sentences are split over the groups of so many devices. Every part is sent straight to its device.
 
     Raises:
         ModelError: The folder or repository cannot be had, its family is not supported, or its files do not agree.
     """
+    mesh = None if split_over == 1 else model_mesh(split_over)
     folder = find_folder(name, revision=revision, weights=random_weights is None)
+    if (folder / DESCRIPTION).is_file():
+        if random_weights is not None or head or dtype != "float32":
+            raise ModelError(
+                f"{folder} is a saved model and is loaded as it was saved: give no other choice than `split_over`."
+            )
+        return _load_saved(name, folder, mesh)
     family, theirs = read_config(folder)
     try:
         config = family.read_config(theirs, dtype)
-        config = config if head else replace(config, head=None)
     except ModelError as error:
         raise ModelError(f"{folder / 'config.json'}: {error}") from None
+    if head and config.head is None:
+        raise ModelError(f"{folder}: of a {config.family!r} model only the encoder is run, which has no head.")
+    config = config if head else replace(config, head=None)
     tokenizer = read_tokenizer(folder, vocabulary=config.embedding.vocabulary)
-    tokenizer_state = tokenizer.backend_tokenizer.to_str()
     graph, shapes = stack.build(config)
     if random_weights is None:
-        params, weights = read_weights(open_tensors(folder), family, config, shapes, origin=str(folder))
+        params, weights = read_weights(open_tensors(folder), family, config, shapes, origin=str(folder), mesh=mesh)
     else:
-        params, weights = draw_weights(config, shapes, seed=random_weights), f"random {random_weights}"
+        params, weights = draw_weights(config, shapes, seed=random_weights, mesh=mesh), f"random {random_weights}"
     return Model(
         name=str(name),
         config=config,
         tokenizer=tokenizer,
         graph=graph,
         params=params,
+        mesh=mesh,
         random_weights=random_weights,
-        fingerprint=_fingerprint(config, weights, tokenizer_state),
+        fingerprint=_fingerprint(config, weights, tokenizer.backend_tokenizer.to_str()),
         max_pieces=min(config.longest_window, tokenizer.model_max_length),
+    )
+
+
+def _load_saved(name: str | Path, folder: Path, mesh: Mesh | None) -> Model:
+    config, facts = read_description(folder)
+    graph, shapes = stack.build(config)
+    return Model(
+        name=str(name),
+        config=config,
+        tokenizer=read_tokenizer(folder, vocabulary=config.embedding.vocabulary),
+        graph=graph,
+        params=read_params(folder, shapes, mesh),
+        mesh=mesh,
+        random_weights=facts["random_weights"],
+        fingerprint=facts["fingerprint"],
+        max_pieces=facts["max_pieces"],
     )
 
 

@@ -18,12 +18,14 @@ from jaxtyping import Array, Float, Int, PyTree
 from lca_jax.errors import ModelError
 from lca_jax.models.attention import View
 from lca_jax.models.block import Block
-from lca_jax.models.config import StackConfig
+from lca_jax.models.config import Disentangled, StackConfig
+from lca_jax.models.disentangled import DistanceTable
 from lca_jax.models.embedding import Embedding
 from lca_jax.models.head import Head
 from lca_jax.models.layers import norm, normalize, table
 from lca_jax.models.positions import bucket_of_distance, distances, rotation, visibility_bias
 from lca_jax.models.taps import Edit, Taps
+from lca_jax.models.transformer_xl import DistanceSinusoids
 
 Params = PyTree[Float[Array, "..."]]
 """Nested dict of parameters, named as the modules here name them."""
@@ -49,6 +51,7 @@ class Stack(nnx.Module):
         self.distance_bias = (
             None if buckets is None else table(config, buckets.count, config.attention.heads, rngs=rngs)
         )
+        self.distances = _relative_distances(config, rngs=rngs)
         own_blocks = max(config.blocks) + 1
         self.blocks = nnx.List([Block(config, first=number == 0, rngs=rngs) for number in range(own_blocks)])
         self.final_norm = norm(config, config.residual_width, rngs=rngs) if config.final_norm else None
@@ -80,12 +83,20 @@ class Stack(nnx.Module):
         if shape.buckets is not None and self.distance_bias is not None:
             buckets = bucket_of_distance(distances(batch.positions), shape.buckets, causal=shape.causal)
             learned = jnp.moveaxis(self.distance_bias(buckets).astype(jnp.float32), 3, 1)
+        relative = None if self.distances is None else self.distances(batch.positions)
         views = []
         for kind in shape.kinds:
             bias = visibility_bias(batch.segments, batch.positions, causal=shape.causal, kind=kind)
             turn = None if kind.rotary is None else rotation(kind.rotary, batch.positions)
-            views.append(View(bias if learned is None else bias + learned, turn))
+            views.append(View(bias if learned is None else bias + learned, turn, relative))
         return views
+
+
+def _relative_distances(config: StackConfig, *, rngs: nnx.Rngs) -> DistanceTable | DistanceSinusoids | None:
+    shape = config.attention.relative
+    if isinstance(shape, Disentangled):
+        return DistanceTable(config, shape, rngs=rngs)
+    return None if shape is None else DistanceSinusoids(config, shape)
 
 
 def build(config: StackConfig) -> tuple[nnx.GraphDef[Stack], PyTree[jax.ShapeDtypeStruct]]:

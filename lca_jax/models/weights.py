@@ -7,25 +7,34 @@ filled in for a tensor that is missing.
 import hashlib
 import logging
 import re
+from collections.abc import Mapping, Set
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from lca_jax.errors import ModelError, list_problems
 from lca_jax.models.checkpoints import Tensors
 from lca_jax.models.config import StackConfig
-from lca_jax.models.mapping import Family
+from lca_jax.models.mapping import Family, Source
+from lca_jax.models.placement import place
 from lca_jax.models.stack import Params, Stack
 
 _log = logging.getLogger(__name__)
 
 
 def read_weights(
-    tensors: Tensors, family: Family, config: StackConfig, shapes: PyTree[jax.ShapeDtypeStruct], *, origin: str
+    tensors: Tensors,
+    family: Family,
+    config: StackConfig,
+    shapes: PyTree[jax.ShapeDtypeStruct],
+    *,
+    origin: str,
+    mesh: Mesh | None = None,
 ) -> tuple[Params, str]:
     """Reads every parameter of the stack, in the precision of `shapes`.
 
@@ -35,6 +44,7 @@ def read_weights(
         config: The stack it is to fill.
         shapes: Shapes and dtypes of the parameters, from `stack.build`.
         origin: The checkpoint's place, for messages.
+        mesh: Over which devices the parameters are split; None for JAX's default device.
 
     Returns:
         The parameters, and a SHA-256 over their names and values: the same for one file and for shards.
@@ -42,11 +52,11 @@ def read_weights(
     Raises:
         ModelError: Tensors are missing, unexpected or of another shape; all of them are listed.
     """
-    stack, others = _take_stack(tensors, family)
     sources, head_sources = family.sources(config), family.head_sources(config, config.head) if config.head else {}
-    taken = {key for source in sources.values() for key in (source.key, source.other_key)}
+    taken = _list_keys(sources)
+    stack, others = _take_stack(tensors, family, taken)
     problems = [f"unexpected: `{key}`" for key in sorted(stack.keys() - taken)]
-    others -= {key for source in head_sources.values() for key in (source.key, source.other_key)}
+    others -= _list_keys(head_sources)
     digest = hashlib.sha256()
     filled = []
     leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
@@ -64,7 +74,7 @@ def read_weights(
         array = np.ascontiguousarray(tensor, dtype=shape.dtype)
         digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
         digest.update(array.view(np.uint8).data)
-        filled.append(jnp.asarray(array))
+        filled.append(place(array, path, mesh))
     if problems:
         raise ModelError(
             f"The weights of {origin} do not fit its config.json ({config.family}, {config.layers} layers of "
@@ -76,21 +86,34 @@ def read_weights(
     return jax.tree.unflatten(tree, filled), digest.hexdigest()
 
 
-def draw_weights(config: StackConfig, shapes: PyTree[jax.ShapeDtypeStruct], *, seed: int) -> Params:
+def draw_weights(
+    config: StackConfig, shapes: PyTree[jax.ShapeDtypeStruct], *, seed: int, mesh: Mesh | None = None
+) -> Params:
     """Draws an untrained model: matrices normal with the config's standard deviation, biases 0, norm scales 1.
 
     Drawn in float32 whatever the precision, so that a seed means the same model in both.
     """
     untrained = nnx.to_pure_dict(nnx.state(Stack(replace(config, dtype="float32"), rngs=nnx.Rngs(seed)), nnx.Param))
-    return jax.tree.map(lambda array, shape: array.astype(shape.dtype), untrained, shapes)
+
+    def put(path: tuple, array: jax.Array, shape: jax.ShapeDtypeStruct) -> jax.Array:
+        return place(array.astype(shape.dtype), jax.tree_util.keystr(path, simple=True, separator="."), mesh)
+
+    return jax.tree_util.tree_map_with_path(put, untrained, shapes)
 
 
-def _take_stack(tensors: Tensors, family: Family) -> tuple[Tensors, set[str]]:
-    """Splits a checkpoint into the tensors of the stack, named without the prefix, and the names of the rest."""
+def _list_keys(sources: Mapping[str, Source]) -> set[str]:
+    return {key for source in sources.values() for key in (source.key, source.other_key) if key is not None}
+
+
+def _take_stack(tensors: Tensors, family: Family, taken: Set[str]) -> tuple[Tensors, set[str]]:
+    """Splits a checkpoint into the tensors of the stack, named without the prefix, and the names of the rest.
+
+    What this stack takes belongs to it, whatever the family ignores.
+    """
     prefix = family.prefix if any(key.startswith(family.prefix) for key in tensors) else ""
-    stack = {
-        key.removeprefix(prefix): read
-        for key, read in tensors.items()
-        if key.startswith(prefix) and not re.fullmatch(family.ignored, key.removeprefix(prefix))
-    }
+    stack = {}
+    for key, read in tensors.items():
+        name = key.removeprefix(prefix)
+        if key.startswith(prefix) and (name in taken or not re.fullmatch(family.ignored, name)):
+            stack[name] = read
     return stack, {key for key in tensors if key.removeprefix(prefix) not in stack}

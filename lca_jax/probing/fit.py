@@ -144,7 +144,9 @@ def fit_problems(
     """
     for labelling in labellings:
         check_classes(labelling)
-    return _fit_on_design(put_design(X, standardize=settings.standardize), len(X), labellings, settings, keep=keep)
+    design, words = put_design(X, standardize=settings.standardize), len(X)
+    del X  # of whole training sets a gigabyte or two, which callers often make for this call alone
+    return _fit_on_design(design, words, labellings, settings, keep=keep)
 
 
 def _fit_on_design(

@@ -26,7 +26,9 @@ decoder.
 
 from lca_jax.errors import ModelError
 from lca_jax.models.families.albert import ALBERT
+from lca_jax.models.families.bart import BART, M2M100, MARIAN, MBART
 from lca_jax.models.families.bert import BERT
+from lca_jax.models.families.deberta_v2 import DEBERTA_V2
 from lca_jax.models.families.distilbert import DISTILBERT
 from lca_jax.models.families.electra import ELECTRA
 from lca_jax.models.families.gemma2 import GEMMA2
@@ -37,26 +39,36 @@ from lca_jax.models.families.modernbert import MODERNBERT
 from lca_jax.models.families.mpnet import MPNET
 from lca_jax.models.families.opt import OPT
 from lca_jax.models.families.roberta import ROBERTA
+from lca_jax.models.families.t5 import T5
+from lca_jax.models.families.xlnet import XLNET
 from lca_jax.models.mapping import Family
 
 FAMILIES: dict[str, Family] = {
     "albert": ALBERT,
+    "bart": BART,
     "bert": BERT,
     "camembert": ROBERTA,
+    "deberta-v2": DEBERTA_V2,
     "distilbert": DISTILBERT,
     "electra": ELECTRA,
     "gemma2": GEMMA2,
     "gpt2": GPT2,
     "gpt_neox": GPT_NEOX,
     "llama": LLAMA,
+    "m2m_100": M2M100,
+    "marian": MARIAN,
+    "mbart": MBART,
     "mistral": LLAMA,
     "modernbert": MODERNBERT,
     "mpnet": MPNET,
+    "mt5": T5,
     "opt": OPT,
     "qwen2": QWEN2,
     "qwen3": QWEN3,
     "roberta": ROBERTA,
+    "t5": T5,
     "xlm-roberta": ROBERTA,
+    "xlnet": XLNET,
 }
 
 

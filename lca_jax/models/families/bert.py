@@ -88,10 +88,11 @@ def read_encoder_config(
 
 def embedding_sources(config: StackConfig) -> Sources:
     """Tables and norm, under `embeddings`."""
+    positions = embedding("embedding.positions", "embeddings.position_embeddings")
     token_types = embedding("embedding.token_types", "embeddings.token_type_embeddings")
     return {
         **embedding("embedding.pieces", "embeddings.word_embeddings"),
-        **embedding("embedding.positions", "embeddings.position_embeddings"),
+        **(positions if config.embedding.positions else {}),
         **(token_types if config.embedding.token_types else {}),
         **norm("embedding.norm", "embeddings.LayerNorm"),
     }

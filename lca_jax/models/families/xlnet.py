@@ -1,0 +1,104 @@
+"""XLNet: a post-norm encoder with relative sinusoids and no other positions (Yang et al. 2019).
+
+What is run is the content stream, where every piece sees all pieces of its window, itself included: what the model
+returns when no permutation, no targets and no memory are given. The logits of a slot come from that stream too.
+
+Scores have a further term for pairs of one segment and another for pairs of two. A window is one segment, for which the
+term is the same for all pieces seen, and the softmax takes it away; so it is left out, as transformers leaves it out
+where no `token_type_ids` are given. XLNet's tokenizer gives the piece `<cls>` a segment of its own: to a model that is
+told so, other pieces see it a little differently.
+"""
+
+from transformers import PreTrainedConfig
+
+from lca_jax.errors import ModelError
+from lca_jax.models.config import (
+    AttentionConfig,
+    EmbeddingConfig,
+    HeadConfig,
+    MlpConfig,
+    NormConfig,
+    Precision,
+    RelativeSinusoids,
+    StackConfig,
+    split_evenly,
+)
+from lca_jax.models.mapping import Family, Source, Sources, Tensor, embedding, linear, norm
+
+# Of the texts that the models were trained on (Yang et al. 2019, section 3.1); they have no limit of their own.
+_LONGEST_WINDOW = 512
+
+
+def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
+    if config.attn_type != "bi" or config.bi_data:
+        raise ModelError(
+            "An XLNet model must see both ways and read a batch in one direction, got "
+            f"attn_type={config.attn_type!r}, bi_data={config.bi_data}. Use another checkpoint."
+        )
+    head_width = split_evenly(config.d_model, config.n_head)
+    return StackConfig(
+        family=config.model_type,
+        layers=config.n_layer,
+        residual_width=config.d_model,
+        longest_window=_LONGEST_WINDOW,
+        embedding=EmbeddingConfig(vocabulary=config.vocab_size, width=config.d_model, norm=False),
+        attention=AttentionConfig(
+            heads=config.n_head,
+            head_width=head_width,
+            key_heads=config.n_head,
+            scale=head_width**-0.5,
+            input_bias=False,
+            output_bias=False,
+            relative=RelativeSinusoids(longest=config.clamp_len if config.clamp_len > 0 else None),
+        ),
+        mlp=MlpConfig(width=config.d_inner, activation=config.ff_activation),
+        norm=NormConfig(epsilon=config.layer_norm_eps),
+        arrangement="post_norm",
+        head=HeadConfig(width=config.d_model, tied=config.tie_word_embeddings, bias=True),
+        initializer_range=config.initializer_range,
+        dtype=dtype,
+    )
+
+
+def _sources(config: StackConfig) -> Sources:
+    sources = embedding("embedding.pieces", "word_embedding")
+    for number in range(config.layers):
+        block, theirs = f"blocks.{number}", f"layer.{number}"
+        attention, heads = f"{block}.attention", f"{theirs}.rel_attn"
+        for ours, letter in (("query", "q"), ("key", "k"), ("value", "v"), ("relative.key", "r")):
+            sources[f"{attention}.{ours}.kernel"] = Source(f"{heads}.{letter}", _join_heads)
+        sources |= {
+            f"{attention}.output.kernel": Source(f"{heads}.o", _join_heads_transposed),
+            f"{attention}.relative.content_bias": Source(f"{heads}.r_w_bias"),
+            f"{attention}.relative.distance_bias": Source(f"{heads}.r_r_bias"),
+            **norm(f"{block}.attention_norm", f"{heads}.layer_norm"),
+            **linear(f"{block}.mlp.expand", f"{theirs}.ff.layer_1"),
+            **linear(f"{block}.mlp.contract", f"{theirs}.ff.layer_2"),
+            **norm(f"{block}.mlp_norm", f"{theirs}.ff.layer_norm"),
+        }
+    return sources
+
+
+def _join_heads(tensor: Tensor) -> Tensor:
+    """XLNet keeps matrices as (input, head, unit), also that after the heads."""
+    return tensor.reshape(len(tensor), -1)
+
+
+def _join_heads_transposed(tensor: Tensor) -> Tensor:
+    return _join_heads(tensor).T
+
+
+def _head_sources(_config: StackConfig, head: HeadConfig) -> Sources:
+    bias = {"head.bias": Source("lm_loss.bias")}
+    return bias if head.tied else bias | embedding("head.pieces", "lm_loss")
+
+
+XLNET = Family(
+    read_config=_read_config,
+    sources=_sources,
+    head_sources=_head_sources,
+    prefix="transformer.",
+    ignored=r"(lm_loss|logits_proj|sequence_summary|classifier|qa_outputs|start_logits|end_logits|answer_class)\..*"
+    r"|mask_emb|layer\.\d+\.rel_attn\.(r_s_bias|seg_embed)",
+)
+"""`model_type` "xlnet"."""
