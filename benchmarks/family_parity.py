@@ -9,6 +9,7 @@ get PyTorch's own distance from itself in float64.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,11 +17,13 @@ import numpy as np
 
 from lca_jax.axes import SITES
 from lca_jax.models.model import load_model
-from tests.parity import PLACES, Compared, Comparison, Reference, identity_edits
+from tests.parity import PLACES, Compared, Comparison, Reference, Seen, identity_edits
 from tests.test_family_parity import LENGTHS
 from tests.test_trained_parity import TRAINED, compare
 from tests.tiny_bert import draw_windows
 from tests.tiny_models import TINY, VOCABULARY, write_model
+
+KINDS = (SITES, ("logits",))
 
 
 def main(arguments: list[str]) -> None:
@@ -36,24 +39,22 @@ def _print_tiny() -> None:
     for tiny in TINY.values():
         with TemporaryDirectory() as folder:
             theirs = write_model(Path(folder), tiny)
-            model = load_model(folder, head=True)
+            model = load_model(folder, head=tiny.has_head)
         reference = Reference(theirs, model.config.blocks, PLACES[tiny.model_type])
         windows = draw_windows(LENGTHS, vocabulary=VOCABULARY)
         compared = Comparison(model, reference, windows, slots=24).run(identity_edits(model))
         found.setdefault(tiny.model_type, []).append(compared)
     print("| model type | configs | states | of | logits | of |\n| --- | --- | --- | --- | --- | --- |")
     for model_type, results in sorted(found.items()):
-        states, size = (_largest(field, SITES) for field in _fields(results))
-        logits, logit_size = (_largest(field, ("logits",)) for field in _fields(results))
-        print(f"| {model_type} | {len(results)} | {states:.1e} | {size:.1f} | {logits:.1e} | {logit_size:.1f} |")
+        cells = [
+            f"{value:.1e} | {size:.1f}" if size else "- | -" for value, size in map(partial(_largest, results), KINDS)
+        ]
+        print(f"| {model_type} | {len(results)} | {' | '.join(cells)} |")
 
 
-def _fields(results: list[Compared]) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
-    return [compared.difference for compared in results], [compared.size for compared in results]
-
-
-def _largest(found: list[dict[str, float]], names: tuple[str, ...]) -> float:
-    return max(one[name] for one in found for name in names)
+def _largest(results: list[Compared], names: tuple[str, ...]) -> tuple[float, float]:
+    found = [(one.difference[name], one.size[name]) for one in results for name in names if name in one.size]
+    return tuple(max(column) for column in zip(*found, strict=True)) if found else (0.0, 0.0)
 
 
 def _print_trained(name: str, folder: Path) -> None:
@@ -62,17 +63,17 @@ def _print_trained(name: str, folder: Path) -> None:
     comparison = compare(model, trained, folder)
     compared = comparison.run(identity_edits(model))
     reference, windows = comparison.reference, comparison.windows
-    single = [reference.run(window) for window in windows]
+    single = [_numbers(reference.run(window)) for window in windows]
     reference.model.double()
-    own: dict[str, float] = {}
-    for window, ours in zip(windows, single, strict=True):
-        exact = reference.run(window)
-        for site in compared.difference:
-            one, two = ours.states | {"logits": ours.logits}, exact.states | {"logits": exact.logits}
-            own[site] = max(own.get(site, 0.0), float(np.abs(one[site] - two[site]).max()))
+    exact = [_numbers(reference.run(window)) for window in windows]
     for site, difference in compared.difference.items():
+        own = max(float(np.abs(ours[site] - theirs[site]).max()) for ours, theirs in zip(single, exact, strict=True))
         size, share = compared.size[site], compared.share[site]
-        print(f"| {name} | {site} | {difference:.1e} | {size:,.1f} | {share:.1e} | {own[site]:.1e} |")
+        print(f"| {name} | {site} | {difference:.1e} | {size:,.1f} | {share:.1e} | {own:.1e} |")
+
+
+def _numbers(seen: Seen) -> dict[str, np.ndarray]:
+    return seen.states | ({} if seen.logits is None else {"logits": seen.logits})
 
 
 if __name__ == "__main__":

@@ -1,11 +1,20 @@
-"""The README's script runs as it is printed."""
+"""The README's script runs as it is printed, and its tables are complete."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from lca_jax.models.families import FAMILIES
+
 README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_table_of_models_names_every_family() -> None:
+    section = README.read_text("utf-8").partition("\n## Models\n")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| ((?:`[\w-]+` ?)+)\|", section, re.MULTILINE)
+    named = [name for cell in cells for name in re.findall(r"`([\w-]+)`", cell) if name != "model_type"]
+    assert sorted(named) == sorted(FAMILIES)
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ def tokenizer(kind: str) -> PreTrainedTokenizerFast:
 
 
 # WordPiece drops spaces; behind a split at white space the mark of a word counts as part of its first character.
-NO_SPACE_ALONE = {"WordPiece, BERT", "Unigram, XLM-R", "Unigram, ALBERT", "Unigram, T5"}
+NO_SPACE_ALONE = {"WordPiece, BERT", "Unigram, XLM-R", "Unigram, ALBERT", "Unigram, T5", "Unigram, XLNet"}
 
 
 def test_words_have_the_pieces_of_running_text(kind: str, tokenizer: PreTrainedTokenizerFast) -> None:

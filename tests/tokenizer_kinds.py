@@ -37,7 +37,7 @@ _BPE = tuple[dict[str, int], list[tuple[str, str]]]
 
 def many_scripts() -> list[list[str]]:
     """The sentences of `MANY_SCRIPTS` as words."""
-    return [line.split() for line in MANY_SCRIPTS.splitlines()]
+    return [list(line.split()) for line in MANY_SCRIPTS.splitlines()]
 
 
 @cache
@@ -165,5 +165,7 @@ KINDS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "Unigram, XLM-R": lambda: _unigram_of_class("XLMRobertaTokenizer"),
     "Unigram, ALBERT": lambda: _unigram_of_class("AlbertTokenizer"),
     "Unigram, T5": lambda: _unigram_of_class("T5Tokenizer"),
+    "Unigram, DeBERTa": lambda: _unigram_of_class("DebertaV2Tokenizer"),
+    "Unigram, XLNet": lambda: _unigram_of_class("XLNetTokenizer"),
 }
 """How a tokenizer of each kind is made."""
