@@ -152,6 +152,16 @@ def test_folders_that_lack_something(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
+def test_tokenizer_without_a_fast_form_gives_the_way_out(tmp_path: Path) -> None:
+    (write_bert(tmp_path) / "vocab.txt").unlink()
+    (tmp_path / "vocab.json").write_text(json.dumps({"<unk>": 0, "a</w>": 1}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n")
+    # CTRL's is one of those that transformers has in Python alone.
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "CTRLTokenizer"}))
+    with pytest.raises(ModelError, match=r"has no fast form, needed to align words\. Add tokenizer\.json"):
+        load_model(tmp_path)
+
+
 def test_revision_is_for_the_hub(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="`revision` picks a version on the hub"):
         load_model(write_bert(tmp_path), revision="main")
