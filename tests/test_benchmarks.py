@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import bench_extract, bench_probe, harness, incumbent, reference
+from benchmarks import bench_extract, bench_forward, bench_probe, harness, incumbent, reference
 from lca_jax.activations.extract import extract
 from lca_jax.demo import demo_corpus_file
 from lca_jax.models.model import load_model
@@ -224,3 +224,27 @@ def test_probe_program(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         assert row["worst_certificate_share"] <= bench_probe.TOLERANCE
     assert str(folder.parent) not in out.read_text("utf-8")
     assert "neurox, " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_forward_program(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    out = tmp_path / "forward.json"
+    bench_forward.main(["--quick", "--model", str(folder), "--sentences", "12", "--out", str(out)])
+    held = json.loads(out.read_text("utf-8"))
+    assert (held["format"], held["benchmark"]) == (harness.FORMAT, "forward")
+    text = held["text"]
+    assert text["compilations"] == 1
+    assert text["largest_difference"] <= bench_forward.LARGEST_DIFFERENCE
+    assert set(text["competitors"]) == {"lca_jax", "torch"}
+    for row in text["competitors"].values():
+        assert row["words_per_s"] == pytest.approx(text["input"]["words"] / row["median_s"])
+    assert list(held["stacks"]["rows"]) == ["family albert", "family bart"]
+    assert "torch" in capsys.readouterr().out
+
+
+def test_forward_work_by_hand(folder: Path) -> None:
+    model = load_model(folder)
+    # Two layers: four matrices 32 x 32, two of 32 x 40; attention to 5 pieces, both products.
+    by_hand = 3 * 2 * (2 * (4 * 32**2 + 2 * 32 * 40) + 4 * 32 * 5)
+    assert bench_forward._flop(model.config, model.params, pieces=3, length=5) == by_hand
