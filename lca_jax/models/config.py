@@ -132,6 +132,22 @@ class AttentionConfig:
     kind_of_layer: tuple[int, ...] = ()
     """Which of `kinds` each layer is; empty where there is one kind."""
 
+    @classmethod
+    def plain(cls, *, width: int, heads: int, **changes: Any) -> "AttentionConfig":
+        """Heads that share a width evenly, each with its own keys and values, scores divided by the root of its width.
+
+        Args:
+            width: Of all heads together.
+            heads: Their number.
+            changes: Other fields.
+
+        Raises:
+            ModelError: The heads do not share the width evenly.
+        """
+        head_width = split_evenly(width, heads)
+        fields = {"heads": heads, "head_width": head_width, "key_heads": heads, "scale": head_width**-0.5}
+        return cls(**fields | changes)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MlpConfig:

@@ -85,6 +85,11 @@ def _has_bias(config: StackConfig, module: str) -> bool:
     return config.attention.input_bias if module.startswith("attention") else config.mlp.bias
 
 
+def causal_head(_config: StackConfig, head: HeadConfig) -> Sources:
+    """For causal language models: piece vectors, where the head has its own."""
+    return {} if head.tied else embedding("head.pieces", "lm_head")
+
+
 def no_head(_config: StackConfig, _head: HeadConfig) -> Sources:
     """For stacks that have no language model's head of their own."""
     return {}

@@ -17,7 +17,6 @@ from lca_jax.models.config import (
     NormConfig,
     Precision,
     StackConfig,
-    split_evenly,
 )
 from lca_jax.models.mapping import Family, Source, Sources, blocks, embedding, no_head, norm
 
@@ -54,7 +53,6 @@ _M2M100 = _Variant(
 
 
 def _read_config(config: PreTrainedConfig, dtype: Precision, *, variant: _Variant) -> StackConfig:
-    head_width = split_evenly(config.d_model, config.encoder_attention_heads)
     rows = config.max_position_embeddings + variant.padding_rows
     return StackConfig(
         family=config.model_type,
@@ -70,12 +68,7 @@ def _read_config(config: PreTrainedConfig, dtype: Precision, *, variant: _Varian
             scale=config.d_model**0.5 if config.scale_embedding else 1.0,
             norm=variant.embedding_norm,
         ),
-        attention=AttentionConfig(
-            heads=config.encoder_attention_heads,
-            head_width=head_width,
-            key_heads=config.encoder_attention_heads,
-            scale=head_width**-0.5,
-        ),
+        attention=AttentionConfig.plain(width=config.d_model, heads=config.encoder_attention_heads),
         mlp=MlpConfig(width=config.encoder_ffn_dim, activation=config.activation_function),
         norm=NormConfig(epsilon=1e-5),
         arrangement=variant.arrangement,

@@ -16,7 +16,6 @@ from lca_jax.models.config import (
     NormConfig,
     Precision,
     StackConfig,
-    split_evenly,
 )
 from lca_jax.models.mapping import Family, Source, Sources, blocks, embedding, linear, norm
 
@@ -55,7 +54,6 @@ def read_encoder_config(
             f"is_decoder={is_decoder}, add_cross_attention={crossing}, position_embedding_type={positions!r}. "
             "Use another checkpoint."
         )
-    head_width = split_evenly(config.hidden_size, config.num_attention_heads)
     fields: dict[str, Any] = {
         "family": config.model_type,
         "layers": config.num_hidden_layers,
@@ -68,12 +66,7 @@ def read_encoder_config(
             first_position=first_position,
             token_types=getattr(config, "type_vocab_size", 0),
         ),
-        "attention": AttentionConfig(
-            heads=config.num_attention_heads,
-            head_width=head_width,
-            key_heads=config.num_attention_heads,
-            scale=head_width**-0.5,
-        ),
+        "attention": AttentionConfig.plain(width=config.hidden_size, heads=config.num_attention_heads),
         "mlp": MlpConfig(width=config.intermediate_size, activation=config.hidden_act),
         "norm": NormConfig(epsilon=config.layer_norm_eps),
         "arrangement": "post_norm",

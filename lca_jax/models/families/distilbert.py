@@ -10,7 +10,6 @@ from lca_jax.models.config import (
     NormConfig,
     Precision,
     StackConfig,
-    split_evenly,
 )
 from lca_jax.models.families.bert import masked_head_sources
 from lca_jax.models.mapping import Family, Sources, blocks, embedding, norm
@@ -28,7 +27,6 @@ _BLOCK = {
 
 
 def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
-    head_width = split_evenly(config.dim, config.n_heads)
     return StackConfig(
         family=config.model_type,
         layers=config.n_layers,
@@ -37,9 +35,7 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
         embedding=EmbeddingConfig(
             vocabulary=config.vocab_size, width=config.dim, positions=config.max_position_embeddings
         ),
-        attention=AttentionConfig(
-            heads=config.n_heads, head_width=head_width, key_heads=config.n_heads, scale=head_width**-0.5
-        ),
+        attention=AttentionConfig.plain(width=config.dim, heads=config.n_heads),
         mlp=MlpConfig(width=config.hidden_dim, activation=config.activation),
         norm=NormConfig(epsilon=1e-12),
         arrangement="post_norm",

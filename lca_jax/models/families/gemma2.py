@@ -6,12 +6,11 @@ from lca_jax.errors import ModelError
 from lca_jax.models.config import EmbeddingConfig, HeadConfig, MlpConfig, Precision, StackConfig
 from lca_jax.models.families.llama import (
     IGNORED,
-    decoder_head_sources,
     decoder_sources,
     read_attention,
     read_decoder_config,
 )
-from lca_jax.models.mapping import Family, Sources, Tensor
+from lca_jax.models.mapping import Family, Sources, Tensor, causal_head
 
 _BLOCK = {
     "attention.query": "self_attn.q_proj",
@@ -67,7 +66,7 @@ def _from_zero(scale: Tensor) -> Tensor:
 GEMMA2 = Family(
     read_config=_read_config,
     sources=_sources,
-    head_sources=decoder_head_sources,
+    head_sources=causal_head,
     prefix="model.",
     ignored=IGNORED,
 )

@@ -14,9 +14,8 @@ from lca_jax.models.config import (
     NormConfig,
     Precision,
     StackConfig,
-    split_evenly,
 )
-from lca_jax.models.mapping import Family, Source, Sources, Tensor, embedding, norm
+from lca_jax.models.mapping import Family, Source, Sources, Tensor, causal_head, embedding, norm
 
 
 def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
@@ -26,7 +25,6 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
             f"scale_attn_by_inverse_layer_idx={config.scale_attn_by_inverse_layer_idx}, "
             f"scale_attn_weights={config.scale_attn_weights}, add_cross_attention={config.add_cross_attention}."
         )
-    head_width = split_evenly(config.n_embd, config.n_head)
     return StackConfig(
         family=config.model_type,
         layers=config.n_layer,
@@ -35,9 +33,7 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
         embedding=EmbeddingConfig(
             vocabulary=config.vocab_size, width=config.n_embd, positions=config.n_positions, norm=False
         ),
-        attention=AttentionConfig(
-            heads=config.n_head, head_width=head_width, key_heads=config.n_head, scale=head_width**-0.5, causal=True
-        ),
+        attention=AttentionConfig.plain(width=config.n_embd, heads=config.n_head, causal=True),
         mlp=MlpConfig(width=config.n_inner or 4 * config.n_embd, activation=config.activation_function),
         norm=NormConfig(epsilon=config.layer_norm_epsilon),
         arrangement="pre_norm",
@@ -78,14 +74,10 @@ def _take_part(tensor: Tensor, *, part: int, parts: int) -> Tensor:
     return np.split(tensor, parts, axis=-1)[part]
 
 
-def _head_sources(_config: StackConfig, head: HeadConfig) -> Sources:
-    return {} if head.tied else embedding("head.pieces", "lm_head")
-
-
 GPT2 = Family(
     read_config=_read_config,
     sources=_sources,
-    head_sources=_head_sources,
+    head_sources=causal_head,
     prefix="transformer.",
     ignored=r"(lm_head|score|classifier|multiple_choice_head)\..*|h\.\d+\.attn\.(masked_)?bias",
 )

@@ -36,11 +36,9 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
         residual_width=config.hidden_size,
         longest_window=config.max_position_embeddings,
         embedding=EmbeddingConfig(vocabulary=config.vocab_size, width=config.hidden_size, norm=False),
-        attention=AttentionConfig(
+        attention=AttentionConfig.plain(
+            width=config.hidden_size,
             heads=config.num_attention_heads,
-            head_width=head_width,
-            key_heads=config.num_attention_heads,
-            scale=head_width**-0.5,
             causal=True,
             input_bias=config.attention_bias,
             output_bias=config.attention_bias,

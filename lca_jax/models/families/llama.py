@@ -19,7 +19,7 @@ from lca_jax.models.config import (
     split_evenly,
 )
 from lca_jax.models.families.rotary import read_rotary
-from lca_jax.models.mapping import Family, Sources, blocks, embedding, norm
+from lca_jax.models.mapping import Family, Sources, blocks, causal_head, embedding, norm
 
 _BLOCK = {
     "attention.query": "self_attn.q_proj",
@@ -103,11 +103,6 @@ def decoder_sources(config: StackConfig, names: dict[str, str] = _BLOCK) -> Sour
     }
 
 
-def decoder_head_sources(_config: StackConfig, head: HeadConfig) -> Sources:
-    """Piece vectors of a head that has its own."""
-    return {} if head.tied else embedding("head.pieces", "lm_head")
-
-
 def _read_qwen2_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
     return read_decoder_config(config, dtype, attention=read_attention(config, input_bias=True))
 
@@ -121,7 +116,7 @@ IGNORED = r"(lm_head|score|classifier|qa_outputs)\..*|layers\.\d+\.self_attn\.ro
 LLAMA = Family(
     read_config=read_decoder_config,
     sources=decoder_sources,
-    head_sources=decoder_head_sources,
+    head_sources=causal_head,
     prefix="model.",
     ignored=IGNORED,
 )
@@ -130,7 +125,7 @@ LLAMA = Family(
 QWEN2 = Family(
     read_config=_read_qwen2_config,
     sources=decoder_sources,
-    head_sources=decoder_head_sources,
+    head_sources=causal_head,
     prefix="model.",
     ignored=IGNORED,
 )
@@ -139,7 +134,7 @@ QWEN2 = Family(
 QWEN3 = Family(
     read_config=_read_qwen3_config,
     sources=decoder_sources,
-    head_sources=decoder_head_sources,
+    head_sources=causal_head,
     prefix="model.",
     ignored=IGNORED,
 )

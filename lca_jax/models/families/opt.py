@@ -11,9 +11,8 @@ from lca_jax.models.config import (
     NormConfig,
     Precision,
     StackConfig,
-    split_evenly,
 )
-from lca_jax.models.mapping import Family, Sources, blocks, embedding, norm
+from lca_jax.models.mapping import Family, Sources, blocks, causal_head, embedding, norm
 
 _PADDING_ROWS = 2
 _BLOCK = {
@@ -35,7 +34,6 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
             f"word_embed_proj_dim={config.word_embed_proj_dim} with hidden_size={config.hidden_size}, "
             f"layer_norm_elementwise_affine={config.layer_norm_elementwise_affine}. Use another size than 350m."
         )
-    head_width = split_evenly(config.hidden_size, config.num_attention_heads)
     return StackConfig(
         family=config.model_type,
         layers=config.num_hidden_layers,
@@ -48,11 +46,9 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
             first_position=_PADDING_ROWS,
             norm=False,
         ),
-        attention=AttentionConfig(
+        attention=AttentionConfig.plain(
+            width=config.hidden_size,
             heads=config.num_attention_heads,
-            head_width=head_width,
-            key_heads=config.num_attention_heads,
-            scale=head_width**-0.5,
             causal=True,
             input_bias=config.enable_bias,
             output_bias=config.enable_bias,
@@ -76,14 +72,10 @@ def _sources(config: StackConfig) -> Sources:
     }
 
 
-def _head_sources(_config: StackConfig, head: HeadConfig) -> Sources:
-    return {} if head.tied else embedding("head.pieces", "lm_head")
-
-
 OPT = Family(
     read_config=_read_config,
     sources=_sources,
-    head_sources=_head_sources,
+    head_sources=causal_head,
     prefix="model.",
     ignored=r"(lm_head|score|classifier|qa_outputs)\..*",
 )

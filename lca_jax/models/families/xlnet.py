@@ -21,7 +21,6 @@ from lca_jax.models.config import (
     Precision,
     RelativeSinusoids,
     StackConfig,
-    split_evenly,
 )
 from lca_jax.models.mapping import Family, Source, Sources, Tensor, embedding, linear, norm
 
@@ -35,18 +34,15 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
             "An XLNet model must see both ways and read a batch in one direction, got "
             f"attn_type={config.attn_type!r}, bi_data={config.bi_data}. Use another checkpoint."
         )
-    head_width = split_evenly(config.d_model, config.n_head)
     return StackConfig(
         family=config.model_type,
         layers=config.n_layer,
         residual_width=config.d_model,
         longest_window=_LONGEST_WINDOW,
         embedding=EmbeddingConfig(vocabulary=config.vocab_size, width=config.d_model, norm=False),
-        attention=AttentionConfig(
+        attention=AttentionConfig.plain(
+            width=config.d_model,
             heads=config.n_head,
-            head_width=head_width,
-            key_heads=config.n_head,
-            scale=head_width**-0.5,
             input_bias=False,
             output_bias=False,
             relative=RelativeSinusoids(longest=config.clamp_len if config.clamp_len > 0 else None),
