@@ -2,15 +2,19 @@
 
 Safetensors come first, in one file or in shards with an index; a legacy `flax_model.msgpack` is read where there are
 none. Pickles (`pytorch_model.bin`) are never opened: loading one runs the code inside it. Every layout is brought to
-the tensor names and the matrix layout of PyTorch, which the family files use. Safetensors are memory-mapped: nothing is
-read until a tensor is asked for; a msgpack file is read whole.
+the tensor names and the matrix layout of PyTorch, which the family files use. Of safetensors only the headers are read
+until a tensor is asked for, and that is then the only one on the host: the files are not mapped into memory, since what
+has been read of a map stays there for as long as the map does. A msgpack file is read whole.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 from flax.serialization import msgpack_restore
@@ -26,6 +30,22 @@ _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _MSGPACK = "flax_model.msgpack"
 _LEGACY_SUFFIXES = {".gamma": ".weight", ".beta": ".bias"}
+_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": jnp.bfloat16,
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U64": np.uint64,
+    "U32": np.uint32,
+    "U16": np.uint16,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+"""Names in safetensors. Narrower floats are left out: they mean nothing without scales stored beside them."""
 _FLAX_LEAVES = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
 
 
@@ -67,11 +87,35 @@ def _open_safetensors(files: list[Path]) -> Tensors:
     tensors = {}
     for file in files:
         try:
-            opened = safe_open(file, framework="np")
+            # Opened to be checked alone: lengths, and that tensors lie where the header says.
+            with safe_open(file, framework="np"):
+                header, first = _read_header(file)
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{file} is no readable safetensors file: {error}. Download it again.") from None
-        tensors |= {_current_name(key): partial(opened.get_tensor, key) for key in opened.keys()}  # noqa: SIM118 - no dict
+        for key, facts in header.items():
+            start, _ = facts["data_offsets"]
+            tensors[_current_name(key)] = partial(
+                _read_tensor, file, key, dtype=facts["dtype"], shape=tuple(facts["shape"]), start=first + start
+            )
     return tensors
+
+
+def _read_header(file: Path) -> tuple[dict[str, Any], int]:
+    """What stands in a safetensors file, and the byte at which its tensors begin."""
+    with file.open("rb") as opened:
+        size = int.from_bytes(opened.read(8), "little")
+        header = json.loads(opened.read(size))
+    header.pop("__metadata__", None)
+    return header, 8 + size
+
+
+def _read_tensor(file: Path, key: str, *, dtype: str, shape: tuple[int, ...], start: int) -> Shaped[np.ndarray, "..."]:
+    if dtype not in _DTYPES:
+        raise ModelError(
+            f"`{key}` in {file} is stored as {dtype}, which is not read: it needs scales that only its own kernels "
+            "know. Take the checkpoint in float32, bfloat16 or float16."
+        )
+    return np.fromfile(file, _DTYPES[dtype], count=math.prod(shape), offset=start).reshape(shape)
 
 
 def _open_msgpack(file: Path) -> Tensors:

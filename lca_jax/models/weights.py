@@ -1,7 +1,8 @@
 """Fills the parameters of a stack: from a checkpoint by a family's table, or at random for a baseline.
 
-One tensor at a time is on the host. All missing, unexpected and mis-shaped tensors are reported at once, and nothing is
-filled in for a tensor that is missing.
+One tensor at a time is on the host: as it is stored, and the parts of it that go to the devices. JAX's CPU devices take
+these parts over as they are, so that loading takes the memory of the model and of its largest tensor beside it. All
+missing, unexpected and mis-shaped tensors are reported at once, and nothing is filled in for one that is missing.
 """
 
 import hashlib
@@ -15,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import PyTree
+from jaxtyping import PyTree, Shaped
 
 from lca_jax.errors import ModelError, list_problems
 from lca_jax.models.checkpoints import Tensors
 from lca_jax.models.config import StackConfig
 from lca_jax.models.mapping import Family, Source
-from lca_jax.models.placement import place
+from lca_jax.models.placement import move, place
 from lca_jax.models.stack import Params, Stack
 
 _log = logging.getLogger(__name__)
@@ -59,6 +60,10 @@ def read_weights(
     others -= _list_keys(head_sources)
     digest = hashlib.sha256()
     filled = []
+
+    def hash_rows(rows: Shaped[np.ndarray, "row ..."]) -> None:
+        digest.update(rows.view(np.uint8).data)
+
     leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
     for keys, shape in leaves:
         path = jax.tree_util.keystr(keys, simple=True, separator=".")
@@ -71,10 +76,9 @@ def read_weights(
         if tensor.shape != shape.shape or not jnp.issubdtype(tensor.dtype, jnp.floating):
             problems.append(f"mis-shaped: `{key}` gives {tensor.dtype} {tensor.shape}, expected floats {shape.shape}")
             continue
-        array = np.ascontiguousarray(tensor, dtype=shape.dtype)
-        digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.view(np.uint8).data)
-        filled.append(place(array, path, mesh))
+        digest.update(f"{path} {shape.dtype} {shape.shape}\n".encode())
+        filled.append(place(tensor, path, mesh, dtype=shape.dtype, see=hash_rows))
+        del tensor  # before the next is read
     if problems:
         raise ModelError(
             f"The weights of {origin} do not fit its config.json ({config.family}, {config.layers} layers of "
@@ -96,7 +100,7 @@ def draw_weights(
     untrained = nnx.to_pure_dict(nnx.state(Stack(replace(config, dtype="float32"), rngs=nnx.Rngs(seed)), nnx.Param))
 
     def put(path: tuple, array: jax.Array, shape: jax.ShapeDtypeStruct) -> jax.Array:
-        return place(array.astype(shape.dtype), jax.tree_util.keystr(path, simple=True, separator="."), mesh)
+        return move(array.astype(shape.dtype), jax.tree_util.keystr(path, simple=True, separator="."), mesh)
 
     return jax.tree_util.tree_map_with_path(put, untrained, shapes)
 
