@@ -16,6 +16,10 @@ from lca_jax.models.model import load_model
 from tests.tiny_bert import draw_tensors, write_bert, write_settings
 
 
+def write_single(folder: Path, tensors: dict[str, np.ndarray]) -> None:
+    save_file(tensors, folder / "model.safetensors")
+
+
 def write_shards(folder: Path, tensors: dict[str, np.ndarray]) -> None:
     names = sorted(tensors)
     shards = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
@@ -80,13 +84,56 @@ def test_matrices_are_turned_and_named_as_the_table_says(tmp_path: Path) -> None
     )
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("write", [write_single, write_shards])
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])
-def test_other_float_types_are_cast(tmp_path: Path, dtype) -> None:
+def test_other_float_types_are_cast(tmp_path: Path, dtype, write, parts: int) -> None:
     stored = {key: tensor.astype(dtype) for key, tensor in draw_tensors().items()}
-    save_file(stored, write_settings(tmp_path) / "model.safetensors")
-    ids = load_model(tmp_path).params["embedding"]["pieces"]["embedding"]
-    assert ids.dtype == np.float32
-    np.testing.assert_array_equal(ids, stored["embeddings.word_embeddings.weight"].astype(np.float32))
+    write(write_settings(tmp_path), stored)
+    params = load_model(tmp_path, split_over=parts).params
+    for ours, key, turned in (
+        (params["embedding"]["pieces"]["embedding"], "embeddings.word_embeddings.weight", False),
+        (params["blocks"][1]["mlp"]["expand"]["kernel"], "encoder.layer.1.intermediate.dense.weight", True),
+        (params["blocks"][0]["mlp"]["contract"]["kernel"], "encoder.layer.0.output.dense.weight", True),
+        (params["blocks"][0]["mlp_norm"]["scale"], "encoder.layer.0.output.LayerNorm.weight", False),
+    ):
+        assert ours.dtype == np.float32
+        expected = stored[key].T if turned else stored[key]
+        np.testing.assert_array_equal(ours, expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("write", [write_single, write_shards])
+def test_bfloat16_keeps_its_bits(tmp_path: Path, write, parts: int) -> None:
+    stored = {key: tensor.astype(ml_dtypes.bfloat16) for key, tensor in draw_tensors().items()}
+    write(write_settings(tmp_path), stored)
+    model = load_model(tmp_path, dtype="bfloat16", split_over=parts)
+    for ours, expected in (
+        (
+            model.params["embedding"]["pieces"]["embedding"],
+            stored["embeddings.word_embeddings.weight"],
+        ),
+        (
+            model.params["blocks"][1]["attention"]["output"]["kernel"],
+            stored["encoder.layer.1.attention.output.dense.weight"].T,
+        ),
+    ):
+        assert ours.dtype == ml_dtypes.bfloat16
+        np.testing.assert_array_equal(np.asarray(ours).view(np.uint16), expected.view(np.uint16))
+    # Widened and narrowed again they are the same numbers, so that a copy of the file in float32 is the same model.
+    write_single(write_settings(tmp_path / "wide"), {key: wide.astype(np.float32) for key, wide in stored.items()})
+    assert load_model(tmp_path / "wide", dtype="bfloat16").fingerprint == model.fingerprint
+
+
+def test_floats_that_need_scales_are_refused(tmp_path: Path) -> None:
+    tensors = draw_tensors()
+    key = "encoder.layer.0.output.dense.weight"
+    tensors[key] = tensors[key].astype(ml_dtypes.float8_e4m3fn)
+    write_single(write_settings(tmp_path), tensors)
+    with pytest.raises(
+        ModelError, match=rf"`{key}` in .*model\.safetensors is stored as F8_E4M3.*Take the checkpoint in"
+    ):
+        load_model(tmp_path)
 
 
 def test_all_tensors_that_do_not_fit_are_listed_at_once(tmp_path: Path) -> None:
