@@ -1,5 +1,6 @@
 import warnings
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, NllbTokenizer, PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from lca_jax.errors import ModelError
 from lca_jax.text.alignment import AlignedSentence, align_sentences, special_pieces
+from lca_jax.text.windows import cut_windows
+from tests.tokenizer_kinds import KINDS, many_scripts
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 ENGLISH = ["the", "cat", "##s", "sat", "un", "##know", "##n", ".", "don", "'", "t"]
@@ -192,6 +195,43 @@ def test_special_pieces() -> None:
     backend = Tokenizer(models.WordLevel({"only": 0, "</s>": 1}, unk_token="only"))
     backend.post_processor = processors.TemplateProcessing("$A </s>", None, [("</s>", 1)])
     assert special_pieces(PreTrainedTokenizerFast(tokenizer_object=backend)) == ((), (1,))
+
+
+LANGUAGES = {
+    "Unigram, mBART": ((), ("</s>", "en_XX")),
+    "Unigram, mBART-50": (("hi_IN",), ("</s>",)),
+    "BPE, NLLB": (("eng_Latn",), ("</s>",)),
+    "BPE, NLLB legacy": ((), ("</s>", "arb_Arab")),
+    "SentencePiece's BPE, M2M100": (("__en__",), ("</s>",)),
+    "SentencePiece's Unigram, Marian": ((), ("</s>",)),
+}
+
+
+@pytest.mark.parametrize("kind", LANGUAGES)
+def test_language_codes_stand_around_every_window(kind: str) -> None:
+    tokenizer = KINDS[kind]()
+    prefix, suffix = special_pieces(tokenizer)
+    expected = tuple(tuple(tokenizer.convert_tokens_to_ids(piece) for piece in pieces) for pieces in LANGUAGES[kind])
+    assert (prefix, suffix) == expected
+    for number, (words, aligned) in enumerate(
+        zip(many_scripts(), align_sentences(tokenizer, many_scripts()), strict=True)
+    ):
+        cut = partial(cut_windows, aligned, sentence=number, prefix=prefix, suffix=suffix)
+        (whole,), _ = cut(max_pieces=400)
+        assert whole.piece_ids.tolist() == tokenizer(" ".join(words))["input_ids"]
+        windows, left_out = cut(max_pieces=12)
+        assert len(windows) > 1 or len(whole.piece_ids) <= 12
+        for window in windows:
+            ids = window.piece_ids.tolist()
+            assert (tuple(ids[: len(prefix)]), tuple(ids[len(ids) - len(suffix) :])) == expected
+        read = sorted(word for window in windows for word in window.words.tolist())
+        assert sorted([*read, *left_out]) == list(range(len(words)))
+
+
+def test_a_language_that_the_tokenizer_lacks_is_refused() -> None:
+    tokenizer = NllbTokenizer(vocab={"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "▁": 4, "a": 5}, src_lang="tlh_Latn")
+    with pytest.raises(ModelError, match=r"NllbTokenizer .* lacks the language code 'tlh_Latn'\. Give `src_lang` in"):
+        special_pieces(tokenizer)
 
 
 def test_a_tokenizer_without_word_ids_is_refused() -> None:

@@ -8,9 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from lca_jax.errors import ModelError
+from lca_jax.errors import MissingExtraError, ModelError
+from lca_jax.models.folders import tokenizer_content
 from lca_jax.models.model import load_model
+from lca_jax.text.alignment import align_sentences
 from tests.tiny_bert import draw_windows, pack, write_bert, write_settings
+from tests.tokenizer_kinds import write_sentencepiece
 
 
 def hidden_states(model) -> np.ndarray:
@@ -158,7 +161,56 @@ def test_tokenizer_without_a_fast_form_gives_the_way_out(tmp_path: Path) -> None
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n")
     # CTRL's is one of those that transformers has in Python alone.
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "CTRLTokenizer"}))
-    with pytest.raises(ModelError, match=r"has no fast form, needed to align words\. Add tokenizer\.json"):
+    with pytest.raises(ModelError, match=r"has no fast form, needed to align words.*Add tokenizer\.json"):
+        load_model(tmp_path)
+
+
+TRANSLATION = {
+    "architectures": None,
+    "d_model": 32,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 40,
+    "decoder_ffn_dim": 40,
+    "max_position_embeddings": 64,
+    "pad_token_id": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "kind", "files"),
+    [("marian", "unigram", ["source.spm", "target.spm"]), ("m2m_100", "bpe", ["sentencepiece.bpe.model"])],
+)
+def test_tokenizers_of_sentencepiece(tmp_path: Path, model_type: str, kind: str, files: list[str]) -> None:
+    pytest.importorskip("sentencepiece")
+    pieces = write_sentencepiece(tmp_path / "theirs", kind, names=files)
+    config = TRANSLATION | {"model_type": model_type, "vocab_size": len(pieces) + 108}
+    (tmp_path / "theirs" / "config.json").write_text(json.dumps(config))
+    model = load_model(tmp_path / "theirs", random_weights=0)
+    assert model.max_pieces == 64
+    (aligned,) = align_sentences(model.tokenizer, [["the", "of"]])
+    # SentencePiece knows the piece of "of", the model does not.
+    assert model.tokenizer.convert_ids_to_tokens(aligned.piece_ids.tolist()) == ["▁the", "<unk>"]
+    model.save(tmp_path / "ours")
+    again = load_model(tmp_path / "ours")
+    assert tokenizer_content(again.tokenizer) == tokenizer_content(model.tokenizer)
+    # Its pieces, their numbers and the language are part of the fingerprint.
+    vocabulary = json.loads((tmp_path / "theirs" / "vocab.json").read_text())
+    vocabulary["▁the"], vocabulary["▁elsewhere"] = vocabulary["▁elsewhere"], vocabulary["▁the"]
+    (tmp_path / "theirs" / "vocab.json").write_text(json.dumps(vocabulary))
+    assert load_model(tmp_path / "theirs", random_weights=0).fingerprint != model.fingerprint
+
+
+def test_sentencepiece_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (write_bert(tmp_path) / "vocab.txt").unlink()
+    (tmp_path / "spiece.model").write_bytes(b"not read without the package")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer"}))
+    monkeypatch.setattr("lca_jax.models.folders.find_spec", lambda _name: None)
+    with pytest.raises(
+        MissingExtraError, match=r"holds no tokenizer\.json, needs the package `sentencepiece`.*pip install"
+    ):
         load_model(tmp_path)
 
 

@@ -1,12 +1,17 @@
 """A tokenizer of every kind that supported checkpoints come with, trained in a second on text of the project."""
 
+import io
 import json
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import pytest
 import transformers
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from lca_jax.demo import demo_corpus_file
 from lca_jax.text.readers import read_conllu
@@ -129,6 +134,38 @@ def _unigram_of_class(name: str, **settings: object) -> PreTrainedTokenizerFast:
     return getattr(transformers, name)(vocab=[tuple(piece) for piece in pieces], **settings)
 
 
+@cache
+def _sentencepiece(kind: str) -> bytes:
+    """A model of SentencePiece itself, with its usual normalizer."""
+    trainer = pytest.importorskip("sentencepiece").SentencePieceTrainer
+    model = io.BytesIO()
+    trainer.train(sentence_iterator=iter(_text()), model_writer=model, model_type=kind, vocab_size=1200, minloglevel=2)
+    return model.getvalue()
+
+
+def write_sentencepiece(folder: Path, kind: str, *, names: Sequence[str]) -> list[str]:
+    """Writes a model of SentencePiece, and `vocab.json` in another order; each has pieces that the other has not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(_sentencepiece(kind))
+    processor = pytest.importorskip("sentencepiece").SentencePieceProcessor(model_proto=_sentencepiece(kind))
+    known = [processor.id_to_piece(number) for number in reversed(range(3, processor.vocab_size()))]
+    marks = ["<s>", "<pad>", "</s>", "<unk>", "▁elsewhere"]
+    pieces = marks + [piece for piece in known if piece not in ("▁of", "s")]
+    (folder / "vocab.json").write_text(json.dumps({piece: number for number, piece in enumerate(pieces)}))
+    return pieces
+
+
+def _of_sentencepiece(name: str, kind: str, files: dict[str, str], *, vocabulary: str) -> PreTrainedTokenizer:
+    """The tokenizer of that class; `files` are its arguments and what the files are called."""
+    with TemporaryDirectory() as place, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
+        write_sentencepiece(Path(place), kind, names=list(files.values()))
+        return getattr(transformers, name)(
+            **{argument: str(Path(place) / file) for argument, file in (files | {vocabulary: "vocab.json"}).items()}
+        )
+
+
 def _vocabulary(backend: Tokenizer) -> _BPE:
     model = json.loads(backend.to_str())["model"]
     return model["vocab"], [tuple(merge) for merge in model["merges"]]
@@ -138,7 +175,7 @@ def _as_fast(backend: Tokenizer) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=backend)
 
 
-KINDS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
+KINDS: dict[str, Callable[[], PreTrainedTokenizerFast | PreTrainedTokenizer]] = {
     "WordPiece, BERT": _wordpiece,
     "bytes, GPT-2": lambda: _of_class("GPT2Tokenizer", _gpt2),
     "bytes, GPT-2 with a space first": lambda: _of_class("GPT2Tokenizer", _gpt2, add_prefix_space=True),
@@ -167,5 +204,15 @@ KINDS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
     "Unigram, T5": lambda: _unigram_of_class("T5Tokenizer"),
     "Unigram, DeBERTa": lambda: _unigram_of_class("DebertaV2Tokenizer"),
     "Unigram, XLNet": lambda: _unigram_of_class("XLNetTokenizer"),
+    "Unigram, mBART": lambda: _unigram_of_class("MBartTokenizer"),
+    "Unigram, mBART-50": lambda: _unigram_of_class("MBart50Tokenizer", src_lang="hi_IN"),
+    "BPE, NLLB": lambda: _of_class("NllbTokenizer", _byte_fallback),
+    "BPE, NLLB legacy": lambda: _of_class("NllbTokenizer", _byte_fallback, legacy_behaviour=True, src_lang="arb_Arab"),
+    "SentencePiece's BPE, M2M100": lambda: _of_sentencepiece(
+        "M2M100Tokenizer", "bpe", {"spm_file": "sentencepiece.bpe.model"}, vocabulary="vocab_file"
+    ),
+    "SentencePiece's Unigram, Marian": lambda: _of_sentencepiece(
+        "MarianTokenizer", "unigram", {"source_spm": "source.spm", "target_spm": "target.spm"}, vocabulary="vocab"
+    ),
 }
-"""How a tokenizer of each kind is made."""
+"""How a tokenizer of each kind is made; the last two are skipped where the package `sentencepiece` is not installed."""

@@ -4,29 +4,40 @@ No code that comes with a model is ever run, and from the hub only config, token
 and no code. Once the folder is found nothing more is asked of the network.
 """
 
+import hashlib
 import json
+import warnings
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedTokenizer,
+    PreTrainedTokenizerFast,
+)
 
-from lca_jax.errors import ModelError
+from lca_jax.errors import MissingExtraError, ModelError
 from lca_jax.models.families import find_family
 from lca_jax.models.mapping import Family
 
+_SENTENCEPIECE = ("tokenizer.model", "spiece.model", "spm.model", "sentencepiece.bpe.model", "source.spm")
 _VOCABULARIES = (
     "tokenizer.json",
-    "tokenizer.model",
     "vocab.txt",
     "vocab.json",
-    "spiece.model",
-    "sentencepiece.bpe.model",
+    *_SENTENCEPIECE,
 )
 _SETTINGS = (
     "config.json",
     *_VOCABULARIES,
     "merges.txt",
+    "target.spm",
+    "target_vocab.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -75,7 +86,7 @@ def read_config(folder: Path) -> tuple[Family, PreTrainedConfig]:
         raise ModelError(f"{folder / 'config.json'} cannot be read as a model config: {error}") from None
 
 
-def read_tokenizer(folder: Path, *, vocabulary: int) -> PreTrainedTokenizerFast:
+def read_tokenizer(folder: Path, *, vocabulary: int) -> PreTrainedTokenizerFast | PreTrainedTokenizer:
     """Reads the tokenizer.
 
     Args:
@@ -83,23 +94,47 @@ def read_tokenizer(folder: Path, *, vocabulary: int) -> PreTrainedTokenizerFast:
         vocabulary: Rows of the piece embedding, which every piece id must stay below.
 
     Raises:
-        ModelError: There is none, it has no fast form (needed to know which pieces a word has), or is another model's.
+        ModelError: There is none, it cannot say which pieces a word has (fast tokenizers and those of SentencePiece
+            can), or is another model's.
+        MissingExtraError: It is kept in SentencePiece's own format, and that package is not installed.
     """
     # Without its files transformers makes up a tokenizer of five pieces and says nothing.
     if not any((folder / file).is_file() for file in _VOCABULARIES):
         raise ModelError(f"{folder} holds no tokenizer: one of {', '.join(_VOCABULARIES)} is needed.")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with warnings.catch_warnings():
+            # Marian's asks for a package whose normalizer it then calls nowhere.
+            warnings.filterwarnings("ignore", message=r"Recommended: pip install sacremoses")
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, ImportError, KeyError) as error:
+        in_its_format = any((folder / file).is_file() for file in _SENTENCEPIECE)
+        if in_its_format and not (folder / "tokenizer.json").is_file() and find_spec("sentencepiece") is None:
+            purpose = f"The tokenizer in {folder}, which holds no tokenizer.json,"
+            raise MissingExtraError("sentencepiece", "sentencepiece", purpose) from None
         raise ModelError(f"The tokenizer in {folder} cannot be read: {error}") from None
-    if not tokenizer.is_fast:
-        raise ModelError(f"The tokenizer in {folder} has no fast form, needed to align words. Add tokenizer.json.")
+    if not tokenizer.is_fast and not any((folder / file).is_file() for file in _SENTENCEPIECE):
+        raise ModelError(
+            f"The tokenizer in {folder} has no fast form, needed to align words, nor is it one of SentencePiece. Add "
+            "tokenizer.json."
+        )
     if len(tokenizer) > vocabulary:
         raise ModelError(
             f"The tokenizer in {folder} has {len(tokenizer)} pieces, but the model embeds {vocabulary}. "
             "Take both from one checkpoint."
         )
     return tokenizer
+
+
+def tokenizer_content(tokenizer: PreTrainedTokenizerFast | PreTrainedTokenizer) -> str:
+    """All that the pieces of a text depend on, as one text."""
+    if isinstance(tokenizer, PreTrainedTokenizerFast):
+        return tokenizer.backend_tokenizer.to_str()
+    with TemporaryDirectory() as folder:
+        files = [Path(file) for file in tokenizer.save_vocabulary(folder)]
+        digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    special = tokenizer.build_inputs_with_special_tokens([])
+    content = {"files": digests, "added": tokenizer.get_added_vocab(), "special": special}
+    return json.dumps({"class": type(tokenizer).__name__, **content}, sort_keys=True)
 
 
 def _fetch(name: str, revision: str | None, patterns: list[str]) -> Path:

@@ -14,7 +14,7 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from lca_jax.axes import SITES
 from lca_jax.devices import model_mesh
@@ -22,7 +22,7 @@ from lca_jax.errors import ModelError
 from lca_jax.models import stack
 from lca_jax.models.checkpoints import open_tensors
 from lca_jax.models.config import Precision, StackConfig
-from lca_jax.models.folders import find_folder, read_config, read_tokenizer
+from lca_jax.models.folders import find_folder, read_config, read_tokenizer, tokenizer_content
 from lca_jax.models.saving import DESCRIPTION, read_description, read_params, write_model
 from lca_jax.models.stack import Batch, Params, Stack
 from lca_jax.models.taps import Edit
@@ -37,8 +37,8 @@ class Model:
     """As it was asked for: a folder or a hub name."""
     config: StackConfig
     """Sizes and precision."""
-    tokenizer: PreTrainedTokenizerFast
-    """The fast tokenizer that came with it."""
+    tokenizer: PreTrainedTokenizerFast | PreTrainedTokenizer
+    """The tokenizer that came with it: a fast one, or one of SentencePiece."""
     graph: nnx.GraphDef[Stack]
     """The modules without their parameters."""
     params: Params
@@ -213,7 +213,7 @@ def load_model(
         params=params,
         mesh=mesh,
         random_weights=random_weights,
-        fingerprint=_fingerprint(config, weights, tokenizer.backend_tokenizer.to_str()),
+        fingerprint=_fingerprint(config, weights, tokenizer_content(tokenizer)),
         max_pieces=min(config.longest_window, tokenizer.model_max_length),
     )
 

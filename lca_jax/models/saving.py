@@ -14,7 +14,7 @@ import jax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 from orbax.checkpoint import v1 as ocp
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from lca_jax.errors import ModelError
 from lca_jax.models.config import StackConfig
@@ -27,7 +27,11 @@ _FORMAT = 1
 
 
 def write_model(
-    folder: Path, config: StackConfig, params: Params, tokenizer: PreTrainedTokenizerFast, facts: Mapping[str, Any]
+    folder: Path,
+    config: StackConfig,
+    params: Params,
+    tokenizer: PreTrainedTokenizerFast | PreTrainedTokenizer,
+    facts: Mapping[str, Any],
 ) -> None:
     """Writes a model; the description, without which a folder is no saved model, comes last."""
     folder.mkdir(parents=True, exist_ok=True)
