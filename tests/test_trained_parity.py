@@ -79,7 +79,7 @@ def compare(model: Model, trained: Trained, folder: Path) -> Comparison:
 
     build = getattr(transformers, f"AutoModelFor{trained.head}").from_pretrained
     theirs = build(folder, local_files_only=True, dtype=torch.float32).eval()
-    reference = Reference(theirs, model.config.blocks, PLACES[trained.model_type])
+    reference = Reference(theirs, model.config, PLACES[trained.model_type])
     windows = [np.asarray(ids, np.int32) for ids in model.tokenizer(trained.text.splitlines())["input_ids"]]
     return Comparison(model, reference, windows, slots=-(-max(map(len, windows)) // 16) * 16)
 
