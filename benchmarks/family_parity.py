@@ -3,7 +3,7 @@
     python -m benchmarks.family_parity                                    the tiny random models of the tests
     python -m benchmarks.family_parity minilm=FOLDER smollm2-135m=FOLDER  trained checkpoints, on the tests' text
 
-Largest differences over pieces, layers and the three sites, windows alone and packed. `of` is the largest number there,
+Largest differences over pieces, layers and sites, windows alone and packed. `of` is the largest number there,
 `share` the largest difference as a share of the largest neuron of the same piece and layer. Trained checkpoints also
 get PyTorch's own distance from itself in float64.
 """
@@ -15,15 +15,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from lca_jax.axes import SITES
+from lca_jax.axes import DECODER_SITES, SITES
 from lca_jax.models.model import load_model
-from tests.parity import PLACES, Compared, Comparison, Reference, Seen, identity_edits
-from tests.test_family_parity import LENGTHS
+from tests.parity import Compared, Seen, identity_edits
+from tests.test_family_parity import compare_tiny
 from tests.test_trained_parity import TRAINED, compare
-from tests.tiny_bert import draw_windows
-from tests.tiny_models import TINY, VOCABULARY, write_model
+from tests.tiny_models import TINY
 
-KINDS = (SITES, ("logits",))
+KINDS = ((*SITES, *DECODER_SITES), ("logits",))
 
 
 def main(arguments: list[str]) -> None:
@@ -38,11 +37,8 @@ def _print_tiny() -> None:
     found: dict[str, list[Compared]] = {}
     for tiny in TINY.values():
         with TemporaryDirectory() as folder:
-            theirs = write_model(Path(folder), tiny)
-            model = load_model(folder, head=tiny.has_head)
-        reference = Reference(theirs, model.config.blocks, PLACES[tiny.model_type])
-        windows = draw_windows(LENGTHS, vocabulary=VOCABULARY)
-        compared = Comparison(model, reference, windows, slots=24).run(identity_edits(model))
+            model, comparison = compare_tiny(tiny, Path(folder))
+            compared = comparison.run(identity_edits(model))
         found.setdefault(tiny.model_type, []).append(compared)
     print("| model type | configs | states | of | logits | of |\n| --- | --- | --- | --- | --- | --- |")
     for model_type, results in sorted(found.items()):

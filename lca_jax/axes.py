@@ -19,6 +19,10 @@ Site = Literal["residual", "attention", "mlp"]
 SITES: tuple[Site, ...] = ("residual", "attention", "mlp")
 """`residual`: hidden states, layer 0 is the embedding output. `attention`: per-head outputs before the output
 projection. `mlp`: units after the non-linearity. Layer 0 of the last two is the first block."""
+DECODER = "decoder."
+"""What stands before the sites of the second stack of an encoder-decoder; its first stack has the plain names."""
+DECODER_SITES: tuple[str, ...] = ("decoder.residual", "decoder.attention", "decoder.cross", "decoder.mlp")
+"""`decoder.cross`: per-head outputs of the attention to the encoder's states. The others as in `SITES`."""
 
 
 class Neuron(NamedTuple):

@@ -28,7 +28,7 @@ def test_the_stack_has_the_sizes_of_the_config(name: str) -> None:
     assert (config.layers, config.residual_width) == (theirs.num_hidden_layers, theirs.hidden_size)
     assert config.attention.heads == theirs.num_attention_heads
     assert config.embedding.vocabulary == VOCABULARY
-    assert (config.head is not None) == TINY[name].has_head
+    assert config.language_head is not None
 
 
 @every_config
@@ -36,9 +36,11 @@ def test_every_parameter_has_a_name_in_checkpoints(name: str) -> None:
     _, family, config = read(name)
     _, shapes = stack.build(config)
     paths = {jax.tree_util.keystr(keys, simple=True, separator=".") for keys, _ in jax.tree.leaves_with_path(shapes)}
-    sources, head_sources = family.sources(config), family.head_sources(config, config.head) if config.head else {}
+    head = config.language_head
+    assert head is not None
+    sources, head_sources = family.sources(config), family.head_sources(config, head)
     assert set(sources) | set(head_sources) == paths
-    assert {path for path in paths if path.startswith("head.")} == set(head_sources)
+    assert {path for path in paths if path.startswith(("head.", "decoder.head."))} == set(head_sources)
 
 
 def test_unknown_type_names_the_known_ones_and_the_way_to_add_one() -> None:

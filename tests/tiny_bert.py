@@ -88,12 +88,18 @@ def draw_windows(lengths: Sequence[int], *, vocabulary: int = 48, seed: int = 1)
     return [generator.integers(5, vocabulary, length).astype(np.int32) for length in lengths]
 
 
-def pack(windows: Sequence[np.ndarray], *, slots: int, alone: bool = False) -> tuple[Batch, list[tuple[int, slice]]]:
-    """Fills rows one after the other, or gives each window a row; returns where each window lies."""
+def pack(
+    windows: Sequence[np.ndarray], *, slots: int, alone: bool = False, like: Sequence[tuple[int, slice]] | None = None
+) -> tuple[Batch, list[tuple[int, slice]]]:
+    """Fills rows one after the other, or gives each window a row; returns where each window lies.
+
+    With `like`, what was returned for other windows, every window comes into the row of its counterpart.
+    """
     rows: list[list[np.ndarray]] = []
     places = []
-    for window in windows:
-        if alone or not rows or sum(map(len, rows[-1])) + len(window) > slots:
+    for number, window in enumerate(windows):
+        full = not rows or sum(map(len, rows[-1])) + len(window) > slots
+        if alone or (full if like is None else like[number][0] == len(rows)):
             rows.append([])
         start = sum(map(len, rows[-1]))
         places.append((len(rows) - 1, slice(start, start + len(window))))

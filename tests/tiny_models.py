@@ -17,11 +17,6 @@ class Tiny(NamedTuple):
     changes: Mapping[str, Any] = {}
     head: str = "MaskedLM"
 
-    @property
-    def has_head(self) -> bool:
-        """Whether the head belongs to the stack that is read: of encoder-decoders only the encoder is."""
-        return self.head != _SEQ2SEQ
-
 
 _BERT = {
     "hidden_size": 32,
@@ -47,7 +42,7 @@ _T5 = {
 _BART = {
     "d_model": 32,
     "encoder_layers": 2,
-    "decoder_layers": 1,
+    "decoder_layers": 2,
     "encoder_attention_heads": 4,
     "decoder_attention_heads": 4,
     "encoder_ffn_dim": 40,
@@ -116,11 +111,15 @@ TINY: dict[str, Tiny] = {
     ),
     "t5": Tiny("t5", _T5, _SEQ2SEQ),
     "t5, gated": Tiny("t5", _T5 | {"feed_forward_proj": "gated-gelu", "num_heads": 3}, _SEQ2SEQ),
+    "t5, version 1.1": Tiny("t5", _T5 | {"num_decoder_layers": 3, "tie_word_embeddings": False}, _SEQ2SEQ),
     "mt5": Tiny("mt5", _T5, _SEQ2SEQ),
     "bart": Tiny("bart", _BART, _SEQ2SEQ),
     "bart, scaled embedding": Tiny("bart", _BART | {"scale_embedding": True}, _SEQ2SEQ),
     "mbart": Tiny("mbart", _BART, _SEQ2SEQ),
     "marian": Tiny("marian", _BART | {"scale_embedding": True}, _SEQ2SEQ),
+    "marian, two vocabularies": Tiny(
+        "marian", _BART | {"share_encoder_decoder_embeddings": False, "decoder_vocab_size": 60}, _SEQ2SEQ
+    ),
     "m2m_100": Tiny("m2m_100", _BART | {"pad_token_id": 1}, _SEQ2SEQ),
     "xlnet": Tiny("xlnet", _XLNET, _CAUSAL),
     "xlnet, far distances alike, untied": Tiny(
@@ -172,7 +171,7 @@ TINY: dict[str, Tiny] = {
 
 
 def write_model(folder: Path, tiny: Tiny, *, seed: int = 0) -> Any:
-    """Writes config, weights and tokenizer as `save_pretrained` does, and returns the PyTorch model or its encoder."""
+    """Writes config, weights and tokenizer as `save_pretrained` does, and returns the PyTorch model."""
     import torch
     import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -195,4 +194,4 @@ def write_model(folder: Path, tiny: Tiny, *, seed: int = 0) -> Any:
     backend = Tokenizer(models.WordLevel({f"w{number}": number for number in range(VOCABULARY - 8)}, unk_token="w3"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     transformers.PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="w3").save_pretrained(folder)
-    return model.get_encoder() if tiny.head == _SEQ2SEQ else model
+    return model

@@ -1,12 +1,17 @@
-"""One block of the stack: attention and a feed-forward part, each added to what it reads, with norms around them."""
+"""One block of the stack: attention and a feed-forward part, each added to what it reads, with norms around them.
+
+In a decoder a third part stands between them, attention to the states of the encoder.
+"""
 
 from flax import nnx
 from jaxtyping import Array, Float
 
-from lca_jax.models.attention import Attention, View
+from lca_jax.models.attention import Attention, Source, View
 from lca_jax.models.config import StackConfig
 from lca_jax.models.layers import linear, norm, normalize
+from lca_jax.models.memory import Memory
 from lca_jax.models.nonlinearity import NONLINEARITIES
+from lca_jax.models.recurrence import Recurrence
 from lca_jax.models.taps import Taps
 
 States = Float[Array, "row slot neuron"]
@@ -37,7 +42,13 @@ class Block(nnx.Module):
 
     def __init__(self, config: StackConfig, *, first: bool, rngs: nnx.Rngs) -> None:
         self.arrangement = config.arrangement
-        self.attention = Attention(config, rngs=rngs)
+        self.attention = (
+            Recurrence(config, rngs=rngs)
+            if config.mixing == "recurrence"
+            else Attention(config, site="attention", rngs=rngs)
+        )
+        self.cross = Attention(config, site="cross", rngs=rngs) if config.cross else None
+        self.cross_norm = norm(config, config.residual_width, rngs=rngs) if config.cross else None
         self.mlp = Mlp(config, rngs=rngs)
         self.normalize_first = not first or config.first_attention_norm
         if self.normalize_first:
@@ -47,17 +58,28 @@ class Block(nnx.Module):
             self.attention_after_norm = norm(config, config.residual_width, rngs=rngs)
             self.mlp_after_norm = norm(config, config.residual_width, rngs=rngs)
 
-    def __call__(self, states: States, *, view: View, layer: int, taps: Taps) -> States:
+    def __call__(
+        self, states: States, *, view: View, source: Source | None, layer: int, taps: Taps, memory: Memory
+    ) -> States:
         """Returns the next hidden states."""
 
         def attention(states: States) -> States:
-            return self.attention(states, view=view, layer=layer, taps=taps)
+            return self.attention(states, view=view, layer=layer, taps=taps, memory=memory)
 
         def mlp(states: States) -> States:
             return self.mlp(states, layer=layer, taps=taps)
 
+        def cross(states: States) -> States:
+            if self.cross is None or self.cross_norm is None or source is None:
+                return states
+            if self.arrangement == "post_norm":
+                read = self.cross.read(source, states, layer=layer, taps=taps, memory=memory)
+                return normalize(self.cross_norm, states + read)
+            normal = normalize(self.cross_norm, states)
+            return states + self.cross.read(source, normal, layer=layer, taps=taps, memory=memory)
+
         if self.arrangement == "post_norm":
-            states = normalize(self.attention_norm, states + attention(states))
+            states = cross(normalize(self.attention_norm, states + attention(states)))
             return normalize(self.mlp_norm, states + mlp(states))
         read = normalize(self.attention_norm, states) if self.normalize_first else states
         if self.arrangement == "parallel":
@@ -65,5 +87,5 @@ class Block(nnx.Module):
         if self.arrangement == "sandwich":
             states = states + normalize(self.attention_after_norm, attention(read))
             return states + normalize(self.mlp_after_norm, mlp(normalize(self.mlp_norm, states)))
-        states = states + attention(read)
+        states = cross(states + attention(read))
         return states + mlp(normalize(self.mlp_norm, states))

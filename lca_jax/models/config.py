@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from lca_jax.axes import SITES
+from lca_jax.axes import DECODER, DECODER_SITES, SITES
 from lca_jax.errors import ModelError
 from lca_jax.models.nonlinearity import NONLINEARITIES
 
 Precision = Literal["float32", "bfloat16"]
 Arrangement = Literal["post_norm", "pre_norm", "parallel", "sandwich"]
 NormKind = Literal["layer", "rms"]
+Mixing = Literal["attention", "recurrence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,8 @@ class EmbeddingConfig:
 
     vocabulary: int
     """Rows of the piece table; piece ids run below it."""
+    shared: bool = False
+    """Whether a decoder's piece table is its encoder's."""
     width: int
     """Of the tables."""
     projected: bool = False
@@ -30,12 +33,12 @@ class EmbeddingConfig:
     project_first: bool = False
     """Whether that matrix stands before the norm, then without a bias, rather than after it."""
     positions: int = 0
-    """Rows of the table of learned positions; 0 where positions are known in attention only."""
+    """Rows of the table of positions; 0 where positions are known in attention only."""
     first_position: int = 0
     """The row of a window's first piece: RoBERTa and OPT leave the first two to padding."""
     sinusoids: int = 0
-    """Where positions are sines and cosines (Vaswani et al. 2017, section 3.5), frequency i is 10000^(-i / sinusoids);
-    0 where they are not."""
+    """Where that table holds sines and cosines (Vaswani et al. 2017, section 3.5), frequency i is
+    10000^(-i / sinusoids), unless the checkpoint has a table of its own; 0 where the table is learned."""
     token_types: int = 0
     """Rows of the token type table; only type 0 is ever used, since a window is one sentence."""
     scale: float = 1.0
@@ -189,6 +192,8 @@ class HeadConfig:
     """Whether the piece vectors are those of the embedding."""
     bias: bool
     """Whether a piece has a bias."""
+    scale: float = 1.0
+    """What the hidden states are multiplied with."""
     softcap: float | None = None
     """Logits x become softcap · tanh(x / softcap)."""
 
@@ -218,8 +223,15 @@ class StackConfig:
     """Whether the first block normalises what its attention reads."""
     block_of_layer: tuple[int, ...] = ()
     """Which block's parameters each layer has, where layers share them; empty where each has its own."""
+    mixing: Mixing = "attention"
+    """What brings pieces together: attention, or a recurrence over the pieces before (`models.recurrence`)."""
+    cross: bool = False
+    """Whether every block attends to the states of another stack, between its own two parts."""
     head: HeadConfig | None = None
     """The language model's head; None where only hidden states are wanted."""
+    decoder: "StackConfig | None" = None
+    """The stack that attends to this one's last hidden states, and has the head; None where there is none or only the
+    encoder is wanted."""
     initializer_range: float
     """Standard deviation of the untrained matrices, for the baseline of random weights."""
     dtype: Precision = "float32"
@@ -241,6 +253,10 @@ class StackConfig:
             problems.append("`heads` must be a multiple of `key_heads`")
         if self.attention.relative is not None and self.attention.heads != self.attention.key_heads:
             problems.append("`heads` and `key_heads` must be equal where attention is `relative`")
+        if self.cross and self.arrangement not in ("post_norm", "pre_norm"):
+            problems.append("`arrangement` must be post_norm or pre_norm in a decoder that attends to an encoder")
+        if self.decoder is not None and self.decoder.residual_width != self.residual_width:
+            problems.append("`residual_width` must be the same in encoder and decoder")
         for name, value, known in (
             ("activation", self.mlp.activation, NONLINEARITIES),
             ("dtype", self.dtype, get_args(Precision)),
@@ -271,6 +287,7 @@ class StackConfig:
             "norm": NormConfig(**fields["norm"]),
             "block_of_layer": tuple(fields["block_of_layer"]),
             "head": fields["head"] and HeadConfig(**fields["head"]),
+            "decoder": fields["decoder"] and cls.from_json(fields["decoder"]),
         }
         return cls(**fields)
 
@@ -284,18 +301,40 @@ class StackConfig:
         """For each layer, the number of its block."""
         return self.block_of_layer or tuple(range(self.layers))
 
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of all sites, a decoder's after its encoder's."""
+        return SITES if self.decoder is None else SITES + DECODER_SITES
+
+    @property
+    def language_head(self) -> HeadConfig | None:
+        """The head of this stack or of its decoder."""
+        return self.head if self.decoder is None else self.decoder.head
+
     def layer_count(self, site: str) -> int:
         """Number of layers at a site.
 
         Raises:
             ModelError: There is no such site; the message lists the known ones.
         """
-        return self.layers + (_known(site) == "residual")
+        stack, name = self._stack_of(site)
+        return stack.layers + (name == "residual")
 
     def site_width(self, site: str) -> int:
         """Number of neurons in one layer of a site."""
-        widths = {"residual": self.residual_width, "attention": self.heads_width, "mlp": self.mlp.width}
-        return widths[_known(site)]
+        stack, name = self._stack_of(site)
+        if name == "residual":
+            return stack.residual_width
+        return stack.mlp.width if name == "mlp" else stack.heads_width
+
+    def _stack_of(self, site: str) -> "tuple[StackConfig, str]":
+        """Whose site it is, and what it is called there."""
+        if site not in self.sites:
+            more = "" if self.decoder is not None or site not in DECODER_SITES else " Only an encoder is loaded here."
+            raise ModelError(f"No site {site!r}. Sites: {', '.join(self.sites)}.{more}")
+        if self.decoder is not None and site.startswith(DECODER):
+            return self.decoder, site.removeprefix(DECODER)
+        return self, site
 
     def choose_layers(
         self, sites: Sequence[str], layers: Sequence[int] | Mapping[str, Sequence[int]] | None = None
@@ -338,9 +377,3 @@ def split_evenly(width: int, heads: int) -> int:
     if heads < 1 or width % heads:
         raise ModelError(f"`residual_width` must be a multiple of `heads`, got {width} and {heads}.")
     return width // heads
-
-
-def _known(site: str) -> str:
-    if site not in SITES:
-        raise ModelError(f"No site {site!r}. Sites: {', '.join(SITES)}.")
-    return site

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Float32, Int
 
 from lca_jax.models.config import StackConfig
 from lca_jax.models.layers import linear, norm, normalize, table
@@ -15,10 +15,8 @@ class Embedding(nnx.Module):
     def __init__(self, config: StackConfig, *, rngs: nnx.Rngs) -> None:
         shape = config.embedding
         self.scale, self.first_position = shape.scale, shape.first_position
-        self.pieces = table(config, shape.vocabulary, shape.width, rngs=rngs)
-        self.positions = table(config, shape.positions, shape.width, rngs=rngs) if shape.positions else None
-        self.sinusoids = shape.sinusoids
-        self.longest_window = config.longest_window
+        self.pieces = None if shape.shared else table(config, shape.vocabulary, shape.width, rngs=rngs)
+        self.positions = _position_table(config, rngs=rngs) if shape.positions else None
         self.token_types = table(config, shape.token_types, shape.width, rngs=rngs) if shape.token_types else None
         norm_width = config.residual_width if shape.project_first else shape.width
         self.norm = norm(config, norm_width, rngs=rngs) if shape.norm else None
@@ -30,27 +28,43 @@ class Embedding(nnx.Module):
         )
 
     def __call__(
-        self, piece_ids: Int[Array | np.ndarray, "row slot"], positions: Int[Array | np.ndarray, "row slot"]
+        self,
+        piece_ids: Int[Array | np.ndarray, "row slot"],
+        positions: Int[Array | np.ndarray, "row slot"],
+        *,
+        shared: nnx.Embed | None = None,
     ) -> Float[Array, "row slot neuron"]:
-        """Embeds the pieces at their positions, all of token type 0."""
-        states = self.pieces(jnp.asarray(piece_ids))
+        """Embeds the pieces at their positions, all of token type 0, by its own piece table or by the shared one."""
+        pieces = self.pieces or shared
+        assert pieces is not None
+        states = pieces(jnp.asarray(piece_ids))
         if self.scale != 1.0:
             states = states * jnp.asarray(self.scale, states.dtype)
         if self.token_types is not None:
             states = states + self.token_types.embedding[...][:1, None, :]
         if self.positions is not None:
             states = states + self.positions(jnp.asarray(positions) + self.first_position)
-        if self.sinusoids:
-            states = states + self._sinusoids(positions, width=states.shape[-1]).astype(states.dtype)
         if self.project is not None and self.project_first:
             states = self.project(states)
         if self.norm is not None:
             states = normalize(self.norm, states)
         return states if self.project is None or self.project_first else self.project(states)
 
-    def _sinusoids(self, positions: Int[Array | np.ndarray, "row slot"], *, width: int) -> Float[Array, "row slot _"]:
-        """Sines, then cosines; from a table in double precision, as large angles have few digits in float32."""
-        frequencies = 10_000.0 ** (-np.arange(width // 2) / self.sinusoids)
-        angles = np.arange(self.longest_window + self.first_position)[:, None] * frequencies
-        rows = jnp.asarray(np.concatenate([np.sin(angles), np.cos(angles)], axis=1), jnp.float32)
-        return jnp.take(rows, jnp.asarray(positions) + self.first_position, axis=0, mode="fill", fill_value=jnp.nan)
+
+def sinusoid_rows(rows: int, width: int, *, sinusoids: int) -> Float32[np.ndarray, "row neuron"]:
+    """Sines, then cosines, of positions from 0 (`EmbeddingConfig.sinusoids`).
+
+    In double precision until the end, as large angles have few digits in float32.
+    """
+    angles = np.arange(rows)[:, None] * 10_000.0 ** (-np.arange(width // 2) / sinusoids)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
+
+
+def _position_table(config: StackConfig, *, rngs: nnx.Rngs) -> nnx.Embed:
+    """Drawn like other tables, or sines and cosines."""
+    shape = config.embedding
+    positions = table(config, shape.positions, shape.width, rngs=rngs)
+    if shape.sinusoids:
+        rows = sinusoid_rows(shape.positions, shape.width, sinusoids=shape.sinusoids)
+        positions.embedding = nnx.Param(jnp.asarray(rows, jnp.dtype(config.dtype)))
+    return positions

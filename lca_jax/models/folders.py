@@ -16,6 +16,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedConfig,
     PreTrainedTokenizer,
     PreTrainedTokenizerFast,
@@ -23,6 +24,7 @@ from transformers import (
 
 from lca_jax.errors import MissingExtraError, ModelError
 from lca_jax.models.families import find_family
+from lca_jax.models.generation import TextRules
 from lca_jax.models.mapping import Family
 
 _SENTENCEPIECE = ("tokenizer.model", "spiece.model", "spm.model", "sentencepiece.bpe.model", "source.spm")
@@ -34,6 +36,7 @@ _VOCABULARIES = (
 )
 _SETTINGS = (
     "config.json",
+    "generation_config.json",
     *_VOCABULARIES,
     "merges.txt",
     "target.spm",
@@ -84,6 +87,31 @@ def read_config(folder: Path) -> tuple[Family, PreTrainedConfig]:
         raise ModelError(f"{folder} holds no config.json. Give a folder as `save_pretrained` writes it.") from None
     except (OSError, ValueError, AttributeError, StrictDataclassError) as error:
         raise ModelError(f"{folder / 'config.json'} cannot be read as a model config: {error}") from None
+
+
+def read_rules(folder: Path, config: PreTrainedConfig) -> TextRules:
+    """Reads how texts begin and end from `generation_config.json`, or from the config where that is missing.
+
+    How to search (beams, penalties, sampling) is said there too, and left to the caller here.
+
+    Raises:
+        ModelError: The file cannot be read.
+    """
+    try:
+        told = (
+            GenerationConfig.from_pretrained(folder, local_files_only=True)
+            if (folder / "generation_config.json").is_file()
+            else GenerationConfig.from_model_config(config)
+        )
+    except (OSError, ValueError, StrictDataclassError) as error:
+        raise ModelError(f"{folder / 'generation_config.json'} cannot be read: {error}") from None
+    start = [told.decoder_start_token_id, told.forced_bos_token_id] if config.is_encoder_decoder else []
+    ends = told.eos_token_id if isinstance(told.eos_token_id, list) else [told.eos_token_id]
+    return TextRules(
+        start=tuple(piece for piece in start if piece is not None),
+        ends=tuple(piece for piece in ends if piece is not None),
+        never=tuple(pieces[0] for pieces in told.bad_words_ids or () if len(pieces) == 1),
+    )
 
 
 def read_tokenizer(folder: Path, *, vocabulary: int) -> PreTrainedTokenizerFast | PreTrainedTokenizer:

@@ -13,7 +13,7 @@ class Head(nnx.Module):
     """Logits are products with piece vectors: the embedding's where they are tied, the head's own elsewhere."""
 
     def __init__(self, config: StackConfig, shape: HeadConfig, *, rngs: nnx.Rngs) -> None:
-        self.softcap = shape.softcap
+        self.scale, self.softcap = shape.scale, shape.softcap
         self.precision = matmul_precision(config.dtype)
         self.activate = None if shape.transform is None else NONLINEARITIES[shape.transform]
         if self.activate is not None:
@@ -27,9 +27,11 @@ class Head(nnx.Module):
     def __call__(
         self, states: Float[Array, "row slot neuron"], embedded: nnx.Embed
     ) -> Float[Array, "row slot vocabulary"]:
-        """Computes float32 logits; `embedded` is the embedding's table."""
+        """Computes float32 logits; `embedded` is the table of piece vectors that the stack reads."""
         if self.activate is not None:
             states = normalize(self.norm, self.activate(self.transform(states)))
+        if self.scale != 1.0:
+            states = states * jnp.asarray(self.scale, states.dtype)
         pieces = (embedded if self.tied else self.pieces).embedding[...]
         logits = jnp.einsum("rsn,vn->rsv", states, pieces, precision=self.precision, preferred_element_type=jnp.float32)
         if self.bias is not None:

@@ -36,6 +36,8 @@ class Source(NamedTuple):
     """Brings it to the layout of the stack."""
     other_key: str | None = None
     """Another name that the same tensor may have."""
+    otherwise: Callable[[], Tensor] | None = None
+    """What the parameter is where no tensor has either name; None where the checkpoint must have it."""
 
 
 Sources = dict[str, Source]
@@ -59,19 +61,20 @@ def embedding(path: str, key: str) -> Sources:
     return {f"{path}.embedding": Source(f"{key}.weight")}
 
 
-def blocks(config: StackConfig, pattern: str, names: Mapping[str, str]) -> Sources:
+def blocks(config: StackConfig, pattern: str, names: Mapping[str, str], *, inside: str = "") -> Sources:
     """All blocks of a stack.
 
     Args:
         config: Says how many there are and what has a bias.
         pattern: What stands before a block's names in the checkpoint, with `{}` for its number.
         names: Module of `Block` -> its name in the checkpoint.
+        inside: `decoder.` for the blocks of a decoder.
     """
     norm_bias = config.norm.kind == "layer" and config.norm.bias
     sources = {}
     for number in sorted(set(config.blocks)):
         for ours, theirs in names.items():
-            path, key = f"blocks.{number}.{ours}", f"{pattern.format(number)}.{theirs}"
+            path, key = f"{inside}blocks.{number}.{ours}", f"{pattern.format(number)}.{theirs}"
             if ours.endswith("norm"):
                 sources |= norm(path, key, bias=norm_bias)
             else:
@@ -80,19 +83,17 @@ def blocks(config: StackConfig, pattern: str, names: Mapping[str, str]) -> Sourc
 
 
 def _has_bias(config: StackConfig, module: str) -> bool:
-    if module == "attention.output":
-        return config.attention.output_bias
-    return config.attention.input_bias if module.startswith("attention") else config.mlp.bias
+    part, _, matrix = module.partition(".")
+    if part == "mlp":
+        return config.mlp.bias
+    if matrix == "input":  # of a recurrence
+        return False
+    return config.attention.output_bias if matrix == "output" else config.attention.input_bias
 
 
 def causal_head(_config: StackConfig, head: HeadConfig) -> Sources:
     """For causal language models: piece vectors, where the head has its own."""
     return {} if head.tied else embedding("head.pieces", "lm_head")
-
-
-def no_head(_config: StackConfig, _head: HeadConfig) -> Sources:
-    """For stacks that have no language model's head of their own."""
-    return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,3 +110,5 @@ class Family:
     """What task models put before the tensors of the stack (`bert.`); where they do, tensors without it are heads."""
     ignored: str
     """Regular expression of tensors that no hidden state depends on: poolers, heads, buffers."""
+    decoder: str | None = None
+    """Regular expression of the tensors of a decoder, left out where only the encoder is run."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from lca_jax.models.config import AttentionKind, RelativeBuckets, Rotary
+from lca_jax.models.config import RelativeBuckets, Rotary
 
 
 class Rotation(NamedTuple):
@@ -21,26 +21,30 @@ class Rotation(NamedTuple):
     sin: Float[Array, "row slot pair"]
 
 
-def distances(positions: Int[Array | np.ndarray, "row slot"]) -> Int[Array, "row slot slot"]:
+class Places(NamedTuple):
+    """Where pieces lie in their rows; a row has as many places as slots, or more where it is kept in memory."""
+
+    positions: Int[Array | np.ndarray, "row _place"]
+    segments: Int[Array | np.ndarray, "row _place"]
+
+
+def distances(
+    seeing: Int[Array | np.ndarray, "row slot"], seen: Int[Array | np.ndarray, "row place"]
+) -> Int[Array, "row slot place"]:
     """Position of the piece seen less that of the piece that sees; has a meaning inside a segment only."""
-    places = jnp.asarray(positions)
-    return places[:, None, :] - places[:, :, None]
+    return jnp.asarray(seen)[:, None, :] - jnp.asarray(seeing)[:, :, None]
 
 
 def visibility_bias(
-    segments: Int[Array | np.ndarray, "row slot"],
-    positions: Int[Array | np.ndarray, "row slot"],
-    *,
-    causal: bool,
-    kind: AttentionKind,
-) -> Float[Array, "row 1 slot slot"]:
+    seeing: Places, seen: Places, *, causal: bool, reach: int | None
+) -> Float[Array, "row 1 _slot _place"]:
     """What is added to attention scores: 0 for pieces that are seen, -inf for others. Padding sees only padding."""
-    seen = segments[:, :, None] == segments[:, None, :]
+    visible = jnp.asarray(seeing.segments)[:, :, None] == jnp.asarray(seen.segments)[:, None, :]
     if causal:
-        seen &= distances(positions) <= 0
-    if kind.reach is not None:
-        seen &= jnp.abs(distances(positions)) <= kind.reach
-    return jnp.where(seen[:, None], jnp.float32(0), jnp.float32(-jnp.inf))
+        visible &= distances(seeing.positions, seen.positions) <= 0
+    if reach is not None:
+        visible &= jnp.abs(distances(seeing.positions, seen.positions)) <= reach
+    return jnp.where(visible[:, None], jnp.float32(0), jnp.float32(-jnp.inf))
 
 
 def rotation(rotary: Rotary, positions: Int[Array | np.ndarray, "row slot"]) -> Rotation:
@@ -59,8 +63,8 @@ def rotate(states: Float[Array, "row slot head unit"], by: Rotation) -> Float[Ar
 
 
 def bucket_of_distance(
-    distance: Int[Array, "row slot slot"], buckets: RelativeBuckets, *, causal: bool
-) -> Int[Array, "row slot slot"]:
+    distance: Int[Array, "row slot place"], buckets: RelativeBuckets, *, causal: bool
+) -> Int[Array, "row slot place"]:
     """Numbers distances: one bucket each for short ones, then buckets that grow with the logarithm of the distance.
 
     Source: Raffel et al. 2020, section 2.1; as in the models' own code, the longest distances share the last bucket.

@@ -30,7 +30,7 @@ def number_distances(positions: Int[Array | np.ndarray, "row slot"]) -> Int[Arra
     The number is position of the piece that sees - position of the piece seen + slots - 1, kept below 2 · slots - 1.
     """
     furthest = positions.shape[1] - 1
-    return jnp.clip(-distances(positions), -furthest, furthest) + furthest
+    return jnp.clip(-distances(positions, positions), -furthest, furthest) + furthest
 
 
 def match_keys(

@@ -4,6 +4,9 @@
 so new edits never recompile, and `edits` can be mapped over with `jax.vmap`. The loop over blocks is unrolled and ends
 with the last block that is asked for. Captures cost memory: (layer, row, slot, neuron) a site, and nothing for a site
 not asked for. Packing rows, pooling pieces to words and placing arrays on devices are left to others.
+
+An encoder-decoder is a stack that has another one, its decoder, which reads its last states: row by row, every window
+of the decoder the window of its own number.
 """
 
 from collections.abc import Mapping
@@ -15,16 +18,18 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PyTree
 
+from lca_jax.axes import DECODER
 from lca_jax.errors import ModelError
-from lca_jax.models.attention import View
+from lca_jax.models.attention import Source, View
 from lca_jax.models.block import Block
 from lca_jax.models.config import Disentangled, StackConfig
 from lca_jax.models.disentangled import DistanceTable
 from lca_jax.models.embedding import Embedding
 from lca_jax.models.head import Head
 from lca_jax.models.layers import norm, normalize, table
-from lca_jax.models.positions import bucket_of_distance, distances, rotation, visibility_bias
-from lca_jax.models.taps import Edit, Taps
+from lca_jax.models.memory import Memory
+from lca_jax.models.positions import Places, bucket_of_distance, distances, rotation, visibility_bias
+from lca_jax.models.taps import Edit, Taps, of_decoder
 from lca_jax.models.transformer_xl import DistanceSinusoids
 
 Params = PyTree[Float[Array, "..."]]
@@ -56,39 +61,91 @@ class Stack(nnx.Module):
         self.blocks = nnx.List([Block(config, first=number == 0, rngs=rngs) for number in range(own_blocks)])
         self.final_norm = norm(config, config.residual_width, rngs=rngs) if config.final_norm else None
         self.head = None if config.head is None else Head(config, config.head, rngs=rngs)
+        self.decoder = None if config.decoder is None else Stack(config.decoder, rngs=rngs)
 
-    def __call__(self, batch: Batch, *, layers: int, taps: Taps) -> Float[Array, "row slot neuron"]:
-        """Runs the first `layers` layers and returns their hidden states; the taps keep what was asked for."""
-        views = self._view(batch)
+    def __call__(
+        self,
+        batch: Batch,
+        *,
+        layers: int,
+        taps: Taps,
+        pieces: nnx.Embed | None = None,
+        source: Source | None = None,
+        memory: Memory | None = None,
+    ) -> Float[Array, "row slot neuron"]:
+        """Runs the first `layers` layers and returns their hidden states.
+
+        Args:
+            batch: Rows of pieces.
+            layers: How many layers are run.
+            taps: Keep what was asked for.
+            pieces: The piece table, where it is another stack's.
+            source: What a decoder reads of its encoder.
+            memory: What is known of the pieces before, while a text grows.
+        """
+        memory = memory or Memory()
+        views = self._view(batch, memory)
         kinds = self.config.attention.kind_of_layer or (0,) * self.config.layers
-        states = taps("residual", 0, self.embedding(batch.piece_ids, batch.positions))
+        embedded = self.embedding(batch.piece_ids, batch.positions, shared=pieces)
+        states = taps("residual", 0, embedded)
         for layer in range(layers):
             block = self.blocks[self.config.blocks[layer]]
-            states = block(states, view=views[kinds[layer]], layer=layer, taps=taps)
+            states = block(states, view=views[kinds[layer]], source=source, layer=layer, taps=taps, memory=memory)
             if layer + 1 == self.config.layers and self.final_norm is not None:
                 states = normalize(self.final_norm, states)
             states = taps("residual", layer + 1, states)
         return states
 
-    def logits(self, batch: Batch, *, taps: Taps) -> Float[Array, "row slot vocabulary"]:
-        """Runs all layers and the head."""
-        states = self(batch, layers=self.config.layers, taps=taps)
-        assert self.head is not None
-        return self.head(states, self.embedding.pieces)
+    @property
+    def own_pieces(self) -> nnx.Embed:
+        """The piece table of this stack."""
+        assert self.embedding.pieces is not None
+        return self.embedding.pieces
 
-    def _view(self, batch: Batch) -> list[View]:
+    def decode(
+        self,
+        targets: Batch,
+        batch: Batch,
+        states: Float[Array, "row place neuron"],
+        *,
+        layers: int,
+        taps: Taps,
+        memory: Memory | None = None,
+    ) -> Float[Array, "row slot neuron"]:
+        """Runs the decoder over `targets`, which read this stack's last `states` of `batch`."""
+        assert self.decoder is not None
+        bias = visibility_bias(
+            Places(targets.positions, targets.segments),
+            Places(batch.positions, batch.segments),
+            causal=False,
+            reach=None,
+        )
+        source = Source(states, View(bias))
+        return self.decoder(targets, layers=layers, taps=taps, pieces=self.own_pieces, source=source, memory=memory)
+
+    def logits(self, states: Float[Array, "row slot neuron"]) -> Float[Array, "row slot vocabulary"]:
+        """What the head, this stack's or its decoder's, makes of last hidden states."""
+        last = self.decoder or self
+        assert last.head is not None
+        return last.head(states, last.embedding.pieces or self.own_pieces)
+
+    def _view(self, batch: Batch, memory: Memory) -> list[View]:
         """What attention knows of the positions, for each kind of layer."""
         shape = self.config.attention
+        seeing = Places(batch.positions, batch.segments)
+        seen = memory.places or seeing
         learned = None
         if shape.buckets is not None and self.distance_bias is not None:
-            buckets = bucket_of_distance(distances(batch.positions), shape.buckets, causal=shape.causal)
+            apart = distances(seeing.positions, seen.positions)
+            buckets = bucket_of_distance(apart, shape.buckets, causal=shape.causal)
             learned = jnp.moveaxis(self.distance_bias(buckets).astype(jnp.float32), 3, 1)
         relative = None if self.distances is None else self.distances(batch.positions)
+        starts = jnp.asarray(batch.positions) == 0
         views = []
         for kind in shape.kinds:
-            bias = visibility_bias(batch.segments, batch.positions, causal=shape.causal, kind=kind)
+            bias = visibility_bias(seeing, seen, causal=shape.causal, reach=kind.reach)
             turn = None if kind.rotary is None else rotation(kind.rotary, batch.positions)
-            views.append(View(bias if learned is None else bias + learned, turn, relative))
+            views.append(View(bias if learned is None else bias + learned, turn, relative, starts))
         return views
 
 
@@ -112,7 +169,8 @@ def forward(
     edits: Mapping[str, Edit] | None = None,
     *,
     reads: Mapping[str, tuple[int, ...]],
-) -> dict[str, Float[Array, "_layer row slot _neuron"]]:
+    targets: Batch | None = None,
+) -> dict[str, Float[Array, "_layer row _slot _neuron"]]:
     """Runs the stack over packed rows and returns the layers asked for, after their edits.
 
     Args:
@@ -122,19 +180,48 @@ def forward(
         edits: Site to edit; a site that is left out is not touched. Layer 0 of `residual` is the embedding output, and
             what is edited flows on.
         reads: Site to layer numbers, as `StackConfig.choose_layers` returns them.
+        targets: What the decoder reads: as many rows, and in each the windows of the same numbers.
+
+    Raises:
+        ModelError: The decoder is asked for and has no `targets`.
     """
-    taps = Taps(edits or {}, reads)
-    # Block number b gives layer b + 1 of the residual site and layer b of the two sites inside it.
-    layers = max(layer + (site != "residual") for site, layers in reads.items() for layer in layers)
-    nnx.merge(graph, params)(batch, layers=layers, taps=taps)
-    return {site: jnp.stack([taps.seen[site, layer] for layer in layers]) for site, layers in reads.items()}
+    stack, edits = nnx.merge(graph, params), edits or {}
+    of_target = of_decoder(reads)
+    of_source = {site: layers for site, layers in reads.items() if not site.startswith(DECODER)}
+    taps, target_taps = Taps(edits, of_source), Taps(of_decoder(edits), of_target)
+    states = stack(batch, layers=stack.config.layers if of_target else _depth(of_source), taps=taps)
+    if of_target:
+        stack.decode(_required(targets), batch, states, layers=_depth(of_target), taps=target_taps)
+    seen = taps.seen | {(DECODER + site, layer): found for (site, layer), found in target_taps.seen.items()}
+    return {site: jnp.stack([seen[site, layer] for layer in layers]) for site, layers in reads.items()}
 
 
 def predict_pieces(
-    graph: nnx.GraphDef[Stack], params: Params, batch: Batch, edits: Mapping[str, Edit] | None = None
+    graph: nnx.GraphDef[Stack],
+    params: Params,
+    batch: Batch,
+    edits: Mapping[str, Edit] | None = None,
+    *,
+    targets: Batch | None = None,
 ) -> Float[Array, "row slot vocabulary"]:
-    """Runs the stack and its head over packed rows and returns the logits of every slot, in float32."""
-    return nnx.merge(graph, params).logits(batch, taps=Taps(edits or {}, {}))
+    """Runs everything over packed rows and returns the logits of every slot, of `targets` where there is a decoder."""
+    stack, edits = nnx.merge(graph, params), edits or {}
+    states = stack(batch, layers=stack.config.layers, taps=Taps(edits, {}))
+    if stack.decoder is not None:
+        taps, layers = Taps(of_decoder(edits), {}), stack.decoder.config.layers
+        states = stack.decode(_required(targets), batch, states, layers=layers, taps=taps)
+    return stack.logits(states)
+
+
+def _depth(reads: Mapping[str, tuple[int, ...]]) -> int:
+    """Layers to run: block number b gives layer b + 1 of the residual site and layer b of the sites inside it."""
+    return max(layer + (site != "residual") for site, layers in reads.items() for layer in layers)
+
+
+def _required(targets: Batch | None) -> Batch:
+    if targets is None:
+        raise ModelError("The decoder of this model reads texts of its own: give them as `targets`.")
+    return targets
 
 
 def check_edits(config: StackConfig, edits: Mapping[str, Edit]) -> None:

@@ -1,11 +1,15 @@
 """Where the stack can be read and changed: a tap stands at every site of every layer."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+
+from lca_jax.axes import DECODER
+
+_Value = TypeVar("_Value")
 
 
 class Edit(NamedTuple):
@@ -33,3 +37,8 @@ class Taps:
         if layer in self.reads.get(site, ()):
             self.seen[site, layer] = states
         return states
+
+
+def of_decoder(by_site: Mapping[str, _Value]) -> dict[str, _Value]:
+    """The part of a mapping that belongs to the sites of a decoder, which calls them by their plain names."""
+    return {site.removeprefix(DECODER): value for site, value in by_site.items() if site.startswith(DECODER)}

@@ -2,7 +2,8 @@
 
 One tensor at a time is on the host: as it is stored, and the parts of it that go to the devices. JAX's CPU devices take
 these parts over as they are, so that loading takes the memory of the model and of its largest tensor beside it. All
-missing, unexpected and mis-shaped tensors are reported at once, and nothing is filled in for one that is missing.
+missing, unexpected and mis-shaped tensors are reported at once, and nothing is filled in for one that is missing but
+what its family says it then is.
 """
 
 import hashlib
@@ -53,9 +54,11 @@ def read_weights(
     Raises:
         ModelError: Tensors are missing, unexpected or of another shape; all of them are listed.
     """
-    sources, head_sources = family.sources(config), family.head_sources(config, config.head) if config.head else {}
+    sources, head = family.sources(config), config.language_head
+    head_sources = family.head_sources(config, head) if head else {}
     taken = _list_keys(sources)
-    stack, others = _take_stack(tensors, family, taken)
+    ignored = family.ignored if config.decoder or not family.decoder else f"{family.ignored}|{family.decoder}"
+    stack, others = _take_stack(tensors, family.prefix, taken, ignored)
     problems = [f"unexpected: `{key}`" for key in sorted(stack.keys() - taken)]
     others -= _list_keys(head_sources)
     digest = hashlib.sha256()
@@ -69,10 +72,13 @@ def read_weights(
         path = jax.tree_util.keystr(keys, simple=True, separator=".")
         source, held = (sources[path], stack) if path in sources else (head_sources[path], tensors)
         key = source.key if source.key in held or source.other_key is None else source.other_key
-        if key not in held:
+        if key in held:
+            tensor = source.change(held[key]())
+        elif source.otherwise is not None:
+            tensor = source.otherwise()
+        else:
             problems.append(f"missing: `{key}`, for the parameter `{path}` of shape {shape.shape}")
             continue
-        tensor = source.change(held[key]())
         if tensor.shape != shape.shape or not jnp.issubdtype(tensor.dtype, jnp.floating):
             problems.append(f"mis-shaped: `{key}` gives {tensor.dtype} {tensor.shape}, expected floats {shape.shape}")
             continue
@@ -109,15 +115,15 @@ def _list_keys(sources: Mapping[str, Source]) -> set[str]:
     return {key for source in sources.values() for key in (source.key, source.other_key) if key is not None}
 
 
-def _take_stack(tensors: Tensors, family: Family, taken: Set[str]) -> tuple[Tensors, set[str]]:
+def _take_stack(tensors: Tensors, prefix: str, taken: Set[str], ignored: str) -> tuple[Tensors, set[str]]:
     """Splits a checkpoint into the tensors of the stack, named without the prefix, and the names of the rest.
 
     What this stack takes belongs to it, whatever the family ignores.
     """
-    prefix = family.prefix if any(key.startswith(family.prefix) for key in tensors) else ""
+    prefix = prefix if any(key.startswith(prefix) for key in tensors) else ""
     stack = {}
     for key, read in tensors.items():
         name = key.removeprefix(prefix)
-        if key.startswith(prefix) and (name in taken or not re.fullmatch(family.ignored, name)):
+        if key.startswith(prefix) and (name in taken or not re.fullmatch(ignored, name)):
             stack[name] = read
     return stack, {key for key in tensors if key.removeprefix(prefix) not in stack}

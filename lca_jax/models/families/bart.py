@@ -1,35 +1,51 @@
-"""The encoders of BART, mBART, Marian and M2M100, which are one encoder with different positions and norms.
+"""BART, mBART, Marian and M2M100: one encoder-decoder with different positions and norms.
 
 Sources: Lewis et al. 2020 (BART), Liu et al. 2020 (mBART), Junczys-Dowmunt et al. 2018 (Marian), Fan et al. 2021
-(M2M100) and NLLB team 2022.
+(M2M100) and NLLB team 2022. Marian's fast models have a recurrence in the decoder (Kim et al. 2019); their configs say
+`"decoder_type": "ssru"`, and their tensors are `ssru.forget_gate` and `ssru.input_proj`.
 """
 
+from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 from transformers import PreTrainedConfig
 
+from lca_jax.errors import ModelError
 from lca_jax.models.config import (
     Arrangement,
     AttentionConfig,
     EmbeddingConfig,
+    HeadConfig,
     MlpConfig,
     NormConfig,
     Precision,
     StackConfig,
 )
-from lca_jax.models.mapping import Family, Source, Sources, blocks, embedding, no_head, norm
+from lca_jax.models.embedding import sinusoid_rows
+from lca_jax.models.mapping import Family, Source, Sources, Tensor, blocks, embedding, norm
 
 _PADDING_ROWS = 2
-_BLOCK = {
+_ATTENTION = {
     "attention.query": "self_attn.q_proj",
     "attention.key": "self_attn.k_proj",
     "attention.value": "self_attn.v_proj",
     "attention.output": "self_attn.out_proj",
+}
+_RECURRENCE = {"attention.forget": "ssru.forget_gate", "attention.input": "ssru.input_proj"}
+_BLOCK = {
     "attention_norm": "self_attn_layer_norm",
     "mlp.expand": "fc1",
     "mlp.contract": "fc2",
     "mlp_norm": "final_layer_norm",
+}
+_CROSS = {
+    "cross.query": "encoder_attn.q_proj",
+    "cross.key": "encoder_attn.k_proj",
+    "cross.value": "encoder_attn.v_proj",
+    "cross.output": "encoder_attn.out_proj",
+    "cross_norm": "encoder_attn_layer_norm",
 }
 
 
@@ -42,61 +58,129 @@ class _Variant(NamedTuple):
     padding_rows: int
     sinusoid_gap: int = 0
     """Frequencies of sinusoids fall to 1/10000 over half the width less this."""
+    head_bias: bool = True
+    """Whether every piece has a bias in the logits; a checkpoint without one means zeros."""
 
 
 _BART = _Variant("post_norm", embedding_norm=True, learned_positions=True, padding_rows=_PADDING_ROWS)
 _MBART = _Variant("pre_norm", embedding_norm=True, learned_positions=True, padding_rows=_PADDING_ROWS)
 _MARIAN = _Variant("post_norm", embedding_norm=False, learned_positions=False, padding_rows=0)
 _M2M100 = _Variant(
-    "pre_norm", embedding_norm=False, learned_positions=False, padding_rows=_PADDING_ROWS, sinusoid_gap=1
+    "pre_norm",
+    embedding_norm=False,
+    learned_positions=False,
+    padding_rows=_PADDING_ROWS,
+    sinusoid_gap=1,
+    head_bias=False,
 )
 
 
 def _read_config(config: PreTrainedConfig, dtype: Precision, *, variant: _Variant) -> StackConfig:
-    rows = config.max_position_embeddings + variant.padding_rows
+    decoder_type = getattr(config, "decoder_type", None)
+    if decoder_type not in (None, "ssru"):
+        raise ModelError(f"A decoder must attend to its own pieces or be an SSRU, got decoder_type={decoder_type!r}.")
+    shared = getattr(config, "share_encoder_decoder_embeddings", True)
+    width = config.d_model
+    decoder = _read_side(
+        config,
+        dtype,
+        variant,
+        layers=config.decoder_layers,
+        embedding=_read_embedding(
+            config, variant, vocabulary=config.vocab_size if shared else config.decoder_vocab_size, shared=shared
+        ),
+        attention=AttentionConfig.plain(width=width, heads=config.decoder_attention_heads, causal=True),
+        mlp=MlpConfig(width=config.decoder_ffn_dim, activation=config.activation_function),
+        mixing="attention" if decoder_type is None else "recurrence",
+        cross=True,
+        head=HeadConfig(width=width, tied=config.tie_word_embeddings, bias=variant.head_bias),
+    )
+    return _read_side(
+        config,
+        dtype,
+        variant,
+        layers=config.encoder_layers,
+        embedding=_read_embedding(config, variant, vocabulary=config.vocab_size, shared=False),
+        attention=AttentionConfig.plain(width=width, heads=config.encoder_attention_heads),
+        mlp=MlpConfig(width=config.encoder_ffn_dim, activation=config.activation_function),
+        decoder=decoder,
+    )
+
+
+def _read_side(config: PreTrainedConfig, dtype: Precision, variant: _Variant, **fields: Any) -> StackConfig:
+    """Encoder or decoder; `fields` are those in which they differ."""
     return StackConfig(
         family=config.model_type,
-        layers=config.encoder_layers,
         residual_width=config.d_model,
         longest_window=config.max_position_embeddings,
-        embedding=EmbeddingConfig(
-            vocabulary=config.vocab_size,
-            width=config.d_model,
-            positions=rows if variant.learned_positions else 0,
-            sinusoids=0 if variant.learned_positions else config.d_model // 2 - variant.sinusoid_gap,
-            first_position=variant.padding_rows,
-            scale=config.d_model**0.5 if config.scale_embedding else 1.0,
-            norm=variant.embedding_norm,
-        ),
-        attention=AttentionConfig.plain(width=config.d_model, heads=config.encoder_attention_heads),
-        mlp=MlpConfig(width=config.encoder_ffn_dim, activation=config.activation_function),
         norm=NormConfig(epsilon=1e-5),
         arrangement=variant.arrangement,
         final_norm=variant.arrangement == "pre_norm",
         initializer_range=config.init_std,
         dtype=dtype,
+        **fields,
+    )
+
+
+def _read_embedding(config: PreTrainedConfig, variant: _Variant, *, vocabulary: int, shared: bool) -> EmbeddingConfig:
+    return EmbeddingConfig(
+        vocabulary=vocabulary,
+        shared=shared,
+        width=config.d_model,
+        positions=config.max_position_embeddings + variant.padding_rows,
+        sinusoids=0 if variant.learned_positions else config.d_model // 2 - variant.sinusoid_gap,
+        first_position=variant.padding_rows,
+        scale=config.d_model**0.5 if config.scale_embedding else 1.0,
+        norm=variant.embedding_norm,
     )
 
 
 def _sources(config: StackConfig) -> Sources:
-    positions = embedding("embedding.positions", "encoder.embed_positions")
+    pieces = {"embedding.pieces.embedding": Source("shared.weight", other_key="encoder.embed_tokens.weight")}
+    encoder = _side_sources(config, "encoder", _ATTENTION | _BLOCK)
+    if config.decoder is None:
+        return pieces | encoder
+    mixing = _RECURRENCE if config.decoder.mixing == "recurrence" else _ATTENTION
+    decoder = _side_sources(config.decoder, "decoder", mixing | _CROSS | _BLOCK, inside="decoder.")
+    own = {} if config.decoder.embedding.shared else embedding("decoder.embedding.pieces", "decoder.embed_tokens")
+    return pieces | encoder | own | decoder
+
+
+def _side_sources(config: StackConfig, side: str, names: Mapping[str, str], *, inside: str = "") -> Sources:
+    shape = config.embedding
+    key = f"{side}.embed_positions.weight"
+    positions = Source(key)
+    if shape.sinusoids:
+        rows = partial(sinusoid_rows, shape.positions, shape.width, sinusoids=shape.sinusoids)
+        positions = Source(key, other_key=f"{key}s", otherwise=rows)
     return {
-        "embedding.pieces.embedding": Source("shared.weight", other_key="encoder.embed_tokens.weight"),
-        **(positions if config.embedding.positions else {}),
-        **(norm("embedding.norm", "encoder.layernorm_embedding") if config.embedding.norm else {}),
-        **blocks(config, "encoder.layers.{}", _BLOCK),
-        **(norm("final_norm", "encoder.layer_norm") if config.final_norm else {}),
+        f"{inside}embedding.positions.embedding": positions,
+        **(norm(f"{inside}embedding.norm", f"{side}.layernorm_embedding") if shape.norm else {}),
+        **blocks(config, side + ".layers.{}", names, inside=inside),
+        **(norm(f"{inside}final_norm", f"{side}.layer_norm") if config.final_norm else {}),
     }
 
 
+def _head_sources(config: StackConfig, head: HeadConfig) -> Sources:
+    vocabulary = (config.decoder or config).embedding.vocabulary
+    own = {} if head.tied else embedding("decoder.head.pieces", "lm_head")
+    no_bias = partial(np.zeros, (vocabulary,), np.float32)
+    bias = {"decoder.head.bias": Source("final_logits_bias", _only_row, otherwise=no_bias)}
+    return own | (bias if head.bias else {})
+
+
+def _only_row(tensor: Tensor) -> Tensor:
+    return tensor[0]
+
+
 def _family(variant: _Variant) -> Family:
-    stored = "" if variant.learned_positions else r"|encoder\.embed_positions\.weights?"
     return Family(
         read_config=partial(_read_config, variant=variant),
         sources=_sources,
-        head_sources=no_head,
+        head_sources=_head_sources,
         prefix="model.",
-        ignored=r"(decoder|lm_head|classification_head|qa_outputs)\..*|final_logits_bias" + stored,
+        ignored=r"(lm_head|classification_head|qa_outputs)\..*|final_logits_bias|decoder\.embed_tokens\.weight",
+        decoder=r"decoder\..*",
     )
 
 
@@ -105,6 +189,6 @@ BART = _family(_BART)
 MBART = _family(_MBART)
 """`model_type` "mbart"."""
 MARIAN = _family(_MARIAN)
-"""`model_type` "marian": the translation models of OPUS-MT."""
+"""`model_type` "marian": the translation models of OPUS-MT, and those with an SSRU."""
 M2M100 = _family(_M2M100)
 """`model_type` "m2m_100": M2M100 and NLLB."""

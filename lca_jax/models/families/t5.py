@@ -1,45 +1,63 @@
-"""The encoder of T5 and mT5: a pre-norm stack whose only positions are a bias by distance (Raffel et al. 2020)."""
+"""T5 and mT5: pre-norm encoder-decoders whose only positions are a bias by distance (Raffel et al. 2020)."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from transformers import PreTrainedConfig
 
 from lca_jax.models.config import (
     AttentionConfig,
     EmbeddingConfig,
+    HeadConfig,
     MlpConfig,
     NormConfig,
     Precision,
     RelativeBuckets,
     StackConfig,
 )
-from lca_jax.models.mapping import Family, Source, Sources, blocks, embedding, no_head, norm
+from lca_jax.models.mapping import Family, Source, Sources, blocks, embedding, norm
 
 _USUAL_WINDOW = 512
-_ATTENTION = {
-    "attention.query": "layer.0.SelfAttention.q",
-    "attention.key": "layer.0.SelfAttention.k",
-    "attention.value": "layer.0.SelfAttention.v",
-    "attention.output": "layer.0.SelfAttention.o",
-    "attention_norm": "layer.0.layer_norm",
-    "mlp.contract": "layer.1.DenseReluDense.wo",
-    "mlp_norm": "layer.1.layer_norm",
-}
-_PLAIN = {"mlp.expand": "layer.1.DenseReluDense.wi"}
-_GATED = {"mlp.gate": "layer.1.DenseReluDense.wi_0", "mlp.expand": "layer.1.DenseReluDense.wi_1"}
+
+
+def _name_attention(part: str, theirs: str) -> dict[str, str]:
+    matrices = {"query": "q", "key": "k", "value": "v", "output": "o"}
+    return {f"{part}.{ours}": f"{theirs}.{letter}" for ours, letter in matrices.items()}
+
+
+def _name_mlp(part: str, *, gated: bool) -> dict[str, str]:
+    expand = {"mlp.gate": "wi_0", "mlp.expand": "wi_1"} if gated else {"mlp.expand": "wi"}
+    names = {ours: f"{part}.DenseReluDense.{theirs}" for ours, theirs in (expand | {"mlp.contract": "wo"}).items()}
+    return names | {"mlp_norm": f"{part}.layer_norm"}
+
+
+_OWN = _name_attention("attention", "layer.0.SelfAttention") | {"attention_norm": "layer.0.layer_norm"}
+_CROSS = _name_attention("cross", "layer.1.EncDecAttention") | {"cross_norm": "layer.1.layer_norm"}
 
 
 def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
+    # The two that have the same name in transformers differ here: T5 scales its states and ties the head to the
+    # embedding, T5 v1.1 and mT5 do neither, whatever transformers makes of `tie_word_embeddings`.
+    tied = getattr(config, "scale_decoder_outputs", False)
+    head = HeadConfig(width=config.d_model, tied=tied, bias=False, scale=config.d_model**-0.5 if tied else 1.0)
+    decoder = _read_side(config, dtype, layers=config.num_decoder_layers, causal=True, cross=True, head=head)
+    return _read_side(config, dtype, layers=config.num_layers, causal=False, decoder=decoder)
+
+
+def _read_side(config: PreTrainedConfig, dtype: Precision, *, causal: bool, **fields: Any) -> StackConfig:
+    """Encoder or decoder; `fields` are those in which they differ."""
     return StackConfig(
         family=config.model_type,
-        layers=config.num_layers,
         residual_width=config.d_model,
         # The model itself has no limit; this is the length that it was trained with.
         longest_window=getattr(config, "n_positions", None) or _USUAL_WINDOW,
-        embedding=EmbeddingConfig(vocabulary=config.vocab_size, width=config.d_model, norm=False),
+        embedding=EmbeddingConfig(vocabulary=config.vocab_size, shared=causal, width=config.d_model, norm=False),
         attention=AttentionConfig(
             heads=config.num_heads,
             head_width=config.d_kv,
             key_heads=config.num_heads,
             scale=1.0,
+            causal=causal,
             input_bias=False,
             output_bias=False,
             buckets=RelativeBuckets(
@@ -52,23 +70,40 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
         final_norm=True,
         initializer_range=config.initializer_factor * config.d_model**-0.5,
         dtype=dtype,
+        **fields,
     )
 
 
 def _sources(config: StackConfig) -> Sources:
+    pieces = {"embedding.pieces.embedding": Source("shared.weight", other_key="encoder.embed_tokens.weight")}
+    encoder = _side_sources(config, "encoder", _OWN | _name_mlp("layer.1", gated=config.mlp.gated))
+    if config.decoder is None:
+        return pieces | encoder
+    names = _OWN | _CROSS | _name_mlp("layer.2", gated=config.mlp.gated)
+    return pieces | encoder | _side_sources(config.decoder, "decoder", names, inside="decoder.")
+
+
+def _side_sources(config: StackConfig, side: str, names: Mapping[str, str], *, inside: str = "") -> Sources:
+    bias = f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias"
     return {
-        "embedding.pieces.embedding": Source("shared.weight", other_key="encoder.embed_tokens.weight"),
-        **embedding("distance_bias", "encoder.block.0.layer.0.SelfAttention.relative_attention_bias"),
-        **blocks(config, "encoder.block.{}", _ATTENTION | (_GATED if config.mlp.gated else _PLAIN)),
-        **norm("final_norm", "encoder.final_layer_norm", bias=False),
+        **embedding(f"{inside}distance_bias", bias),
+        **blocks(config, side + ".block.{}", names, inside=inside),
+        **norm(f"{inside}final_norm", f"{side}.final_layer_norm", bias=False),
     }
+
+
+def _head_sources(_config: StackConfig, head: HeadConfig) -> Sources:
+    # A file written by transformers 5 leaves a head out that is equal to the embedding.
+    own = {"decoder.head.pieces.embedding": Source("lm_head.weight", other_key="shared.weight")}
+    return {} if head.tied else own
 
 
 T5 = Family(
     read_config=_read_config,
     sources=_sources,
-    head_sources=no_head,
+    head_sources=_head_sources,
     prefix="transformer.",
-    ignored=r"(decoder|lm_head|classifier|qa_outputs)\..*",
+    ignored=r"(lm_head|classifier|qa_outputs)\..*|decoder\.embed_tokens\.weight",
+    decoder=r"decoder\..*",
 )
 """`model_type` "t5" and "mt5": T5, T5 v1.1, Flan-T5, mT5."""
