@@ -199,10 +199,17 @@ def test_treebanks_with_every_kind(kind: str, tokenizer: PreTrainedTokenizerFast
 
 
 # Words before which a piece is the space alone: for SmolLM2 every number, and beginnings that its vocabulary of mostly
-# English lacks; for TinyStories, with 512 pieces, most words but a child's English.
+# English lacks; for TinyStories, with 512 pieces, most words but a child's English; for Marian what is neither English
+# nor Portuguese.
 @pytest.mark.parametrize(
     ("name", "spaces"),
-    [("minilm", 0), ("me5-small", 0), ("smollm2-135m", 1_666), ("tinystories-260k", 16_507)],
+    [
+        ("minilm", 0),
+        ("me5-small", 0),
+        ("smollm2-135m", 1_666),
+        ("tinystories-260k", 16_507),
+        ("marian-tiny-en-pt", 12_284),
+    ],
 )
 def test_treebanks_with_trained_checkpoints(
     name: str, spaces: int, parallel_text: Sentences, trained_folder: Callable[[str], Path]
