@@ -62,19 +62,17 @@ def make_problems(
         weights: How much each word counts, finite and ≥ 0, more than 0 for some word of each problem; a word of weight
             0 is not of the problem. None: all the same, which takes no memory.
     """
-    sharded = None
-    if weights is not None:
+    if weights is None:
+        sharded = None
+        counts = np.stack([np.bincount(row[row >= 0], minlength=classes) for row in labels])
+    else:
         # A word that counts nothing must not ask for the logarithm of a probability that may be 0.
         labels = np.where(weights > 0, labels, -1)
-        weights = np.where(labels >= 0, weights, 0).astype(np.float64)
-        weights /= weights.sum(axis=1, keepdims=True)
-        sharded = shard_rows(data_mesh(), weights.astype(np.float32), axis=1)
-    counts = np.stack(
-        [
-            np.bincount(row[row >= 0], None if weights is None else weights[place, row >= 0], minlength=classes)
-            for place, row in enumerate(labels)
-        ]
-    )
+        counted = np.where(labels >= 0, weights, 0).astype(np.float64)
+        counted /= counted.sum(axis=1, keepdims=True)
+        sharded = shard_rows(data_mesh(), counted.astype(np.float32), axis=1)
+        rows = zip(labels, counted, strict=True)
+        counts = np.stack([np.bincount(row[row >= 0], share[row >= 0], minlength=classes) for row, share in rows])
     return Problems(
         labels=shard_rows(data_mesh(), labels.astype(np.int32), axis=1, fill=-1),
         weights=sharded,
