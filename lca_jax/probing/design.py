@@ -126,8 +126,8 @@ def gram(design: Design, *, words: int) -> Gram:
     """The Gram metric from every k-th word, about three words a feature.
 
     Any positive definite metric gives the same optimum; measured, three words a feature take as many iterations as all
-    words do, and cost 6·feature³ operations once, independent of the corpus. For layers one by one that is layers² times
-    less than for all of them together: taking their blocks out of a whole Gram would save nothing.
+    words do, and cost 6·feature³ operations once, independent of the corpus. For layers one by one that is layers²
+    times less than for all of them together: taking their blocks out of a whole Gram would save nothing.
     """
     stride = max(1, words // (3 * design.X.shape[-1]))
     sample = design._replace(X=design.X[..., :words:stride, :])

@@ -149,7 +149,7 @@ def _advance(
     design: Design,
     metric: Gram,
     problems: Problems,
-    means: Float[Array, "problem class feature"],
+    means: Float[Array, "*layer problem class feature"],
     limits: Float[Array, " problem"],
     state: _State,
     *,
