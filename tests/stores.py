@@ -7,6 +7,7 @@ import numpy as np
 from lca_jax.activations.recipe import Recipe, SiteShape
 from lca_jax.activations.store import ActivationStore
 from lca_jax.activations.writer import MemoryWriter, ShardRecord
+from lca_jax.axes import Site
 from lca_jax.probing.probe import Probe
 from lca_jax.text.corpus import Corpus
 
@@ -19,13 +20,23 @@ def store_of(
     vectors: np.ndarray, sentences: Sequence[Sequence[str]], labels: dict[str, list[list[str | None]]]
 ) -> ActivationStore:
     """A store in memory of given vectors (word, layer, neuron)."""
+    return store_of_sites({"residual": vectors}, sentences, labels)
+
+
+def store_of_sites(
+    vectors: dict[Site, np.ndarray], sentences: Sequence[Sequence[str]], labels: dict[str, list[list[str | None]]]
+) -> ActivationStore:
+    """A store in memory of given vectors (word, layer, neuron) at every site."""
     corpus = Corpus.from_words(sentences, labels)
-    words, layers, width = vectors.shape
+    words = corpus.word_count
     recipe = Recipe(
         model="test",
         corpus=corpus.fingerprint(),
         words=words,
-        sites={"residual": SiteShape(layers=tuple(range(layers)), width=width)},
+        sites={
+            site: SiteShape(layers=tuple(range(of_site.shape[1])), width=of_site.shape[2])
+            for site, of_site in vectors.items()
+        },
         dtype="float32",
         pool="last",
         edits=None,
@@ -34,7 +45,9 @@ def store_of(
         shard_words=words,
     )
     writer = MemoryWriter(recipe)
-    writer.new_arrays(0)["residual"][:] = vectors
+    arrays = writer.new_arrays(0)
+    for site, of_site in vectors.items():
+        arrays[site][:] = of_site
     writer.write(0, {}, ShardRecord(pieces=[1] * words, excluded={}))
     return writer.finish(corpus, {"model": "test", "tokenizer": "test", "corpus": corpus.name})
 

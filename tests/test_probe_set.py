@@ -1,11 +1,12 @@
 """Fitting from a store, choosing a penalty, saving and loading."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lca_jax import ElasticNet, ProbeSet, fit_probes, load_probes
+from lca_jax import ElasticNet, ProbeSet, fit_probes, load_probes, rank_neurons
 from lca_jax.errors import DataError, SettingsError, StoreError
 from lca_jax.probing.labelling import control_task_of, measured_words, number_labels
 from lca_jax.probing.metrics import accuracy_interval, class_accuracy
@@ -79,6 +80,58 @@ def test_saved_probes_come_back_bit_for_bit(fitted: ProbeSet, tmp_path: Path) ->
         )
     selected.save(tmp_path / "probes")  # replaces
     with pytest.raises(StoreError, match="holds no probes"):
+        load_probes(tmp_path)
+
+
+def test_each_subset_chooses_its_own_penalty_and_its_samples_follow(tmp_path: Path) -> None:
+    store, dev = planted_store(), planted_store(seed=1)
+    fitted = fit_probes(store, ElasticNet(l1=(1e-3, 1e-1), l2=1e-2), subsets="layers", replicates=1)
+    assert fitted.subsets == ("residual 0", "residual 1", "residual 2")
+    assert len(fitted) == 3 * 2 * 2 * 2
+    selected = fitted.select(dev, fraction=0.5)
+    assert len(selected) == 3 * 2 * 2
+    for subset in fitted.subsets:
+        best = max((row for row in selected.search if row.subset == subset), key=lambda row: row.score)
+        assert best.chosen
+        for control in (False, True):
+            for replicate in (0, 1):
+                probe = selected.one("upos", subset=subset, control=control, replicate=replicate)
+                assert (probe.l1, probe.l2) == (best.l1, best.l2)
+        top = selected.one("upos", subset=subset)
+        without = next(probe for probe in fitted.unpenalized if probe.subset == subset)
+        gold = measured_words(dev, fitted.axis, "upos", CLASSES).gold
+        order = mass_order(top.weights).order
+        layer = dev.matrix()[:, top.columns]
+        halves = [kept_accuracy(top, layer, gold, part) for part in (order[:4], order[-4:], order)]
+        reference = (without.predict(dev.matrix()) == gold).mean()
+        assert best.score == pytest.approx(0.5 * (halves[0] - halves[1]) - 0.5 * (reference - halves[2]))
+    ranking = rank_neurons(selected, "upos", subset="residual 1", replicate=1)
+    assert set(ranking.top(2).tolist()) == {10, 11}
+    assert (ranking.scores[8:] == 0).all()
+    predicted = selected.predict(dev.matrix())
+    for probe, row in zip(selected, predicted, strict=True):
+        np.testing.assert_array_equal(row, probe.predict(dev.matrix()))
+    with pytest.raises(SettingsError, match="read 24 neurons, the activations have 8"):
+        selected.predict(dev.matrix()[:, :8])
+    selected.save(tmp_path)
+    for before, after in zip(selected, load_probes(tmp_path), strict=True):
+        for name in ("subset", "replicate", "target", "task", "control", "l1"):
+            assert getattr(before, name) == getattr(after, name)
+        np.testing.assert_array_equal(after.columns, before.columns)
+        np.testing.assert_array_equal(after.weights, before.weights)
+
+
+def test_probes_of_the_first_format_are_read_and_of_a_later_one_refused(fitted: ProbeSet, tmp_path: Path) -> None:
+    fitted.save(tmp_path)
+    file = tmp_path / "probes.json"
+    description = json.loads(file.read_text("utf-8"))
+    for fields in [*description["probes"], *description["unpenalized"]]:
+        for name in ("target", "replicate", "subset"):
+            del fields[name]
+    file.write_text(json.dumps({**description, "format": 1}), "utf-8")
+    assert load_probes(tmp_path).of("upos", control=True)[1].l2 == fitted.of("upos", control=True)[1].l2
+    file.write_text(json.dumps({**description, "format": 3}), "utf-8")
+    with pytest.raises(StoreError, match=r"has format 3, this version reads 1 to 2\. Upgrade"):
         load_probes(tmp_path)
 
 

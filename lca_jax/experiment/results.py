@@ -199,7 +199,7 @@ def _neuron_entries(
 
 def _search_rows(probes: ProbeSet, task: str) -> list[dict[str, object]]:
     return [
-        {name: value for name, value in row.__dict__.items() if name != "task"}
+        {name: value for name, value in row.__dict__.items() if name not in ("task", "target", "subset")}
         for row in probes.search
-        if row.task == task
+        if (row.task, row.target, row.subset) == (task, None, None)
     ]

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from lca_jax.probing.design import Design, scores
+from lca_jax.probing.design import Design, over_layers, scores
 from lca_jax.probing.problems import Problems, Solution, null_objective, starting_bias
 from lca_jax.probing.terms import certify, penalty_value, predict
 
@@ -94,9 +94,14 @@ def solve_adam(
         seed: Orders the words of each epoch.
     """
     optimizer = _optimizer(problems, learning_rate, proximal_step=proximal_step)
-    shape = (*problems.shares.shape, design.X.shape[1])
-    weights = Weights(jnp.zeros(shape), starting_bias(problems))
-    state = optimizer.init(weights)
+    features = design.X.shape[-1]
+
+    def begin(_: Design) -> tuple[Weights, optax.OptState]:
+        weights = Weights(jnp.zeros((*problems.shares.shape, features)), starting_bias(problems))
+        return weights, optimizer.init(weights)
+
+    weights, state = over_layers(begin, design, 0)(design)
+    epoch = partial(_epoch, learning_rate=learning_rate, squared=squared, proximal_step=proximal_step)
     generator = np.random.default_rng(seed)
     size = min(batch_size, words)
     steps = -(-words // size)
@@ -104,26 +109,18 @@ def solve_adam(
         order = np.full(steps * size, -1, np.int32)
         order[:words] = generator.permutation(words)
         batches = jnp.asarray(order.reshape(steps, size))
-        weights, state = _epoch(
-            design,
-            problems,
-            batches,
-            weights,
-            state,
-            learning_rate=learning_rate,
-            squared=squared,
-            proximal_step=proximal_step,
-        )
-    bias, objective, gap = certify(design, problems, weights.W, weights.bias, squared=squared)
-    null = np.asarray(null_objective(problems))
+        weights, state = over_layers(epoch, design, (0, None, None, 0, 0))(design, problems, batches, weights, state)
+    measured = over_layers(partial(certify, squared=squared), design, (0, None, 0, 0))
+    bias, objective, gap = (np.asarray(part) for part in measured(design, problems, weights.W, weights.bias))
+    null = np.broadcast_to(np.asarray(null_objective(problems)), gap.shape).reshape(-1)
     return Solution(
-        weights=np.asarray(weights.W),
-        bias=np.asarray(bias),
-        objective=np.asarray(objective),
-        duality_gap=np.asarray(gap),
+        weights=np.asarray(weights.W).reshape(-1, *weights.W.shape[-2:]),
+        bias=bias.reshape(-1, bias.shape[-1]),
+        objective=objective.reshape(-1),
+        duality_gap=gap.reshape(-1),
         null_objective=null,
         iterations=np.full(len(null), epochs * steps, np.int64),
-        converged=np.asarray(gap) <= tolerance * null,
+        converged=gap.reshape(-1) <= tolerance * null,
     )
 
 
@@ -152,7 +149,8 @@ def _epoch(
         now, inner = carry
         here = design._replace(X=design.X[rows])
         labels = jnp.where(rows[None, :] >= 0, problems.labels[:, rows], -1)
-        batch = problems._replace(labels=labels)
+        weights = None if problems.weights is None else problems.weights[:, rows]
+        batch = problems._replace(labels=labels, weights=weights)
 
         def loss(at: Weights) -> Float[Array, ""]:
             masked = jnp.where(problems.keep[:, None, :], at.W, 0.0)

@@ -12,7 +12,8 @@ scaling. Each costs 2·word·feature·class·problem operations and reads X once
 axes inside them is the fastest of those measured on a CPU.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,10 @@ from jaxtyping import Array, Float, Int
 
 from lca_jax.devices import data_mesh, shard_rows
 from lca_jax.errors import DataError
+from lca_jax.probing.finite import NamePlace, name_word_and_feature, refuse_not_finite
+
+_Result = TypeVar("_Result")
+_Axes = int | tuple[int | None, ...]
 
 _PRECISION = jax.lax.Precision.HIGHEST
 """The certificate is only as good as the products: full float32 also where the device would round to bfloat16."""
@@ -30,33 +35,62 @@ _CONSTANT = 1e-6
 
 
 class Design(NamedTuple):
-    """Features of the training words on the device, rows split over the mesh, with how they are centred and scaled."""
+    """Features of the training words on the device, rows split over the mesh, with how they are centred and scaled.
 
-    X: Float[Array, "word feature"]
-    mean: Float[Array, " feature"]
-    scale: Float[Array, " feature"]
+    Or one such matrix a layer, layer axis first, for the probes of single layers: `over_layers` maps over them.
+    """
+
+    X: Float[Array, "*layer word feature"]
+    mean: Float[Array, "*layer feature"]
+    scale: Float[Array, "*layer feature"]
     """1 for every feature where the penalty is on raw weights. Centring only moves the (free) bias."""
 
+    @property
+    def layers(self) -> int:
+        """Number of matrices."""
+        return 1 if self.X.ndim == 2 else self.X.shape[0]
 
-def put_design(X: Float[np.ndarray, "word feature"], *, standardize: bool) -> Design:
+
+def put_design(
+    X: Float[np.ndarray, "word feature"],
+    *,
+    standardize: bool,
+    layers: int | None = None,
+    name_place: NamePlace = name_word_and_feature,
+) -> Design:
     """Moves activations to the devices and measures mean and deviation of every feature.
 
-    Rows are padded to a multiple of the devices with zeros; the problems mask padded words by their label −1.
+    Mean and deviation are those of the words given, each counted once, whatever weight problems give to them: so one
+    design serves all problems. Rows are padded to a multiple of the devices with zeros; the problems mask padded words
+    by their label −1.
+
+    Args:
+        X: Raw activations.
+        standardize: Whether the penalty is on weights of features with deviation 1.
+        layers: None for one matrix; a number for that many, of equal widths, whose columns stand side by side in X.
+            Layer first is the order in which a CPU multiplies them as fast as the whole; word first, as X has them,
+            takes five times as long.
+        name_place: What messages call a value of X.
 
     Raises:
-        DataError: No word, or a value that is not finite (word and feature are named).
+        DataError: No word, or a value that is not finite (its place is named).
     """
     words = X.shape[0]
     if words == 0:
         raise DataError("A probe needs at least one labelled word with a vector, got none.")
-    sharded = shard_rows(data_mesh(), X)
-    mean, deviation, largest = (np.asarray(part) for part in _moments(sharded, jnp.asarray(words)))
+    if layers is None:
+        sharded = shard_rows(data_mesh(), X)
+        moments = _moments(sharded, jnp.asarray(words))
+    else:
+        sharded = shard_rows(data_mesh(), X.reshape(words, layers, -1).transpose(1, 0, 2), axis=1)
+        moments = jax.vmap(_moments, in_axes=(0, None))(sharded, jnp.asarray(words))
+    mean, deviation, largest = (np.asarray(part) for part in moments)
     if not np.isfinite(deviation).all():
+        refuse_not_finite(X, name_place)
         feature = int(np.flatnonzero(~np.isfinite(deviation))[0])
-        word = int(np.flatnonzero(~np.isfinite(X[:, feature]))[0]) if not np.isfinite(X[:, feature]).all() else -1
-        place = f"word {word}, feature {feature}" if word >= 0 else f"the sum over feature {feature}"
         raise DataError(
-            f"Activations must be finite; {place} is not. Look for overflow (float16) or a broken checkpoint."
+            f"The squares of feature {feature} are too large for float32: its largest value is "
+            f"{largest.reshape(-1)[feature]:.1e}. Look for overflow or a broken checkpoint, or scale the activations."
         )
     constant = deviation <= _CONSTANT * np.maximum(largest, 1e-30)
     scale = np.where(constant, 1, deviation) if standardize else np.ones_like(deviation)
@@ -83,8 +117,8 @@ def correlations(design: Design, R: Float[Array, "problem word class"]) -> Float
 class Gram(NamedTuple):
     """The metric in which proximal steps are taken: (1 − r) X'X/n + r I over a sample of words, X standardised."""
 
-    matrix: Float[Array, "feature feature"]
-    largest: Float[Array, ""]
+    matrix: Float[Array, "*layer feature feature"]
+    largest: Float[Array, "*layer"]
     """A bound just above its largest eigenvalue."""
 
 
@@ -92,11 +126,23 @@ def gram(design: Design, *, words: int) -> Gram:
     """The Gram metric from every k-th word, about three words a feature.
 
     Any positive definite metric gives the same optimum; measured, three words a feature take as many iterations as all
-    words do, and cost 6·feature³ operations once, independent of the corpus.
+    words do, and cost 6·feature³ operations once, independent of the corpus. For layers one by one that is layers²
+    times less than for all of them together: taking their blocks out of a whole Gram would save nothing.
     """
-    features = design.X.shape[1]
-    stride = max(1, words // (3 * features))
-    return _gram(design, words, stride)
+    stride = max(1, words // (3 * design.X.shape[-1]))
+    sample = design._replace(X=design.X[..., :words:stride, :])
+    return over_layers(_gram_of, design, 0)(sample)
+
+
+def over_layers(function: Callable[..., _Result], design: Design, axes: _Axes) -> Callable[..., _Result]:
+    """The function itself where the design is one matrix; mapped over the layers where it is a matrix a layer.
+
+    Args:
+        function: Of positional arguments.
+        design: Decides.
+        axes: Where the arguments have their layer axis, None for those that all layers share, as in `jax.vmap`.
+    """
+    return jax.vmap(function, in_axes=axes) if design.X.ndim == 3 else function
 
 
 @jax.jit
@@ -109,11 +155,6 @@ def _moments(
     real = jnp.arange(X.shape[0])[:, None] < words
     centred = jnp.where(real, X - mean[None, :], 0.0)
     return mean, jnp.sqrt((centred**2).sum(axis=0) / count), jnp.abs(X).max(axis=0)
-
-
-def _gram(design: Design, words: int, stride: int) -> Gram:
-    sample = design.X[:words:stride]
-    return _gram_of(design._replace(X=sample))
 
 
 @jax.jit

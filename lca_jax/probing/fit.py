@@ -1,78 +1,94 @@
-"""From activations and labels to probes: every penalty of the grid and the control task in one solve.
+"""From activations and labels to probes: every task, penalty, sample and subset of one store in one call.
 
 `fit_probes` reads a store, `fit_elastic_net` plain arrays. Words that have no vector or no label are masked, never
-dropped from the matrix: all tasks share one X. Memory: X on the devices (and on the host until it is there), and about
-ten arrays of (problem, word, class) in float32; the problems are solved in batches that keep those under
-`_BATCH_BYTES` each.
+dropped from the matrix: all tasks share one X. Memory: X on the devices (and on the host until it is there), and what
+`batching` says.
 """
 
-import logging
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from lca_jax.activations.store import ActivationStore
-from lca_jax.errors import DataError, NotConverged, SettingsError
-from lca_jax.probing.adam import solve_adam
-from lca_jax.probing.design import Design, Gram, gram, put_design
-from lca_jax.probing.labelling import Labelling, check_classes, control_task_of, number_labels, take_rows, usable_labels
+from lca_jax.errors import DataError, SettingsError
+from lca_jax.probing.batching import fit_on_design
+from lca_jax.probing.bootstrap import replicate_labellings
+from lca_jax.probing.design import Design, put_design
+from lca_jax.probing.finite import place_in_store
+from lca_jax.probing.labelling import (
+    Labelling,
+    check_classes,
+    control_task_of,
+    number_labels,
+    take_rows,
+    tell_from_rest,
+    usable_labels,
+)
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
-from lca_jax.probing.problems import Solution, make_problems
-from lca_jax.probing.proximal import solve
-
-_log = logging.getLogger(__name__)
-_BATCH_BYTES = 300e6
+from lca_jax.probing.subsets import Reading, Subsets, readings
 
 
 def fit_probes(
-    store: ActivationStore, settings: ElasticNet | None = None, *, tasks: Sequence[str] | None = None
+    store: ActivationStore,
+    settings: ElasticNet | None = None,
+    *,
+    tasks: Sequence[str] | None = None,
+    subsets: Subsets = None,
+    replicates: int = 0,
+    one_vs_rest: bool = False,
 ) -> ProbeSet:
-    """Fits probes for every task, penalty pair and control task.
+    """Fits probes for every task, penalty pair and control task, and for every neuron subset and bootstrap sample.
 
     Args:
         store: Activations of the training words, with their label columns.
         settings: Objective, penalties and solver; the default grid if None.
         tasks: Label columns; None takes all that the store has.
+        subsets: None for probes of all neurons; `"layers"` for a probe of every layer of every site, named like
+            `residual 3`; or subsets by name, each as columns of `store.axis()` or a mask over them. All layers together
+            cost an iteration about what one probe of all neurons does; each mask costs that by itself.
+        replicates: Bootstrap samples of the sentences, drawn with the settings' seed, on which everything is fitted
+            once more; their probes have `replicate` 1, 2, …
+        one_vs_rest: Instead of one probe of all classes, a probe of two for each class: `target` is the class that it
+            tells from all others. Its two columns of weights are each other's negative.
 
     Returns:
-        All problems of the fit: for each task the pairs of the grid, then the same pairs on its control task.
+        All problems of the fit: for each task (and target) the pairs of the grid, then the same pairs on its control
+        task; then the same on each bootstrap sample. Subsets of one pair stand side by side.
 
     Raises:
-        DataError: A task has no labelled word, or one class only; an activation is not finite.
-        SettingsError: An unknown task; the message lists the known ones.
+        DataError: A task has no labelled word, or one class only; an activation is not finite (its layer, neuron and
+            word are named); a sample has no word of a task.
+        SettingsError: An unknown task; the message lists the known ones. Subsets that are empty or no neurons;
+            negative `replicates`.
 
     Reference:
         Durrani et al. 2020, §2.1; Hewitt and Liang 2019 (control tasks).
     """
     settings = settings or ElasticNet()
-    forms = store.forms()
-    labellings: list[Labelling] = []
-    for task in tasks if tasks is not None else store.tasks:
-        labels = usable_labels(store, task)
-        real = number_labels(task, labels)
-        check_classes(real)
-        drawn = control_task_of(store, task, seed=settings.seed).label_like(forms, labels)
-        labellings += [real, replace(number_labels(task, drawn, classes=real.classes), control=True)]
-    if not labellings:
-        raise SettingsError(
-            "There is no task to fit: the store has no label column. Give `tasks` when reading the corpus."
-        )
+    if replicates < 0:
+        raise SettingsError(f"`replicates` must be 0 or more, got {replicates}.")
+    matrices = readings(store.axis(), subsets)
+    labellings = _labellings(store, tasks if tasks is not None else store.tasks, settings, one_vs_rest=one_vs_rest)
     rows = np.flatnonzero(np.any([labelling.numbers >= 0 for labelling in labellings], axis=0))
-    chosen = [take_rows(labelling, rows) for labelling in labellings]
-    # The host's matrix goes as soon as the devices have theirs: it is half of the memory.
-    everything = len(rows) == len(forms)
-    design = put_design(store.matrix() if everything else store.matrix(rows), standardize=settings.standardize)
-    probes = _fit_on_design(design, len(rows), chosen, settings)
+    labellings = [take_rows(labelling, rows) for labelling in labellings]
+    sentences = store.words["sentence"].to_numpy()[rows]
+    replicated = replicate_labellings(labellings, sentences, replicates=replicates, seed=settings.seed)
+    for labelling in replicated:
+        check_classes(labelling)
+    free = replace(settings, l1=0.0, l2=0.0, solver="adam")
+    real = [labelling for labelling in labellings if not labelling.control]
+    probes: list[Probe] = []
     unpenalized: list[Probe] = []
-    if len(settings.pairs) > 1:
-        free = replace(settings, l1=0.0, l2=0.0, solver="adam")
-        real_tasks = [labelling for labelling in chosen if not labelling.control]
-        unpenalized = _fit_on_design(design, len(rows), real_tasks, free)
+    for reading in matrices:
+        design = _read_design(store, rows, reading, standardize=settings.standardize)
+        options = {"keep": reading.keep, "subsets": reading.subsets}
+        probes += fit_on_design(design, len(rows), replicated, settings, **options)
+        if len(settings.pairs) > 1:
+            unpenalized += fit_on_design(design, len(rows), real, free, **options)
     return ProbeSet(
         probes=tuple(probes), axis=store.axis(), settings=settings, unpenalized=tuple(unpenalized), store=store
     )
@@ -82,6 +98,7 @@ def fit_elastic_net(
     X: Float[np.ndarray, "word feature"],
     y: Sequence[object] | Shaped[np.ndarray, " label"],
     *,
+    sample_weight: Sequence[float] | Shaped[np.ndarray, " weight"] | None = None,
     l1: float = 1e-3,
     l2: float = 1e-3,
     standardize: bool = True,
@@ -94,6 +111,10 @@ def fit_elastic_net(
     Args:
         X: Features.
         y: A label a word: strings, numbers, anything that sorts.
+        sample_weight: How much each word counts, in any unit: the loss is the weighted mean. Weight 2 is a word given
+            twice, weight 0 one that is left out; but mean and deviation of `standardize` are always those of the words
+            of X as they are, so that one standardised X serves all weightings. A class without any weight stays among
+            the classes, with bias −∞. None: all count the same.
         l1: Weight of ‖W‖₁.
         l2: Weight of ‖W‖²_F / 2 (of ‖W‖_F for `penalty="neurox"`).
         standardize: Whether the penalty is on weights of features with mean 0 and deviation 1.
@@ -105,7 +126,8 @@ def fit_elastic_net(
         The probe with its objective, duality gap and iterations; `classes` are the distinct labels in order, as text.
 
     Raises:
-        DataError: One class only, no word, a value that is not finite, or as many labels as X has not words.
+        DataError: One class only, no word, a value that is not finite, a weight that is negative or not finite, weights
+            that are all zero, or as many labels or weights as X has not words.
     """
     settings = ElasticNet(
         l1=l1,
@@ -118,8 +140,15 @@ def fit_elastic_net(
     names, numbers = np.unique(np.asarray(y), return_inverse=True)
     if len(numbers) != len(X):
         raise DataError(f"`X` has {len(X)} words, `y` has {len(numbers)} labels. Give one label a word.")
+    weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
+    if weights is not None and len(weights) != len(X):
+        raise DataError(f"`X` has {len(X)} words, `sample_weight` has {len(weights)}. Give one weight a word.")
     labelling = Labelling(
-        task="y", control=False, classes=tuple(str(name) for name in names), numbers=numbers.astype(np.int32)
+        task="y",
+        control=False,
+        classes=tuple(str(name) for name in names),
+        numbers=numbers.astype(np.int32),
+        weights=weights,
     )
     return fit_problems(np.asarray(X, np.float32), [labelling], settings)[0]
 
@@ -135,9 +164,9 @@ def fit_problems(
 
     Args:
         X: Raw activations; words without label are masked.
-        labellings: Tasks and controls on these words; those with the same classes are solved together.
+        labellings: Tasks, controls and weighted versions of them on these words.
         settings: Objective, penalties and solver.
-        keep: Feature subsets; None is one subset with all features.
+        keep: Feature subsets; None is one subset with all features. Weights of features not kept are zero.
 
     Returns:
         Probes, labelling outermost, then pair, then subset.
@@ -146,136 +175,44 @@ def fit_problems(
         check_classes(labelling)
     design, words = put_design(X, standardize=settings.standardize), len(X)
     del X  # of whole training sets a gigabyte or two, which callers often make for this call alone
-    return _fit_on_design(design, words, labellings, settings, keep=keep)
+    subsets = [None] * (1 if keep is None else len(keep))
+    return fit_on_design(design, words, labellings, settings, keep=keep, subsets=subsets)
 
 
-def _fit_on_design(
-    design: Design,
-    words: int,
-    labellings: Sequence[Labelling],
-    settings: ElasticNet,
-    *,
-    keep: Bool[np.ndarray, "subset feature"] | None = None,
-) -> list[Probe]:
-    """`fit_problems` on words that the devices have; rows of the design after `words` are padding."""
-    subsets = np.ones((1, design.X.shape[1]), bool) if keep is None else keep
-    metric = gram(design, words=words) if settings.solver == "proximal" else None
-    probes: list[Probe] = []
-    start = 0
-    while start < len(labellings):
-        stop = start + 1
-        while stop < len(labellings) and labellings[stop].classes == labellings[start].classes:
-            stop += 1
-        probes += _fit_alike(design, metric, words, labellings[start:stop], subsets, settings)
-        start = stop
-    _warn_if_not_converged(probes, settings)
-    return probes
-
-
-def _fit_alike(
-    design: Design,
-    metric: Gram | None,
-    words: int,
-    labellings: Sequence[Labelling],
-    subsets: Bool[np.ndarray, "subset feature"],
-    settings: ElasticNet,
-) -> list[Probe]:
-    """Problems with the same classes."""
-    kinds = [(labelling, pair, keep) for labelling in labellings for pair in settings.pairs for keep in subsets]
-    classes = labellings[0].classes
-    batch = max(1, int(_BATCH_BYTES / (4 * words * len(classes))))
-    probes: list[Probe] = []
-    for start in range(0, len(kinds), batch):
-        part = kinds[start : start + batch]
-        problems = make_problems(
-            np.stack([labelling.numbers for labelling, _, _ in part]),
-            classes=len(classes),
-            l1=np.array([pair[0] for _, pair, _ in part]),
-            l2=np.array([pair[1] for _, pair, _ in part]),
-            keep=np.stack([keep for _, _, keep in part]),
-        )
-        squared = settings.penalty == "elastic_net"
-        if metric is not None:
-            solution = solve(
-                design,
-                metric,
-                problems,
-                squared=squared,
-                tolerance=settings.tolerance,
-                max_iterations=settings.max_iterations,
-            )
+def _labellings(
+    store: ActivationStore, tasks: Sequence[str], settings: ElasticNet, *, one_vs_rest: bool
+) -> list[Labelling]:
+    """Each task and its control on all words of the store; or each class of it, with its control."""
+    forms = store.forms()
+    labellings: list[Labelling] = []
+    for task in tasks:
+        labels = usable_labels(store, task)
+        real = number_labels(task, labels)
+        check_classes(real)
+        drawn = control_task_of(store, task, seed=settings.seed).label_like(forms, labels)
+        control = replace(number_labels(task, drawn, classes=real.classes), control=True)
+        if one_vs_rest:
+            labellings += [tell_from_rest(kind, target) for target in real.classes for kind in (real, control)]
         else:
-            solution = solve_adam(
-                design,
-                problems,
-                words=words,
-                squared=squared,
-                epochs=settings.epochs,
-                batch_size=settings.batch_size,
-                learning_rate=settings.learning_rate,
-                proximal_step=settings.proximal_step,
-                tolerance=settings.tolerance,
-                seed=settings.seed,
-            )
-        _log.info(
-            "%s: %d problems of %d classes, %d iterations at most",
-            labellings[0].task,
-            len(part),
-            len(classes),
-            solution.iterations.max(),
+            labellings += [real, control]
+    if not labellings:
+        raise SettingsError(
+            "There is no task to fit: the store has no label column. Give `tasks` when reading the corpus."
         )
-        probes += [
-            _probe(design, solution, position, labelling, pair, settings)
-            for position, (labelling, pair, _) in enumerate(part)
-        ]
-    return probes
+    return labellings
 
 
-def _probe(
-    design: Design,
-    solution: Solution,
-    position: int,
-    labelling: Labelling,
-    pair: tuple[float, float],
-    settings: ElasticNet,
-) -> Probe:
-    mean, scale = np.asarray(design.mean), np.asarray(design.scale)
-    weights = np.ascontiguousarray(solution.weights[position].T)
-    bias = solution.bias[position]
-    if not settings.standardize:
-        # The solver centres in any case; on raw features the centre belongs into the bias.
-        bias = bias - mean @ weights
-        mean = np.zeros_like(mean)
-    return Probe(
-        task=labelling.task,
-        control=labelling.control,
-        l1=pair[0],
-        l2=pair[1],
-        penalty=settings.penalty,
-        solver=settings.solver,
-        classes=labelling.classes,
-        weights=weights,
-        bias=bias,
-        mean=mean,
-        scale=scale,
-        objective=float(solution.objective[position]),
-        null_objective=float(solution.null_objective[position]),
-        duality_gap=float(solution.duality_gap[position]),
-        iterations=int(solution.iterations[position]),
-        converged=bool(solution.converged[position]),
-        words=int((labelling.numbers >= 0).sum()),
+def _read_design(
+    store: ActivationStore, rows: Int[np.ndarray, " word"], reading: Reading, *, standardize: bool
+) -> Design:
+    """Reads one matrix; the host's copy goes as soon as the devices have theirs: it is half of the memory."""
+    X = store.matrix(None if len(rows) == store.word_count else rows, sites=reading.sites)
+    if reading.layers is None and len(reading.columns) < X.shape[1]:
+        X = X[:, reading.columns]
+    place = place_in_store(store, rows, store.axis())
+    return put_design(
+        X,
+        standardize=standardize,
+        layers=reading.layers,
+        name_place=lambda row, column: place(row, int(reading.columns[column])),
     )
-
-
-def _warn_if_not_converged(probes: Sequence[Probe], settings: ElasticNet) -> None:
-    failed = [probe for probe in probes if not probe.converged]
-    if failed and settings.solver == "proximal":
-        worst = max(failed, key=lambda probe: probe.duality_gap / probe.null_objective)
-        warnings.warn(
-            f"{len(failed)} of {len(probes)} problems reached {settings.max_iterations} iterations; the worst "
-            f"(l1={worst.l1:g}, l2={worst.l2:g}) has a duality gap of {worst.duality_gap / worst.null_objective:.1e} "
-            f"of the objective at zero weights, wanted {settings.tolerance:.0e}. "
-            "Raise max_iterations or the penalties.",
-            NotConverged,
-            stacklevel=3,
-        )

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from lca_jax.activations.store import ActivationStore
 from lca_jax.axes import NeuronAxis
 from lca_jax.errors import DataError, SettingsError
+from lca_jax.probing.finite import place_in_store, refuse_not_finite
 from lca_jax.text.control import ControlTask, draw_control_task
 
 
@@ -26,6 +27,18 @@ class Labelling:
     classes: tuple[str, ...]
     numbers: Int[np.ndarray, " word"]
     """Position in `classes`; -1 masks the word."""
+    weights: Float[np.ndarray, " word"] | None = None
+    """How much each word counts; None where all count the same."""
+    replicate: int = 0
+    """0 for the words as they are, otherwise the number of the bootstrap sample that `weights` are of."""
+    target: str | None = None
+    """Where this class is told from all others: its name."""
+
+    @property
+    def counted(self) -> Bool[np.ndarray, " word"]:
+        """The words that are trained on: those with a label, and a weight that is not 0."""
+        labelled = self.numbers >= 0
+        return labelled if self.weights is None else labelled & (self.weights > 0)
 
 
 def number_labels(task: str, labels: Sequence[str | None], *, classes: Sequence[str] | None = None) -> Labelling:
@@ -36,26 +49,62 @@ def number_labels(task: str, labels: Sequence[str | None], *, classes: Sequence[
     return Labelling(task=task, control=False, classes=names, numbers=numbers)
 
 
+def tell_from_rest(labelling: Labelling, target: str) -> Labelling:
+    """One class of a task against all its others, as a task of two classes: `not TARGET` and `TARGET`.
+
+    A label that training never saw (-2) is one of the others.
+    """
+    numbers = labelling.numbers
+    number = labelling.classes.index(target)
+    return replace(
+        labelling,
+        classes=(f"not {target}", target),
+        target=target,
+        numbers=np.where(numbers == -1, -1, numbers == number).astype(np.int32),
+    )
+
+
 def take_rows(labelling: Labelling, rows: Int[np.ndarray, " row"]) -> Labelling:
     """The same labelling on some of the words."""
-    return replace(labelling, numbers=labelling.numbers[rows])
+    weights = None if labelling.weights is None else labelling.weights[rows]
+    return replace(labelling, numbers=labelling.numbers[rows], weights=weights)
 
 
 def check_classes(labelling: Labelling) -> None:
     """Refuses a task on which there is nothing to learn.
 
+    A control task or a bootstrap sample may come out with one class: its probe says that class, with no weights.
+
     Raises:
-        DataError: No labelled word with a vector, or one class only.
+        DataError: No labelled word with a vector (and a weight), one class only, or weights that are none.
     """
-    present = np.unique(labelling.numbers[labelling.numbers >= 0])
     name = f"control task of `{labelling.task}`" if labelling.control else f"task `{labelling.task}`"
+    if labelling.weights is not None:
+        _check_weights(labelling.weights, name)
+    present = np.unique(labelling.numbers[labelling.counted])
+    if labelling.replicate and not len(present):
+        raise DataError(
+            f"Bootstrap sample {labelling.replicate} of the {name} drew no labelled word: too few sentences have one. "
+            "Give more text, or leave this task out where you ask for `replicates`."
+        )
+    if labelling.weights is not None and (labelling.numbers >= 0).any() and not len(present):
+        raise DataError(f"All labelled words of the {name} have weight 0. Give a weight above 0 to those that count.")
     if not len(present):
         raise DataError(
             f"The {name} has no labelled word with a vector. Check the label column and the excluded words."
         )
-    if len(present) == 1 and not labelling.control:
+    if len(present) == 1 and not labelling.control and not labelling.replicate:
         only = labelling.classes[present[0]]
         raise DataError(f"The {name} has one class only ({only!r}), so there is nothing to tell apart.")
+
+
+def _check_weights(weights: Float[np.ndarray, " word"], name: str) -> None:
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(wrong):
+        raise DataError(
+            f"Word weights must be finite and 0 or more; that of word {wrong[0]} of the {name} is {weights[wrong[0]]} "
+            f"({len(wrong)} such words). Give 0 to words that are not to count."
+        )
 
 
 class MeasuredWords(NamedTuple):
@@ -92,7 +141,7 @@ def measured_words(
 
     Raises:
         SettingsError: The store holds other neurons than the probes were trained on.
-        DataError: No word of the store is labelled.
+        DataError: No word of the store is labelled, or an activation is not finite.
     """
     if store.axis() != axis:
         raise SettingsError(
@@ -107,6 +156,7 @@ def measured_words(
     if not len(rows):
         raise DataError(f"No word of {store.place} has a label for `{task}` and a vector.")
     X = store.matrix(rows) if len(rows) < store.word_count else store.matrix()
+    refuse_not_finite(X, place_in_store(store, rows, axis))
     return MeasuredWords(X, numbers[rows], rows)
 
 

@@ -6,7 +6,8 @@ For n labelled words with features x, labels y and weights W of shape (feature, 
     penalty(W) = l1 ‖W‖₁ + (l2/2) ‖W‖²_F          `elastic_net`, the default
     penalty(W) = l1 ‖W‖₁ + l2 ‖W‖_F               `neurox`, the objective that NeuroX's code really trains
 
-The bias b is free of penalty. The same l1 and l2 elsewhere:
+The bias b is free of penalty. Where words have weights a_i, the mean is Σ_i a_i loss_i / Σ_i a_i. The same l1 and l2
+elsewhere:
 
 - scikit-learn's `LogisticRegression(solver="saga")` minimises C Σ_i loss_i + l1_ratio ‖W‖₁ + (1 − l1_ratio)/2 ‖W‖²_F:
   `sklearn_parameters` converts.
@@ -90,13 +91,13 @@ class ElasticNet:
         return tuple(product(_as_tuple(self.l1), _as_tuple(self.l2)))
 
 
-def sklearn_parameters(l1: float, l2: float, *, words: int) -> dict[str, float]:
+def sklearn_parameters(l1: float, l2: float, *, words: float) -> dict[str, float]:
     """`C` and `l1_ratio` that make scikit-learn's elastic net the objective (1) of this module, up to the factor C·n.
 
     Args:
         l1: Weight of ‖W‖₁.
         l2: Weight of ‖W‖²_F / 2.
-        words: Number of training words, n.
+        words: Number of training words, n; where they have weights, the sum of the weights.
     """
     return {"C": 1 / (words * (l1 + l2)), "l1_ratio": l1 / (l1 + l2)}
 

@@ -4,6 +4,9 @@ A probe's weights are in the scale in which they were penalised: of features wit
 was standardised (the default), of the raw activations otherwise. Rankings read these weights. `raw_weights` and
 `raw_bias` are the same function on raw activations. Masking a neuron sets its feature to zero in the penalised scale:
 to its training mean where the fit was standardised, to zero activation where it was raw (as in the papers).
+
+A probe of a part of the neurons has the weights of those alone: `columns` says which columns of the activations they
+are, and predicting takes the activations whole. A hundred layers cost no more memory than their neurons do.
 """
 
 from collections.abc import Sequence
@@ -55,7 +58,15 @@ class Probe:
     converged: bool
     """Whether the gap is within the tolerance."""
     words: int
-    """Training words."""
+    """Training words, those of weight 0 left out."""
+    target: str | None = None
+    """The class that a probe of two classes tells from all others; None for a probe of all classes."""
+    replicate: int = 0
+    """0 for the training words as they are, otherwise the number of the bootstrap sample."""
+    subset: str | None = None
+    """Name of the part of the neurons that it reads; None for all."""
+    columns: Int[np.ndarray, " feature"] | None = None
+    """Columns of the activations that its features are, ascending; None for all."""
 
     @property
     def raw_weights(self) -> Float[np.ndarray, "feature class"]:
@@ -72,14 +83,22 @@ class Probe:
         """Share of weights that are not exactly zero."""
         return float((self.weights != 0).mean())
 
-    def predict(self, X: Float[np.ndarray, "word feature"]) -> Int[np.ndarray, " word"]:
-        """Class numbers of words from their raw activations."""
+    def weights_among(self, size: int) -> Float[np.ndarray, "neuron class"]:
+        """Weights of all neurons, of which there are `size`: zero for those that the probe does not read."""
+        if self.columns is None:
+            return self.weights
+        spread = np.zeros((size, len(self.classes)), self.weights.dtype)
+        spread[self.columns] = self.weights
+        return spread
+
+    def predict(self, X: Float[np.ndarray, "word neuron"]) -> Int[np.ndarray, " word"]:
+        """Class numbers of words from their raw activations, those of a probe of some neurons too from all neurons."""
         return predict_masked([self], X, keep=np.ones((1, 1, len(self.weights)), bool))[0, 0]
 
 
 def predict_masked(
     probes: Sequence[Probe],
-    X: Float[np.ndarray, "word feature"],
+    X: Float[np.ndarray, "word neuron"],
     *,
     keep: Bool[np.ndarray, "problem mask feature"],
 ) -> Int[np.ndarray, "problem mask word"]:
@@ -89,19 +108,23 @@ def predict_masked(
 
     Args:
         probes: Probes on the same features and scale, with the same number of classes.
-        X: Raw activations.
-        keep: For every probe and mask the features that keep their activation.
+        X: Raw activations of all neurons, also where the probes read some of them.
+        keep: For every probe and mask the features that keep their activation; of the probes' own features.
 
     Raises:
         SettingsError: The probes differ in classes or features, or X has other features.
     """
     first = probes[0]
+    columns = first.columns
+    if {probe.subset for probe in probes} != {first.subset}:
+        raise SettingsError("Probes predicted together must read the same neurons; predict them one by one.")
     if {len(probe.classes) for probe in probes} != {len(first.classes)}:
         raise SettingsError("Probes predicted together must have the same number of classes; predict them one by one.")
-    if X.shape[1] != len(first.weights):
+    if X.shape[1] != len(first.weights) if columns is None else X.shape[1] <= columns[-1]:
+        read = f"{len(first.weights)} features" if columns is None else f"{first.subset}, up to column {columns[-1]}"
         raise SettingsError(
-            f"These probes read {len(first.weights)} features, the activations have {X.shape[1]}. "
-            "Extract the same sites and layers as for training."
+            f"These probes read {read}; the activations have {X.shape[1]} columns. "
+            "Extract the same sites and layers as for training, and give all of their neurons."
         )
     W = np.stack([probe.weights.T for probe in probes])
     masked = W[:, None] * keep[:, :, None, :]
@@ -110,7 +133,7 @@ def predict_masked(
     flat = jnp.asarray(masked.reshape(problems * masks, classes, features))
     predictions = []
     for start in range(0, len(X), _BLOCK):
-        block = X[start : start + _BLOCK]
+        block = X[start : start + _BLOCK] if columns is None else X[start : start + _BLOCK, columns]
         padded = np.zeros((_BLOCK, features), np.float32)
         padded[: len(block)] = block
         design = Design(jnp.asarray(padded), jnp.asarray(first.mean), jnp.asarray(first.scale))

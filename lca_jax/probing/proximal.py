@@ -11,7 +11,8 @@ One iteration, for every problem at once (letters as in `design`):
 G = X'X/n carries the correlations between neurons, so c is one number a problem: the curvature p(1 − p) that the
 softmax still has. Measured on 20,000 words × 2,688 neurons × 17 classes this needs a third of the products that
 proximal gradient steps need. An inner step costs feature² · class · problem · 2 operations, word/feature times less
-than a product.
+than a product. Where the design is a matrix a layer, all of this is mapped over the layers: products with slices of X
+and with their own small G, so that the probes of all layers cost an iteration about what one probe of all layers does.
 
 Momentum starts anew when a step turns back on the last one (O'Donoghue and Candès 2015, gradient scheme). Each problem
 stops when its own gap, at weights that it really holds, is at most the tolerance; solved problems leave the
@@ -19,14 +20,14 @@ batch when half of it is solved. A problem's iterates do not depend on which oth
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from lca_jax.probing.design import Design, Gram, scores
+from lca_jax.probing.design import Design, Gram, over_layers, scores
 from lca_jax.probing.problems import Problems, Solution, null_objective, starting_bias
 from lca_jax.probing.terms import class_means, fit_bias, loss_growth, measure, penalty_proximal
 
@@ -57,8 +58,7 @@ class _State(NamedTuple):
     iterations: Int[Array, " problem"]
 
 
-_Batch = tuple[Problems, Float[Array, "problem class feature"], Float[Array, " problem"], _State]
-"""Problems, class means, gap limits and states of the problems in the batch."""
+_Parts = TypeVar("_Parts", bound=tuple)
 
 
 def solve(
@@ -69,32 +69,32 @@ def solve(
     Args:
         design: Features of the words.
         metric: `gram(design)`.
-        problems: What to solve.
+        problems: What to solve; in every layer, where the design is a matrix a layer. A problem stays in the batch
+            until it is solved in all layers.
         squared: True for the elastic net, False for the `neurox` penalty.
         tolerance: Share of the null objective.
         max_iterations: Problems that need more are returned with `converged` False and the gap they have.
     """
     count, classes = problems.shares.shape
-    features = design.X.shape[1]
     null = np.asarray(null_objective(problems))
-    solution = Solution(
-        weights=np.zeros((count, classes, features), np.float32),
-        bias=np.zeros((count, classes), np.float32),
-        objective=null.copy(),
-        duality_gap=np.full(count, np.inf, np.float32),
-        null_objective=null,
-        iterations=np.zeros(count, np.int64),
-        converged=np.zeros(count, bool),
-    )
     limits = jnp.asarray(tolerance * null)
-    means = class_means(design, problems)
-    state = _start(design, problems, jnp.asarray(null))
+    means = over_layers(class_means, design, (0, None))(design, problems)
+    state = over_layers(_start, design, (0, None, None))(design, problems, jnp.asarray(null))
+    layers = design.layers
+    solution = Solution(
+        weights=np.zeros((layers * count, classes, design.X.shape[-1]), np.float32),
+        bias=np.zeros((layers * count, classes), np.float32),
+        objective=np.zeros(layers * count, np.float32),
+        duality_gap=np.full(layers * count, np.inf, np.float32),
+        null_objective=np.tile(null, layers),
+        iterations=np.zeros(layers * count, np.int64),
+        converged=np.zeros(layers * count, bool),
+    )
     places = np.arange(count)
-    flop = 4 * design.X.shape[0] * features * classes
+    flop = 4 * design.X.size * classes
     while True:
         state = _advance(design, metric, problems, means, limits, state, squared=squared, max_iterations=max_iterations)
-        done = np.asarray(state.done)
-        stopped = done | (np.asarray(state.iterations) >= max_iterations)
+        stopped = np.asarray(state.done | (state.iterations >= max_iterations)).reshape(layers, -1).all(axis=0)
         halved = stopped.sum() * 2 >= len(places) and flop * len(places) > _COMPACT_ABOVE_FLOP
         if not (stopped.all() or halved):
             continue
@@ -107,17 +107,19 @@ def solve(
             (state.iterations, solution.iterations),
             (state.done, solution.converged),
         ):
-            target[places[leave]] = np.asarray(source)[leave]
+            of_layers = target.reshape(layers, count, *target.shape[1:])
+            of_layers[:, places[leave]] = np.asarray(source).reshape(layers, -1, *target.shape[1:])[:, leave]
         stay = np.flatnonzero(~stopped)
         if not len(stay):
             return solution
         places = places[stay]
-        problems, means, limits, state = _take((problems, means, limits, state), stay)
+        problems, limits = _take((problems, limits), stay)
+        means, state = over_layers(_take, design, (0, None))((means, state), stay)
 
 
-def _take(batch: _Batch, places: Int[np.ndarray, " place"]) -> _Batch:
+def _take(parts: _Parts, places: Int[np.ndarray, " place"]) -> _Parts:
     """Some of the problems of everything that is solved together."""
-    return jax.tree.map(lambda part: part[places], batch)
+    return jax.tree.map(lambda part: part[places], parts)
 
 
 def _start(design: Design, problems: Problems, null: Float[Array, " problem"]) -> _State:
@@ -147,7 +149,7 @@ def _advance(
     design: Design,
     metric: Gram,
     problems: Problems,
-    means: Float[Array, "problem class feature"],
+    means: Float[Array, "*layer problem class feature"],
     limits: Float[Array, " problem"],
     state: _State,
     *,
@@ -163,7 +165,9 @@ def _advance(
     def iterate(carry: tuple[Int[Array, ""], _State]) -> tuple[Int[Array, ""], _State]:
         step, now = carry
         last = now.iterations + 1 >= max_iterations
-        new = _iterate(design, metric, problems, means, limits, now, last, squared=squared)
+        new = over_layers(partial(_iterate, squared=squared), design, (0, 0, None, 0, None, 0, 0))(
+            design, metric, problems, means, limits, now, last
+        )
         frozen = now.done | (now.iterations >= max_iterations)
         kept = jax.tree.map(lambda old, fresh: jnp.where(_like(frozen, old), old, fresh), now, new)
         return step + 1, kept
@@ -255,6 +259,6 @@ def _minimise_model(
     return jax.lax.fori_loop(0, inner_steps, inner, (V, V, jnp.ones((), V.dtype)))[0]
 
 
-def _like(flags: Bool[Array, " problem"], array: Array) -> Bool[Array, "problem ..."]:
+def _like(flags: Bool[Array, "*problem"], array: Array) -> Bool[Array, "..."]:
     """Problem flags with trailing axes of length one, to choose whole problems of an array."""
-    return flags.reshape(flags.shape + (1,) * (array.ndim - 1))
+    return flags.reshape(flags.shape + (1,) * (array.ndim - flags.ndim))

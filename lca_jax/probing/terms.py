@@ -25,7 +25,7 @@ class Prediction(NamedTuple):
     Q: Float[Array, "problem word class"]
     """Predicted distributions."""
     loss: Float[Array, " problem"]
-    """Mean cross-entropy with the labels."""
+    """Mean cross-entropy with the labels, by the words' weights."""
     entropy: Float[Array, " problem"]
     """Mean entropy of the predicted distributions."""
 

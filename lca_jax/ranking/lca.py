@@ -10,7 +10,15 @@ from lca_jax.probing.weight_mass import class_levels, mass_order
 from lca_jax.ranking.ranking import Ranking
 
 
-def rank_neurons(probes: ProbeSet, task: str, *, stride: int | None = None) -> Ranking:
+def rank_neurons(
+    probes: ProbeSet,
+    task: str,
+    *,
+    stride: int | None = None,
+    replicate: int = 0,
+    subset: str | None = None,
+    target: str | None = None,
+) -> Ranking:
     """Ranks the neurons of a task by its probe's weights.
 
     Weights are read in the scale in which they were penalised: of standardised features by default, so that a neuron's
@@ -20,20 +28,24 @@ def rank_neurons(probes: ProbeSet, task: str, *, stride: int | None = None) -> R
         probes: A selected set, with one probe of the task.
         task: The task.
         stride: None for the exact order; a number of mass steps for NeuroX's blocks (`mass_order`).
+        replicate: Which bootstrap sample's probe; 0 for the training words as they are.
+        subset: Which part of the neurons' probe; None for all.
+        target: Which class's probe, where classes were told from the rest.
 
     Returns:
         The ranking. Scores are 1 - (mass level at which the first class needs the neuron): 1 for each class's heaviest
-        neuron, 0 for neurons that no class needs. `by_class` ranks by the class's own weights; there a neuron's score
-        is its share of the class's mass.
+        neuron, 0 for neurons that no class needs, or that the probe does not read. `by_class` ranks by the class's own
+        weights; there a neuron's score is its share of the class's mass.
 
     Raises:
-        SettingsError: No probe of the task, or several of them.
+        SettingsError: No such probe, or several of them.
     """
-    probe = probes.one(task)
-    merged = mass_order(probe.weights, stride=stride)
+    probe = probes.one(task, replicate=replicate, subset=subset, target=target)
+    weights = probe.weights_among(probes.axis.size)
+    merged = mass_order(weights, stride=stride)
     by_class = {}
     for number, name in enumerate(probe.classes):
-        magnitude = np.abs(probe.weights[:, number].astype(np.float64))
+        magnitude = np.abs(weights[:, number].astype(np.float64))
         order = np.lexsort((np.arange(len(magnitude)), -magnitude))
         falling = magnitude[order]
         by_class[name] = Ranking(

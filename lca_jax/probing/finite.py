@@ -1,0 +1,66 @@
+"""Activations must be finite: where one is not, the message says in which layer, neuron and word.
+
+A NaN would not stop anything by itself: it makes every product with its word or its neuron NaN, and an argmax of them
+is class 0. Looking costs one pass over the matrix on the host.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from lca_jax.activations.store import ActivationStore
+from lca_jax.axes import NeuronAxis
+from lca_jax.errors import DataError
+
+_WORDS_AT_ONCE = 4096
+
+NamePlace = Callable[[int, int], str]
+"""What messages call the value at a row and a column of a matrix."""
+
+
+def name_word_and_feature(row: int, column: int) -> str:
+    """The place of a value in plain arrays, counted from 0 as they are indexed."""
+    return f"word {row}, feature {column}"
+
+
+def place_in_store(store: ActivationStore, rows: Int[np.ndarray, " word"], axis: NeuronAxis) -> NamePlace:
+    """Names values of a matrix by site, layer, neuron, and the word as its corpus has it.
+
+    Args:
+        store: Where the matrix was read from.
+        rows: The store's word in each row of the matrix.
+        axis: The neuron in each column.
+    """
+
+    def name(row: int, column: int) -> str:
+        neuron, word = axis.neuron(column), int(rows[row])
+        sentence, position, form = (store.words[field][word].as_py() for field in ("sentence", "position", "form"))
+        return (
+            f"{neuron.site} layer {neuron.layer}, neuron {neuron.index} of {form!r}, word {position + 1} of sentence "
+            f"{sentence + 1} in {store.place},"
+        )
+
+    return name
+
+
+def refuse_not_finite(X: Float[np.ndarray, "word feature"], name_place: NamePlace) -> None:
+    """Refuses activations of which one is NaN or infinite.
+
+    Raises:
+        DataError: The message names the first one, and how many there are in how many words.
+    """
+    first, values, words = None, 0, 0
+    for start in range(0, len(X), _WORDS_AT_ONCE):
+        wrong = ~np.isfinite(X[start : start + _WORDS_AT_ONCE])
+        if not wrong.any():
+            continue
+        if first is None:
+            row, column = (int(part) for part in np.argwhere(wrong)[0])
+            first = (start + row, column)
+        values, words = values + int(wrong.sum()), words + int(wrong.any(axis=1).sum())
+    if first is not None:
+        raise DataError(
+            f"Activations must be finite; {name_place(*first)} is {X[first]} ({values} such values in {words} of "
+            f"{len(X)} words). Look for overflow (float16) or a broken checkpoint."
+        )
