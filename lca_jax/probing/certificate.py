@@ -6,7 +6,8 @@ For residual distributions q_i (one per word, row sums 1) the dual of objective 
 
 with H the entropy and penalty* the conjugate: Σ (|a| − l1)₊² / (2 l2) for the elastic net, and for `neurox` zero where
 ‖(|a| − l1)₊‖_F ≤ l2 and infinite elsewhere. Where words have weights, each one's share of the weight stands for 1/n.
-Any q gives a lower bound of the optimum, so F(W, b) − D(q) bounds the distance. q starts as the probe's own predictions, is made feasible, and is then scaled towards y where that helps:
+Any q gives a lower bound of the optimum, so F(W, b) − D(q) bounds the distance. q starts as the probe's own
+predictions, is made feasible, and is then scaled towards y where that helps:
 
 - *The constraint.* With p the class shares and r = mean(q) − p, mixing a share t = max_c |r_c| / (p_c + |r_c|) of the
   constant distribution u = p − r (1 − t)/t into every q_i makes it exact. A constant has no product with centred
