@@ -219,9 +219,9 @@ def _measure_stack(config: StackConfig, *, repetitions: int) -> dict[str, object
 
 
 def _at_one_size(kind: str, dtype: Precision, *, quick: bool) -> StackConfig:
-    """The family's usual config, cut to one width and few layers."""
+    """The family's usual config, cut to one width and few layers; of encoder-decoders the encoder."""
     width, layers, heads = (64, 2, 4) if quick else (768, 4, 12)
-    plain = FAMILIES[kind].read_config(AutoConfig.for_model(kind), dtype)
+    plain = replace(FAMILIES[kind].read_config(AutoConfig.for_model(kind), dtype), decoder=None)
     attention = replace(
         plain.attention,
         heads=heads,

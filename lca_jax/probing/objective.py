@@ -91,7 +91,7 @@ class ElasticNet:
         return tuple(product(_as_tuple(self.l1), _as_tuple(self.l2)))
 
 
-def sklearn_parameters(l1: float, l2: float, *, words: float) -> dict[str, float]:
+def sklearn_parameters(l1: float, l2: float, *, words: int | float) -> dict[str, float]:
     """`C` and `l1_ratio` that make scikit-learn's elastic net the objective (1) of this module, up to the factor C·n.
 
     Args:
