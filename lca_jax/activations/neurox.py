@@ -120,8 +120,10 @@ def read_neurox(
         writer = MemoryWriter(recipe) if out is None else FolderWriter(out, recipe)
         _fill(writer, recipe, files, matched, progress=progress)
     store = writer.finish(matched.corpus, {"model": f"NeuroX file {path.name}", "tokenizer": "unknown"})
-    for reason, count in (store.excluded | dict(matched.corpus.skipped)).items():
-        _log.warning("%d: %s", count, reason)
+    for reason, count in store.excluded.items():
+        _log.warning("%d of %d words have no vector: %s", count, recipe.words, reason)
+    for reason, count in matched.corpus.skipped.items():
+        _log.warning("%d left out: %s", count, reason)
     return store
 
 

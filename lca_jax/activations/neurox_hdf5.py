@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -42,18 +42,33 @@ class Hdf5Reader(NeuroxReader):
             raise StoreError(f"{path} cannot be read as HDF5: {error}") from None
         try:
             names = _names_of_sentences(self._file, path)
-            self._datasets = [self._file[name] for name in names.values()]
-            self.layout = _layout(path, names, self._datasets)
+            self._names = list(names.values())
+            self.layout = _layout(path, names, [_Kind.of(self._file[name]) for name in self._names])
         except StoreError:
             self._file.close()
             raise
 
     def read(self, sentence: int) -> Float[np.ndarray, "layer word neuron"]:  # noqa: D102
-        vectors = self._datasets[sentence][()]
+        vectors = self._file[self._names[sentence]][()]
         return vectors if vectors.ndim == 3 else vectors[None]
 
     def close(self) -> None:  # noqa: D102
         self._file.close()
+
+
+class _Kind(NamedTuple):
+    """Shape and type of one dataset."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @classmethod
+    def of(cls, dataset: Any) -> "_Kind":
+        return cls(dataset.shape, dataset.dtype)
+
+    def without_words(self) -> "_Kind":
+        """What must be alike in all sentences: the last axis but one is that of words."""
+        return _Kind((*self.shape[:-2], -1, *self.shape[-1:]), self.dtype)
 
 
 class Hdf5Writer(NeuroxWriter):
@@ -129,35 +144,32 @@ def _names_of_sentences(file: Any, path: Path) -> dict[str, str]:
     return names
 
 
-def _layout(path: Path, names: dict[str, str], datasets: Sequence[Any]) -> FileLayout:
+def _layout(path: Path, names: dict[str, str], kinds: Sequence[_Kind]) -> FileLayout:
     """Words and shape; every sentence must have the layers, width and type that most have."""
-    kinds = [(data.shape[:-2], data.shape[-1:], data.dtype) for data in datasets]
-    usual, _ = Counter(kinds).most_common(1)[0]
-    layers, width, dtype = usual
-    typical = datasets[kinds.index(usual)]
-    problems, sentences = [], []
-    if typical.ndim not in (2, 3) or dtype.newbyteorder("=") not in (np.float32, np.float16):
-        problems.append(f"sentences are {dtype} of shape {typical.shape}, but must be float32 or float16 of three axes")
-    for number, (key, data) in enumerate(zip(names.values(), datasets, strict=True), 1):
-        if (data.ndim, data.shape[:-2], data.shape[-1:], data.dtype) != (typical.ndim, *usual):
+    usual, _ = Counter(kind.without_words() for kind in kinds).most_common(1)[0]
+    typical = next(kind for kind in kinds if kind.without_words() == usual)
+    described = f"{typical.dtype} of shape {typical.shape}"
+    if len(typical.shape) not in (2, 3) or typical.dtype.newbyteorder("=") not in (np.float32, np.float16):
+        _refuse(path, [f"sentences are {described}, but must be float32 or float16 of three axes"])
+    problems: list[str] = []
+    sentences: list[tuple[str, ...]] = []
+    for number, (key, name, kind) in enumerate(zip(names, names.values(), kinds, strict=True), 1):
+        words = _words_of_key(key, kind.shape[-2]) if kind.without_words() == usual else ()
+        if kind.without_words() != usual:
             problems.append(
-                f"sentence {number}, dataset {key!r}: {data.dtype} of shape {data.shape}, but most sentences are "
-                f"{dtype} of shape {typical.shape}: layers, neurons and type must be alike"
+                f"sentence {number}, dataset {name!r}: {kind.dtype} of shape {kind.shape}, but most sentences are "
+                f"{described}: layers, neurons and type must be alike"
             )
+        elif words is None:
+            problems.append(f"sentence {number}, dataset {name!r}: {kind.shape[-2]} vectors, but its key is {key!r}")
+        sentences.append(words or ())
     _refuse(path, problems)
-    for number, (key, data) in enumerate(zip(names, datasets, strict=True), 1):
-        words = _words_of_key(key, data.shape[-2])
-        if words is None:
-            problems.append(
-                f"sentence {number}, dataset {names[key]!r}: {data.shape[-2]} vectors, but its key is {key!r}"
-            )
-        sentences.append(words)
-    _refuse(path, problems)
+    *layers, _, width = typical.shape
     return FileLayout(
         sentences=tuple(sentences),
         layers=layers[0] if layers else None,
-        width=width[0],
-        dtype=dtype.newbyteorder("=").name,
+        width=width,
+        dtype="float16" if typical.dtype.itemsize == 2 else "float32",
     )
 
 

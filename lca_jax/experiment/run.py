@@ -96,7 +96,13 @@ class _Run:
         settings = self._settings
 
         def read(path: Path) -> Corpus:
-            return read_corpus(path, tasks=settings.tasks, unlabelled_as=settings.unlabelled_as)
+            corpus = read_corpus(path, tasks=settings.tasks, unlabelled_as=settings.unlabelled_as)
+            if corpus.sentence_tasks or corpus.second_starts is not None:
+                raise SettingsError(
+                    f"{path} has labels of sentences or pairs of them ({', '.join(corpus.sentence_tasks)}), but a run "
+                    "probes labels of words. Give a file with a word a row."
+                )
+            return corpus
 
         train, test = read(settings.train), read(settings.test)
         if settings.dev is None:
@@ -249,15 +255,8 @@ def _split_off_tenth(corpus: Corpus) -> tuple[Corpus, Corpus]:
     if cut < 1:
         raise SettingsError(f"{corpus.name} has one sentence only; name a dev file.")
 
-    def part(name: str, chosen: slice) -> Corpus:
-        return replace(
-            corpus,
-            name=f"{corpus.name} ({name})",
-            sentences=corpus.sentences[chosen],
-            labels={task: labels[chosen] for task, labels in corpus.labels.items()},
-        )
-
-    return part("first nine tenths", slice(0, cut)), part("last tenth", slice(cut, None))
+    first, rest = corpus.take_sentences(0, cut), corpus.take_sentences(cut, corpus.sentence_count)
+    return replace(first, name=f"{corpus.name} (first nine tenths)"), replace(rest, name=f"{corpus.name} (last tenth)")
 
 
 def _file_name(task: str) -> str:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.text.corpus import Corpus
+from lca_jax.text.json_lines import guess_text_keys, read_json_lines
+from lca_jax.text.sentences import TEXT_NAMES, guess_text_column, read_sentences
 from lca_jax.text.source import Source
 
 _CONLLU_COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
@@ -148,20 +150,27 @@ def read_corpus(path: str | Path, *, tasks: Sequence[str] = (), unlabelled_as: s
     | --- | --- | --- |
     | `*.conllu`, `*.conllu.gz` | CoNLL-U | `upos`, `xpos`, `deprel`, `lemma`, `feats:KEY` |
     | any other, no task asked | plain text, a sentence a line | |
+    | `*.jsonl`, `*.jsonl.gz` | JSON lines, text under a usual key (`tokens`, `text`, …) | keys |
     | headed as the Parallel Meaning Bank | tab-separated, `~` = space | `symbol sem ccg sense roles`, or a column |
+    | tab-separated, no blank line, texts of several words | a sentence a row | a column or its name in the first row |
     | with a tab in its first row | tab-separated columns, `# ` begins a comment | a column |
     | with three columns in its first row | space-separated as CoNLL-2000 | `pos`, `chunk`, or a column |
     | any other | space-separated columns | a column |
 
     A column is a number, counted from 1 as in `cut -f` (the words are column 1), or `NAME=NUMBER`, which names the
-    task. `unlabelled_as` is for `feats:` tasks alone, as in `read_conllu`.
+    task; so are keys and names of columns. Labels of files with a sentence a row or line are of sentences, or, where
+    JSON has a list, of words. `unlabelled_as` is for `feats:` tasks alone, as in `read_conllu`.
 
     Raises:
-        CorpusError: As `read_conllu`, `read_columns` and `read_text`.
+        CorpusError: As `read_conllu`, `read_columns`, `read_text`, `read_json_lines` and `read_sentences`.
         SettingsError: A task is spelled in no way known for the format.
     """
-    if Path(path).name.removesuffix(".gz").endswith(".conllu"):
+    name = Path(path).name.removesuffix(".gz")
+    if name.endswith(".conllu"):
         return read_conllu(path, tasks=tasks, unlabelled_as=unlabelled_as)
+    if name.endswith(".jsonl"):
+        text_key, *second = guess_text_keys(path)
+        return read_json_lines(path, keys=_spelled(tasks), text_key=text_key, second_key=next(iter(second), None))
     if not tasks:
         return read_text(path)
     lines = Source.read(path).lines
@@ -169,6 +178,8 @@ def read_corpus(path: str | Path, *, tasks: Sequence[str] = (), unlabelled_as: s
     if lines[0].startswith(_PMB_HEADERS):
         columns = _named_columns(path, tasks, _PMB_NAMES)
         return read_columns(path, columns=columns, separator="\t", comments=_PMB_COMMENTS, space_mark="~")
+    if (text_column := guess_text_column(lines)) is not None:
+        return _read_sentences_as_asked(path, _spelled(tasks), lines[0].split("\t"), text_column)
     if "\t" in first_row:
         return read_columns(path, columns=_named_columns(path, tasks, {}), separator="\t", comments=("# ",))
     names = _CONLL2000_NAMES if len(first_row.split(" ")) == 3 else {}
@@ -292,6 +303,23 @@ def _row_is_good(source: Source, line: int, row: list[str], width: int) -> bool:
     elif "" in row:
         source.report(line, f"column {row.index('') + 1} is empty")
     return len(row) == width
+
+
+def _spelled(tasks: Sequence[str]) -> dict[str, str]:
+    """The column or key of every task, from `NAME=COLUMN`, or from the column alone."""
+    return {name or column: column for name, _, column in (task.rpartition("=") for task in tasks)}
+
+
+def _read_sentences_as_asked(
+    path: str | Path, asked: Mapping[str, str], first_row: Sequence[str], text_column: int
+) -> Corpus:
+    """Reads a file with a sentence a row, its texts in the columns of usual names, or else where most words are."""
+    columns: dict[str, int | str] = {
+        task: int(column) if column.isdecimal() else column for task, column in asked.items()
+    }
+    named = next((names for names in TEXT_NAMES if set(names) <= set(first_row)), (text_column,))
+    second = named[1] if len(named) == 2 else None
+    return read_sentences(path, columns=columns, text_column=named[0], second_column=second)
 
 
 def _named_columns(path: str | Path, tasks: Sequence[str], names: Mapping[str, int]) -> dict[str, int]:

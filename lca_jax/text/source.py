@@ -68,8 +68,21 @@ class Source:
             places = [f"{self.path}:{line}: {what}" for line, what in sorted(self.problems, key=lambda found: found[0])]
             raise CorpusError(f"{self.path}: {len(places)} problems. Mend these rows:\n{list_problems(places)}")
 
-    def finish(self, sentences: list[tuple[str, ...]], labels: Mapping[str, list[tuple[str | None, ...]]]) -> Corpus:
+    def finish(
+        self,
+        sentences: list[tuple[str, ...]],
+        labels: Mapping[str, list[tuple[str | None, ...]]],
+        *,
+        sentence_labels: Mapping[str, list[str | None]] | None = None,
+        second_starts: list[int] | None = None,
+    ) -> Corpus:
         """The corpus of the file, once all its lines were looked at.
+
+        Args:
+            sentences: The words.
+            labels: For every task of words one label a word.
+            sentence_labels: For every task of sentences one label a sentence.
+            second_starts: For pairs, where the second text of each begins.
 
         Raises:
             CorpusError: Problems were reported, or there is no word.
@@ -80,6 +93,8 @@ class Source:
         return Corpus(
             sentences=tuple(sentences),
             labels={task: tuple(of_sentences) for task, of_sentences in labels.items()},
+            sentence_labels={task: tuple(of_task) for task, of_task in (sentence_labels or {}).items()},
+            second_starts=None if second_starts is None else tuple(second_starts),
             name=self.path.name,
             skipped=dict(self.skipped),
         )
