@@ -15,6 +15,7 @@ import tyro
 
 from lca_jax.activations.export import write_arrow, write_safetensors
 from lca_jax.activations.neurox import read_neurox, write_neurox
+from lca_jax.activations.neurox_files import READERS
 from lca_jax.activations.recipe import Pool, StoreDtype
 from lca_jax.activations.store import ActivationStore, open_store
 from lca_jax.demo import demo_corpus_file, demo_model_folder
@@ -26,7 +27,7 @@ from lca_jax.probing.objective import ElasticNet
 from lca_jax.report.findings import findings
 
 Whole = Annotated[Experiment, tyro.conf.arg(name="")]
-_NEUROX = (".hdf5", ".json")
+_NEUROX = tuple(READERS)
 _FILES = (*_NEUROX, ".arrow", ".safetensors")
 RunFolder = Annotated[Path, tyro.conf.arg(name="run")]
 

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
+from lca_jax.activations import slabs
 from lca_jax.activations.neurox import ALL_ZERO, read_neurox, write_neurox
 from lca_jax.activations.store import ActivationStore, open_store
 from lca_jax.errors import CorpusError, DataError, LcaError, SettingsError, StoreError
@@ -28,6 +29,12 @@ from tests.neurox_files import (
     write_json,
 )
 from tests.stores import store_of, store_of_sites
+
+
+@pytest.fixture(autouse=True)
+def small_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the store is read in several slabs, some of which are shorter than a sentence."""
+    monkeypatch.setattr(slabs, "_SLAB_WORDS", 4)
 
 
 def by_word(vectors: list[np.ndarray]) -> np.ndarray:
@@ -380,6 +387,10 @@ def test_numbers_with_which_nothing_can_be_computed_are_named(tmp_path: Path) ->
     path = write_hdf5(tmp_path / "b.hdf5", vectors)
     with pytest.raises(DataError, match=r"too large for float16.*\n  sentence 1, word 3 \('cat'\)"):
         read_neurox(path, dtype="float16")
+    large = json_line(0, ("a", "b"), np.full((1, 2, 1), 1e39))
+    (tmp_path / "c.json").write_text(large, encoding="utf-8")
+    with pytest.raises(DataError, match="2 words have numbers that are not finite, or are too large for float32"):
+        read_neurox(tmp_path / "c.json")
     wide = by_word(vectors)
     assert np.asarray(read_neurox(path).read("residual")).tobytes() == wide.tobytes()
 

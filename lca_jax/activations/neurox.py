@@ -200,8 +200,8 @@ def _fill(writer: StoreWriter, recipe: Recipe, files: NeuroxFiles, matched: Matc
             for sentence in range(begin, int(np.searchsorted(bounds, last))):
                 start, end = max(first, bounds[sentence]), min(last, bounds[sentence + 1])
                 if start < end:
-                    vectors = files.read(matched.numbers[sentence])
                     with np.errstate(over="ignore"):  # what grows infinite in a smaller type is refused below
+                        vectors = files.read(matched.numbers[sentence])
                         held[start - first : end - first] = vectors[start - bounds[sentence] : end - bounds[sentence]]
             _refuse_non_finite(held, first, matched, bounds)
             without = np.flatnonzero(~(held != 0).any(axis=(1, 2)))

@@ -28,7 +28,7 @@ def write_whole(paths: Sequence[Path]) -> Iterator[list[Path]]:
     try:
         yield unfinished
         for path in unfinished:
-            with path.open("rb") as file:
+            with path.open("rb+") as file:
                 os.fsync(file.fileno())
         for path, named in reversed(list(zip(unfinished, paths, strict=True))):
             path.replace(named)
