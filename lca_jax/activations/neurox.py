@@ -11,7 +11,6 @@ Memory: a shard of the store and a sentence of the file, besides the words.
 """
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import accumulate, islice
@@ -36,6 +35,7 @@ from lca_jax.activations.tally import Tally
 from lca_jax.activations.whole_files import write_whole
 from lca_jax.activations.writer import FolderWriter, MemoryWriter, ShardRecord, StoreWriter, find_finished
 from lca_jax.errors import DataError, SettingsError, list_problems
+from lca_jax.text.corpus import name_file_of
 
 ALL_ZERO = "all zeros in the NeuroX file"
 """Why a word of a converted store has no vector."""
@@ -169,7 +169,7 @@ def write_neurox(
     numbers = store.sites[site]
     vectors = [layer_file(path, number) for number in numbers] if decompose_layers else [path]
     words = path.with_suffix(".word")
-    labels = {task: path.with_suffix(f".{_file_name(task)}.label") for task in store.tasks}
+    labels = {task: path.with_suffix(f".{name_file_of(task)}.label") for task in store.tasks}
     targets = [*vectors, words, *labels.values()]
     with write_whole(targets) as unfinished:
         renamed = dict(zip(targets, unfinished, strict=True))
@@ -256,11 +256,6 @@ def _write_vectors(
             for writer, part in zip(writers, np.split(vectors, len(writers)), strict=True):
                 writer.write(sentence, np.ascontiguousarray(part))
             tally.count_words(length)
-
-
-def _file_name(task: str) -> str:
-    """A task's name as part of a file name: `feats:Number` becomes `feats-Number`."""
-    return re.sub(r"[^\w.=-]+", "-", task)
 
 
 def _say_what_is_lost(store: ActivationStore, site: str, path: Path, *, are_numbered: bool) -> None:

@@ -8,6 +8,7 @@ are made in `alignment`.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -254,6 +255,11 @@ def _pair_problems(second_starts: Sequence[int], sentences: Sequence[Sequence[ob
     for number, (start, sentence) in enumerate(zip(second_starts, sentences, strict=True), 1):
         if not 0 < start < len(sentence):
             yield f"sentence {number}: both texts of a pair need words, got {start} of {len(sentence)} for the first"
+
+
+def name_file_of(task: str) -> str:
+    """A task's name as part of a file name: `feats:Number` becomes `feats-Number`."""
+    return re.sub(r"[^\w.=-]+", "-", task)
 
 
 def is_unicode(text: str) -> bool:

@@ -9,7 +9,6 @@ stops at an ID it cannot read without saying where. On sound files the two agree
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +17,7 @@ from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.json_lines import guess_text_keys, read_json_lines
 from lca_jax.text.sentences import TEXT_NAMES, guess_text_column, read_sentences
-from lca_jax.text.source import Source
+from lca_jax.text.source import Source, usual_width
 
 _CONLLU_COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 _CONLLU_TASKS = {"lemma": 2, "upos": 3, "xpos": 4, "deprel": 7}
@@ -104,7 +103,7 @@ def read_columns(
     """
     source = Source.read(path)
     blocks = _column_blocks(source, separator, tuple(comments))
-    width = _usual_width(blocks)
+    width = usual_width(row for block in blocks for _, row in block)
     for what, column in {"the words": word_column, **columns}.items():
         if not 1 <= column <= max(width, 1):
             raise SettingsError(
@@ -289,12 +288,6 @@ def _column_blocks(
         elif not line.startswith(comments):
             blocks[-1].append((number, line.split(separator)))
     return [block for block in blocks if block]
-
-
-def _usual_width(blocks: list[list[tuple[int, list[str]]]]) -> int:
-    """The number of columns that most rows have, so that one broken row does not accuse all others."""
-    widths = Counter(len(row) for block in blocks for _, row in block)
-    return max(widths, key=lambda width: (widths[width], width), default=0)
 
 
 def _row_is_good(source: Source, line: int, row: list[str], width: int) -> bool:

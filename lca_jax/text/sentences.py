@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.source import Source
+from lca_jax.text.source import Source, usual_width
 
 BLANK = "blank line"
 NO_TEXT = "row without text"
@@ -67,7 +67,7 @@ def read_sentences(
     has_names = any(isinstance(column, str) for column in asked) if header is None else header
     rows = [(number, line.split(separator)) for number, line in enumerate(source.lines, 1)]
     names = rows.pop(0)[1] if has_names else []
-    width = len(names) or _usual_width(source, rows)
+    width = len(names) or usual_width(row for _, row in rows if row != [""])
     place = {column: _place(source, column, names, width) for column in asked}
     texts = [place[column] for column in (text_column, second_column) if column is not None]
     parts: list[list[list[str]]] = []
@@ -135,14 +135,6 @@ def guess_text_column(lines: Sequence[str], separator: str = "\t") -> int | None
     spaces = Counter(column for row in rows for column, cell in enumerate(row, 1) if len(cell.split()) > 1)
     column, count = max(spaces.items(), key=lambda item: item[1], default=(1, 0))
     return column if 2 * count > len(rows) else None
-
-
-def _usual_width(source: Source, rows: Sequence[tuple[int, list[str]]]) -> int:
-    """The number of columns that most rows have, so that one broken row does not accuse all others."""
-    widths = Counter(len(row) for _, row in rows if row != [""])
-    if not widths:
-        raise CorpusError(f"{source.path}: the file holds no row. Give a file with a sentence a row.")
-    return max(widths, key=lambda width: (widths[width], width))
 
 
 def _place(source: Source, column: Column, names: Sequence[str], width: int) -> int:

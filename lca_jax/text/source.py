@@ -7,12 +7,18 @@ rows as they meet them, and all are raised as one `CorpusError` with `file:line:
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lca_jax.errors import CorpusError, list_problems
 from lca_jax.text.corpus import Corpus
+
+
+def usual_width(rows: Iterable[Sequence[str]]) -> int:
+    """The number of columns that most rows have, so that one broken row does not accuse all others; 0 without rows."""
+    widths = Counter(map(len, rows))
+    return max(widths, key=lambda width: (widths[width], width), default=0)
 
 
 @dataclass(kw_only=True)
