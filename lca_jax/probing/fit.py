@@ -1,8 +1,10 @@
 """From activations and labels to probes: every task, penalty, sample and subset of one store in one call.
 
 `fit_probes` reads a store, `fit_elastic_net` plain arrays. Words that have no vector or no label are masked, never
-dropped from the matrix: all tasks share one X. Memory: X on the devices (and on the host until it is there), and what
-`batching` says.
+dropped from the matrix: all tasks share one X. Memory: X on the devices (and on the host until it is there) or, where
+that is more than there is, a few blocks of it; and what `batching` says. Of several processes that called
+`jax.distributed.initialize()` each calls this with the same arguments, reads its own devices' words, and returns all
+probes.
 """
 
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ from lca_jax.activations.store import ActivationStore
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.batching import fit_on_design
 from lca_jax.probing.bootstrap import replicate_labellings
-from lca_jax.probing.design import Design, put_design
+from lca_jax.probing.design import MatrixDtype, Rows, put_design
 from lca_jax.probing.finite import place_in_store
 from lca_jax.probing.labelling import (
     Labelling,
@@ -29,6 +31,7 @@ from lca_jax.probing.labelling import (
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.probing.streaming import choose_streaming, stream_design
 from lca_jax.probing.subsets import Reading, Subsets, readings
 
 
@@ -40,6 +43,9 @@ def fit_probes(
     subsets: Subsets = None,
     replicates: int = 0,
     one_vs_rest: bool = False,
+    stream: bool | None = None,
+    dtype: MatrixDtype = "float32",
+    split_over: int = 1,
 ) -> ProbeSet:
     """Fits probes for every task, penalty pair and control task, and for every neuron subset and bootstrap sample.
 
@@ -54,6 +60,11 @@ def fit_probes(
             once more; their probes have `replicate` 1, 2, …
         one_vs_rest: Instead of one probe of all classes, a probe of two for each class: `target` is the class that it
             tells from all others. Its two columns of weights are each other's negative.
+        stream: Whether X is read from the store block by block at every product instead of lying on the devices whole;
+            None decides by the memory at hand, and says so in the log.
+        dtype: In which X is held: `bfloat16` takes half of the memory. Products and certificates are float32 all the
+            same, for the rounded X.
+        split_over: Devices that share the columns of X, for very wide matrices; the words are split over the others.
 
     Returns:
         All problems of the fit: for each task (and target) the pairs of the grid, then the same pairs on its control
@@ -84,7 +95,10 @@ def fit_probes(
     probes: list[Probe] = []
     unpenalized: list[Probe] = []
     for reading in matrices:
-        design = _read_design(store, rows, reading, standardize=settings.standardize)
+        source = _rows_of(store, rows, reading)
+        streamed = choose_streaming(source, dtype=dtype) if stream is None else stream
+        make = stream_design if streamed else put_design
+        design = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)
         options = {"keep": reading.keep, "subsets": reading.subsets}
         probes += fit_on_design(design, len(rows), replicated, settings, **options)
         if len(settings.pairs) > 1:
@@ -173,7 +187,7 @@ def fit_problems(
     """
     for labelling in labellings:
         check_classes(labelling)
-    design, words = put_design(X, standardize=settings.standardize), len(X)
+    design, words = put_design(Rows.of(X), standardize=settings.standardize), len(X)
     del X  # of whole training sets a gigabyte or two, which callers often make for this call alone
     subsets = [None] * (1 if keep is None else len(keep))
     return fit_on_design(design, words, labellings, settings, keep=keep, subsets=subsets)
@@ -202,17 +216,21 @@ def _labellings(
     return labellings
 
 
-def _read_design(
-    store: ActivationStore, rows: Int[np.ndarray, " word"], reading: Reading, *, standardize: bool
-) -> Design:
-    """Reads one matrix; the host's copy goes as soon as the devices have theirs: it is half of the memory."""
-    X = store.matrix(None if len(rows) == store.word_count else rows, sites=reading.sites)
-    if reading.layers is None and len(reading.columns) < X.shape[1]:
-        X = X[:, reading.columns]
-    place = place_in_store(store, rows, store.axis())
-    return put_design(
-        X,
-        standardize=standardize,
-        layers=reading.layers,
+def _rows_of(store: ActivationStore, words: Int[np.ndarray, " word"], reading: Reading) -> Rows:
+    """The chosen words and columns of a store as rows that are read when they are needed."""
+    place = place_in_store(store, words, store.axis())
+    every = len(words) == store.word_count
+    width = store.axis(reading.sites).size
+    columns = slice(None) if len(reading.columns) == width else reading.columns
+
+    def read(first: int, last: int) -> Float[np.ndarray, "word feature"]:
+        asked = None if every and (first, last) == (0, len(words)) else words[first:last]
+        return store.matrix(asked, sites=reading.sites)[:, columns]
+
+    return Rows(
+        words=len(words),
+        features=len(reading.columns),
+        read=read,
         name_place=lambda row, column: place(row, int(reading.columns[column])),
+        layers=reading.layers,
     )

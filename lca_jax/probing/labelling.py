@@ -156,7 +156,7 @@ def measured_words(
     if not len(rows):
         raise DataError(f"No word of {store.place} has a label for `{task}` and a vector.")
     X = store.matrix(rows) if len(rows) < store.word_count else store.matrix()
-    refuse_not_finite(X, place_in_store(store, rows, axis))
+    refuse_not_finite(lambda first, last: X[first:last], len(X), place_in_store(store, rows, axis))
     return MeasuredWords(X, numbers[rows], rows)
 
 
