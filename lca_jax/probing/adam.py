@@ -172,7 +172,8 @@ def _epoch(
     ) -> tuple[tuple[Weights, optax.OptState], None]:
         now, inner = carry
         here = design._replace(X=design.X[rows])
-        labels = jnp.where(rows[None, :] >= 0, problems.labels[:, rows], -1)
+        masked = jnp.asarray(jnp.nan if problems.regression else -1, problems.labels.dtype)
+        labels = jnp.where(rows[None, :] >= 0, problems.labels[:, rows], masked)
         weights = None if problems.weights is None else problems.weights[:, rows]
         batch = problems._replace(labels=labels, weights=weights)
 

@@ -75,14 +75,14 @@ def fit_on_design(
     ]
     scale = _Scale.of(design, settings)
     answers: list[list[Probe]] = [[] for _ in asked]
-    for places in _groups([len(one.labelling.classes) for one in asked]):
+    for places in _groups([one.labelling.columns for one in asked]):
         group = [asked[place] for place in places]
         solved = _solve(design, metric, _questions(group, settings, masks), words, settings)
         _log.info(
             "%s: %d problems of up to %d classes, %d iterations at most",
             ", ".join(dict.fromkeys(one.labelling.task for one in group)),
             len(group),
-            max(len(one.labelling.classes) for one in group),
+            max(one.labelling.columns for one in group),
             max(answer.iterations.max() for answer in solved),
         )
         for place, one, answer in zip(places, group, solved, strict=True):
@@ -113,9 +113,9 @@ def _questions(
     beside = dict(zip(settings.pairs, neighbours(settings.pairs), strict=True))
     return [
         Question(
-            labels=one.labelling.numbers,
+            labels=one.labelling.numbers if one.labelling.values is None else one.labelling.values,
             weights=one.labelling.weights,
-            classes=len(one.labelling.classes),
+            classes=one.labelling.columns,
             l1=one.pair[0],
             l2=one.pair[1],
             keep=masks[one.mask],
@@ -191,7 +191,7 @@ def _probe(
     settings: ElasticNet,
 ) -> Probe:
     """The probe of one solved problem: without the classes it was padded with, and its own features only."""
-    labelling, classes = one.labelling, len(one.labelling.classes)
+    labelling, classes = one.labelling, one.labelling.columns
     chosen: slice | Int[np.ndarray, " own"] = slice(None) if own is None else np.flatnonzero(own)
     weights = np.ascontiguousarray(answer.weights[layer][:classes, chosen].T)
     bias, mean = answer.bias[layer][:classes], scale.mean[chosen]

@@ -24,6 +24,7 @@ from lca_jax.probing.labelling import (
     check_classes,
     control_task_of,
     number_labels,
+    read_numbers,
     take_rows,
     tell_from_rest,
     usable_labels,
@@ -43,6 +44,7 @@ def fit_probes(
     subsets: Subsets = None,
     replicates: int = 0,
     one_vs_rest: bool = False,
+    regression: Sequence[str] = (),
     stream: bool | None = None,
     dtype: MatrixDtype = "float32",
     split_over: int = 1,
@@ -59,7 +61,9 @@ def fit_probes(
         replicates: Bootstrap samples of the sentences, drawn with the settings' seed, on which everything is fitted
             once more; their probes have `replicate` 1, 2, …
         one_vs_rest: Instead of one probe of all classes, a probe of two for each class: `target` is the class that it
-            tells from all others. Its two columns of weights are each other's negative.
+            tells from all others. Its two columns of weights are each other's negative. Regressions stay as they are.
+        regression: Tasks whose labels are numbers to predict by squared error, instead of classes. Their penalties are
+            relative to ½ (z − y)², so they scale with the square of the unit of y; R² takes the place of accuracies.
         stream: Whether X is read from the store block by block at every product instead of lying on the devices whole;
             None decides by the memory at hand, and says so in the log.
         dtype: In which X is held: `bfloat16` takes half of the memory. Products and certificates are float32 all the
@@ -83,7 +87,10 @@ def fit_probes(
     if replicates < 0:
         raise SettingsError(f"`replicates` must be 0 or more, got {replicates}.")
     matrices = readings(store.axis(), subsets)
-    labellings = _labellings(store, tasks if tasks is not None else store.tasks, settings, one_vs_rest=one_vs_rest)
+    chosen = tuple(tasks if tasks is not None else store.tasks)
+    if unknown := set(regression) - set(chosen):
+        raise SettingsError(f"`regression` names {sorted(unknown)}, which are not among the tasks {list(chosen)}.")
+    labellings = _labellings(store, chosen, settings, one_vs_rest=one_vs_rest, regression=regression)
     rows = np.flatnonzero(np.any([labelling.numbers >= 0 for labelling in labellings], axis=0))
     labellings = [take_rows(labelling, rows) for labelling in labellings]
     sentences = store.words["sentence"].to_numpy()[rows]
@@ -119,6 +126,7 @@ def fit_elastic_net(
     max_iterations: int = 1000,
     tolerance: float = 1e-4,
     penalty: str = "elastic_net",
+    regression: bool = False,
 ) -> Probe:
     """Fits one probe to plain arrays, exactly.
 
@@ -135,6 +143,7 @@ def fit_elastic_net(
         max_iterations: Limit of the solver.
         tolerance: Largest duality gap, as a share of the objective at zero weights.
         penalty: `elastic_net` or `neurox`.
+        regression: Whether `y` are numbers to predict by squared error, ½ (z − y)².
 
     Returns:
         The probe with its objective, duality gap and iterations; `classes` are the distinct labels in order, as text.
@@ -152,6 +161,10 @@ def fit_elastic_net(
         tolerance=tolerance,
     )
     names, numbers = np.unique(np.asarray(y), return_inverse=True)
+    values = np.asarray(y, np.float32) if regression else None
+    if values is not None and not np.isfinite(values).all():
+        place = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise DataError(f"The numbers `y` must be finite; that of word {place} is {values[place]}.")
     if len(numbers) != len(X):
         raise DataError(f"`X` has {len(X)} words, `y` has {len(numbers)} labels. Give one label a word.")
     weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
@@ -160,9 +173,10 @@ def fit_elastic_net(
     labelling = Labelling(
         task="y",
         control=False,
-        classes=tuple(str(name) for name in names),
-        numbers=numbers.astype(np.int32),
+        classes=() if regression else tuple(str(name) for name in names),
+        numbers=np.zeros(len(numbers), np.int32) if regression else numbers.astype(np.int32),
         weights=weights,
+        values=values,
     )
     return fit_problems(np.asarray(X, np.float32), [labelling], settings)[0]
 
@@ -194,18 +208,24 @@ def fit_problems(
 
 
 def _labellings(
-    store: ActivationStore, tasks: Sequence[str], settings: ElasticNet, *, one_vs_rest: bool
+    store: ActivationStore,
+    tasks: Sequence[str],
+    settings: ElasticNet,
+    *,
+    one_vs_rest: bool,
+    regression: Sequence[str],
 ) -> list[Labelling]:
     """Each task and its control on all words of the store; or each class of it, with its control."""
     forms = store.forms()
     labellings: list[Labelling] = []
     for task in tasks:
         labels = usable_labels(store, task)
-        real = number_labels(task, labels)
+        real = read_numbers(task, labels) if task in regression else number_labels(task, labels)
         check_classes(real)
         drawn = control_task_of(store, task, seed=settings.seed).label_like(forms, labels)
-        control = replace(number_labels(task, drawn, classes=real.classes), control=True)
-        if one_vs_rest:
+        numbered = read_numbers(task, drawn) if task in regression else number_labels(task, drawn, classes=real.classes)
+        control = replace(numbered, control=True)
+        if one_vs_rest and real.classes:
             labellings += [tell_from_rest(kind, target) for target in real.classes for kind in (real, control)]
         else:
             labellings += [real, control]
