@@ -60,6 +60,7 @@ import tyro
 
 from benchmarks import harness, incumbent
 from benchmarks.probing.grid import measure_grid
+from benchmarks.probing.reached import MAX_ITERATIONS
 from benchmarks.probing.scaling import measure_scaling
 from benchmarks.probing.widths import measure_widths
 from benchmarks.probing.words import Source, describe_input, read_words
@@ -88,6 +89,8 @@ class Settings:
     """Of a problem of the grid."""
     widths: tuple[int, ...] | None = None
     """Problems in a batch; 1 to 128 on a CPU, 1 to 1,000 elsewhere."""
+    shares: tuple[float, ...] = (0.125, 0.25, 0.5)
+    """Of the words and of the features, for the scaling; all of them are measured too."""
     devices: tuple[int, ...] = (1, 2, 4, 8)
     """Numbers of virtual devices."""
     limit_s: float = 120.0
@@ -100,8 +103,14 @@ class Settings:
     @property
     def net(self) -> ElasticNet:
         """One pair, on X as it is."""
-        epochs = 2 if self.quick else 10
-        return ElasticNet(l1=self.l1, l2=self.l2, tolerance=TOLERANCE, epochs=epochs, standardize=False)
+        return ElasticNet(
+            l1=self.l1,
+            l2=self.l2,
+            tolerance=TOLERANCE,
+            max_iterations=MAX_ITERATIONS,
+            epochs=2 if self.quick else 10,
+            standardize=False,
+        )
 
     @property
     def batches(self) -> tuple[int, ...]:
@@ -115,7 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = tyro.cli(Settings, args=arguments, description=description, config=(tyro.conf.OmitArgPrefixes,))
     if settings.quick:
         small = replace(settings.source, words=min(400, settings.source.words), held_out=100)
-        settings = replace(settings, source=small, grid_values=(1e-2, 1e-3), widths=(1, 2), devices=(1, 2))
+        settings = replace(
+            settings, source=small, grid_values=(1e-2, 1e-3), widths=(1, 2), shares=(0.5,), devices=(1, 2)
+        )
     content = measure(settings)
     if settings.out:
         harness.write_result(settings.out, "grid", content)
@@ -132,7 +143,7 @@ def measure(settings: Settings) -> dict[str, object]:
         "grid": lambda: measure_grid(
             split, net, ceiling, values=settings.grid_values, max_iterations=settings.max_iterations
         ),
-        "scaling": lambda: measure_scaling(split, net, ceiling, devices=settings.devices),
+        "scaling": lambda: measure_scaling(split, net, ceiling, shares=settings.shares, devices=settings.devices),
     }
     measured = {name: parts[name]() for name in settings.parts}
     return {

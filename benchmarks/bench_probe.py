@@ -44,7 +44,7 @@ import tyro
 from benchmarks import harness, incumbent
 from benchmarks.probing import ours
 from benchmarks.probing.agreement import measure_agreement
-from benchmarks.probing.reached import Fitted, Problem, pose_problem
+from benchmarks.probing.reached import MAX_ITERATIONS, Fitted, Problem, pose_problem
 from benchmarks.probing.solvers import Budgets, fit_one, measure_binary, measure_curves
 from benchmarks.probing.words import Source, Split, describe_input, read_words
 from lca_jax.probing.objective import ElasticNet, Penalty
@@ -88,8 +88,14 @@ class Settings:
     @property
     def net(self) -> ElasticNet:
         """The elastic net on X as it is, and the settings of the solvers."""
-        epochs = 2 if self.quick else 10
-        return ElasticNet(l1=self.l1, l2=self.l2, tolerance=TOLERANCE, epochs=epochs, standardize=False)
+        return ElasticNet(
+            l1=self.l1,
+            l2=self.l2,
+            tolerance=TOLERANCE,
+            max_iterations=MAX_ITERATIONS,
+            epochs=2 if self.quick else 10,
+            standardize=False,
+        )
 
     @property
     def budgets(self) -> Budgets:

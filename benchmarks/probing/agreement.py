@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int
 
 from benchmarks import harness, incumbent
 from benchmarks.probing import ours
-from benchmarks.probing.reached import REFERENCE_ITERATIONS, Fitted, accuracy, fitted_of
+from benchmarks.probing.reached import Fitted, accuracy, fitted_of
 from benchmarks.probing.words import Split
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.weight_mass import mass_order
@@ -26,7 +26,7 @@ def measure_agreement(split: Split, net: ElasticNet) -> dict[str, object]:
         net: Pairs of penalties, and the settings of the solvers, on X as it is.
     """
     trainers = {
-        "tight": partial(_fit_pairs, split, replace(net, tolerance=TIGHT, max_iterations=REFERENCE_ITERATIONS)),
+        "tight": partial(_fit_pairs, split, replace(net, tolerance=TIGHT)),
         "proximal": partial(_fit_pairs, split, net),
         "adam with proximal step": partial(_fit_pairs, split, replace(net, solver="adam")),
         "adam as published": partial(_fit_pairs, split, replace(net, solver="adam", proximal_step=False)),

@@ -45,7 +45,7 @@ def measure_grid(
     timed = time_fit(partial(fit, labels), net)
     alone = time_fit(partial(fit, labels[:1]), one)
     incumbents, trained = _train_incumbent(split, net)
-    problems = list(_check_grid(split, net, timed.probes, trained))
+    problems = list(check_grid(split, net, timed.probes, trained))
     certificates = [probe.duality_gap / probe.null_objective for probe in timed.probes]
     each_s = timed.lap.run_s / len(timed.probes)
     summary: dict[str, object] = {
@@ -98,7 +98,7 @@ def _train_incumbent(split: Split, net: ElasticNet) -> tuple[dict[str, float], d
     return {f"incumbent {size}": statistics.median(taken) for size, taken in seconds.items()}, trained
 
 
-def _check_grid(
+def check_grid(
     split: Split, net: ElasticNet, probes: Sequence[Probe], trained: Mapping[tuple[int, float, float], Fitted]
 ) -> Iterator[dict[str, object]]:
     """Every problem beside the best that is known for it.

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from lca_jax.probing.objective import ElasticNet
 
 
 def measure_scaling(
-    split: Split, net: ElasticNet, ceiling: harness.Ceiling, *, devices: Sequence[int]
+    split: Split, net: ElasticNet, ceiling: harness.Ceiling, *, shares: Sequence[float], devices: Sequence[int]
 ) -> dict[str, object]:
     """Seconds of one problem by words, features and devices; all words with all features are in the first only.
 
@@ -29,21 +29,22 @@ def measure_scaling(
         split: The words.
         net: One pair, on X as it is.
         ceiling: Of this machine.
+        shares: Of the words and of the features.
         devices: Numbers of virtual devices.
     """
     words, features = split.train.X.shape
     whole = pose_problem(split, net)
-    by_words = {str(count): pose_problem(split.leading(count), net) for count in _shares_of(words)}
-    by_features = {str(count): pose_problem(split.with_features(count), net) for count in _shares_of(features)}
+    by_words = {int(share * words): split.leading(int(share * words)) for share in shares}
+    by_features = {int(share * features): split.with_features(int(share * features)) for share in shares}
     return {
-        "words": _time_problems("words", {**by_words, str(words): whole}, ceiling),
-        "features": _time_problems("features", by_features, ceiling),
+        "words": _time_problems("words", {**_pose_all(by_words, net), str(words): whole}, ceiling),
+        "features": _time_problems("features", _pose_all(by_features, net), ceiling),
         "devices": _measure_devices(whole, devices),
     }
 
 
-def _shares_of(count: int) -> list[int]:
-    return [count // 8, count // 4, count // 2]
+def _pose_all(parts: Mapping[int, Split], net: ElasticNet) -> dict[str, Problem]:
+    return {str(count): pose_problem(part, net) for count, part in parts.items()}
 
 
 def _time_problems(axis: str, problems: dict[str, Problem], ceiling: harness.Ceiling) -> dict[str, dict[str, object]]:

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from benchmarks import incumbent
 from benchmarks.probing import ours, peers
 from benchmarks.probing.curves import Competitor, Step, draw_curve, print_curves
 from benchmarks.probing.reached import Fitted, Problem, fitted_of, pose_problem
-from benchmarks.probing.words import Split, tell_from_rest
+from benchmarks.probing.words import Split, Words, tell_from_rest
 from lca_jax.probing.objective import ElasticNet
 
 
@@ -61,7 +62,7 @@ def fit_one(problem: Problem, net: ElasticNet) -> Fitted:
 
 
 def _package_and_incumbent(problem: Problem, budgets: Budgets) -> dict[str, Competitor]:
-    net, train = problem.net, problem.split.train
+    net, train, limit = problem.net, problem.split.train, budgets.limit_s
 
     def by_tolerance() -> Iterator[Step]:
         for tolerance in budgets.tolerances:
@@ -71,8 +72,9 @@ def _package_and_incumbent(problem: Problem, budgets: Budgets) -> dict[str, Comp
         for epochs in budgets.epochs:
             yield Step(f"{epochs} epochs", fit_one(problem, replace(adam, epochs=epochs)))
 
-    def by_incumbent(batch_size: int) -> Iterator[Step]:
-        trained = incumbent.probe_epochs(
+    def by_incumbent(batch_size: int) -> Competitor:
+        trained = partial(
+            incumbent.probe_epochs,
             train.X,
             train.y,
             squared=problem.squared,
@@ -80,15 +82,16 @@ def _package_and_incumbent(problem: Problem, budgets: Budgets) -> dict[str, Comp
             device=incumbent.training_device(),
             **problem.penalties,
         )
-        for epoch, probe in enumerate(trained, start=1):
-            if epoch in budgets.epochs:
-                yield Step(f"{epoch} epochs", Fitted(*probe))
-            if epoch >= budgets.epochs[-1]:
-                return
+
+        def steps() -> Iterator[Step]:
+            for epoch, probe in enumerate(islice(trained(), budgets.epochs[-1]), start=1):
+                if epoch in budgets.epochs:
+                    yield Step(f"{epoch} epochs", Fitted(*probe))
+
+        return Competitor(steps, continuing=True, warm_up=lambda: next(trained()), limit_s=limit)
 
     adam = replace(net, solver="adam", epochs=1)
     published = replace(adam, proximal_step=False)
-    limit = budgets.limit_s
     return {
         # A tolerance that zero weights meet compiles the same program.
         "proximal": Competitor(
@@ -100,27 +103,38 @@ def _package_and_incumbent(problem: Problem, budgets: Budgets) -> dict[str, Comp
         "adam as published": Competitor(
             partial(by_epochs, published), warm_up=lambda: fit_one(problem, published), limit_s=limit
         ),
-        "incumbent 32": Competitor(partial(by_incumbent, 32), continuing=True, limit_s=limit),
-        "incumbent 512": Competitor(partial(by_incumbent, 512), continuing=True, limit_s=limit),
+        "incumbent 32": by_incumbent(32),
+        "incumbent 512": by_incumbent(512),
     }
 
 
 def _saga(problem: Problem, budgets: Budgets) -> Competitor:
     train = problem.split.train
-    steps = partial(peers.saga_steps, train.X, train.y, epochs=budgets.epochs, **problem.penalties)
-    return Competitor(steps, continuing=True, limit_s=budgets.limit_s)
+    few = _few(train)
+    run = partial(peers.saga_steps, **problem.penalties)
+    return Competitor(
+        partial(run, train.X, train.y, epochs=budgets.epochs),
+        continuing=True,
+        warm_up=lambda: list(run(few.X, few.y, epochs=(1,))),
+        limit_s=budgets.limit_s,
+    )
+
+
+def _few(words: Words) -> Words:
+    """About 200 of the words: enough to load and to compile."""
+    return Words(*(part[:: max(1, len(words.y) // 200)] for part in words))
 
 
 def _binary_peers(problem: Problem, budgets: Budgets) -> tuple[dict[str, Competitor], dict[str, str]]:
     """Those that are there, and why the others are not."""
     train, weights = problem.split.train, problem.penalties
-    few = slice(None, None, max(1, len(train.y) // 200))
+    few = _few(train)
     competitors, missing = {}, {}
     if peers.is_installed("skglm"):
         run = partial(peers.skglm_steps, **weights)
         competitors["skglm"] = Competitor(
             partial(run, train.X, train.y, tolerances=budgets.peer_tolerances),
-            warm_up=lambda: list(run(train.X[few], train.y[few], tolerances=(1e-1,))),
+            warm_up=lambda: list(run(few.X, few.y, tolerances=(1e-1,))),
             limit_s=budgets.limit_s,
         )
     else:
