@@ -6,23 +6,29 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from lca_jax.activations.store import open_store
+from lca_jax.activations.export import write_arrow, write_safetensors
+from lca_jax.activations.neurox import read_neurox, write_neurox
+from lca_jax.activations.neurox_files import READERS
+from lca_jax.activations.recipe import Pool, StoreDtype
+from lca_jax.activations.store import ActivationStore, open_store
 from lca_jax.demo import demo_corpus_file, demo_model_folder
 from lca_jax.devices import use_compilation_cache
-from lca_jax.errors import LcaError, StoreError
+from lca_jax.errors import LcaError, SettingsError, StoreError
 from lca_jax.experiment.config import Experiment, read_experiment
 from lca_jax.experiment.run import Step, run
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.report.findings import findings
 
 Whole = Annotated[Experiment, tyro.conf.arg(name="")]
+_NEUROX = tuple(READERS)
+_FILES = (*_NEUROX, ".arrow", ".safetensors")
 RunFolder = Annotated[Path, tyro.conf.arg(name="run")]
 
 
@@ -103,9 +109,85 @@ def show(path: Annotated[Path, tyro.conf.Positional], *, verify: bool = False, d
         if verify:
             store.verify()
         checked = ", every checksum right" if verify else ""
-        layers = "; ".join(f"{site} {list(numbers)}" for site, numbers in store.sites.items())
-        lines.append(f"store {manifest.parent.name}: {store.word_count:,} words, {layers}{checked}")
+        lines.append(f"store {manifest.parent.name}: {_describe_store(store)}{checked}")
     _say(*lines)
+
+
+def convert(
+    source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")],
+    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")],
+    *,
+    text: Path | None = None,
+    labels: Annotated[Sequence[str], tyro.conf.UseAppendAction] = (),
+    layers: int | None = None,
+    layer_numbers: tuple[int, ...] | None = None,
+    pool: Pool | None = None,
+    dtype: StoreDtype | None = None,
+    drop_mismatched: bool = False,
+    site: str | None = None,
+    decompose_layers: bool = False,
+    space_mark: str | None = None,
+    unlabelled: str | None = None,
+    quiet: bool = False,
+    debug: bool = False,
+) -> None:
+    """Makes a store of an activation file of NeuroX, or such a file, an Arrow table or safetensors of a store.
+
+    Nothing is overwritten; a store that was begun goes on. What the target cannot hold is said.
+
+    Args:
+        source: NeuroX's NAME.hdf5 or NAME.json (or NAME of NAME-layer0.hdf5, …), or a store.
+        target: Folder of a store, or of a store NAME.hdf5, NAME.json, NAME.arrow or NAME.safetensors.
+        text: From NeuroX: the words, a sentence a line.
+        labels: From NeuroX: TASK=FILE, a sentence of labels a line; FILE alone is the task `label`. May be repeated.
+        layers: From NeuroX: how many layers lie side by side in the file's vectors.
+        layer_numbers: From NeuroX: the model's own numbers of the layers in the file.
+        pool: From NeuroX: how words were pooled, if other than by their last piece.
+        dtype: From NeuroX: another type than the file's.
+        drop_mismatched: From NeuroX: leaves out sentences that differ in number from text or labels.
+        site: To NeuroX: the site, if the store has several.
+        decompose_layers: To NeuroX: a file for each layer.
+        space_mark: To NeuroX: stands for a space in a word.
+        unlabelled: From and to NeuroX: the label that stands for none.
+        quiet: No progress.
+        debug: Tracebacks.
+    """
+    del debug
+    reading = {
+        "text": text,
+        "layers": layers,
+        "layer_numbers": layer_numbers,
+        "dtype": dtype,
+        "drop_mismatched": drop_mismatched,
+    }
+    writing = {"site": site, "decompose_layers": decompose_layers, "space_mark": space_mark}
+    ending = Path(target).suffix
+    if Path(source).suffix in _NEUROX:
+        _refuse_options(writing, "writes files of NeuroX")
+        if ending in _FILES:
+            raise SettingsError(f"{source} is first converted to a store, a folder, and that to {target}.")
+        store = read_neurox(
+            source,
+            target,
+            labels=_label_files(labels),
+            pool=pool or "last",
+            unlabelled=unlabelled,
+            progress=not quiet,
+            **reading,
+        )
+        _say(f"store {target}: {_describe_store(store)}")
+        return
+    _refuse_options(reading | {"labels": labels, "pool": pool}, "reads files of NeuroX")
+    if ending in _NEUROX:
+        _say(*map(str, write_neurox(open_store(source), target, unlabelled=unlabelled, progress=not quiet, **writing)))
+        return
+    _refuse_options(writing | {"unlabelled": unlabelled}, "writes files of NeuroX")
+    if ending == ".arrow":
+        _say(str(write_arrow(open_store(source), target)))
+    elif ending == ".safetensors":
+        _say(*map(str, write_safetensors(open_store(source), target)))
+    else:
+        raise SettingsError(f"Of a store a file is made whose name ends in {', '.join(_FILES)}, got {target}.")
 
 
 def main() -> None:
@@ -125,6 +207,7 @@ def main() -> None:
                 "ablate": _step("ablate", "Measures keep curves and minimal sets"),
                 "report": _step("report", "Writes results.json and the page"),
                 "show": show,
+                "convert": convert,
             },
             prog="lca",
             description="Finds the neurons of a transformer that carry a linguistic property.",
@@ -159,6 +242,27 @@ def _describe_run(path: Path) -> list[str]:
         )
     lines.append(f"seconds: {sum(results['seconds'].values()):.0f}; page: {path / 'report' / 'index.html'}")
     return lines
+
+
+def _describe_store(store: ActivationStore) -> str:
+    layers = "; ".join(f"{site} {list(numbers)}" for site, numbers in store.sites.items())
+    return f"{store.word_count:,} words, {layers}"
+
+
+def _label_files(labels: Sequence[str]) -> dict[str, str]:
+    """The file of every task."""
+    pairs = [label.partition("=") for label in labels]
+    files = {task if file else "label": file or task for task, _, file in pairs}
+    if len(files) < len(pairs):
+        raise SettingsError(f"`--labels` must name a different task each time, as TASK=FILE; got {', '.join(labels)}.")
+    return files
+
+
+def _refuse_options(given: Mapping[str, object], purpose: str) -> None:
+    """Refuses options that would decide nothing."""
+    idle = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if idle:
+        raise SettingsError(f"{', '.join(idle)}: only where `lca convert` {purpose}. Leave it out.")
 
 
 def _say(*lines: str) -> None:

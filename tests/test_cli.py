@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lca_jax.cli import main
 from lca_jax.demo import demo_corpus_file
 from lca_jax.text.readers import read_conllu
+from tests.neurox_files import SENTENCES, WORDS, draw_vectors, write_hdf5
 from tests.test_experiment import write_conllu
 from tests.tiny_bert import write_bert
 
@@ -66,6 +68,45 @@ def test_exit_codes_and_one_line_errors(options: list[object], tmp_path: Path) -
     assert lca("show", tmp_path, cache=tmp_path).returncode == 1
     traceback = lca("show", tmp_path, "--debug", cache=tmp_path)
     assert "Traceback" in traceback.stderr
+
+
+def test_convert_to_and_from_neurox(tmp_path: Path) -> None:
+    source = write_hdf5(tmp_path / "old.hdf5", draw_vectors())
+    labels = tmp_path / "old.label"
+    labels.write_text("".join(" ".join(f"L{len(word)}" for word in words) + "\n" for words in SENTENCES))
+    read = lca("convert", source, tmp_path / "store", "--labels", f"size={labels}", "--quiet", cache=tmp_path)
+    assert read.returncode == 0, read.stderr
+    assert read.stdout == f"store {tmp_path / 'store'}: {WORDS} words, residual [0, 1, 2]\n"
+    written = lca("convert", tmp_path / "store", tmp_path / "new.hdf5", cache=tmp_path)
+    assert written.returncode == 0, written.stderr
+    assert written.stdout.split() == [str(tmp_path / name) for name in ("new.hdf5", "new.word", "new.size.label")]
+    assert (tmp_path / "new.hdf5").read_bytes() == source.read_bytes()
+    assert (tmp_path / "new.size.label").read_bytes() == labels.read_bytes()
+    for name, files in (("a.arrow", ["a.arrow"]), ("a.safetensors", ["a.safetensors", "a.parquet"])):
+        done = lca("convert", tmp_path / "store", tmp_path / name, cache=tmp_path)
+        assert done.stdout.split() == [str(tmp_path / file) for file in files], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.hdf5", "a.json"], "a.hdf5 is first converted to a store, a folder, and that to a.json."),
+        (["a.hdf5", "store", "--space-mark", "~"], "--space-mark: only where `lca convert` writes files of NeuroX."),
+        (["store", "a.hdf5", "--pool", "mean"], "--pool: only where `lca convert` reads files of NeuroX."),
+        (["store", "a.arrow", "--unlabelled", "_"], "--unlabelled: only where"),
+        (["store", "a.csv"], "whose name ends in .hdf5, .json, .arrow, .safetensors, got a.csv"),
+        (["a.hdf5", "store", "--labels", "x", "--labels", "y"], "must name a different task each time"),
+    ],
+)
+def test_convert_says_what_does_not_fit(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lca", "convert", *arguments])
+    monkeypatch.setattr("lca_jax.cli.use_compilation_cache", lambda _: None)
+    monkeypatch.setattr("lca_jax.cli._log_to_stderr", lambda **_: None)
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert message in capsys.readouterr().err
 
 
 def test_the_embedded_corpus_is_read_by_our_own_reader() -> None:

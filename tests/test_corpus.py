@@ -1,4 +1,6 @@
+import hashlib
 import inspect
+import json
 
 import pytest
 from hypothesis import given
@@ -63,6 +65,53 @@ def test_with_task_adds_a_column_and_leaves_the_first_corpus_alone() -> None:
         corpus.with_task("control", [["a"], [], ["b", "b"]])
 
 
+def test_sentences_have_labels_of_their_own() -> None:
+    corpus = Corpus.from_words(WORDS, {"upos": TAGS}, sentence_labels={"mood": ["good", None, "bad"]})
+    assert (corpus.tasks, corpus.sentence_tasks) == (("upos",), ("mood",))
+    assert corpus.sentence_labels["mood"] == ("good", None, "bad")
+    assert corpus.classes("mood") == ("bad", "good")
+    more = corpus.with_sentence_task("length", ["3", "0", "2"])
+    assert more.sentence_tasks == ("mood", "length")
+    assert corpus.sentence_tasks == ("mood",)
+    part = more.take_sentences(1, 3)
+    assert part.sentences == ((), ("It", "ran"))
+    assert part.labels["upos"] == ((), ("PRON", "VERB"))
+    assert dict(part.sentence_labels) == {"mood": (None, "bad"), "length": ("0", "2")}
+    assert part.second_starts is None
+    with pytest.raises(SettingsError, match=r"Tasks: upos\. Tasks of sentences: mood\."):
+        corpus.flat_labels("mood")
+
+
+def test_pairs_are_sentences_with_a_mark() -> None:
+    pairs = Corpus.from_words([["a", "b", "c"], ["d", "e"], ["f", "g"]], second_starts=[2, 1, 1])
+    assert pairs.second_starts == (2, 1, 1)
+    assert pairs.take_words(5).second_starts == (2, 1)
+    with pytest.raises(CorpusError) as caught:
+        Corpus.from_words([["a"], ["b", "c"], ["d", "e"]], second_starts=[1, 0, 1])
+    assert str(caught.value).splitlines()[1:] == [
+        "  sentence 1: both texts of a pair need words, got 1 of 1 for the first",
+        "  sentence 2: both texts of a pair need words, got 0 of 2 for the first",
+    ]
+    with pytest.raises(CorpusError, match="pairs: 1 starts of second texts, but there are 3 sentences"):
+        Corpus.from_words(WORDS, second_starts=[1])
+
+
+def test_labels_of_sentences_that_do_not_fit_are_listed() -> None:
+    with pytest.raises(CorpusError) as caught:
+        Corpus.from_words(WORDS, {"upos": TAGS}, sentence_labels={"upos": ["a", "b", "c"], "mood": ["a", "b"]})
+    assert str(caught.value).splitlines()[1:] == [
+        "  task `upos`: words and sentences cannot both have labels of one task; name one of them otherwise",
+        "  task `mood`: 2 labels of sentences, but there are 3 sentences",
+    ]
+    corpus = Corpus.from_words(WORDS, {"upos": TAGS}, sentence_labels={"mood": ["a", "b", "c"]})
+    with pytest.raises(CorpusError, match="words and sentences cannot both have labels"):
+        corpus.with_task("mood", TAGS)
+    with pytest.raises(CorpusError, match="words and sentences cannot both have labels"):
+        corpus.with_sentence_task("upos", ["a", "b", "c"])
+    with pytest.raises(CorpusError, match="2 labels of sentences, but there are 3"):
+        corpus.with_sentence_task("mood", ["a", "b"])
+
+
 @given(sentences_of_words, st.integers(1, 30))
 def test_take_words_takes_the_most_whole_leading_sentences(sentences: list[list[str]], limit: int) -> None:
     corpus = Corpus.from_words(sentences, {"self": sentences})
@@ -100,5 +149,15 @@ def test_the_fingerprint_sees_every_boundary() -> None:
         Corpus.from_words([["a", "b"]], {"t": [["x", None]]}),
         Corpus.from_words([["a", "b"]], {"t": [["x", "None"]]}),
         Corpus.from_words([["a", "b"]], {"u": [["x", None]]}),
+        Corpus.from_words([["a", "b"]], second_starts=[1]),
+        Corpus.from_words([["a", "b"]], sentence_labels={"t": ["x"]}),
+        Corpus.from_words([["a", "b"]], sentence_labels={"t": [None]}),
+        Corpus.from_words([["a", "b"]], sentence_labels={"t": ["x"]}, second_starts=[1]),
     ]
     assert len({corpus.fingerprint() for corpus in variants}) == len(variants)
+
+
+def test_corpora_without_labels_of_sentences_keep_the_fingerprint_that_stores_have() -> None:
+    corpus = Corpus.from_words(WORDS, {"upos": TAGS})
+    content = json.dumps([WORDS, [["upos", TAGS]]], separators=(",", ":"))
+    assert corpus.fingerprint() == hashlib.sha256(content.encode()).hexdigest()

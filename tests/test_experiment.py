@@ -166,6 +166,13 @@ def test_bad_settings_are_named(experiment: Experiment, tmp_path: Path) -> None:
         Experiment.from_json({**experiment.as_json(), "colour": "red"})
 
 
+def test_labels_of_sentences_are_not_taken_for_those_of_words(experiment: Experiment, tmp_path: Path) -> None:
+    train = tmp_path / "train.tsv"
+    train.write_text("good\tthe cat sat\nbad\tthe cats sat\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"train\.tsv has labels of sentences or pairs of them \(mood\)"):
+        run(replace(experiment, train=train, tasks=("mood=1",), out=tmp_path / "run"))
+
+
 def test_a_step_is_remembered_by_its_key(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     calls = []

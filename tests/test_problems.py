@@ -14,13 +14,13 @@ from sklearn.linear_model import LogisticRegression
 
 from lca_jax import ElasticNet, NotConverged, ProbeSet, fit_elastic_net, fit_probes
 from lca_jax.errors import DataError, SettingsError
-from lca_jax.probing.batching import _batches, _Question
+from lca_jax.probing.batching import _groups
 from lca_jax.probing.bootstrap import draw_sentences, replicate_labellings
 from lca_jax.probing.fit import fit_problems
 from lca_jax.probing.labelling import Labelling, number_labels, tell_from_rest
 from lca_jax.probing.objective import Solver, sklearn_parameters
 from lca_jax.probing.probe import Probe
-from lca_jax.probing.proximal import _advance
+from lca_jax.probing.proximal import _advance_resident
 from lca_jax.probing.subsets import readings
 from tests.stores import planted_store, store_of, store_of_sites
 from tests.test_proximal import SHAPES, TIGHT, assert_same_weights, planted
@@ -173,21 +173,15 @@ def test_another_problem_in_the_batch_changes_nothing() -> None:
     assert beside_hard.iterations == beside_easy.iterations
 
 
-@given(widths=st.lists(st.integers(2, 80), min_size=1, max_size=60), rows=st.sampled_from([100, 20_000, 3_000_000]))
+@given(widths=st.lists(st.integers(2, 80), min_size=1, max_size=60))
 @settings(deadline=None)
-def test_batches_hold_every_problem_once_and_like_widths(widths: list[int], rows: int) -> None:
-    questions = [
-        _Question(
-            Labelling(task="t", control=False, classes=("c",) * width, numbers=np.zeros(1, np.int32)), (0.1, 0.1), 0
-        )
-        for width in widths
-    ]
-    batches = list(_batches(questions, rows))
-    assert sorted(place for batch in batches for place in batch) == list(range(len(widths)))
-    for batch in batches:
-        of_batch = [widths[place] for place in batch]
-        assert max(of_batch) <= 1.5 * min(of_batch)
-        assert len(batch) == 1 or len(batch) * max(of_batch) * rows * 4 <= 300e6
+def test_groups_hold_every_problem_once_and_like_widths(widths: list[int]) -> None:
+    groups = list(_groups(widths))
+    assert sorted(place for group in groups for place in group) == list(range(len(widths)))
+    for group in groups:
+        of_group = [widths[place] for place in group]
+        assert max(of_group) <= 1.5 * min(of_group)
+        assert group == sorted(group)
 
 
 @given(data=st.data())
@@ -387,7 +381,7 @@ def test_tasks_of_different_widths_equal_those_solved_alone() -> None:
 
 
 def test_weights_and_masks_compile_nothing_new() -> None:
-    compiled: Any = _advance
+    compiled: Any = _advance_resident
     net = ElasticNet(l1=1e-3, l2=1e-2)
     fit_problems(X, [labelling_of(Y, weights=WEIGHTINGS["spread"])], net)
     before = compiled._cache_size()

@@ -14,7 +14,7 @@ from lca_jax.probing.fit import fit_problems
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.objective import sklearn_parameters
 from lca_jax.probing.probe import Probe
-from lca_jax.probing.proximal import _advance
+from lca_jax.probing.proximal import _advance_resident
 
 TIGHT = 3e-6
 """Of the null objective: float32 sums over the words end at about 2e-6."""
@@ -237,7 +237,7 @@ def test_bad_input_is_named() -> None:
 
 
 def test_the_grid_compiles_once_whatever_its_penalties() -> None:
-    compiled: Any = _advance
+    compiled: Any = _advance_resident
     X, y = SHAPES["usual"]
     problems_of(X, y, ElasticNet(l1=(1e-3, 1e-2), l2=(1e-3, 1e-2)))
     before = compiled._cache_size()

@@ -38,7 +38,7 @@ class Recipe:
     """Everything that determines the arrays of a store."""
 
     model: str
-    """Fingerprint of weights, configuration and tokenizer."""
+    """Fingerprint of weights, configuration and tokenizer; of the file, where another program made the vectors."""
     corpus: str
     """Fingerprint of the words and labels."""
     words: int
@@ -52,9 +52,10 @@ class Recipe:
     edits: str | None
     """Fingerprint of the edits made inside the model, if any."""
     longest_window: int
-    """Pieces the model sees at once, its special pieces included; longer sentences are cut."""
+    """Pieces the model sees at once, its special pieces included; longer sentences are cut. 0 where another program
+    made the vectors."""
     row_length: int
-    """Pieces of one packed row; windows longer than that have longer rows."""
+    """Pieces of one packed row; windows longer than that have longer rows. 0 where another program made the vectors."""
     shard_words: int
     """Words in one shard."""
 

@@ -51,8 +51,8 @@ class ActivationStore:
     manifest: Manifest
     """Origin, counts and checksums."""
     words: pa.Table
-    """One row a word: `sentence`, `position`, `form`, `pieces`, `excluded` (null, or the reason), `label:TASK` (null:
-    unlabelled)."""
+    """One row a word: `sentence`, `position`, `form`, `pieces` (null where another program made the vectors),
+    `excluded` (null, or the reason), `label:TASK` (null: unlabelled)."""
     arrays: Mapping[str, LazyArray]
     """One array a site."""
     folder: ts.KvStore | None

@@ -56,8 +56,8 @@ ShardArrays = Mapping[str, Shaped[np.ndarray, "word layer neuron"]]
 class ShardRecord:
     """What is kept of a whole shard beside its arrays, until the store is whole."""
 
-    pieces: list[int]
-    """Number of pieces of each word."""
+    pieces: list[int] | list[None]
+    """Number of pieces of each word; None where another program made the vectors, which does not say."""
     excluded: dict[int, str]
     """Why a word of the shard, counted from the shard's first, has no vector."""
     files: dict[str, FileRecord] = field(default_factory=dict)

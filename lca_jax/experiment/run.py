@@ -13,7 +13,6 @@ The steps and what they make in the run folder:
 
 import json
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,7 +35,7 @@ from lca_jax.probing.probe_set import ProbeSet, load_probes
 from lca_jax.ranking.lca import neurons_by_class, rank_neurons
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.report.page import write_report
-from lca_jax.text.corpus import Corpus
+from lca_jax.text.corpus import Corpus, name_file_of
 from lca_jax.text.readers import read_corpus
 
 _log = logging.getLogger("lca_jax")
@@ -96,7 +95,13 @@ class _Run:
         settings = self._settings
 
         def read(path: Path) -> Corpus:
-            return read_corpus(path, tasks=settings.tasks, unlabelled_as=settings.unlabelled_as)
+            corpus = read_corpus(path, tasks=settings.tasks, unlabelled_as=settings.unlabelled_as)
+            if corpus.sentence_tasks or corpus.second_starts is not None:
+                raise SettingsError(
+                    f"{path} has labels of sentences or pairs of them ({', '.join(corpus.sentence_tasks)}), but a run "
+                    "probes labels of words. Give a file with a word a row."
+                )
+            return corpus
 
         train, test = read(settings.train), read(settings.test)
         if settings.dev is None:
@@ -146,13 +151,13 @@ class _Run:
             folder = self._folder.path / "rankings"
             folder.mkdir(exist_ok=True)
             for task in self._tasks:
-                self._ranking(task).write_csv(folder / f"{_file_name(task)}.csv")
+                self._ranking(task).write_csv(folder / f"{name_file_of(task)}.csv")
 
         self._folder.do("rank", key_of("rank", self._probe_key), ["rankings"], write)
 
     def _ablate(self) -> None:
         for task in self._tasks:
-            output = f"tasks/{_file_name(task)}.json"
+            output = f"tasks/{name_file_of(task)}.json"
 
             def measure(task: str = task, output: str = output) -> None:
                 entry = analyse_task(self._selected, self._ranking(task), self._stores, self._settings)
@@ -211,7 +216,7 @@ class _Run:
         corpora, stores = self._corpora, self._stores
         described = {part: describe_corpus(corpora[part], store) for part, store in zip(_PARTS, stores, strict=True)}
         entries = {
-            task: json.loads((self._folder.path / "tasks" / f"{_file_name(task)}.json").read_text("utf-8"))
+            task: json.loads((self._folder.path / "tasks" / f"{name_file_of(task)}.json").read_text("utf-8"))
             for task in self._tasks
         }
         return {
@@ -249,20 +254,8 @@ def _split_off_tenth(corpus: Corpus) -> tuple[Corpus, Corpus]:
     if cut < 1:
         raise SettingsError(f"{corpus.name} has one sentence only; name a dev file.")
 
-    def part(name: str, chosen: slice) -> Corpus:
-        return replace(
-            corpus,
-            name=f"{corpus.name} ({name})",
-            sentences=corpus.sentences[chosen],
-            labels={task: labels[chosen] for task, labels in corpus.labels.items()},
-        )
-
-    return part("first nine tenths", slice(0, cut)), part("last tenth", slice(cut, None))
-
-
-def _file_name(task: str) -> str:
-    """A task's name as part of a file name: `feats:Number` becomes `feats-Number`."""
-    return re.sub(r"[^\w.=-]+", "-", task)
+    first, rest = corpus.take_sentences(0, cut), corpus.take_sentences(cut, corpus.sentence_count)
+    return replace(first, name=f"{corpus.name} (first nine tenths)"), replace(rest, name=f"{corpus.name} (last tenth)")
 
 
 def _versions() -> dict[str, str]:

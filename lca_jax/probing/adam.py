@@ -16,9 +16,19 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from lca_jax.probing.design import Design, over_layers, scores
-from lca_jax.probing.problems import Problems, Solution, null_objective, starting_bias
-from lca_jax.probing.terms import certify, penalty_value, predict
+from lca_jax.probing.design import Design, Products, over_layers, scores
+from lca_jax.probing.problems import Answer, Problems, null_objective, starting_bias
+from lca_jax.probing.terms import (
+    Prediction,
+    bound_gap,
+    fit_bias,
+    mean_weights,
+    penalty_value,
+    predict,
+    residuals,
+)
+
+_BIAS_STEPS = 8
 
 
 class Weights(NamedTuple):
@@ -77,7 +87,7 @@ def solve_adam(
     proximal_step: bool,
     tolerance: float,
     seed: int,
-) -> Solution:
+) -> list[Answer]:
     """Trains every problem by the papers' schedule, then measures how far from its optimum each one ended.
 
     Args:
@@ -110,18 +120,25 @@ def solve_adam(
         order[:words] = generator.permutation(words)
         batches = jnp.asarray(order.reshape(steps, size))
         weights, state = over_layers(epoch, design, (0, None, None, 0, 0))(design, problems, batches, weights, state)
-    measured = over_layers(partial(certify, squared=squared), design, (0, None, 0, 0))
-    bias, objective, gap = (np.asarray(part) for part in measured(design, problems, weights.W, weights.bias))
-    null = np.broadcast_to(np.asarray(null_objective(problems)), gap.shape).reshape(-1)
-    return Solution(
-        weights=np.asarray(weights.W).reshape(-1, *weights.W.shape[-2:]),
-        bias=bias.reshape(-1, bias.shape[-1]),
-        objective=objective.reshape(-1),
-        duality_gap=gap.reshape(-1),
-        null_objective=null,
-        iterations=np.full(len(null), epochs * steps, np.int64),
-        converged=gap.reshape(-1) <= tolerance * null,
-    )
+    bias, objective, gap = _certify(design, problems, weights, squared=squared)
+    null = np.asarray(null_objective(problems))
+
+    def fetch(array: Array) -> np.ndarray:
+        return np.asarray(array).reshape(design.layers, *array.shape[design.axis :])
+
+    W, b, F, gaps = (fetch(part) for part in (weights.W, bias, objective, gap))
+    return [
+        Answer(
+            weights=W[:, place],
+            bias=b[:, place],
+            objective=F[:, place],
+            duality_gap=gaps[:, place],
+            null_objective=float(null[place]),
+            iterations=np.full(design.layers, epochs * steps),
+            converged=gaps[:, place] <= tolerance * null[place],
+        )
+        for place in range(len(null))
+    ]
 
 
 def _optimizer(problems: Problems, learning_rate: float, *, proximal_step: bool) -> optax.GradientTransformation:
@@ -165,3 +182,34 @@ def _epoch(
         return (Weights(now.W + updates.W, now.bias + updates.bias), inner), None
 
     return jax.lax.scan(step, (weights, state), batches)[0]
+
+
+def _certify(
+    design: Products, problems: Problems, weights: Weights, *, squared: bool
+) -> tuple[Float[Array, "*layer problem class"], Float[Array, "*layer problem"], Float[Array, "*layer problem"]]:
+    """Bias, objective and duality gap of weights, after the best bias for these weights was found."""
+    X_W = design.scores(weights.W)
+    bias, prediction, R = _predict_with_best_bias(problems, X_W, weights.bias)
+    gradient = design.correlations(R)
+    means = design.correlations(mean_weights(problems))
+
+    def bound(W: Array, prediction: Prediction, gradient: Array, means: Array, R: Array) -> tuple[Array, Array]:
+        residual = R.sum(axis=1)
+        options = {"means": means, "bias_residual": residual, "squared": squared}
+        return bound_gap(prediction, problems, W=W, gradient=gradient, **options)
+
+    mapped = over_layers(bound, design, (0, 0, 0, 0, 0))
+    return bias, *mapped(weights.W, prediction, gradient, means, R)
+
+
+@jax.jit
+def _predict_with_best_bias(
+    problems: Problems, X_W: Float[Array, "*layer problem word class"], bias: Float[Array, "*layer problem class"]
+) -> tuple[Float[Array, "*layer problem class"], Prediction, Float[Array, "*layer problem word class"]]:
+    def fit(X_W: Array, bias: Array) -> tuple[Array, Prediction, Array]:
+        for _ in range(_BIAS_STEPS):
+            bias = fit_bias(X_W, bias, problems)
+        prediction = predict(X_W, bias, problems)
+        return bias, prediction, residuals(prediction, problems)
+
+    return (jax.vmap(fit) if X_W.ndim == 4 else fit)(X_W, bias)

@@ -1,9 +1,10 @@
 """Many problems in few solves: which are solved together, and the probes they become.
 
 Every labelling (task, control, bootstrap sample, class against the rest) with every penalty pair on every subset is one
-problem. Problems whose class counts are within a factor of 1.5 share a batch, padded to the widest: a class that a
+problem. Problems whose class counts are within a factor of 1.5 share a solve, padded to the widest: a class that a
 problem has not costs its columns of the products, never anything in its result. Memory: about ten arrays of (problem,
-word, class) in float32, times the layers where the design is a matrix a layer; batches keep each under `_BATCH_BYTES`.
+word, class) in float32, times the layers where the design is a matrix a layer; as many problems are solved at a time as
+keep each under `_BATCH_BYTES`.
 """
 
 import logging
@@ -19,8 +20,9 @@ from lca_jax.probing.adam import solve_adam
 from lca_jax.probing.design import Design, Gram, gram
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.objective import ElasticNet
+from lca_jax.probing.path import neighbours
 from lca_jax.probing.probe import Probe
-from lca_jax.probing.problems import Problems, Solution, make_problems
+from lca_jax.probing.problems import Answer, Question, make_problems
 from lca_jax.probing.proximal import solve
 from lca_jax.probing.subsets import Subset
 
@@ -30,8 +32,8 @@ _WIDER = 1.5
 """How many times as many classes the widest problem of a batch may have as the narrowest."""
 
 
-class _Question(NamedTuple):
-    """One problem before it is on the devices."""
+class _Asked(NamedTuple):
+    """One problem by what it is about."""
 
     labelling: Labelling
     pair: tuple[float, float]
@@ -62,93 +64,103 @@ def fit_on_design(
     Returns:
         Probes, labelling outermost, then pair, then subset.
     """
-    masks = keep if keep is not None else np.ones((1, design.X.shape[-1]), bool)
+    masks = keep if keep is not None else np.ones((1, design.features), bool)
     metric = gram(design, words=words) if settings.solver == "proximal" else None
-    questions = [
-        _Question(labelling, pair, mask)
+    asked = [
+        _Asked(labelling, pair, mask)
         for labelling in labellings
         for pair in settings.pairs
         for mask in range(len(masks))
     ]
     scale = _Scale.of(design, settings)
-    answers: list[list[Probe]] = [[] for _ in questions]
-    for batch in _batches(questions, design.layers * words):
-        together = [questions[place] for place in batch]
-        problems = _put(together, masks)
-        solution = _solve(design, metric, problems, words, settings)
+    answers: list[list[Probe]] = [[] for _ in asked]
+    for places in _groups([len(one.labelling.classes) for one in asked]):
+        group = [asked[place] for place in places]
+        solved = _solve(design, metric, _questions(group, settings, masks), words, settings)
         _log.info(
             "%s: %d problems of up to %d classes, %d iterations at most",
-            ", ".join(dict.fromkeys(question.labelling.task for question in together)),
-            len(solution.iterations),
-            problems.shares.shape[1],
-            solution.iterations.max(),
+            ", ".join(dict.fromkeys(one.labelling.task for one in group)),
+            len(group),
+            max(len(one.labelling.classes) for one in group),
+            max(answer.iterations.max() for answer in solved),
         )
-        for position, place in enumerate(batch):
-            question = questions[place]
+        for place, one, answer in zip(places, group, solved, strict=True):
             for layer in range(design.layers):
-                subset = subsets[question.mask if keep is not None else layer]
-                own = None if keep is None or subset is None else masks[question.mask]
-                number = layer * len(batch) + position
-                answers[place].append(_probe(solution, number, question, subset, own, scale.of_layer(layer), settings))
+                subset = subsets[one.mask if keep is not None else layer]
+                own = None if keep is None or subset is None else masks[one.mask]
+                answers[place].append(_probe(answer, layer, one, subset, own, scale.of_layer(layer), settings))
     probes = [probe for answer in answers for probe in answer]
     _warn_if_not_converged(probes, settings)
     return probes
 
 
-def _batches(questions: Sequence[_Question], rows: int) -> Iterator[list[int]]:
-    """Places of the questions that are solved together: of like width, and as many as memory allows."""
-    widths = [len(question.labelling.classes) for question in questions]
-    falling = sorted(range(len(questions)), key=lambda place: -widths[place])
+def _groups(widths: Sequence[int]) -> Iterator[list[int]]:
+    """Places of the problems that share a class axis: of like width, widest first, each group in its own order."""
+    falling = sorted(range(len(widths)), key=lambda place: -widths[place])
     while falling:
         widest = widths[falling[0]]
-        limit = max(1, int(_BATCH_BYTES / (4 * rows * widest)))
-        batch = [place for place in falling[:limit] if widths[place] * _WIDER >= widest]
-        falling = falling[len(batch) :]
-        yield batch
+        group = [place for place in falling if widths[place] * _WIDER >= widest]
+        falling = falling[len(group) :]
+        yield sorted(group)
 
 
-def _put(questions: Sequence[_Question], masks: Bool[np.ndarray, "mask feature"]) -> Problems:
-    """One batch of problems on the devices; word weights only where some problem has them."""
-    weights = None
-    if any(question.labelling.weights is not None for question in questions):
-        weights = np.stack([_weights_of(question.labelling) for question in questions])
-    return make_problems(
-        np.stack([question.labelling.numbers for question in questions]),
-        classes=max(len(question.labelling.classes) for question in questions),
-        l1=np.array([question.pair[0] for question in questions]),
-        l2=np.array([question.pair[1] for question in questions]),
-        keep=np.stack([masks[question.mask] for question in questions]),
-        weights=weights,
-    )
+def _questions(
+    group: Sequence[_Asked], settings: ElasticNet, masks: Bool[np.ndarray, "mask feature"]
+) -> list[Question]:
+    """The problems of a group, each with its neighbours on the penalty grid."""
+    place = {(id(one.labelling), one.pair, one.mask): number for number, one in enumerate(group)}
+    beside = dict(zip(settings.pairs, neighbours(settings.pairs), strict=True))
+    return [
+        Question(
+            labels=one.labelling.numbers,
+            weights=one.labelling.weights,
+            classes=len(one.labelling.classes),
+            l1=one.pair[0],
+            l2=one.pair[1],
+            keep=masks[one.mask],
+            parents=tuple(
+                place[id(one.labelling), settings.pairs[neighbour], one.mask] for neighbour in beside[one.pair]
+            ),
+        )
+        for one in group
+    ]
 
 
-def _weights_of(labelling: Labelling) -> Float[np.ndarray, " word"]:
-    return np.ones(len(labelling.numbers), np.float32) if labelling.weights is None else labelling.weights
-
-
-def _solve(design: Design, metric: Gram | None, problems: Problems, words: int, settings: ElasticNet) -> Solution:
+def _solve(
+    design: Design, metric: Gram | None, questions: Sequence[Question], words: int, settings: ElasticNet
+) -> list[Answer]:
+    """All questions of a group, as many at a time as memory allows."""
     squared = settings.penalty == "elastic_net"
+    classes = max(question.classes for question in questions)
+    slots = max(1, int(_BATCH_BYTES / (4 * design.layers * words * classes)))
     if metric is not None:
         return solve(
             design,
             metric,
-            problems,
+            questions,
+            classes=classes,
+            slots=slots,
             squared=squared,
             tolerance=settings.tolerance,
             max_iterations=settings.max_iterations,
         )
-    return solve_adam(
-        design,
-        problems,
-        words=words,
-        squared=squared,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        proximal_step=settings.proximal_step,
-        tolerance=settings.tolerance,
-        seed=settings.seed,
-    )
+    batches = [questions[first : first + slots] for first in range(0, len(questions), slots)]
+    trained = [
+        solve_adam(
+            design,
+            make_problems(batch, classes=classes),
+            words=words,
+            squared=squared,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
+            proximal_step=settings.proximal_step,
+            tolerance=settings.tolerance,
+            seed=settings.seed,
+        )
+        for batch in batches
+    ]
+    return [answer for batch in trained for answer in batch]
 
 
 class _Scale(NamedTuple):
@@ -169,19 +181,19 @@ class _Scale(NamedTuple):
 
 
 def _probe(
-    solution: Solution,
-    number: int,
-    question: _Question,
+    answer: Answer,
+    layer: int,
+    one: _Asked,
     subset: Subset | None,
     own: Bool[np.ndarray, " feature"] | None,
     scale: _Scale,
     settings: ElasticNet,
 ) -> Probe:
     """The probe of one solved problem: without the classes it was padded with, and its own features only."""
-    labelling, classes = question.labelling, len(question.labelling.classes)
+    labelling, classes = one.labelling, len(one.labelling.classes)
     chosen: slice | Int[np.ndarray, " own"] = slice(None) if own is None else np.flatnonzero(own)
-    weights = np.ascontiguousarray(solution.weights[number][:classes, chosen].T)
-    bias, mean = solution.bias[number][:classes], scale.mean[chosen]
+    weights = np.ascontiguousarray(answer.weights[layer][:classes, chosen].T)
+    bias, mean = answer.bias[layer][:classes], scale.mean[chosen]
     if scale.raw:
         # The solver centres in any case; on raw features the centre belongs into the bias.
         bias = bias - mean @ weights
@@ -193,8 +205,8 @@ def _probe(
         replicate=labelling.replicate,
         subset=None if subset is None else subset.name,
         columns=None if subset is None else subset.columns,
-        l1=question.pair[0],
-        l2=question.pair[1],
+        l1=one.pair[0],
+        l2=one.pair[1],
         penalty=settings.penalty,
         solver=settings.solver,
         classes=labelling.classes,
@@ -202,11 +214,11 @@ def _probe(
         bias=bias,
         mean=mean,
         scale=scale.scale[chosen],
-        objective=float(solution.objective[number]),
-        null_objective=float(solution.null_objective[number]),
-        duality_gap=float(solution.duality_gap[number]),
-        iterations=int(solution.iterations[number]),
-        converged=bool(solution.converged[number]),
+        objective=float(answer.objective[layer]),
+        null_objective=answer.null_objective,
+        duality_gap=float(answer.duality_gap[layer]),
+        iterations=int(answer.iterations[layer]),
+        converged=bool(answer.converged[layer]),
         words=int(labelling.counted.sum()),
     )
 
@@ -219,7 +231,8 @@ def _warn_if_not_converged(probes: Sequence[Probe], settings: ElasticNet) -> Non
             f"{len(failed)} of {len(probes)} problems reached {settings.max_iterations} iterations; the worst "
             f"(l1={worst.l1:g}, l2={worst.l2:g}) has a duality gap of {worst.duality_gap / worst.null_objective:.1e} "
             f"of the objective at zero weights, wanted {settings.tolerance:.0e}. "
-            "Raise max_iterations or the penalties.",
+            "Raise max_iterations or the penalties."
+            + (" Without any penalty separable classes have no finite optimum." if worst.l1 == worst.l2 == 0 else ""),
             NotConverged,
             stacklevel=3,
         )

@@ -13,7 +13,7 @@ axes inside them is the fastest of those measured on a CPU.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,44 @@ _CONSTANT = 1e-6
 """A feature whose deviation is below this share of its largest magnitude is constant: its weight stays at zero."""
 
 
+@runtime_checkable
+class Products(Protocol):
+    """Whatever holds X: its shape, and the two products that everything else is made of."""
+
+    @property
+    def layers(self) -> int:
+        """Number of matrices of equal width that are solved for side by side; 1 where X is one matrix."""
+        ...
+
+    @property
+    def features(self) -> int:
+        """Columns of a matrix."""
+        ...
+
+    @property
+    def axis(self) -> int:
+        """Place of the problem axis in arrays of this design: 1 behind a layer axis, else 0."""
+        ...
+
+    def stack(self, array: np.ndarray) -> np.ndarray:
+        """An array with a layer axis in front, without it where X is one matrix."""
+        ...
+
+    def flop(self, classes: int) -> float:
+        """Operations of the two products of one iteration of one problem."""
+        ...
+
+    def scores(self, W: Float[Array, "*layer problem class feature"]) -> Float[Array, "*layer problem word class"]:
+        """Scores of every word without the bias."""
+        ...
+
+    def correlations(
+        self, R: Float[Array, "*layer problem word class"]
+    ) -> Float[Array, "*layer problem class feature"]:
+        """Products of word weights, of each layer or the same for all, with the standardised features."""
+        ...
+
+
 class Design(NamedTuple):
     """Features of the training words on the device, rows split over the mesh, with how they are centred and scaled.
 
@@ -49,6 +87,34 @@ class Design(NamedTuple):
     def layers(self) -> int:
         """Number of matrices."""
         return 1 if self.X.ndim == 2 else self.X.shape[0]
+
+    @property
+    def features(self) -> int:
+        """Columns of a matrix."""
+        return self.X.shape[-1]
+
+    @property
+    def axis(self) -> int:
+        """Place of the problem axis in arrays of this design: 1 behind a layer axis, else 0."""
+        return self.X.ndim - 2
+
+    def stack(self, array: np.ndarray) -> np.ndarray:
+        """An array with a layer axis in front, without it where the design is one matrix."""
+        return array if self.axis else array[0]
+
+    def flop(self, classes: int) -> float:
+        """Operations of the two products of one iteration of one problem."""
+        return 4.0 * self.X.size * classes
+
+    def scores(self, W: Float[Array, "*layer problem class feature"]) -> Float[Array, "*layer problem word class"]:
+        """Scores of every word without the bias."""
+        return _all_scores(self, W)
+
+    def correlations(
+        self, R: Float[Array, "*layer problem word class"]
+    ) -> Float[Array, "*layer problem class feature"]:
+        """Products of word weights, of each layer or the same for all, with the standardised features."""
+        return _all_correlations(self, R)
 
 
 def put_design(
@@ -134,7 +200,7 @@ def gram(design: Design, *, words: int) -> Gram:
     return over_layers(_gram_of, design, 0)(sample)
 
 
-def over_layers(function: Callable[..., _Result], design: Design, axes: _Axes) -> Callable[..., _Result]:
+def over_layers(function: Callable[..., _Result], design: Products, axes: _Axes) -> Callable[..., _Result]:
     """The function itself where the design is one matrix; mapped over the layers where it is a matrix a layer.
 
     Args:
@@ -142,7 +208,17 @@ def over_layers(function: Callable[..., _Result], design: Design, axes: _Axes) -
         design: Decides.
         axes: Where the arguments have their layer axis, None for those that all layers share, as in `jax.vmap`.
     """
-    return jax.vmap(function, in_axes=axes) if design.X.ndim == 3 else function
+    return jax.vmap(function, in_axes=axes) if design.axis else function
+
+
+@jax.jit
+def _all_scores(design: Design, W: Float[Array, "*layer problem class feature"]) -> Float[Array, "..."]:
+    return over_layers(scores, design, (0, 0))(design, W)
+
+
+@jax.jit
+def _all_correlations(design: Design, R: Float[Array, "*layer problem word class"]) -> Float[Array, "..."]:
+    return over_layers(correlations, design, (0, 0 if R.ndim == 4 else None))(design, R)
 
 
 @jax.jit

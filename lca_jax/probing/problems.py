@@ -1,97 +1,123 @@
-"""Convex problems that share one design, and what a solver returns for them.
+"""Convex problems that share one design: how they are asked, how they lie on the devices, and what a solver answers.
 
 A problem is one convex fit: labels on some of the words, how much each word counts, one (l1, l2), some of the features.
-Problems are batched with the class axis padded to the widest; a class that a problem has not gets share 0 and bias -∞
-and costs its column only. All that a problem owns is (problem, word) or smaller; X belongs to the design.
+Labels are class numbers (multinomial logistic loss) or numbers (squared error); a batch holds one kind. Problems are
+batched with the class axis padded to the widest; a class that a problem has not gets share 0 and bias -∞ and costs its
+column only. All that a problem owns is (problem, word) or smaller; X belongs to the design.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from lca_jax.devices import data_mesh, shard_rows
 
 
-class Problems(NamedTuple):
-    """Convex problems that share one design; class axis padded to the widest."""
+class Question(NamedTuple):
+    """One problem on the host."""
 
-    labels: Int[Array, "problem word"]
-    """Class number of each word, -1 where the word is not of the problem."""
+    labels: Num[np.ndarray, " word"]
+    """Class number of each word, negative where the word is not of the problem; or, of a regression, the number to
+    predict (floating point), NaN where the word is not of the problem."""
+    weights: Float[np.ndarray, " word"] | None
+    """How much each word counts, in any unit: finite, ≥ 0, more than 0 for some word. None where all count the same."""
+    classes: int
+    """Number of classes; 1 of a regression."""
+    l1: float
+    l2: float
+    keep: Bool[np.ndarray, " feature"]
+    """Features it may use; the weights of the others stay zero."""
+    parents: tuple[int, ...] = ()
+    """Places of the questions near whose solutions this one's lies: it waits for them and starts from the best."""
+
+
+class Problems(NamedTuple):
+    """Problems of one kind on the devices; class axis padded to the widest."""
+
+    labels: Num[Array, "problem word"]
+    """As in `Question`; -1 or NaN for padding."""
     weights: Float[Array, "problem word"] | None
     """How much each word counts, in any unit; None where every word of every problem counts the same."""
     shares: Float[Array, "problem class"]
-    """Share of each class in the weight of the problem's words; 0 for classes the problem has not."""
+    """Share of each class in the weight of the problem's words, 0 for classes the problem has not; of a regression the
+    mean of the numbers."""
     l1: Float[Array, " problem"]
     l2: Float[Array, " problem"]
     keep: Bool[Array, "problem feature"]
     """Features the problem may use; the weights of the others stay zero."""
 
-
-class Solution(NamedTuple):
-    """What the solver returns, on the host, problems in the order given."""
-
-    weights: Float[np.ndarray, "problem class feature"]
-    bias: Float[np.ndarray, "problem class"]
-    objective: Float[np.ndarray, " problem"]
-    duality_gap: Float[np.ndarray, " problem"]
-    null_objective: Float[np.ndarray, " problem"]
-    """F at zero weights and the best bias: the entropy of the class shares."""
-    iterations: Int[np.ndarray, " problem"]
-    converged: Bool[np.ndarray, " problem"]
+    @property
+    def regression(self) -> bool:
+        """Whether numbers are predicted, by squared error; else classes."""
+        return jnp.issubdtype(self.labels.dtype, jnp.floating)
 
 
-def make_problems(
-    labels: Int[np.ndarray, "problem word"],
-    *,
-    classes: int,
-    l1: Float[np.ndarray, " problem"],
-    l2: Float[np.ndarray, " problem"],
-    keep: Bool[np.ndarray, "problem feature"],
-    weights: Float[np.ndarray, "problem word"] | None = None,
-) -> Problems:
-    """Puts problems on the devices, their words split and padded (with -1) like the rows of the design.
+class Answer(NamedTuple):
+    """What a solver returns for one question, on the host; in every layer, where the design is a matrix a layer."""
+
+    weights: Float[np.ndarray, "layer class feature"]
+    bias: Float[np.ndarray, "layer class"]
+    objective: Float[np.ndarray, " layer"]
+    duality_gap: Float[np.ndarray, " layer"]
+    null_objective: float
+    """F at zero weights and the best bias: the entropy of the class shares, or half the variance of the numbers."""
+    iterations: Int[np.ndarray, " layer"]
+    converged: Bool[np.ndarray, " layer"]
+    curvature: Float[np.ndarray, " layer"] | None = None
+    """What the loss was found to curve by in the Gram metric: where a neighbour begins to look for its own."""
+
+
+def make_problems(questions: Sequence[Question], *, classes: int) -> Problems:
+    """Puts problems of one kind on the devices, their words split and padded like the rows of the design.
 
     Args:
-        labels: Class number of each word; negative where the word is not of the problem.
-        classes: Length of the class axis.
-        l1: Weight of ‖W‖₁.
-        l2: Weight of the second term.
-        keep: Features that each problem may use.
-        weights: How much each word counts, finite and ≥ 0, more than 0 for some word of each problem; a word of weight
-            0 is not of the problem. None: all the same, which takes no memory.
+        questions: All with class numbers, or all with numbers.
+        classes: Length of the class axis: at least that of the widest.
     """
-    if weights is None:
-        sharded = None
-        counts = np.stack([np.bincount(row[row >= 0], minlength=classes) for row in labels])
-    else:
+    labels = np.stack([question.labels for question in questions])
+    regression = np.issubdtype(labels.dtype, np.floating)
+    of_problem = ~np.isnan(labels) if regression else labels >= 0
+    sharded = None
+    counted = of_problem.astype(np.float64)
+    if any(question.weights is not None for question in questions):
+        of_words = [1.0 if question.weights is None else question.weights for question in questions]
+        counted *= np.stack([np.broadcast_to(weights, labels.shape[1:]) for weights in of_words])
         # A word that counts nothing must not ask for the logarithm of a probability that may be 0.
-        labels = np.where(weights > 0, labels, -1)
-        counted = np.where(labels >= 0, weights, 0).astype(np.float64)
+        labels = np.where(counted > 0, labels, np.nan if regression else -1)
         counted /= counted.sum(axis=1, keepdims=True)
         sharded = shard_rows(data_mesh(), counted.astype(np.float32), axis=1)
+    if regression:
+        sums = [np.array([row[share > 0] @ share[share > 0]]) for row, share in zip(labels, counted, strict=True)]
+    else:
         rows = zip(labels, counted, strict=True)
-        counts = np.stack([np.bincount(row[row >= 0], share[row >= 0], minlength=classes) for row, share in rows])
+        sums = [np.bincount(row[share > 0], share[share > 0], minlength=classes) for row, share in rows]
+    shares = np.stack(sums) / counted.sum(axis=1, keepdims=True)
+    typed = labels.astype(np.float32 if regression else np.int32)
     return Problems(
-        labels=shard_rows(data_mesh(), labels.astype(np.int32), axis=1, fill=-1),
+        labels=shard_rows(data_mesh(), typed, axis=1, fill=np.nan if regression else -1),
         weights=sharded,
-        shares=jnp.asarray((counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)),
-        l1=jnp.asarray(l1.astype(np.float32)),
-        l2=jnp.asarray(l2.astype(np.float32)),
-        keep=jnp.asarray(keep),
+        shares=jnp.asarray(shares.astype(np.float32)),
+        l1=jnp.asarray(np.array([question.l1 for question in questions], np.float32)),
+        l2=jnp.asarray(np.array([question.l2 for question in questions], np.float32)),
+        keep=jnp.asarray(np.stack([question.keep for question in questions])),
     )
 
 
-def one_hot_targets(problems: Problems) -> Float[Array, "problem word class"]:
-    """1 at the label of each word, all 0 for words that are not of the problem."""
+def targets(problems: Problems) -> Float[Array, "problem word class"]:
+    """What predictions are compared with: 1 at each word's label, or its number; 0 for words not of the problem."""
+    if problems.regression:
+        return jnp.nan_to_num(problems.labels)[:, :, None]
     numbers = jnp.arange(problems.shares.shape[1], dtype=problems.labels.dtype)
     return (problems.labels[:, :, None] == numbers[None, None, :]).astype(problems.shares.dtype)
 
 
 def word_weights(problems: Problems) -> Float[Array, "problem word"]:
     """The share of each word in the weight of its problem, 1/n where all count the same; 0 for words not of it."""
-    counted = (problems.labels >= 0).astype(problems.shares.dtype)
+    of_problem = ~jnp.isnan(problems.labels) if problems.regression else problems.labels >= 0
+    counted = of_problem.astype(problems.shares.dtype)
     if problems.weights is not None:
         counted = counted * problems.weights
     total = counted.sum(axis=1, keepdims=True)
@@ -99,13 +125,18 @@ def word_weights(problems: Problems) -> Float[Array, "problem word"]:
 
 
 def starting_bias(problems: Problems) -> Float[Array, "problem class"]:
-    """The best bias at zero weights: log shares, -∞ for classes that a problem has not."""
+    """The best bias at zero weights: log shares, -∞ for classes that a problem has not; of a regression the mean."""
+    if problems.regression:
+        return problems.shares
     return jnp.where(problems.shares > 0, jnp.log(jnp.maximum(problems.shares, 1e-37)), -jnp.inf)
 
 
 def null_objective(problems: Problems) -> Float[Array, " problem"]:
-    """The objective at zero weights and the best bias: the entropy of the class shares."""
-    return entropy(problems.shares)
+    """The objective at zero weights and the best bias: the entropy of the class shares, or half the variance."""
+    if not problems.regression:
+        return entropy(problems.shares)
+    away = targets(problems)[:, :, 0] - problems.shares
+    return 0.5 * (away**2 * word_weights(problems)).sum(axis=1)
 
 
 def entropy(probabilities: Float[Array, "... class"]) -> Float[Array, "..."]:

@@ -1,264 +1,252 @@
-r"""The exact solver: accelerated proximal steps in the Gram metric, all problems in one matrix product.
+"""The exact solver: a queue of problems, as many at a time as memory allows, each until its own gap is small enough.
 
-One iteration, for every problem at once (letters as in `design`):
-
-    V = W + β (W − W₋₁)                        extrapolation; its scores follow without a product
-    b = argmin over the bias, one Newton step  the bias is profiled out, which also makes the certificate feasible
-    g = X'(softmax(Z_V + b) − y)/n             product 1; with it the duality gap at V, free of charge
-    U ≈ argmin ⟨g, U−V⟩ + c/2 tr((U−V)' G (U−V)) + penalty(U)       a few FISTA steps with the feature × feature Gram G
-    Z_U                                        product 2; U is taken if the loss is below its model, else c grows
-
-G = X'X/n carries the correlations between neurons, so c is one number a problem: the curvature p(1 − p) that the
-softmax still has. Measured on 20,000 words × 2,688 neurons × 17 classes this needs a third of the products that
-proximal gradient steps need. An inner step costs feature² · class · problem · 2 operations, word/feature times less
-than a product. Where the design is a matrix a layer, all of this is mapped over the layers: products with slices of X
-and with their own small G, so that the probes of all layers cost an iteration about what one probe of all layers does.
-
-Momentum starts anew when a step turns back on the last one (O'Donoghue and Candès 2015, gradient scheme). Each problem
-stops when its own gap, at weights that it really holds, is at most the tolerance; solved problems leave the
-batch when half of it is solved. A problem's iterates do not depend on which others it is solved with.
+Problems that are solved together are slots of one batch, and one matrix product. A solved problem leaves its slot to
+the next one that is ready: whose neighbours on its penalty grid are solved, near whose solutions it starts (`path`).
+So a grid of any size keeps few compiled shapes busy: the batch is 1, 2, 4, … slots wide, as many as there are problems
+to fill them. What happens inside a slot, and what it costs, is `iteration`'s.
 """
 
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from lca_jax.probing.design import Design, Gram, over_layers, scores
-from lca_jax.probing.problems import Problems, Solution, null_objective, starting_bias
-from lca_jax.probing.terms import class_means, fit_bias, loss_growth, measure, penalty_proximal
+from lca_jax.probing.design import Design, Gram, Products, correlations, over_layers, scores
+from lca_jax.probing.iteration import State, begin, prepare, propose, settle, stopped
+from lca_jax.probing.path import Start, best_start
+from lca_jax.probing.problems import Answer, Problems, Question, make_problems, null_objective, starting_bias
+from lca_jax.probing.terms import mean_weights
 
-_INNER_STEPS = (5, 15)
-"""Fewest and most. Measured, more than 15 save no outer iteration; few words make few worth it, see `_inner_steps`."""
-_CHUNK = 10
+_CHUNK = 5
 """Iterations between two looks of the host at which problems are solved."""
-_COMPACT_ABOVE_FLOP = 2e10
-"""Solved problems leave the batch only where an iteration costs more than this: compiling the smaller shape costs
-seconds."""
+_FRESH_SHARE = 4
+"""Problems enter once they fill a fourth of the batch: entering costs the batch its two products."""
+_CURVATURE = 0.1
+"""Where problems without neighbours begin to look."""
+_NARROW_ABOVE_FLOP = 1e11
+"""The batch is narrowed only where an iteration costs more than this: compiling another shape costs seconds."""
 
 
-class _State(NamedTuple):
-    """Where each problem stands. `X_W` are the scores of W without bias."""
+class _Batch(NamedTuple):
+    """What is being solved."""
 
-    W: Float[Array, "problem class feature"]
-    W_before: Float[Array, "problem class feature"]
-    X_W: Float[Array, "problem word class"]
-    X_W_before: Float[Array, "problem word class"]
-    bias: Float[Array, "problem class"]
-    objective: Float[Array, " problem"]
-    momentum: Float[Array, " problem"]
-    curvature: Float[Array, " problem"]
-    gap: Float[Array, " problem"]
-    confirming: Bool[Array, " problem"]
-    """The gap was small enough at an extrapolated point: the next iteration measures it at W itself."""
-    done: Bool[Array, " problem"]
-    iterations: Int[Array, " problem"]
+    members: list[int | None]
+    """Number of the question in each slot; None where the slot is idle."""
+    problems: Problems
+    means: Float[Array, "*layer problem class feature"]
+    limits: Float[Array, " problem"]
+    null: Float[np.ndarray, " problem"]
+    state: State
 
-
-_Parts = TypeVar("_Parts", bound=tuple)
+    @property
+    def running(self) -> list[int]:
+        """The slots that are not idle."""
+        return [slot for slot, number in enumerate(self.members) if number is not None]
 
 
 def solve(
-    design: Design, metric: Gram, problems: Problems, *, squared: bool, tolerance: float, max_iterations: int
-) -> Solution:
-    """Solves every problem until its duality gap is at most `tolerance` of its objective at zero weights.
+    design: Products,
+    metric: Gram,
+    questions: Sequence[Question],
+    *,
+    classes: int,
+    slots: int,
+    squared: bool,
+    tolerance: float,
+    max_iterations: int,
+) -> list[Answer]:
+    """Solves every question until its duality gap is at most `tolerance` of its objective at zero weights.
 
     Args:
         design: Features of the words.
         metric: `gram(design)`.
-        problems: What to solve; in every layer, where the design is a matrix a layer. A problem stays in the batch
-            until it is solved in all layers.
+        questions: What to solve; in every layer, where the design is a matrix a layer: a problem keeps its slot until
+            it is solved in all layers.
+        classes: Length of the class axis.
+        slots: Problems that may be solved at a time.
         squared: True for the elastic net, False for the `neurox` penalty.
         tolerance: Share of the null objective.
         max_iterations: Problems that need more are returned with `converged` False and the gap they have.
     """
-    count, classes = problems.shares.shape
+    answers: dict[int, Answer] = {}
+    waiting = list(range(len(questions)))
+    costly = design.flop(classes) > _NARROW_ABOVE_FLOP
+    batch: _Batch | None = None
+    while len(answers) < len(questions):
+        running = len(batch.running) if batch else 0
+        ready = [number for number in waiting if all(parent in answers for parent in questions[number].parents)]
+        entering = ready[: slots - running]
+        width = _width(running + len(entering) if costly else len(questions), slots)
+        narrower = batch is not None and width < len(batch.members)
+        if narrower or (entering and (not costly or len(entering) * _FRESH_SHARE >= running)):
+            waiting = [number for number in waiting if number not in entering]
+            starts = [_start(questions, answers, number, squared=squared) for number in entering]
+            batch = _enter(design, batch, questions, entering, starts, width, classes=classes, tolerance=tolerance)
+        assert batch is not None  # without running problems one is ready
+        state = _advance(design, metric, batch, squared=squared, max_iterations=max_iterations)
+        batch = _leave(design, batch._replace(state=state), answers, max_iterations)
+    return [answers[number] for number in range(len(questions))]
+
+
+def _width(problems: int, slots: int) -> int:
+    """The power of two that holds so many problems, or all slots."""
+    return min(1 << max(problems - 1, 0).bit_length(), slots)
+
+
+def _start(questions: Sequence[Question], answers: dict[int, Answer], number: int, *, squared: bool) -> Start | None:
+    """Where a question starts from; None for zero weights."""
+    parents = [(questions[parent], answers[parent]) for parent in questions[number].parents]
+    return best_start(questions[number], parents, squared=squared) if parents else None
+
+
+def _enter(
+    design: Products,
+    batch: _Batch | None,
+    questions: Sequence[Question],
+    entering: Sequence[int],
+    starts: Sequence[Start | None],
+    width: int,
+    *,
+    classes: int,
+    tolerance: float,
+) -> _Batch:
+    """A batch of the problems that are running and those that enter, its other slots idle. Costs two products."""
+    running = batch.running if batch else []
+    kept = [batch.members[slot] for slot in running] if batch else []
+    members = [*kept, *entering, *[None] * (width - len(kept) - len(entering))]
+    # An idle slot computes with the first problem's numbers, and nobody reads them.
+    filled = [members[0] if number is None else number for number in members]
+    problems = make_problems([questions[number] for number in filled if number is not None], classes=classes)
     null = np.asarray(null_objective(problems))
-    limits = jnp.asarray(tolerance * null)
-    means = over_layers(class_means, design, (0, None))(design, problems)
-    state = over_layers(_start, design, (0, None, None))(design, problems, jnp.asarray(null))
-    layers = design.layers
-    solution = Solution(
-        weights=np.zeros((layers * count, classes, design.X.shape[-1]), np.float32),
-        bias=np.zeros((layers * count, classes), np.float32),
-        objective=np.zeros(layers * count, np.float32),
-        duality_gap=np.full(layers * count, np.inf, np.float32),
-        null_objective=np.tile(null, layers),
-        iterations=np.zeros(layers * count, np.int64),
-        converged=np.zeros(layers * count, bool),
-    )
-    places = np.arange(count)
-    flop = 4 * design.X.size * classes
-    while True:
-        state = _advance(design, metric, problems, means, limits, state, squared=squared, max_iterations=max_iterations)
-        stopped = np.asarray(state.done | (state.iterations >= max_iterations)).reshape(layers, -1).all(axis=0)
-        halved = stopped.sum() * 2 >= len(places) and flop * len(places) > _COMPACT_ABOVE_FLOP
-        if not (stopped.all() or halved):
-            continue
-        leave = np.flatnonzero(stopped)
-        for source, target in (
-            (state.W, solution.weights),
-            (state.bias, solution.bias),
-            (state.objective, solution.objective),
-            (state.gap, solution.duality_gap),
-            (state.iterations, solution.iterations),
-            (state.done, solution.converged),
-        ):
-            of_layers = target.reshape(layers, count, *target.shape[1:])
-            of_layers[:, places[leave]] = np.asarray(source).reshape(layers, -1, *target.shape[1:])[:, leave]
-        stay = np.flatnonzero(~stopped)
-        if not len(stay):
-            return solution
-        places = places[stay]
-        problems, limits = _take((problems, limits), stay)
-        means, state = over_layers(_take, design, (0, None))((means, state), stay)
+    weights = np.zeros((design.layers, width, classes, design.features), np.float32)
+    bias = np.tile(np.asarray(starting_bias(problems)), (design.layers, 1, 1))
+    curvature = np.full((design.layers, width), _CURVATURE, np.float32)
+    for slot, start in enumerate(starts, len(kept)):
+        if start is not None:
+            own = start.bias.shape[1]
+            weights[:, slot, :own], bias[:, slot, :own], curvature[:, slot] = start
+    objective = np.tile(null, (design.layers, 1))
+    W, b, c, F = (jnp.asarray(design.stack(array)) for array in (weights, bias, curvature, objective))
+    state = begin(W, design.scores(W), b, c, F)
+    if batch:
+        source = np.array([*running, *[0] * (width - len(running))])
+        state = _carry(batch.state, state, source, np.arange(width) < len(running), axis=c.ndim - 1)
+    idle = np.array([number is None for number in members])
+    state = state._replace(done=state.done | np.broadcast_to(idle, state.done.shape))
+    means = design.correlations(mean_weights(problems))
+    return _Batch(members, problems, means, jnp.asarray(tolerance * null), null, state)
 
 
-def _take(parts: _Parts, places: Int[np.ndarray, " place"]) -> _Parts:
-    """Some of the problems of everything that is solved together."""
-    return jax.tree.map(lambda part: part[places], parts)
+@partial(jax.jit, static_argnames=("axis",))
+def _carry(old: State, new: State, source: Int[Array, " slot"], kept: Bool[Array, " slot"], *, axis: int) -> State:
+    """Some slots of one batch as slots of another."""
+
+    def choose(before: Array, fresh: Array) -> Array:
+        flags = kept.reshape(kept.shape + (1,) * (fresh.ndim - axis - 1))
+        return jnp.where(flags, jnp.take(before, source, axis=axis), fresh)
+
+    return jax.tree.map(choose, old, new)
 
 
-def _start(design: Design, problems: Problems, null: Float[Array, " problem"]) -> _State:
-    count, classes = problems.shares.shape
-    W = jnp.zeros((count, classes, design.X.shape[1]))
-    X_W = scores(design, W)
-    zeros = jnp.zeros(count)
-    never = jnp.zeros(count, bool)
-    return _State(
-        W=W,
-        W_before=W,
-        X_W=X_W,
-        X_W_before=X_W,
-        bias=starting_bias(problems),
-        objective=null,
-        momentum=zeros + 1,
-        curvature=zeros + 0.1,
-        gap=zeros + jnp.inf,
-        confirming=never,
-        done=never,
-        iterations=jnp.zeros(count, jnp.int32),
-    )
+def _leave(design: Products, batch: _Batch, answers: dict[int, Answer], max_iterations: int) -> _Batch:
+    """Takes the problems out that are solved in all layers, or out of iterations."""
+    state = batch.state
+    over: Bool[np.ndarray, " slot"] = np.asarray(stopped(state, max_iterations)).reshape(design.layers, -1).min(axis=0)
+    leaving = [slot for slot in batch.running if over[slot]]
+    if not leaving:
+        return batch
+
+    def fetch(array: Array) -> np.ndarray:
+        return np.asarray(array).reshape(design.layers, len(over), *array.shape[design.axis + 1 :])
+
+    W, bias, objective, gap = (fetch(part) for part in (state.W, state.bias, state.objective, state.gap))
+    iterations, done, curvature = (fetch(part) for part in (state.iterations, state.done, state.curvature))
+    members = list(batch.members)
+    for slot in leaving:
+        number = members[slot]
+        assert number is not None
+        members[slot] = None
+        answers[number] = Answer(
+            weights=W[:, slot].copy(),
+            bias=bias[:, slot].copy(),
+            objective=objective[:, slot],
+            duality_gap=gap[:, slot],
+            null_objective=float(batch.null[slot]),
+            iterations=iterations[:, slot],
+            converged=done[:, slot],
+            curvature=curvature[:, slot],
+        )
+    return batch._replace(members=members)
+
+
+def _advance(design: Products, metric: Gram, batch: _Batch, *, squared: bool, max_iterations: int) -> State:
+    """Up to `_CHUNK` iterations; of a design on the devices, without a look of the host."""
+    parts = (design, metric, batch.problems, batch.means, batch.limits, batch.state)
+    if isinstance(design, Design):
+        return _advance_resident(*parts, squared=squared, max_iterations=max_iterations)
+    return _advance_by_products(*parts, squared=squared, max_iterations=max_iterations)
 
 
 @partial(jax.jit, static_argnames=("squared", "max_iterations"))
-def _advance(
+def _advance_resident(
     design: Design,
     metric: Gram,
     problems: Problems,
     means: Float[Array, "*layer problem class feature"],
     limits: Float[Array, " problem"],
-    state: _State,
+    state: State,
     *,
     squared: bool,
     max_iterations: int,
-) -> _State:
-    """Up to `_CHUNK` iterations, fewer when every problem is solved before."""
+) -> State:
+    """Up to `_CHUNK` iterations as one program, fewer when every problem is solved before."""
 
-    def going(carry: tuple[Int[Array, ""], _State]) -> Bool[Array, ""]:
+    def iterate(design: Design, metric: Gram, problems: Problems, means: Array, limits: Array, now: State) -> State:
+        prepared = prepare(problems, now, max_iterations=max_iterations)
+        gradient = correlations(design, prepared.R)
+        proposed = propose(metric, problems, means, now, prepared, gradient, squared=squared)
+        X_U = scores(design, proposed.U)
+        return settle(problems, limits, now, prepared, proposed, X_U, max_iterations=max_iterations)
+
+    def going(carry: tuple[Int[Array, ""], State]) -> Bool[Array, ""]:
         step, now = carry
-        return (step < _CHUNK) & ~(now.done | (now.iterations >= max_iterations)).all()
+        return (step < _CHUNK) & ~stopped(now, max_iterations).all()
 
-    def iterate(carry: tuple[Int[Array, ""], _State]) -> tuple[Int[Array, ""], _State]:
-        step, now = carry
-        last = now.iterations + 1 >= max_iterations
-        new = over_layers(partial(_iterate, squared=squared), design, (0, 0, None, 0, None, 0, 0))(
-            design, metric, problems, means, limits, now, last
-        )
-        frozen = now.done | (now.iterations >= max_iterations)
-        kept = jax.tree.map(lambda old, fresh: jnp.where(_like(frozen, old), old, fresh), now, new)
-        return step + 1, kept
+    def step(carry: tuple[Int[Array, ""], State]) -> tuple[Int[Array, ""], State]:
+        count, now = carry
+        mapped = over_layers(iterate, design, (0, 0, None, 0, None, 0))
+        return count + 1, mapped(design, metric, problems, means, limits, now)
 
-    return jax.lax.while_loop(going, iterate, (jnp.zeros((), jnp.int32), state))[1]
+    return jax.lax.while_loop(going, step, (jnp.zeros((), jnp.int32), state))[1]
 
 
-def _iterate(
-    design: Design,
+def _advance_by_products(
+    design: Products,
     metric: Gram,
     problems: Problems,
     means: Float[Array, "problem class feature"],
     limits: Float[Array, " problem"],
-    state: _State,
-    last: Bool[Array, " problem"],
+    state: State,
     *,
     squared: bool,
-) -> _State:
-    """One iteration of the module's docstring; the last one that a problem may take measures W, like confirming."""
-    momentum = (1 + jnp.sqrt(1 + 4 * state.momentum**2)) / 2
-    beta = jnp.where(state.confirming | last, 0.0, (state.momentum - 1) / momentum)[:, None, None]
-    V = state.W + beta * (state.W - state.W_before)
-    X_V = state.X_W + beta * (state.X_W - state.X_W_before)
-    bias = fit_bias(X_V, state.bias, problems)
-
-    at_V = measure(design, problems, means, V, X_V, bias, squared=squared)
-    small = at_V.gap <= limits
-    done = small & (state.confirming | last)
-    ends = done | last
-
-    steps = _inner_steps(*design.X.shape)
-    U = _minimise_model(V, at_V.gradient, metric, problems, state.curvature, inner_steps=steps, squared=squared)
-    in_metric = jnp.einsum("pcd,de->pce", U - V, metric.matrix)
-    X_U = scores(design, U)
-    curved = ((U - V) * in_metric).sum(axis=(1, 2))
-    taken = loss_growth(at_V.Q, X_U - X_V, problems) <= state.curvature / 2 * curved
-    turns = taken & ((in_metric * (U - state.W)).sum(axis=(1, 2)) < 0)
-
-    def choose(accepted: Array, otherwise: Array) -> Array:
-        return jnp.where(_like(taken, accepted), accepted, otherwise)
-
-    # A problem that ends returns V, which is its W as β was zero: weights, bias, objective and gap agree.
-    return _State(
-        W=jnp.where(_like(ends, V), V, choose(U, state.W)),
-        W_before=choose(state.W, state.W_before),
-        X_W=choose(X_U, state.X_W),
-        X_W_before=choose(state.X_W, state.X_W_before),
-        bias=jnp.where((ends | taken)[:, None], bias, state.bias),
-        objective=at_V.objective,
-        momentum=jnp.where(turns, 1.0, choose(momentum, state.momentum)),
-        curvature=state.curvature * jnp.where(taken, 0.9, 1.6),
-        gap=at_V.gap,
-        confirming=small & ~done,
-        done=done,
-        iterations=state.iterations + 1,
-    )
+    max_iterations: int,
+) -> State:
+    """The same, the host asking for every product."""
+    for _ in range(_CHUNK):
+        prepared = _prepare(problems, state, max_iterations=max_iterations)
+        gradient = design.correlations(prepared.R)
+        proposed = _propose(metric, problems, means, state, prepared, gradient, squared=squared)
+        X_U = design.scores(proposed.U)
+        state = _settle(problems, limits, state, prepared, proposed, X_U, max_iterations=max_iterations)
+        if bool(stopped(state, max_iterations).all()):
+            break
+    return state
 
 
-def _inner_steps(words: int, features: int) -> int:
-    """As many as cost about one and a half times the two products with X."""
-    return min(max(3 * words // features, _INNER_STEPS[0]), _INNER_STEPS[1])
-
-
-def _minimise_model(
-    V: Float[Array, "problem class feature"],
-    g: Float[Array, "problem class feature"],
-    metric: Gram,
-    problems: Problems,
-    curvature: Float[Array, " problem"],
-    *,
-    inner_steps: int,
-    squared: bool,
-) -> Float[Array, "problem class feature"]:
-    """FISTA on the quadratic model of the loss plus the penalty; no product with X."""
-    c = curvature[:, None, None]
-    length = (1 / (curvature * metric.largest))[:, None, None]
-
-    def inner(
-        _: Int[Array, ""],
-        carry: tuple[Float[Array, "problem class feature"], Float[Array, "problem class feature"], Array],
-    ) -> tuple[Float[Array, "problem class feature"], Float[Array, "problem class feature"], Array]:
-        U, U_before, t = carry
-        t_next = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
-        at = U + (t - 1) / t_next * (U - U_before)
-        slope = g + c * jnp.einsum("pcd,de->pce", at - V, metric.matrix)
-        moved = penalty_proximal(at - length * slope, length, problems, squared=squared)
-        return moved, U, t_next
-
-    return jax.lax.fori_loop(0, inner_steps, inner, (V, V, jnp.ones((), V.dtype)))[0]
-
-
-def _like(flags: Bool[Array, "*problem"], array: Array) -> Bool[Array, "..."]:
-    """Problem flags with trailing axes of length one, to choose whole problems of an array."""
-    return flags.reshape(flags.shape + (1,) * (array.ndim - flags.ndim))
+_prepare = jax.jit(prepare, static_argnames=("max_iterations",))
+_propose = jax.jit(propose, static_argnames=("squared",))
+_settle = jax.jit(settle, static_argnames=("max_iterations",))

@@ -1,20 +1,17 @@
-"""The terms of the objective on the device: loss, penalty, bias, and the measurement that both solvers end with.
+"""The terms of the objective on the device: loss, penalty, bias, and the gap that both solvers end with.
 
-Letters and shapes as in `design`; formulas in `objective` and `certificate`. Nothing here iterates.
+Letters and shapes as in `design`; formulas in `objective` and `certificate`. Nothing here iterates or touches X.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from lca_jax.probing.certificate import duality_gap
-from lca_jax.probing.design import Design, correlations, scores
-from lca_jax.probing.problems import Problems, one_hot_targets, word_weights
+from lca_jax.probing.certificate import duality_gap, feasible_distributions, feasible_numbers
+from lca_jax.probing.problems import Problems, targets, word_weights
 
-_BIAS_STEPS = 8
 _TINY = 1e-30
 """Under the root of ‖W‖_F: its gradient at zero weights is zero."""
 
@@ -23,23 +20,34 @@ class Prediction(NamedTuple):
     """What weights and bias say of every word."""
 
     Q: Float[Array, "problem word class"]
-    """Predicted distributions."""
+    """Predicted distributions; of a regression the predicted numbers."""
     loss: Float[Array, " problem"]
-    """Mean cross-entropy with the labels, by the words' weights."""
-    entropy: Float[Array, " problem"]
-    """Mean entropy of the predicted distributions."""
+    """Mean cross-entropy with the labels, or half the mean squared error, by the words' weights."""
+    dual: Float[Array, " problem"]
+    """What the residuals are worth in the dual before the penalty's conjugate: see `certificate`."""
 
 
 def predict(
     X_W: Float[Array, "problem word class"], bias: Float[Array, "problem class"], problems: Problems
 ) -> Prediction:
-    """Distributions, loss and entropy in one pass over the scores."""
+    """Predictions, loss and dual value in one pass over the scores."""
     weight = word_weights(problems)
-    log_Q = jax.nn.log_softmax(X_W + bias[:, None, :], axis=2)
+    aim = targets(problems)
+    scores = X_W + bias[:, None, :]
+    if problems.regression:
+        error = (scores - aim)[:, :, 0]
+        dual = -(error**2 / 2 + error * aim[:, :, 0])
+        return Prediction(scores, (error**2 / 2 * weight).sum(axis=1), (dual * weight).sum(axis=1))
+    log_Q = jax.nn.log_softmax(scores, axis=2)
     Q = jnp.exp(log_Q)
-    of_label = jnp.where(one_hot_targets(problems) > 0, log_Q, 0.0).sum(axis=2)
+    of_label = jnp.where(aim > 0, log_Q, 0.0).sum(axis=2)
     entropy = -jnp.where(Q > 0, Q * log_Q, 0.0).sum(axis=2)
     return Prediction(Q, -(of_label * weight).sum(axis=1), (entropy * weight).sum(axis=1))
+
+
+def residuals(prediction: Prediction, problems: Problems) -> Float[Array, "problem word class"]:
+    """Prediction less target of every word, by its weight: their product with X is the gradient of the loss."""
+    return (prediction.Q - targets(problems)) * word_weights(problems)[:, :, None]
 
 
 def loss_growth(
@@ -48,8 +56,11 @@ def loss_growth(
     """What the loss grows beyond its tangent when the scores change: what a step's curvature has to bound.
 
     A difference of two losses would be rounding noise near the optimum. With q the predictions before and x the centred
-    change of a word's scores, it is log(1 + Σ q (exp(x) - 1 - x)), of which every term is positive and small when x is.
+    change of a word's scores, it is log(1 + Σ q (exp(x) - 1 - x)), of which every term is positive and small when x is;
+    of a squared error it is half the squared change.
     """
+    if problems.regression:
+        return (change[:, :, 0] ** 2 / 2 * word_weights(problems)).sum(axis=1)
     centred = jnp.minimum(change - (Q * change).sum(axis=2, keepdims=True), 80.0)
     series = centred**2 / 2 * (1 + centred / 3 + centred**2 / 12)
     terms = jnp.where(jnp.abs(centred) < 0.05, series, jnp.exp(centred) - 1 - centred)
@@ -90,8 +101,13 @@ def fit_bias(
     bias: Float[Array, "problem class"],
     problems: Problems,
 ) -> Float[Array, "problem class"]:
-    """One Newton step on the bias of each problem, its length bounded; absent classes keep −∞."""
+    """One Newton step on the bias of each problem, its length bounded; absent classes keep −∞.
+
+    Of a squared error that is the best bias.
+    """
     shares, weight = problems.shares, word_weights(problems)
+    if problems.regression:
+        return shares - (X_W * weight[:, :, None]).sum(axis=1)
     classes = shares.shape[1]
     absent = shares <= 0
     Q = jax.nn.softmax(X_W + bias[:, None, :], axis=2)
@@ -104,65 +120,38 @@ def fit_bias(
     return jnp.where(absent, bias, bias + jnp.clip(step, -2.0, 2.0))
 
 
-@jax.jit
-def class_means(design: Design, problems: Problems) -> Float[Array, "problem class feature"]:
-    """X'y/n of the standardised features: constant in a solve, needed by every certificate."""
-    return correlations(design, one_hot_targets(problems) * word_weights(problems)[:, :, None])
+def mean_weights(problems: Problems) -> Float[Array, "problem word class"]:
+    """Word weights whose product with X are the means that every certificate of these problems needs.
+
+    By class, their sum over the words of each class; of a regression the mean of all its words.
+    """
+    weight = word_weights(problems)[:, :, None]
+    return weight if problems.regression else targets(problems) * weight
 
 
-class Measurement(NamedTuple):
-    """Where weights stand: their predictions, objective, gradient of the loss, and certificate."""
-
-    Q: Float[Array, "problem word class"]
-    objective: Float[Array, " problem"]
-    gradient: Float[Array, "problem class feature"]
-    gap: Float[Array, " problem"]
-
-
-def measure(
-    design: Design,
+def bound_gap(
+    prediction: Prediction,
     problems: Problems,
+    *,
+    W: Float[Array, "problem class feature"],
+    gradient: Float[Array, "problem class feature"],
     means: Float[Array, "problem class feature"],
-    W: Float[Array, "problem class feature"],
-    X_W: Float[Array, "problem word class"],
-    bias: Float[Array, "problem class"],
-    *,
+    bias_residual: Float[Array, "problem class"],
     squared: bool,
-) -> Measurement:
-    """Objective, gradient of the loss and duality gap at given weights: one product with X."""
-    weight = word_weights(problems)
-    prediction = predict(X_W, bias, problems)
-    R = (prediction.Q - one_hot_targets(problems)) * weight[:, :, None]
-    gradient = correlations(design, R)
-    objective = prediction.loss + penalty_value(W, problems.l1, problems.l2, squared=squared)
-    gap = duality_gap(
-        primal=objective,
-        entropy=prediction.entropy,
-        gradient=gradient,
-        class_means=means,
-        bias_residual=R.sum(axis=1),
-        shares=problems.shares,
-        keep=problems.keep,
-        l1=problems.l1,
-        l2=problems.l2,
-        squared=squared,
-    )
-    return Measurement(prediction.Q, objective, gradient, gap)
+) -> tuple[Float[Array, " problem"], Float[Array, " problem"]]:
+    """Objective and duality gap of weights, from values that an iteration has anyway; no product with X.
 
-
-@partial(jax.jit, static_argnames=("squared",))
-def certify(
-    design: Design,
-    problems: Problems,
-    W: Float[Array, "problem class feature"],
-    bias: Float[Array, "problem class"],
-    *,
-    squared: bool,
-) -> tuple[Float[Array, "problem class"], Float[Array, " problem"], Float[Array, " problem"]]:
-    """Bias, objective and duality gap of weights from elsewhere, after the best bias for these weights was found."""
-    X_W = scores(design, W)
-    for _ in range(_BIAS_STEPS):
-        bias = fit_bias(X_W, bias, problems)
-    means = class_means(design, problems)
-    found = measure(design, problems, means, W, X_W, bias, squared=squared)
-    return bias, found.objective, found.gap
+    Args:
+        prediction: Of these weights and the best bias.
+        problems: What is solved.
+        W: The weights.
+        gradient: X' times the residuals.
+        means: X' times `mean_weights`.
+        bias_residual: Sum of the residuals over the words.
+        squared: True for the elastic net, False for the `neurox` penalty.
+    """
+    primal = prediction.loss + penalty_value(W, problems.l1, problems.l2, squared=squared)
+    make_feasible = feasible_numbers if problems.regression else feasible_distributions
+    dual, feasible = make_feasible(prediction.dual, gradient, means, bias_residual, problems.shares)
+    penalty = {"keep": problems.keep, "l1": problems.l1, "l2": problems.l2, "squared": squared}
+    return primal, duality_gap(primal=primal, dual=dual, gradient=feasible, **penalty)

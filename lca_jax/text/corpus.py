@@ -1,12 +1,14 @@
 """Words and their labels, as every later step sees them.
 
-A `Corpus` is plain Python text: sentences of word forms and, for each task, one label or None a word. It knows no model
-and no pieces. It costs what its strings cost (about 130 bytes a word). Files are read in `readers`, pieces are made in
-`alignment`.
+A `Corpus` is plain Python text: sentences of word forms and, for each task, one label or None a word, or one a
+sentence. A sentence of a corpus of pairs is both texts, one after the other. A corpus knows no model and no pieces. It
+costs what its strings cost (about 130 bytes a word). Files are read in `readers`, `sentences` and `json_lines`, pieces
+are made in `alignment`.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -18,6 +20,8 @@ _T = TypeVar("_T")
 
 WordLabels = tuple[tuple[str | None, ...], ...]
 """One label a word, sentence by sentence; None masks the word: it is neither trained nor scored on."""
+SentenceLabels = tuple[str | None, ...]
+"""One label a sentence; None masks the sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +31,12 @@ class Corpus:
     sentences: tuple[tuple[str, ...], ...]
     """The word forms. A sentence may be empty."""
     labels: Mapping[str, WordLabels]
-    """For every task the labels of all words, shaped like `sentences`."""
+    """For every task of words the labels of all words, shaped like `sentences`."""
+    sentence_labels: Mapping[str, SentenceLabels] = field(default_factory=dict)
+    """For every task of sentences their labels; no task is in both."""
+    second_starts: tuple[int, ...] | None = None
+    """In a corpus of pairs, how many words of each sentence are of its first text: the second begins there. None if the
+    sentences are no pairs."""
     name: str = "words"
     """Where the words come from (a file name), for messages and manifests."""
     skipped: Mapping[str, int] = field(default_factory=dict)
@@ -39,6 +48,8 @@ class Corpus:
         sentences: Sequence[Sequence[str]],
         labels: Mapping[str, Sequence[Sequence[str | None]]] | None = None,
         *,
+        sentence_labels: Mapping[str, Sequence[str | None]] | None = None,
+        second_starts: Sequence[int] | None = None,
         name: str = "words",
     ) -> "Corpus":
         """Makes a corpus from lists.
@@ -47,6 +58,8 @@ class Corpus:
             sentences: One list of word forms a sentence.
             labels: For every task one list of labels a sentence, as long as the sentence; None for a word without a
                 label.
+            sentence_labels: For every task of sentences one label a sentence; None for one without a label.
+            second_starts: For pairs, each as one list of words: how many of the words are of the first text.
             name: What messages call these words.
 
         Raises:
@@ -58,6 +71,10 @@ class Corpus:
             problems.append("there is no word")
         for task, of_sentences in (labels or {}).items():
             problems.extend(_label_problems(task, of_sentences, sentences))
+        for task, of_task in (sentence_labels or {}).items():
+            problems.extend(_sentence_label_problems(task, of_task, sentences, taken=labels or {}))
+        if second_starts is not None:
+            problems.extend(_pair_problems(second_starts, sentences))
         if problems:
             raise CorpusError(
                 f"{name}: sentences must be lists of words, and labels must fit them word by word. Mend these and try "
@@ -66,6 +83,8 @@ class Corpus:
         return cls(
             sentences=_frozen(sentences),
             labels={task: _frozen(of_sentences) for task, of_sentences in (labels or {}).items()},
+            sentence_labels={task: tuple(of_task) for task, of_task in (sentence_labels or {}).items()},
+            second_starts=None if second_starts is None else tuple(second_starts),
             name=name,
         )
 
@@ -81,15 +100,20 @@ class Corpus:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Names of the label columns, in the order in which they were given."""
+        """Names of the label columns of words, in the order in which they were given."""
         return tuple(self.labels)
+
+    @property
+    def sentence_tasks(self) -> tuple[str, ...]:
+        """Names of the label columns of sentences, in the order in which they were given."""
+        return tuple(self.sentence_labels)
 
     def words(self) -> list[str]:
         """All word forms, one flat list."""
         return list(chain.from_iterable(self.sentences))
 
     def flat_labels(self, task: str) -> list[str | None]:
-        """The labels of one task, one flat list beside `words()`.
+        """The labels of one task of words, one flat list beside `words()`.
 
         Raises:
             SettingsError: The corpus has no such task; the message lists those it has.
@@ -97,8 +121,23 @@ class Corpus:
         return list(chain.from_iterable(self._labels_of(task)))
 
     def classes(self, task: str) -> tuple[str, ...]:
-        """The distinct labels of one task, sorted; their places are the class numbers."""
-        return tuple(sorted({label for label in self.flat_labels(task) if label is not None}))
+        """The distinct labels of one task, sorted; their places are the class numbers.
+
+        Raises:
+            SettingsError: The corpus has no such task, of words or sentences; the message lists those it has.
+        """
+        labels = self.sentence_labels[task] if task in self.sentence_labels else self.flat_labels(task)
+        return tuple(sorted({label for label in labels if label is not None}))
+
+    def take_sentences(self, first: int, last: int) -> "Corpus":
+        """The sentences `first, …, last - 1`, counted from 0, with their labels; `skipped` counts the whole source."""
+        return replace(
+            self,
+            sentences=self.sentences[first:last],
+            labels={task: of_sentences[first:last] for task, of_sentences in self.labels.items()},
+            sentence_labels={task: of_task[first:last] for task, of_task in self.sentence_labels.items()},
+            second_starts=None if self.second_starts is None else self.second_starts[first:last],
+        )
 
     def take_words(self, limit: int) -> "Corpus":
         """The leading sentences that together have at most `limit` words, but at least the first one that has any.
@@ -115,31 +154,49 @@ class Corpus:
             if words and words + len(sentence) > limit:
                 break
             taken, words = taken + 1, words + len(sentence)
-        labels = {task: of_sentences[:taken] for task, of_sentences in self.labels.items()}
-        return replace(self, sentences=self.sentences[:taken], labels=labels)
+        return self.take_sentences(0, taken)
 
     def with_task(self, task: str, labels: Sequence[Sequence[str | None]]) -> "Corpus":
         """The same words with one more label column, or with another one in place of the task of that name.
 
         Raises:
-            CorpusError: The labels do not fit the words; lists every place.
+            CorpusError: The labels do not fit the words, or the task is one of sentences; lists every place.
         """
-        if problems := list(_label_problems(task, labels, self.sentences)):
+        problems = list(_label_problems(task, labels, self.sentences))
+        if task in self.sentence_labels:
+            problems.append(_taken(task))
+        if problems:
             raise CorpusError(
                 f"{self.name}: the labels of a new task must fit the words. Mend these and try again (sentences "
                 f"and words counted from 1):\n{list_problems(problems)}"
             )
         return replace(self, labels={**self.labels, task: _frozen(labels)})
 
+    def with_sentence_task(self, task: str, labels: Sequence[str | None]) -> "Corpus":
+        """The same with one more label column of sentences, or with another one in place of the task of that name.
+
+        Raises:
+            CorpusError: The labels do not fit the sentences, or the task is one of words; lists every place.
+        """
+        if problems := list(_sentence_label_problems(task, labels, self.sentences, taken=self.labels)):
+            raise CorpusError(
+                f"{self.name}: the labels of a new task must fit the sentences. Mend these and try again (sentences "
+                f"counted from 1):\n{list_problems(problems)}"
+            )
+        return replace(self, sentence_labels={**self.sentence_labels, task: tuple(labels)})
+
     def fingerprint(self) -> str:
-        """SHA-256 over forms and labels, in hexadecimal; the name and the order of the tasks do not enter."""
-        content = [self.sentences, sorted(self.labels.items())]
+        """SHA-256 over forms, labels and pairs, in hexadecimal; the name and the order of the tasks do not enter."""
+        content: list[object] = [self.sentences, sorted(self.labels.items())]
+        if self.sentence_labels or self.second_starts is not None:
+            content += [sorted(self.sentence_labels.items()), self.second_starts]
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
     def _labels_of(self, task: str) -> WordLabels:
         if task not in self.labels:
             known = ", ".join(self.tasks) or "none; read the corpus with `tasks`"
-            raise SettingsError(f"{self.name} has no task `{task}`. Tasks: {known}.")
+            of_sentences = f" Tasks of sentences: {', '.join(self.sentence_tasks)}." if self.sentence_labels else ""
+            raise SettingsError(f"{self.name} has no task `{task}`. Tasks: {known}.{of_sentences}")
         return self.labels[task]
 
 
@@ -155,7 +212,7 @@ def _word_problems(sentences: Sequence[Sequence[object]]) -> Iterator[str]:
         for position, word in enumerate(sentence, 1):
             if not isinstance(word, str):
                 yield f"sentence {number}, word {position}: {word!r} is no text"
-            elif not _is_unicode(word):
+            elif not is_unicode(word):
                 yield f"sentence {number}, word {position}: {word!r} holds half a surrogate pair, which is no Unicode"
 
 
@@ -174,7 +231,39 @@ def _label_problems(
                 yield f"task `{task}`, sentence {number}, word {position}: the label {label!r} is neither text nor None"
 
 
-def _is_unicode(text: str) -> bool:
+def _sentence_label_problems(
+    task: str, labels: Sequence[object], sentences: Sequence[object], *, taken: Mapping[str, object]
+) -> Iterator[str]:
+    if task in taken:
+        yield _taken(task)
+    if isinstance(labels, str) or len(labels) != len(sentences):
+        yield f"task `{task}`: {len(labels)} labels of sentences, but there are {len(sentences)} sentences"
+        return
+    for number, label in enumerate(labels, 1):
+        if label is not None and not isinstance(label, str):
+            yield f"task `{task}`, sentence {number}: the label {label!r} is neither text nor None"
+
+
+def _taken(task: str) -> str:
+    return f"task `{task}`: words and sentences cannot both have labels of one task; name one of them otherwise"
+
+
+def _pair_problems(second_starts: Sequence[int], sentences: Sequence[Sequence[object]]) -> Iterator[str]:
+    if len(second_starts) != len(sentences):
+        yield f"pairs: {len(second_starts)} starts of second texts, but there are {len(sentences)} sentences"
+        return
+    for number, (start, sentence) in enumerate(zip(second_starts, sentences, strict=True), 1):
+        if not 0 < start < len(sentence):
+            yield f"sentence {number}: both texts of a pair need words, got {start} of {len(sentence)} for the first"
+
+
+def name_file_of(task: str) -> str:
+    """A task's name as part of a file name: `feats:Number` becomes `feats-Number`."""
+    return re.sub(r"[^\w.=-]+", "-", task)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written: half a surrogate pair, which JSON may hold, cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

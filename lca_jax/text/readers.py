@@ -8,17 +8,16 @@ CoNLL-U is read here because the package `conllu` lets short rows, gaps in the n
 stops at an ID it cannot read without saying where. On sound files the two agree (a test).
 """
 
-import gzip
 import re
-import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from lca_jax.errors import CorpusError, SettingsError, list_problems
+from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.text.corpus import Corpus
+from lca_jax.text.json_lines import guess_text_keys, read_json_lines
+from lca_jax.text.sentences import TEXT_NAMES, guess_text_column, read_sentences
+from lca_jax.text.source import Source, usual_width
 
 _CONLLU_COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 _CONLLU_TASKS = {"lemma": 2, "upos": 3, "xpos": 4, "deprel": 7}
@@ -51,7 +50,7 @@ def read_conllu(path: str | Path, *, tasks: Sequence[str] = ("upos",), unlabelle
     """
     tasks = (tasks,) if isinstance(tasks, str) else tasks
     read_label = {task: _conllu_label(task, unlabelled_as) for task in tasks}
-    source = _Source.read(path)
+    source = Source.read(path)
     sentences: list[tuple[str, ...]] = []
     labels: dict[str, list[tuple[str | None, ...]]] = {task: [] for task in tasks}
     for rows in _conllu_sentences(source):
@@ -102,9 +101,9 @@ def read_columns(
             empty one (all are listed), or no word has a label of a task.
         SettingsError: A column is asked for that the rows do not have.
     """
-    source = _Source.read(path)
+    source = Source.read(path)
     blocks = _column_blocks(source, separator, tuple(comments))
-    width = _usual_width(blocks)
+    width = usual_width(row for block in blocks for _, row in block)
     for what, column in {"the words": word_column, **columns}.items():
         if not 1 <= column <= max(width, 1):
             raise SettingsError(
@@ -139,7 +138,7 @@ def read_text(path: str | Path) -> Corpus:
     Raises:
         CorpusError: The file cannot be read or holds no word.
     """
-    source = _Source.read(path)
+    source = Source.read(path)
     return source.finish([tuple(line.split()) for line in source.lines], {})
 
 
@@ -150,78 +149,40 @@ def read_corpus(path: str | Path, *, tasks: Sequence[str] = (), unlabelled_as: s
     | --- | --- | --- |
     | `*.conllu`, `*.conllu.gz` | CoNLL-U | `upos`, `xpos`, `deprel`, `lemma`, `feats:KEY` |
     | any other, no task asked | plain text, a sentence a line | |
+    | `*.jsonl`, `*.jsonl.gz` | JSON lines, text under a usual key (`tokens`, `text`, …) | keys |
     | headed as the Parallel Meaning Bank | tab-separated, `~` = space | `symbol sem ccg sense roles`, or a column |
+    | tab-separated, no blank line, texts of several words | a sentence a row | a column or its name in the first row |
     | with a tab in its first row | tab-separated columns, `# ` begins a comment | a column |
     | with three columns in its first row | space-separated as CoNLL-2000 | `pos`, `chunk`, or a column |
     | any other | space-separated columns | a column |
 
     A column is a number, counted from 1 as in `cut -f` (the words are column 1), or `NAME=NUMBER`, which names the
-    task. `unlabelled_as` is for `feats:` tasks alone, as in `read_conllu`.
+    task; so are keys and names of columns. Labels of files with a sentence a row or line are of sentences, or, where
+    JSON has a list, of words. `unlabelled_as` is for `feats:` tasks alone, as in `read_conllu`.
 
     Raises:
-        CorpusError: As `read_conllu`, `read_columns` and `read_text`.
+        CorpusError: As `read_conllu`, `read_columns`, `read_text`, `read_json_lines` and `read_sentences`.
         SettingsError: A task is spelled in no way known for the format.
     """
-    if Path(path).name.removesuffix(".gz").endswith(".conllu"):
+    name = Path(path).name.removesuffix(".gz")
+    if name.endswith(".conllu"):
         return read_conllu(path, tasks=tasks, unlabelled_as=unlabelled_as)
+    if name.endswith(".jsonl"):
+        text_key, *second = guess_text_keys(path)
+        return read_json_lines(path, keys=_spelled(tasks), text_key=text_key, second_key=next(iter(second), None))
     if not tasks:
         return read_text(path)
-    lines = _Source.read(path).lines
+    lines = Source.read(path).lines
     first_row = next((line for line in lines if line.strip() and not line.startswith(_PMB_COMMENTS)), "")
     if lines[0].startswith(_PMB_HEADERS):
         columns = _named_columns(path, tasks, _PMB_NAMES)
         return read_columns(path, columns=columns, separator="\t", comments=_PMB_COMMENTS, space_mark="~")
+    if (text_column := guess_text_column(lines)) is not None:
+        return _read_sentences_as_asked(path, _spelled(tasks), lines[0].split("\t"), text_column)
     if "\t" in first_row:
         return read_columns(path, columns=_named_columns(path, tasks, {}), separator="\t", comments=("# ",))
     names = _CONLL2000_NAMES if len(first_row.split(" ")) == 3 else {}
     return read_columns(path, columns=_named_columns(path, tasks, names), separator=" ")
-
-
-@dataclass(kw_only=True)
-class _Source:
-    """One file while it is read: its lines, what is wrong with them, what was no word."""
-
-    path: Path
-    lines: list[str]
-    problems: list[tuple[int, str]] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
-
-    @classmethod
-    def read(cls, path: str | Path) -> "_Source":
-        path = Path(path)
-        try:
-            content = path.read_bytes()
-            if content.startswith(b"\x1f\x8b"):
-                content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise CorpusError(f"{path}: cannot be read: {error}. Give a text file, plain or gzipped.") from error
-        if not content.strip():
-            raise CorpusError(f"{path}: the file is empty. Give a file with at least one word.")
-        source = cls(path=path, lines=[])
-        # Only \n ends a line: word forms may hold U+2028 and other characters at which str.splitlines would cut.
-        for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").split(b"\n"), 1):
-            try:
-                source.lines.append(line.removesuffix(b"\r").decode())
-            except UnicodeDecodeError as error:
-                source.report(number, f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is no UTF-8")
-                source.lines.append(line.removesuffix(b"\r").decode(errors="replace"))
-        return source
-
-    def report(self, line: int, what: str) -> None:
-        self.problems.append((line, what))
-
-    def finish(self, sentences: list[tuple[str, ...]], labels: Mapping[str, list[tuple[str | None, ...]]]) -> Corpus:
-        if self.problems:
-            places = [f"{self.path}:{line}: {what}" for line, what in sorted(self.problems, key=lambda found: found[0])]
-            raise CorpusError(f"{self.path}: {len(places)} problems. Mend these rows:\n{list_problems(places)}")
-        if not any(sentences):
-            raise CorpusError(f"{self.path}: the file holds no word. Give a file with at least one word.")
-        return Corpus(
-            sentences=tuple(sentences),
-            labels={task: tuple(of_sentences) for task, of_sentences in labels.items()},
-            name=self.path.name,
-            skipped=dict(self.skipped),
-        )
 
 
 def _flat(of_sentences: Sequence[Sequence[str | None]]) -> Iterator[str | None]:
@@ -232,7 +193,7 @@ def _is_blank(line: str) -> bool:
     return not line.strip(" ")
 
 
-def _conllu_sentences(source: _Source) -> Iterator[list[list[str]]]:
+def _conllu_sentences(source: Source) -> Iterator[list[list[str]]]:
     """The ten columns of every word, sentence by sentence; bad rows are reported and left out."""
     rows: list[list[str]] = []
     previous: int | None = 0
@@ -309,7 +270,7 @@ def _conllu_label(task: str, unlabelled_as: str | None) -> Callable[[list[str]],
     )
 
 
-def _conllu_tasks_with_labels(source: _Source) -> list[str]:
+def _conllu_tasks_with_labels(source: Source) -> list[str]:
     rows = [row for rows in _conllu_sentences(source) for row in rows]
     named = [task for task, column in _CONLLU_TASKS.items() if any(row[column] != "_" for row in rows)]
     keys = {key for row in rows for key in _features(row[5]) or {}}
@@ -317,7 +278,7 @@ def _conllu_tasks_with_labels(source: _Source) -> list[str]:
 
 
 def _column_blocks(
-    source: _Source, separator: str | None, comments: tuple[str, ...]
+    source: Source, separator: str | None, comments: tuple[str, ...]
 ) -> list[list[tuple[int, list[str]]]]:
     """The rows between blank lines, each with its line number."""
     blocks: list[list[tuple[int, list[str]]]] = [[]]
@@ -329,18 +290,29 @@ def _column_blocks(
     return [block for block in blocks if block]
 
 
-def _usual_width(blocks: list[list[tuple[int, list[str]]]]) -> int:
-    """The number of columns that most rows have, so that one broken row does not accuse all others."""
-    widths = Counter(len(row) for block in blocks for _, row in block)
-    return max(widths, key=lambda width: (widths[width], width), default=0)
-
-
-def _row_is_good(source: _Source, line: int, row: list[str], width: int) -> bool:
+def _row_is_good(source: Source, line: int, row: list[str], width: int) -> bool:
     if len(row) != width:
         source.report(line, f"{len(row)} columns, but most rows of this file have {width}")
     elif "" in row:
         source.report(line, f"column {row.index('') + 1} is empty")
     return len(row) == width
+
+
+def _spelled(tasks: Sequence[str]) -> dict[str, str]:
+    """The column or key of every task, from `NAME=COLUMN`, or from the column alone."""
+    return {name or column: column for name, _, column in (task.rpartition("=") for task in tasks)}
+
+
+def _read_sentences_as_asked(
+    path: str | Path, asked: Mapping[str, str], first_row: Sequence[str], text_column: int
+) -> Corpus:
+    """Reads a file with a sentence a row, its texts in the columns of usual names, or else where most words are."""
+    columns: dict[str, int | str] = {
+        task: int(column) if column.isdecimal() else column for task, column in asked.items()
+    }
+    named = next((names for names in TEXT_NAMES if set(names) <= set(first_row)), (text_column,))
+    second = named[1] if len(named) == 2 else None
+    return read_sentences(path, columns=columns, text_column=named[0], second_column=second)
 
 
 def _named_columns(path: str | Path, tasks: Sequence[str], names: Mapping[str, int]) -> dict[str, int]:

@@ -1,0 +1,175 @@
+"""Corpora out of JSON lines: an object a line, its text under one key and its labels under others.
+
+A text is a list of words, or a string, which is split at white space. A label is one value, and then the sentence's, or
+a list of values, one a word. Values are strings, whole numbers or true and false, which become text (`1`, `true`), or
+null: no label. This is the form in which data sets of hubs are mostly exported.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lca_jax.errors import SettingsError
+from lca_jax.text.corpus import Corpus, is_unicode
+from lca_jax.text.sentences import BLANK, NO_TEXT, TEXT_NAMES, finish_sentences
+from lca_jax.text.source import Source
+
+
+def read_json_lines(
+    path: str | Path,
+    *,
+    keys: Mapping[str, str],
+    text_key: str,
+    second_key: str | None = None,
+    where: Mapping[str, str] | None = None,
+    unlabelled: str | None = None,
+) -> Corpus:
+    """Reads a file with a JSON object a line, plain or gzipped.
+
+    Labelled words: `keys={"ner": "ner_tags"}, text_key="tokens"`. Pairs: `keys={"entailment": "label"},
+    text_key="premise", second_key="hypothesis"`; labels of words are then those of both texts, one after the other.
+
+    Args:
+        path: The file.
+        keys: The key of every task's labels.
+        text_key: The key of the text.
+        second_key: The key of the second text of pairs.
+        where: Reads only the lines that have this value, as text, under this key; others are counted in
+            `Corpus.skipped`, as are blank lines and those whose text is empty.
+        unlabelled: A label that stands for none.
+
+    Returns:
+        A corpus with `labels` for tasks of words and `sentence_labels` for tasks of sentences.
+
+    Raises:
+        CorpusError: The file cannot be read, or lines are no objects, lack a key, or have a text or label of another
+            form (all are listed), or nothing has a label of a task.
+        SettingsError: No line has one of the keys; the message lists those of the first line.
+    """
+    source = Source.read(path)
+    text_keys = [text_key] if second_key is None else [text_key, second_key]
+    texts: list[list[list[str]]] = []
+    values: dict[str, list[object]] = {task: [] for task in keys}
+    lines: list[int] = []
+    rows = _objects(source)
+    _refuse_unknown_keys(source, rows, [*text_keys, *keys.values(), *(where or {})])
+    for number, row in rows.items():
+        if absent := [key for key in (*text_keys, *keys.values(), *(where or {})) if key not in row]:
+            source.report(number, f"no key {', '.join(f'`{key}`' for key in absent)}")
+        elif unlike := [key for key, value in (where or {}).items() if _as_text(row[key]) != value]:
+            source.skipped[f"line of another kind (key {unlike[0]})"] += 1
+        else:
+            parts = [_words(source, number, key, row[key]) for key in text_keys]
+            if not all(parts):
+                source.skipped[NO_TEXT] += 1
+                continue
+            texts.append(parts)
+            lines.append(number)
+            for task, key in keys.items():
+                values[task].append(row[key])
+    lengths = [sum(map(len, parts)) for parts in texts]
+    labels: dict[str, list[tuple[str | None, ...]]] = {}
+    sentence_labels: dict[str, list[str | None]] = {}
+    for task, of_task in values.items():
+        # By majority, so that one odd line does not accuse all others.
+        if sum(1 if isinstance(value, list) else -1 for value in of_task if value is not None) > 0:
+            labels[task] = [
+                _word_labels(source, number, task, value, length, unlabelled)
+                for number, value, length in zip(lines, of_task, lengths, strict=True)
+            ]
+        else:
+            sentence_labels[task] = [
+                _label(source, number, task, value, unlabelled) for number, value in zip(lines, of_task, strict=True)
+            ]
+    return finish_sentences(source, texts, labels, sentence_labels)
+
+
+def guess_text_keys(path: str | Path) -> tuple[str, ...]:
+    """The key of the text, or the keys of a pair's, among those that are usual.
+
+    Raises:
+        CorpusError: The file cannot be read, or holds no object.
+        SettingsError: The first object has none of them; the message lists its keys.
+    """
+    source = Source.read(path)
+    rows = _objects(source)
+    first = next(iter(rows.values()), {})
+    for names in TEXT_NAMES:
+        if all(name in first for name in names):
+            return names
+    source.refuse_problems()
+    known = ", ".join("/".join(names) for names in TEXT_NAMES)
+    raise SettingsError(
+        f"{source.path}: none of the usual keys of a text ({known}). Keys of the first line: {', '.join(first)}. Use "
+        "`read_json_lines`, which takes the key."
+    )
+
+
+def _objects(source: Source) -> dict[int, dict[str, Any]]:
+    """The objects by their line's number; lines that hold none are reported."""
+    rows = {}
+    for number, line in enumerate(source.lines, 1):
+        if not line.strip():
+            source.skipped[BLANK] += 1
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            source.report(number, f"is no JSON: {error}")
+            continue
+        if isinstance(row, dict):
+            rows[number] = row
+        else:
+            source.report(number, "must be a JSON object")
+    return rows
+
+
+def _refuse_unknown_keys(source: Source, rows: Mapping[int, Mapping[str, Any]], keys: list[str]) -> None:
+    unknown = [key for key in keys if not any(key in row for row in rows.values())]
+    if rows and unknown:
+        known = ", ".join(next(iter(rows.values())))
+        raise SettingsError(f"{source.path}: no line has the key `{unknown[0]}`. Keys of the first line: {known}.")
+
+
+def _words(source: Source, number: int, key: str, text: object) -> list[str]:
+    """The words of one text; anything but words is reported."""
+    words = text.split() if isinstance(text, str) else text
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        source.report(number, f"`{key}` must be a text or a list of words, got {_brief(text)}")
+        return ["?"]
+    if not all(is_unicode(word) for word in words):
+        source.report(number, f"`{key}` holds half a surrogate pair, which is no Unicode")
+    return words
+
+
+def _word_labels(
+    source: Source, number: int, task: str, value: object, length: int, unlabelled: str | None
+) -> tuple[str | None, ...]:
+    """One label a word, out of a list or, where a line has none, out of null."""
+    if value is None:
+        return (None,) * length
+    if not isinstance(value, list) or len(value) != length:
+        found = f"{len(value)} labels" if isinstance(value, list) else f"the label {_brief(value)}"
+        source.report(number, f"task `{task}`: {found} for {length} words, but most lines have a label a word")
+        return (None,) * length
+    return tuple(_label(source, number, task, label, unlabelled) for label in value)
+
+
+def _label(source: Source, number: int, task: str, value: object, unlabelled: str | None) -> str | None:
+    label = _as_text(value)
+    if (label is None and value is not None) or not is_unicode(label or ""):
+        source.report(number, f"task `{task}`: the label {_brief(value)} is neither text, a whole number nor null")
+    return None if label == unlabelled else label
+
+
+def _as_text(value: object) -> str | None:
+    """A value that can be a class, as text; None for any other."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int) else None
+
+
+def _brief(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:60] + "…"

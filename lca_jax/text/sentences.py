@@ -1,0 +1,149 @@
+"""Corpora whose labels belong to sentences: a sentence a row, its text in one column and its labels in others.
+
+This is the form of the GLUE tasks, of SentEval's probing tasks and of most sentiment data, with or without a row of
+column names. Pairs (entailment, paraphrase) have their second text in one more column and become one sentence with a
+mark where the second begins. Nothing is quoted: a quotation mark is a character like any other. JSON lines are read in
+`json_lines`, labels of words in `readers`.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lca_jax.errors import CorpusError, SettingsError
+from lca_jax.text.corpus import Corpus
+from lca_jax.text.source import Source, usual_width
+
+BLANK = "blank line"
+NO_TEXT = "row without text"
+TEXT_NAMES = (
+    ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"),
+    ("tokens",), ("words",), ("sentence",), ("text",),
+)  # fmt: skip
+"""How columns and keys of texts are usually called, pairs first."""
+_ROWS_LOOKED_AT = 200
+Column = int | str
+"""A number, counted from 1 as `cut -f` does, or a name in the first row."""
+
+
+def read_sentences(
+    path: str | Path,
+    *,
+    columns: Mapping[str, Column],
+    text_column: Column,
+    second_column: Column | None = None,
+    header: bool | None = None,
+    where: Mapping[Column, str] | None = None,
+    separator: str = "\t",
+    unlabelled: str | None = None,
+) -> Corpus:
+    r"""Reads a file with a sentence and its labels a row, plain or gzipped. Texts are split into words at white space.
+
+    SST-2 as GLUE has it: `columns={"sentiment": "label"}, text_column="sentence"`. SentEval's training part:
+    `columns={"tense": 2}, text_column=3, where={1: "tr"}`. RTE: `columns={"entailment": "label"},
+    text_column="sentence1", second_column="sentence2"`.
+
+    Args:
+        path: The file.
+        columns: The column of every task.
+        text_column: The column of the text.
+        second_column: The column of the second text of pairs.
+        header: Whether the first row holds names of columns; if None, where a column is asked for by name.
+        where: Reads only the rows that have this text in this column; others are counted in `Corpus.skipped`, as are
+            blank lines and rows whose text is empty.
+        separator: What stands between columns.
+        unlabelled: A label that stands for none.
+
+    Returns:
+        A corpus with `sentence_labels`, and for pairs `second_starts`.
+
+    Raises:
+        CorpusError: The file cannot be read, or rows differ from the others in their number of columns, or have an
+            empty label (all are listed), or no sentence has a label of a task.
+        SettingsError: A column is asked for that the rows do not have; the message lists the names.
+    """
+    source = Source.read(path)
+    asked = [text_column, *([] if second_column is None else [second_column]), *columns.values(), *(where or {})]
+    has_names = any(isinstance(column, str) for column in asked) if header is None else header
+    rows = [(number, line.split(separator)) for number, line in enumerate(source.lines, 1)]
+    names = rows.pop(0)[1] if has_names else []
+    width = len(names) or usual_width(row for _, row in rows if row != [""])
+    place = {column: _place(source, column, names, width) for column in asked}
+    texts = [place[column] for column in (text_column, second_column) if column is not None]
+    parts: list[list[list[str]]] = []
+    labels: dict[str, list[str | None]] = {task: [] for task in columns}
+    for number, row in rows:
+        if row == [""]:
+            source.skipped[BLANK] += 1
+        elif len(row) != width:
+            source.report(
+                number, f"{len(row)} columns, but {'the first row names' if names else 'most rows have'} {width}"
+            )
+        elif unlike := [column for column, text in (where or {}).items() if row[place[column]] != text]:
+            source.skipped[f"row of another kind (column {unlike[0]})"] += 1
+        elif not all(row[text].split() for text in texts):
+            source.skipped[NO_TEXT] += 1
+        else:
+            parts.append([row[text].split() for text in texts])
+            for task, column in columns.items():
+                label = row[place[column]]
+                if not label.strip() and label != unlabelled:
+                    source.report(number, f"the label of `{task}` (column {column}) is empty")
+                labels[task].append(None if label == unlabelled else label)
+    return finish_sentences(source, parts, {}, labels)
+
+
+def finish_sentences(
+    source: Source,
+    parts: Sequence[Sequence[Sequence[str]]],
+    labels: Mapping[str, list[tuple[str | None, ...]]],
+    sentence_labels: Mapping[str, list[str | None]],
+) -> Corpus:
+    """The corpus of rows of one text or two.
+
+    Args:
+        source: The file.
+        parts: For every row its texts as words, all rows alike in their number.
+        labels: Labels of words.
+        sentence_labels: Labels of sentences.
+
+    Raises:
+        CorpusError: Problems were reported, there is no word, or no sentence or word has a label of a task.
+    """
+    are_pairs = bool(parts) and len(parts[0]) == 2
+    corpus = source.finish(
+        [tuple(word for text in texts for word in text) for texts in parts],
+        labels,
+        sentence_labels=sentence_labels,
+        second_starts=[len(texts[0]) for texts in parts] if are_pairs else None,
+    )
+    for task in (*corpus.tasks, *corpus.sentence_tasks):
+        if not corpus.classes(task):
+            raise CorpusError(f"{source.path}: nothing has a label for the task `{task}`. Name another column or key.")
+    return corpus
+
+
+def guess_text_column(lines: Sequence[str], separator: str = "\t") -> int | None:
+    """The column of sentences, counted from 1, if the rows look like sentences and not like words.
+
+    They do where no line is blank, rows have two columns or more, and most rows have several words in one of them, the
+    same one.
+    """
+    rows = [line.split(separator) for line in lines[:_ROWS_LOOKED_AT]]
+    if not rows or any(row == [""] for row in rows[:-1]) or min(map(len, rows)) < 2:
+        return None
+    spaces = Counter(column for row in rows for column, cell in enumerate(row, 1) if len(cell.split()) > 1)
+    column, count = max(spaces.items(), key=lambda item: item[1], default=(1, 0))
+    return column if 2 * count > len(rows) else None
+
+
+def _place(source: Source, column: Column, names: Sequence[str], width: int) -> int:
+    """Where a column stands in a row, from 0."""
+    if isinstance(column, str):
+        if names.count(column) == 1:
+            return names.index(column)
+        found = f"several columns are called `{column}`" if column in names else f"there is no column `{column}`"
+        raise SettingsError(f"{source.path}: {found}. Columns named in its first row: {', '.join(names) or 'none'}.")
+    if not 1 <= column <= width:
+        raise SettingsError(f"{source.path}: columns run from 1 to {width}, counted as `cut -f` does, got {column}.")
+    return column - 1
