@@ -122,7 +122,7 @@ def measure(settings: Settings) -> dict[str, object]:
     split = read_words(settings.source)
     ceiling = harness.measure_machine(side=256 if settings.quick else None)
     before = harness.load_average()
-    parts: dict[Part, Callable[[], object]] = {
+    parts: dict[str, Callable[[], object]] = {
         "rounds": lambda: {penalty: measure_rounds(split, penalty, settings, ceiling) for penalty in PENALTIES},
         "curves": lambda: measure_curves(split, settings.net, settings.budgets),
         "binary": lambda: measure_binary(split, settings.net, settings.budgets, target=settings.target),
@@ -130,13 +130,15 @@ def measure(settings: Settings) -> dict[str, object]:
             split, replace(settings.net, l1=settings.ranking_l1, l2=settings.ranking_l2)
         ),
     }
-    keys = {"rounds": "objectives", "curves": "curves", "binary": "binary", "ranking": "ranking"}
-    measured = {keys[name]: parts[name]() for name in settings.parts}
+    measured, seconds = harness.run_parts(parts, settings.parts)
+    if "rounds" in measured:
+        measured["objectives"] = measured.pop("rounds")
     return {
         "input": {**describe_input(settings.source, split), "l1": settings.l1, "l2": settings.l2},
         "incumbent_device": incumbent.training_device(),
         "load": {"before": before, "after": harness.load_average()},
         "ceiling": ceiling.as_json(),
+        "part_s": seconds,
         **measured,
     }
 

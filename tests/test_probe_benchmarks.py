@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -285,7 +286,7 @@ class State:
 
 def grpnet(X, glm, *, alpha, lmda_path, tol, irls_tol, early_exit, progress_bar, n_threads):
     assert X.flags.f_contiguous and X.dtype == np.float32
-    return State(np.array([alpha, lmda_path[0], tol]), glm.sum())
+    return State(np.array([alpha, lmda_path[-1], tol]), glm.sum())
 """
 
 
@@ -301,6 +302,10 @@ def test_adelie_is_asked_in_its_own_terms(tmp_path: Path, monkeypatch: pytest.Mo
     assert second.budget == "tolerance 0.0001"
     assert second.lap is not None
     assert second.lap.wall_s > 0
+    (tmp_path / "adelie.py").write_text("import time; time.sleep(60)")
+    slow = partial(peers.adelie_steps, python, train.X, train.y, tolerances=(1e-2,), **settings | {"limit_s": 0.5})
+    curve = draw_curve(binary, "adelie", Competitor(slow, limit_s=60.0))
+    assert (curve["ended"], _points(curve)) == ("time limit", [])
     (tmp_path / "adelie.py").write_text("raise ImportError('no such thing')")
     with pytest.raises(RuntimeError, match=r"(?s)adelie failed in .*no such thing"):
         list(peers.adelie_steps(python, train.X, train.y, tolerances=(1e-2,), **settings))
@@ -323,6 +328,7 @@ def test_probe_program(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (held["format"], held["benchmark"]) == (harness.FORMAT, "probe")
     assert set(held) == {
         *("format", "benchmark", "day", "machine", "input", "incumbent_device", "load", "ceiling"),
+        "part_s",
         *("objectives", "curves", "binary", "ranking"),
     }
     assert held["input"]["classes"] <= len(read_conllu(demo_corpus_file("train")).classes("upos"))
@@ -362,6 +368,7 @@ def test_grid_program(folder: Path, tmp_path: Path) -> None:
     held = json.loads(out.read_text("utf-8"))
     assert (held["format"], held["benchmark"]) == (harness.FORMAT, "grid")
     assert {"widths", "grid", "scaling", "incumbent_device"} < set(held)
+    assert list(held["part_s"]) == ["widths", "grid", "scaling"]
     batches = held["widths"]["batches"]
     assert list(batches) == ["1", "2"]
     for width, row in batches.items():

@@ -17,6 +17,10 @@ TARGET = 1e-4
 ENOUGH = 1e-5
 
 
+class OutOfTime(Exception):  # noqa: N818 - no error: an end like others
+    """A competitor that runs elsewhere was ended at its time limit."""
+
+
 class Step(NamedTuple):
     """What a competitor has after one budget."""
 
@@ -52,23 +56,25 @@ def draw_curve(problem: Problem, name: str, competitor: Competitor) -> dict[str,
         _, warm = harness.clock(competitor.warm_up)
     points: list[dict[str, object]] = []
     spent, total, to_target, ended = 0.0, harness.Lap(0.0, 0.0, 0.0), None, "budgets"
-    for step, lap in harness.clock_steps(competitor.steps()):
-        own = step.lap or lap
-        total = total.plus(own) if competitor.continuing else own
-        spent += own.wall_s
-        reached = problem.measure(f"{name} {step.budget}", step.fitted)
-        seconds = total.run_s
-        points.append(
-            {"budget": step.budget, "seconds": seconds, "cpu_s": total.cpu_s, "compile_s": total.compile_s, **reached}
-        )
-        if to_target is None and reached["above_reference_share"] <= TARGET:
-            to_target = seconds
-        if reached["above_reference_share"] <= ENOUGH:
-            ended = "reached"
-            break
-        if spent > competitor.limit_s:
-            ended = "time limit"
-            break
+    try:
+        for step, lap in harness.clock_steps(competitor.steps()):
+            own = step.lap or lap
+            total = total.plus(own) if competitor.continuing else own
+            spent += own.wall_s
+            reached = problem.measure(f"{name} {step.budget}", step.fitted)
+            seconds = total.run_s
+            times = {"seconds": seconds, "cpu_s": total.cpu_s, "compile_s": total.compile_s}
+            points.append({"budget": step.budget, **times, **reached})
+            if to_target is None and reached["above_reference_share"] <= TARGET:
+                to_target = seconds
+            if reached["above_reference_share"] <= ENOUGH:
+                ended = "reached"
+                break
+            if spent > competitor.limit_s:
+                ended = "time limit"
+                break
+    except OutOfTime:
+        ended = "time limit"
     return {
         "warm_up_s": warm.wall_s,
         "warm_up_compile_s": warm.compile_s,

@@ -41,7 +41,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from benchmarks import harness
-from benchmarks.probing.curves import Step
+from benchmarks.probing.curves import OutOfTime, Step
 from benchmarks.probing.reached import Fitted
 
 BIAS_COLUMN = 100.0
@@ -152,10 +152,11 @@ def adelie_steps(
         y: 0 and 1.
         l1: Of the softmax probe.
         l2: Of the softmax probe.
-        tolerances: Of the change in its quadratic objective.
-        limit_s: The child is ended then; tolerances that it has not come to are left out.
+        tolerances: Of the change in its quadratic objective, at every penalty of the path that it comes down.
+        limit_s: The child is ended then.
 
     Raises:
+        OutOfTime: After the tolerances that it had come to.
         RuntimeError: The child failed; its last lines are shown.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -171,10 +172,12 @@ def adelie_steps(
         except subprocess.CalledProcessError as error:
             raise RuntimeError(f"adelie failed in {python}:\n{error.stderr[-2000:]}") from error
         except subprocess.TimeoutExpired:
-            pass
+            ended = True
+        else:
+            ended = False
         for place, tolerance in enumerate(tolerances):
-            if not (folder / f"{place}.npz").exists():
-                return
+            if ended and not (folder / f"{place}.npz").exists():
+                raise OutOfTime
             with np.load(folder / f"{place}.npz") as held:
                 lap = harness.Lap(float(held["wall_s"]), float(held["cpu_s"]), 0.0)
                 yield Step(f"tolerance {tolerance:g}", as_two_classes(held["weights"], float(held["bias"])), lap)

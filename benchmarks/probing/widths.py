@@ -51,7 +51,7 @@ def measure_widths(
     print_rows("problems", rows)
     competitors = {f"incumbent {size}": _time_incumbent(split, net, ceiling, size) for size in BATCH_SIZES}
     harness.print_table("one by one", competitors)
-    return {"batches": rows, "incumbent": competitors, **first.describe()}
+    return {"words": len(train.y), "batches": rows, "incumbent": competitors, **first.describe()}
 
 
 def _sampled(split: Split, sample: Labelling) -> Split:
