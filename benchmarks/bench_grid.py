@@ -21,8 +21,8 @@ What is checked. The objective of every problem is measured again in float64. It
 from the best point known for it: in `widths` and `scaling` from a reference solved to 1e-6, in `grid` from the best of
 all 64 probes of the grid and the incumbent's, all of which are feasible for every pair. Anything else is an error.
 
-Seconds are wall seconds less what XLA compiled meanwhile (`compile_s`, told beside them). Each shape is called once
-before with a tolerance that zero weights meet, which compiles the same programs, and then timed once.
+Seconds are wall seconds less what XLA compiled meanwhile (`compile_s`, told beside them), of one call each; all but the
+grid are called once before with a tolerance that zero weights meet, which compiles and traces the same programs.
 
 The floor. `probing.ours` counts the work of each problem. For all columns together, n = 200,000 words, d = 9,984
 neurons (13 layers of 768) and k = 1,700 columns (100 problems of 17 classes), in float32 as the solver computes:

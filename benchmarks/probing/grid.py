@@ -42,7 +42,7 @@ def measure_grid(
     net = replace(one, l1=values, l2=values, max_iterations=max_iterations)
     labels = [split.train.y, split.train.control]
     fit = partial(ours.fit, split.train.X, classes=split.classes)
-    timed = time_fit(partial(fit, labels), net)
+    timed = time_fit(partial(fit, labels), net, warm_up=False)
     alone = time_fit(partial(fit, labels[:1]), one)
     incumbents, trained = _train_incumbent(split, net)
     problems = list(check_grid(split, net, timed.probes, trained))
