@@ -17,9 +17,10 @@ Seconds for each problem against one problem alone (`--l1`, `--l2`) and against 
 `scaling`. One problem, by words, by features, and by devices: on a CPU by virtual ones, each with a core of its own as
 long as there are cores, in child processes.
 
-What is checked. The objective of every problem is measured again in float64. Its certificate must cover how far it is
-from the best point known for it: in `widths` and `scaling` from a reference solved to 1e-6, in `grid` from the best of
-all 64 probes of the grid and the incumbent's, all of which are feasible for every pair. Anything else is an error.
+What is checked. Objectives are measured again in float64, and a certificate must cover how far that is from the best
+point known: in `scaling`, and in `widths` for the problem that all batches share, from a reference solved to 1e-6; in
+`grid`, for every problem, from the best of all 64 probes of the grid and the incumbent's, which are all feasible for
+every pair. Anything else is an error.
 
 Seconds are wall seconds less what XLA compiled meanwhile (`compile_s`, told beside them), of one call each; all but the
 grid are called once before with a tolerance that zero weights meet, which compiles and traces the same programs.
