@@ -62,9 +62,12 @@ def describe_batch(timed: Timed, split: Split, ceiling: harness.Ceiling) -> dict
 
 
 def print_rows(title: str, rows: Mapping[str, Mapping[str, object]]) -> None:
-    """Prints what of the rows fits into a table."""
+    """Prints what of the rows fits into a table, and why others were not run."""
     flat = {
         name: {key: value for key, value in row.items() if not isinstance(value, dict | list)}
         for name, row in rows.items()
     }
-    harness.print_table(title, flat)
+    for name, row in flat.items():
+        if "not_run" in row:
+            print(f"{title} {name} was not run: {row['not_run']}")
+    harness.print_table(title, {name: row for name, row in flat.items() if "not_run" not in row})
