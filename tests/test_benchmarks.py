@@ -10,13 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import bench_extract, bench_forward, bench_probe, harness, incumbent, reference
+from benchmarks import bench_extract, bench_forward, harness, incumbent, reference
+from benchmarks.probing.reached import Penalties
 from lca_jax.activations.extract import extract
-from lca_jax.demo import demo_corpus_file
 from lca_jax.models.model import load_model
 from lca_jax.probing.fit import fit_elastic_net
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.readers import read_conllu
 from tests.tiny_bert import write_bert
 
 SENTENCES = [["the", "cats", "sat"], ["a"], ["b", "satly", "c", "cats"], ["the", "cat", "s"]]
@@ -97,7 +96,7 @@ def test_reference_brackets_the_optimum(penalty: str) -> None:
     X = generator.standard_normal((300, 12)).astype(np.float32)
     y = np.argmax(X[:, :3] + generator.standard_normal((300, 3)), axis=1).astype(np.int32)
     squared = penalty == "elastic_net"
-    penalties = bench_probe.Weights(l1=0.01, l2=0.02)
+    penalties = Penalties(l1=0.01, l2=0.02)
     probe = fit_elastic_net(X, y, standardize=False, penalty=penalty, tolerance=1e-5, **penalties)
     reached = reference.measure_objective(X, y, probe.weights, probe.bias, squared=squared, **penalties)
     bound = reference.lower_bound(X, y, probe.weights, probe.bias, squared=squared, **penalties)
@@ -197,33 +196,6 @@ def test_a_wrong_vector_is_no_result(folder: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "altered.npy", vectors)
     with pytest.raises(ValueError, match=r"altered\.npy: vectors differ from the store's by 1\.00e-02"):
         bench_extract.compare(store, corpus, tmp_path / "altered.npy")
-
-
-@pytest.mark.slow
-def test_probe_program(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torch")
-    out = tmp_path / "probe.json"
-    bench_probe.main(["--quick", "--model", str(folder), "--words", "300", "--out", str(out)])
-    held = json.loads(out.read_text("utf-8"))
-    assert (held["format"], held["benchmark"]) == (harness.FORMAT, "probe")
-    assert set(held) == {"format", "benchmark", "day", "machine", "input", "load", "ceiling", "objectives", "batches"}
-    assert held["input"]["classes"] <= len(read_conllu(demo_corpus_file("train")).classes("upos"))
-    for entry in held["objectives"].values():
-        bracket = entry["reference"]
-        assert bracket["lower_bound"] <= bracket["objective"] + 1e-9
-        assert {"lca_jax", "lca_jax adam", "incumbent 32", "incumbent 512"} <= set(entry["competitors"])
-        exact = entry["competitors"]["lca_jax"]
-        assert exact["certificate_share"] <= bench_probe.TOLERANCE
-        assert exact["above_reference_share"] <= exact["certificate_share"] + bench_probe.ROUNDING
-        for row in entry["competitors"].values():
-            assert row["above_reference_share"] > -bench_probe.TOLERANCE
-            assert 0 <= row["held_out_accuracy"] <= 1
-    assert list(held["batches"]) == ["1", "4"]
-    for name, row in held["batches"].items():
-        assert row["s_per_problem"] == pytest.approx(row["median_s"] / int(name))
-        assert row["worst_certificate_share"] <= bench_probe.TOLERANCE
-    assert str(folder.parent) not in out.read_text("utf-8")
-    assert "neurox, " in capsys.readouterr().out
 
 
 @pytest.mark.slow
