@@ -19,6 +19,25 @@ from jaxtyping import Array, Shaped
 from lca_jax.errors import SettingsError
 
 
+def join_processes(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
+    """Makes the processes of a job one runtime; call it before anything else of JAX.
+
+    On TPU pods, and under Slurm or Open MPI, JAX finds out by itself who belongs to the job.
+
+    Args:
+        coordinator: `host:port` of the first process, where the job's manager does not tell.
+        processes: How many there are.
+        process: Which one this is, from 0.
+
+    Raises:
+        SettingsError: Some of the three are given and others not.
+    """
+    given = [part for part in (coordinator, processes, process) if part is not None]
+    if len(given) not in (0, 3):
+        raise SettingsError("Give `coordinator`, `processes` and `process` together, or none where JAX finds them out.")
+    jax.distributed.initialize(coordinator, processes, process)
+
+
 def data_mesh() -> Mesh:
     """All devices of this process along the axis `data`."""
     return _mesh(jax.local_devices(), 1)

@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lca_jax import ElasticNet, fit_probes, open_store
+from lca_jax import ElasticNet, fit_probes, load_probes, open_store
 from lca_jax.activations.recipe import Recipe
 from lca_jax.activations.store import ActivationStore
 from lca_jax.activations.writer import FolderWriter, ShardRecord
+from lca_jax.demo import demo_corpus_file
 from lca_jax.text.corpus import Corpus
 from tests.processes import run_processes
 from tests.stores import planted_store
+from tests.tiny_bert import write_bert
 
 pytestmark = pytest.mark.slow
 NET = ElasticNet(l1=(1e-3, 5e-3), l2=1e-2)
@@ -64,7 +66,7 @@ def test_processes_share_the_words_and_find_the_same_weights(
     folder: Path, tmp_path: Path, processes: int, devices: int, options: dict
 ) -> None:
     store = open_store(folder)
-    alone = fit_probes(store, NET, stream=False)
+    alone = fit_probes(store, NET)
     arguments = [str(folder), str(tmp_path), repr(options)]
     printed = run_processes(SCRIPT, arguments, count=processes, devices=devices)
     for number, text in enumerate(printed):
@@ -75,3 +77,29 @@ def test_processes_share_the_words_and_find_the_same_weights(
         assert len(found) == len(alone)
         for one, probe in zip(found, alone, strict=True):
             assert np.abs(one - probe.weights).max() < 1e-5
+
+
+STUDY = """
+from pathlib import Path
+from lca_jax.experiment.study import Study, study
+from lca_jax.probing.objective import ElasticNet
+model, train, dev, out = sys.argv[5:9]
+settings = Study(
+    model=model, train=Path(train), dev=Path(dev), out=Path(out), tasks=("upos",), probe=ElasticNet(l1=1e-2, l2=1e-2)
+)
+print(*[f"{probe.objective:.6f}" for probe in study(settings)])
+"""
+
+
+def test_a_study_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
+    model = str(write_bert(tmp_path / "bert"))
+    files = [str(demo_corpus_file(part)) for part in ("test", "dev")]
+    found = []
+    for count in (1, 2):
+        out = tmp_path / f"by{count}"
+        printed = run_processes(STUDY, [model, *files, str(out)], count=count, devices=1)
+        assert len({text.splitlines()[-1] for text in printed}) == 1
+        found.append([float(part) for part in printed[0].splitlines()[-1].split()])
+        assert load_probes(out / "probes").one("upos").converged
+        assert (out / "rankings/upos.csv").read_text().count("\n") > 10
+    np.testing.assert_allclose(found[1], found[0], atol=2e-4)

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from orbax.checkpoint import v1 as ocp
@@ -254,7 +255,10 @@ class ProbeSet:
         ]
 
     def save(self, folder: Path | str) -> None:
-        """Writes the probes: arrays through orbax, the rest as JSON. An earlier set in the folder is replaced."""
+        """Writes the probes: arrays through orbax, the rest as JSON. An earlier set in the folder is replaced.
+
+        Of several processes all call it, and the first one writes.
+        """
         folder = Path(folder).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         every = [*self.probes, *self.unpenalized]
@@ -268,7 +272,8 @@ class ProbeSet:
             "unpenalized": [_plain(probe) for probe in self.unpenalized],
             "search": [row.__dict__ for row in self.search],
         }
-        (folder / _DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+        if jax.process_index() == 0:
+            (folder / _DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
 
 
 def load_probes(folder: Path | str, *, store: ActivationStore | None = None) -> ProbeSet:

@@ -34,6 +34,7 @@ from lca_jax.probing.design import (
     Stretch,
     choose_scale,
     correlations,
+    gram_stride,
     metric_of,
     over_layers,
     read_part,
@@ -111,7 +112,7 @@ class StreamedDesign:
         return total
 
     def metric(self, words: int) -> Gram:  # noqa: ARG002 - a design on the devices does not know its padding
-        """The Gram metric from the first words of every block, about three words a feature."""
+        """The Gram metric of the same words as a design on the devices takes; reads X once."""
         return self._metric
 
     def stretches(self, words: int, generator: np.random.Generator) -> Iterator[Stretch]:
@@ -126,38 +127,44 @@ class StreamedDesign:
 
     @cached_property
     def _metric(self) -> Gram:
-        wanted = min(3 * self.features, self.source.words)
-        share = -(-wanted // (self.blocks * self.mesh.shape["data"]))
-        total, count = None, 0
-        for number, X in self._read(range(self.blocks), words=min(share, self.block)):
-            real = self._words_of(number, words=min(share, self.block)) < self.source.words
-            part = _add_gram(total, Design(X, self.mean, self.scale), replicate(self.mesh, real))
-            total, count = jax.block_until_ready(part), count + int(real.sum())
-        assert total is not None
+        stride = gram_stride(self.source.words, self.features)
+        total = None
+        for number, X in self._read(range(self.blocks), stride=stride):
+            real = self._words_of(number, stride) < self.source.words
+            total = jax.block_until_ready(_add_gram(total, Design(X, self.mean, self.scale), real))
+        assert total is not None  # there is a block where there is a word
         finish = jax.jit(over_layers(metric_of, self, 0), donate_argnums=0)
-        return finish(total / count)
+        return finish(total / -(-self.source.words // stride))
 
-    def _words_of(self, number: int, words: int | None = None) -> Int[np.ndarray, " row"]:
-        """The word in each row of a block, of its first few rows on each device; beyond the last word where padded."""
-        devices = np.arange(self.mesh.shape["data"])[:, None]
-        return (devices * self.blocks * self.block + number * self.block + np.arange(words or self.block)).reshape(-1)
+    def _words_of(self, number: int, stride: int = 1) -> Int[np.ndarray, " row"]:
+        """The word in each row of a block, or of every so many-th of its words; the count of words where there is none."""
+        first = np.arange(self.mesh.shape["data"])[:, None] * self.blocks * self.block + number * self.block
+        words = -(-first // stride) * stride + np.arange(0, self.block, stride)
+        return np.where(words < first + self.block, words, self.source.words).reshape(-1)
 
-    def _read(self, numbers: Sequence[int], words: int | None = None) -> Iterator[tuple[int, Array]]:
+    def _read(self, numbers: Sequence[int], stride: int = 1) -> Iterator[tuple[int, Array]]:
         """Blocks on the devices, the next few read meanwhile.
 
         Args:
             numbers: Which blocks.
-            words: How many words of each, on each device; all if None.
+            stride: Takes every so many-th word only.
         """
-        rows = words or self.block
+        rows = -(-self.block // stride)
         shape = (*self.source.shape[:-1], self.mesh.shape["data"] * rows, self.features)
         split = PartitionSpec(*[None for _ in self.source.shape[:-1]], "data", "model")
         held = np.float32 if self.held == "float32" else jnp.bfloat16
 
         def read(number: int) -> Array:
             def part(index: tuple[slice, ...]) -> np.ndarray:
-                first = index[-2].start // rows * self.blocks * self.block + number * self.block
-                return read_part(self.source, first, first + rows)[..., index[-1]].astype(held, copy=False)
+                device = index[-2].start // rows
+                first = (device * self.blocks + number) * self.block
+                X = read_part(self.source, first, first + self.block)
+                if stride > 1:
+                    words = self._words_of(number, stride).reshape(-1, rows)[device]
+                    own = np.where(words < self.source.words, words - first, self.block)
+                    padding = [(0, 0)] * (X.ndim - 2) + [(0, 1), (0, 0)]
+                    X = np.pad(X, padding)[..., own, :]
+                return X[..., index[-1]].astype(held, copy=False)
 
             return place_parts(self.mesh, shape, split, part)
 
