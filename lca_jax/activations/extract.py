@@ -27,6 +27,7 @@ from lca_jax.activations.tally import Tally
 from lca_jax.activations.writer import FolderWriter, MemoryWriter, StoreWriter, find_finished
 from lca_jax.devices import data_mesh
 from lca_jax.errors import CorpusError, SettingsError
+from lca_jax.models.folders import tokenizer_content
 from lca_jax.models.model import Model
 from lca_jax.models.stack import check_edits
 from lca_jax.models.taps import Edit
@@ -88,8 +89,8 @@ def extract(
         CorpusError: The corpus has no words.
         ModelError: A site, a layer or an edit does not fit the model.
         SettingsError: A setting is out of its range.
-        StoreError: The folder holds something else, or a store made from something else; the message names what
-            differs.
+        StoreError: The folder holds something else, or a store made from something else (the message names what
+            differs); another process is writing it (the message names which); or it is full, forbidden or out of reach.
         DataError: The model computed something that is not a finite number; the message names layer, sentence and word.
     """
     recipe = _plan_recipe(
@@ -106,12 +107,12 @@ def extract(
     if out is not None and (held := find_finished(out, recipe)) is not None:
         _log.info("%s holds these activations already", out)
         return held
-    writer = _begin(out, recipe)
-    _fill(writer, model, corpus, recipe, edits=edits or {}, rows_per_batch=rows_per_batch, progress=progress)
-    _wait_for_all_processes("shards")
-    names = {"model": model.name, "tokenizer": type(model.tokenizer).__name__}
-    store = writer.finish(corpus, names) if out is None or jax.process_index() == 0 else None
-    _wait_for_all_processes("manifest")
+    with _begin(out, recipe) as writer:
+        _fill(writer, model, corpus, recipe, edits=edits or {}, rows_per_batch=rows_per_batch, progress=progress)
+        _wait_for_all_processes("shards")
+        names = {"model": model.name, "tokenizer": type(model.tokenizer).__name__}
+        store = writer.finish(corpus, names) if out is None or jax.process_index() == 0 else None
+        _wait_for_all_processes("manifest")
     for reason, count in (store.excluded if store else {}).items():
         _log.warning("%d of %d words have no vector: %s", count, recipe.words, reason)
     return store or open_store(str(out))
@@ -150,6 +151,7 @@ def _plan_recipe(
         longest_window=min(model.max_pieces, max(LONGEST_WINDOW, row_length)),
         row_length=row_length,
         shard_words=shard_words,
+        tokenizer=hashlib.sha256(tokenizer_content(model.tokenizer).encode()).hexdigest(),
     )
 
 
@@ -161,7 +163,7 @@ def _begin(out: str | Path | None, recipe: Recipe) -> StoreWriter:
         return MemoryWriter(recipe)
     writer = FolderWriter(out, recipe) if jax.process_index() == 0 else None
     _wait_for_all_processes("layout")
-    return writer or FolderWriter(out, recipe)
+    return writer or FolderWriter(out, recipe, rank=jax.process_index())
 
 
 def _fill(
