@@ -57,7 +57,7 @@ def write_shard(writer: StoreWriter, recipe: Recipe, shard: int) -> None:
     writer.write(shard, arrays, ShardRecord(pieces=pieces, excluded=excluded))
 
 
-def write_store(path: Path | None, recipe: Recipe = RECIPE) -> ActivationStore:
+def write_store(path: str | Path | None, recipe: Recipe = RECIPE) -> ActivationStore:
     with MemoryWriter(recipe) if path is None else FolderWriter(path, recipe) as writer:
         for shard in sorted(writer.missing):
             write_shard(writer, recipe, shard)
