@@ -11,6 +11,7 @@ processes (`jax.distributed`) each makes its own part of the missing shards; the
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import jax
@@ -197,9 +198,9 @@ def _fill(
     )
     stored = recipe.words - sum(last - first for first, last in map(recipe.shard_range, mine))
     batches = plan_batches(corpus, model.tokenizer, recipe, shapes, missing=mine)
-    computed = compute_vectors(model, corpus, recipe, batches, edits=edits, mesh=mesh)
     tally = Tally(words=recipe.words, stored=stored, progress=progress)
-    with tally, ShardFiller(writer, recipe, mine) as filler:
+    computed = compute_vectors(model, corpus, recipe, batches, edits=edits, mesh=mesh, tally=tally)
+    with tally, closing(computed), ShardFiller(writer, recipe, mine, tally) as filler:
         for item in computed:
             if isinstance(item, BlockNotes):
                 tally.count_words(filler.note(item))
