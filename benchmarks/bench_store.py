@@ -7,8 +7,8 @@ dataset (layer, word, neuron) a sentence. Everyone ends with one matrix (word, f
 
     lca_jax     `open_store` and `matrix`: every chunk's checksum is checked
     shuffled    `read_shuffled`: an epoch of random batches of 512 words
-    neurox      its loading written plainly: each dataset is handed to `torch.FloatTensor`, which walks it as a sequence,
-                swapped and flattened; then all sentences are joined
+    neurox      its loading written plainly: each dataset is handed to `torch.FloatTensor`, which walks it as a
+                sequence, swapped and flattened; then all sentences are joined
     hdf5        the same, each dataset read as the array that it is
     files       nothing but the bytes of the store's files, one after the other into a buffer: the disk's sequential
                 speed, or the page cache's
@@ -21,6 +21,7 @@ that it is timed once, warm.
 import importlib
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,9 +161,10 @@ def write_hdf5(path: Path, corpus: Corpus, vectors: Float32[np.ndarray, "word la
 
 
 def load_as_neurox(path: Path) -> Float32[np.ndarray, "word feature"]:
-    """Loads as NeuroX does."""
+    """Loads as NeuroX does; PyTorch's warning that this is slow is thrown away."""
     float_tensor = importlib.import_module("torch").FloatTensor
-    return _load(path, lambda dataset: float_tensor(dataset).numpy())
+    with warnings.catch_warnings(action="ignore"):
+        return _load(path, lambda dataset: float_tensor(dataset).numpy())
 
 
 def load_hdf5(path: Path) -> Float32[np.ndarray, "word feature"]:
@@ -196,7 +198,7 @@ def _read_bytes(files: Sequence[Path]) -> None:
 
 
 def _from_cold(call: Callable[[], np.ndarray | None], files: Sequence[Path]) -> Callable[[], np.ndarray | None]:
-    """The same call after the files were thrown out of the page cache, which is not timed apart: it takes milliseconds."""
+    """The same call after the files were thrown out of the page cache, which takes milliseconds."""
 
     def forget_and_call() -> np.ndarray | None:
         for path in files:
