@@ -2,9 +2,9 @@
 
 Words that are drawn one by one would each cost the chunk they lie in, hundreds of times their own bytes. So chunks are
 drawn instead, a window of them is read while the one before is used, and the words of the window are mixed: every epoch
-has another order, each word once, and a batch has words from up to 64 places of the corpus.
+has another order, each word once, and a batch has words from up to 32 places of the corpus.
 
-Memory: two windows (by default 16,384 words each) and a batch. Speed: nearly that of reading the files from end to end.
+Memory: two windows (by default 8,192 words each) and a batch. Speed: nearly that of reading the files from end to end.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from lca_jax.activations.folder import CHUNK_WORDS
 from lca_jax.activations.store import ActivationStore, Layers
 from lca_jax.errors import SettingsError
 
-WINDOW_WORDS = 64 * CHUNK_WORDS
+WINDOW_WORDS = 32 * CHUNK_WORDS
 """Words that are mixed with each other."""
 
 
