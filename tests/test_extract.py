@@ -283,6 +283,18 @@ def test_a_whole_store_is_opened_and_not_made_again(
             extract(model, out=tmp_path / "store", **asked)
 
 
+def test_a_changed_tokenizer_is_told_from_changed_weights(corpus: Corpus, tmp_path: Path) -> None:
+    folder = write_bert(tmp_path / "model")
+    extract(load_model(folder), corpus, tmp_path / "store")
+    vocabulary = folder / "vocab.txt"
+    vocabulary.write_text("\n".join([*vocabulary.read_text().split()[:-2], "##ly", "sat"]) + "\n")
+    with pytest.raises(StoreError, match=r"model: held .*; tokenizer: held .*, asked "):
+        extract(load_model(folder), corpus, tmp_path / "store")
+    with pytest.raises(StoreError, match="model: held ") as told:
+        extract(load_model(write_bert(tmp_path / "other", seed=1)), corpus, tmp_path / "store")
+    assert "tokenizer: held" not in str(told.value)
+
+
 def test_nan_and_overflow_are_named(model: Model, corpus: Corpus) -> None:
     scale, shift = np.ones((3, 32), np.float32), np.zeros((3, 32), np.float32)
     shift[2, 7] = np.inf

@@ -21,6 +21,7 @@ from lca_jax.activations.lock import _Heartbeat
 from lca_jax.activations.recipe import Manifest
 from lca_jax.activations.store import open_store
 from lca_jax.activations.writer import FolderWriter, find_finished
+from lca_jax.cli import show
 from lca_jax.errors import StoreError
 from tests.test_store import CORPUS, RECIPE, hash_files, write_shard, write_store
 
@@ -39,7 +40,7 @@ def flip(file: Path, bit: int) -> None:
     file.write_bytes(content)
 
 
-def test_one_flipped_bit_anywhere_is_found_and_named(whole: Path) -> None:
+def test_one_flipped_bit_anywhere_is_found_and_named(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     generator = np.random.default_rng(0)
     names = sorted(hash_files(whole))
     assert {name.split("/")[-1] for name in names} == {"0", "manifest.json", "words.parquet", "zarr.json"}
@@ -49,9 +50,10 @@ def test_one_flipped_bit_anywhere_is_found_and_named(whole: Path) -> None:
         for bit in (0, bits - 1, *generator.integers(0, bits, 4).tolist()):
             flip(file, bit)
             with pytest.raises(StoreError, match=re.escape(name)):
-                open_store(whole).verify()
+                show(str(whole), verify=True)
             flip(file, bit)
-    open_store(whole).verify()
+    show(str(whole), verify=True)
+    assert "every checksum right" in capsys.readouterr().out
 
 
 def test_every_bit_of_the_manifest_counts(whole: Path) -> None:

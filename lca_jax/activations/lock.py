@@ -155,7 +155,10 @@ class _Heartbeat(Lock):
         if not self._stop.is_set():
             self._stop.set()
             self._thread.join()
-            with reaching(self._folder, writing=True):
+            with (
+                suppress(StoreError),
+                reaching(self._folder, writing=True),
+            ):  # else it is taken for dead, a little later
                 self._folder.write(self._name, None, if_equal=self._generation).result()
 
     def _watch(self) -> bytes:
