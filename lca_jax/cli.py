@@ -90,28 +90,31 @@ def _step(until: Step, does: str) -> Callable[..., None]:
     return command
 
 
-def show(path: Annotated[Path, tyro.conf.Positional], *, verify: bool = False, debug: bool = False) -> None:
+def show(path: Annotated[str, tyro.conf.Positional], *, verify: bool = False, debug: bool = False) -> None:
     """What a run folder or a store holds, in a few lines.
 
     Args:
-        path: A run folder or a store.
+        path: A run folder or a store; a store's may be a URL.
         verify: Reads every byte of the stores and compares checksums.
         debug: Tracebacks.
     """
     del debug
-    if (path / "config.json").exists():
-        lines = _describe_run(path)
-        stores = sorted((path / "activations").glob("*/manifest.json"))
-    elif (path / "manifest.json").exists():
-        lines, stores = [], [path / "manifest.json"]
+    folder = Path(path)
+    lines: list[str] = []
+    if "://" in path or (folder / "manifest.json").exists():
+        stores = [path]
+    elif (folder / "config.json").exists():
+        lines = _describe_run(folder)
+        stores = [str(manifest.parent) for manifest in sorted((folder / "activations").glob("*/manifest.json"))]
     else:
         raise StoreError(f"{path} is neither a run folder (config.json) nor a whole store (manifest.json).")
-    for manifest in stores:
-        store = open_store(manifest.parent)
+    for place in stores:
+        store = open_store(place)
         if verify:
             store.verify()
         checked = ", every checksum right" if verify else ""
-        lines.append(f"store {manifest.parent.name}: {_describe_store(store)}{checked}")
+        name = place.rstrip("/").split("/")[-1]
+        lines.append(f"store {name}: {_describe_store(store)}{checked}")
     _say(*lines)
 
 

@@ -10,7 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import bench_extract, bench_forward, harness, incumbent, reference
+from benchmarks import (
+    bench_extract,
+    bench_forward,
+    bench_kills,
+    bench_store,
+    extract_memory,
+    harness,
+    incumbent,
+    reference,
+)
 from benchmarks.probing.reached import Penalties
 from lca_jax.activations.extract import extract
 from lca_jax.models.model import load_model
@@ -220,3 +229,40 @@ def test_forward_work_by_hand(folder: Path) -> None:
     # Two layers: four matrices 32 x 32, two of 32 x 40; attention to 5 pieces, both products.
     by_hand = 3 * 2 * (2 * (4 * 32**2 + 2 * 32 * 40) + 4 * 32 * 5)
     assert bench_forward._flop(model.config, model.params, pieces=3, length=5) == by_hand
+
+
+def test_store_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("h5py")
+    out = tmp_path / "store.json"
+    bench_store.main(["--words", "600", "--width", "16", "--repetitions", "1", "--out", str(out)])
+    content = json.loads(out.read_text())
+    names = {"lca_jax", "shuffled", "hdf5", "files"}
+    assert set(content["competitors"]) == {*names, *(f"{name}, cold" for name in names), "neurox"}
+    assert content["neurox_times_as_long"] > 0
+    assert "of the disk's sequential speed" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="hdf5 read other numbers"):
+        bench_store._check({"hdf5": np.ones((2, 2), np.float32)}, np.zeros((2, 2), np.float32))
+
+
+def test_memory_program(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "memory.json"
+    extract_memory.main(["--model", str(folder), "--words", "6000", "--out", str(out)])
+    content = json.loads(out.read_text())
+    memory = content["memory_bytes"]
+    assert 5900 < content["input"]["words"] <= 6000
+    assert memory["imported"] <= memory["with_corpus"] <= memory["with_model"] <= memory["largest"]
+
+
+@pytest.mark.slow
+def test_kill_program(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "kills.json"
+    bench_kills.main(
+        ["--model", str(folder), "--words", "3000", "--kills", "2", "--shard-words", "64", "--out", str(out)]
+    )
+    content = json.loads(out.read_text())
+    assert content["vectors"] + sum(content["excluded"].values()) == content["input"]["words"]
+    assert content["killed"]["batches"] >= content["undisturbed"]["batches"]
+    assert bench_kills.compare(tmp_path, tmp_path) == []
+    (tmp_path / "other").mkdir()
+    assert bench_kills.compare(tmp_path, tmp_path / "other") == ["kills.json"]

@@ -137,7 +137,7 @@ class StreamedDesign:
         return finish(total / -(-self.source.words // stride))
 
     def _words_of(self, number: int, stride: int = 1) -> Int[np.ndarray, " row"]:
-        """The word in each row of a block, or of every so many-th of its words; the count of words where there is none."""
+        """The word in each row of a block, or of every so many-th of its words; the number of words for none."""
         first = np.arange(self.mesh.shape["data"])[:, None] * self.blocks * self.block + number * self.block
         words = -(-first // stride) * stride + np.arange(0, self.block, stride)
         return np.where(words < first + self.block, words, self.source.words).reshape(-1)
