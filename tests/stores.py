@@ -1,12 +1,14 @@
 """Stores in memory with planted neurons, for the tests of probes, rankings and analyses."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from lca_jax.activations.recipe import Recipe, SiteShape
 from lca_jax.activations.store import ActivationStore
-from lca_jax.activations.writer import MemoryWriter, ShardRecord
+from lca_jax.activations.writer import FolderWriter, MemoryWriter, ShardRecord
 from lca_jax.axes import Site
 from lca_jax.probing.probe import Probe
 from lca_jax.text.corpus import Corpus
@@ -70,3 +72,19 @@ def kept_accuracy(probe: Probe, X: np.ndarray, gold: np.ndarray, columns: np.nda
     W = np.zeros_like(probe.weights)
     W[columns] = probe.weights[columns]
     return float((((X - probe.mean) / probe.scale @ W + probe.bias).argmax(axis=1) == gold).mean())
+
+
+def write_planted_store(path: Path, *, words: int) -> Path:
+    """The same words as one long sentence in a store on disk."""
+    planted = planted_store(words=words)
+    corpus = Corpus.from_words([planted.forms()], {"upos": [planted.labels("upos")]})
+    recipe = replace(planted.manifest.recipe, corpus=corpus.fingerprint(), shard_words=256)
+    writer = FolderWriter(path, recipe)
+    vectors = planted.read("residual")[:]
+    for shard in range(recipe.shard_count):
+        first, last = recipe.shard_range(shard)
+        arrays = writer.new_arrays(shard)
+        arrays["residual"][:] = vectors[first:last]
+        writer.write(shard, arrays, ShardRecord(pieces=[1] * (last - first), excluded={}))
+    writer.finish(corpus, {"model": "test", "tokenizer": "test"})
+    return path

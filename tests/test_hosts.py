@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 
 from lca_jax import ElasticNet, fit_probes, load_probes, open_store
-from lca_jax.activations.recipe import Recipe
-from lca_jax.activations.store import ActivationStore
-from lca_jax.activations.writer import FolderWriter, ShardRecord
 from lca_jax.demo import demo_corpus_file
-from lca_jax.text.corpus import Corpus
 from tests.processes import run_processes
-from tests.stores import planted_store
+from tests.stores import write_planted_store
 from tests.tiny_bert import write_bert
 
 pytestmark = pytest.mark.slow
@@ -37,25 +33,7 @@ print(len(set(read)), *[probe.iterations for probe in probes])
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A planted store on disk, of a number of words that no number of devices divides."""
-    planted = planted_store(words=301)
-    held = planted.manifest.recipe
-    words = zip(planted.forms(), planted.labels("upos"), strict=True)
-    forms, labels = zip(*words, strict=True)
-    corpus = Corpus.from_words([list(forms)], {"upos": [list(labels)]})
-    recipe = Recipe.from_json({**held.as_json(), "corpus": corpus.fingerprint(), "shard_words": 256})
-    path = tmp_path_factory.mktemp("hosts") / "store"
-    write(FolderWriter(path, recipe), planted, corpus, recipe)
-    return path
-
-
-def write(writer: FolderWriter, planted: ActivationStore, corpus: Corpus, recipe: Recipe) -> None:
-    vectors = planted.read("residual")[:]
-    for shard in range(recipe.shard_count):
-        first, last = recipe.shard_range(shard)
-        arrays = writer.new_arrays(shard)
-        arrays["residual"][:] = vectors[first:last]
-        writer.write(shard, arrays, ShardRecord(pieces=[1] * (last - first), excluded={}))
-    writer.finish(corpus, {"model": "test", "tokenizer": "test"})
+    return write_planted_store(tmp_path_factory.mktemp("hosts") / "store", words=301)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import bench_grid, bench_probe, harness, reference
+from benchmarks import bench_grid, bench_probe, bench_stream, harness, reference
 from benchmarks.probing import ours, peers
 from benchmarks.probing.agreement import common_share
 from benchmarks.probing.curves import Competitor, Step, draw_curve
@@ -20,6 +20,7 @@ from benchmarks.probing.words import Split, Words, tell_from_rest
 from lca_jax.demo import demo_corpus_file
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.text.readers import read_conllu
+from tests.stores import write_planted_store
 from tests.tiny_bert import write_bert
 
 NET = ElasticNet(l1=0.01, l2=0.02, standardize=False)
@@ -412,3 +413,14 @@ def test_accuracy_is_of_the_labels_asked_for(split: Split) -> None:
     always = Fitted(np.zeros((12, 3), np.float32), np.array([0, 1, 0], np.float32))
     assert accuracy(split.unseen, always) == (split.unseen.y == 1).mean()
     assert accuracy(split.unseen, always, labels=split.unseen.control) == (split.unseen.control == 1).mean()
+
+
+@pytest.mark.slow
+def test_held_and_streamed_are_timed_in_processes_of_their_own(tmp_path: Path) -> None:
+    store = write_planted_store(tmp_path / "store", words=300)
+    sizes = ["--words", "300", "--held-words", "250", "--problems", "2"]
+    bench_stream.main(["--store", str(store), *sizes, "--out", str(tmp_path / "stream.json")])
+    rows = json.loads((tmp_path / "stream.json").read_text())["rows"]
+    assert set(rows) == {f"{kind} words, 2 problems" for kind in ("held, 250", "streamed, 250", "streamed, 300")}
+    assert all(row["peak_bytes"] > 1e8 for row in rows.values())
+    assert rows["held, 250 words, 2 problems"]["times_as_long_as_held"] == 1

@@ -226,7 +226,7 @@ def put_design(rows: Rows, *, standardize: bool, dtype: MatrixDtype = "float32",
     held = np.float32 if dtype == "float32" else jnp.bfloat16
 
     def part(index: tuple[slice, ...]) -> np.ndarray:
-        return read_part(rows, index[-2].start, index[-2].stop)[..., index[-1]].astype(held)
+        return read_part(rows, index[-2].start, index[-2].stop)[..., index[-1]].astype(held, copy=False)
 
     X = place_parts(mesh, (*layers, padded, width), split, part)
     measured = (jax.vmap(_moments, in_axes=(0, None)) if layers else _moments)(X, rows.words)

@@ -102,7 +102,7 @@ def fit_probes(
     probes: list[Probe] = []
     unpenalized: list[Probe] = []
     for reading in matrices:
-        source = _rows_of(store, rows, reading)
+        source = rows_of(store, rows, reading)
         streamed = choose_streaming(source, dtype=dtype) if stream is None else stream
         make = stream_design if streamed else put_design
         design = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)
@@ -236,8 +236,14 @@ def _labellings(
     return labellings
 
 
-def _rows_of(store: ActivationStore, words: Int[np.ndarray, " word"], reading: Reading) -> Rows:
-    """The chosen words and columns of a store as rows that are read when they are needed."""
+def rows_of(store: ActivationStore, words: Int[np.ndarray, " word"], reading: Reading) -> Rows:
+    """The chosen words and columns of a store as rows that are read when they are needed.
+
+    Args:
+        store: Where they are.
+        words: The words wanted, in their order.
+        reading: The columns wanted, from `readings`.
+    """
     place = place_in_store(store, words, store.axis())
     every = len(words) == store.word_count
     width = store.axis(reading.sites).size

@@ -1,0 +1,144 @@
+"""X read in blocks against X held: seconds a word and iteration, and the memory of the process.
+
+    python -m benchmarks.bench_stream --store STORE --task upos --words 200000 --held-words 100000 --out stream.json
+
+The store is any that `extract` wrote, the wider the better. Every figure is of a process of its own, which fits the
+task on so many words, once to 3 and once to 9 iterations; the difference are 6 iterations without what comes before
+them (compiling, mean and deviation, the Gram matrix). `peak_bytes` is Linux's VmHWM at the end: everything the process
+ever held at once, imports included. Held and streamed must agree: the objectives after 9 iterations on the same words.
+
+The work of an iteration, for n words, d features, k classes and p problems: 4·n·d·k·p operations in the products, of
+which each reads X, 4·n·d bytes. Streamed, these bytes come out of the store: at 1 GB/s they hide behind the products
+where k·p is more than what the machine does in GFLOP/s. Hence the figures for 1 and for several problems.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from benchmarks import harness
+
+ITERATIONS = (3, 9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is measured."""
+
+    store: Path
+    """Folder that `extract` wrote."""
+    task: str = "upos"
+    """Label column."""
+    words: int = 200_000
+    """Words that are streamed."""
+    held_words: int = 100_000
+    """Words that are held, and streamed beside that for the same objectives."""
+    problems: tuple[int, ...] = (1, 8)
+    """Bootstrap samples solved together."""
+    out: Path | None = None
+    """Result file; without it the table is printed only."""
+    child: Literal["held", "streamed"] | None = None
+    """Of a child process: what it does."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    settings = tyro.cli(Settings, args=arguments, description="X in blocks against X held.")
+    if settings.child:
+        print(json.dumps(fit(settings)))
+        return
+    rows: dict[str, dict[str, float]] = {}
+    for problems in settings.problems:
+        for kind, words in (
+            ("held", settings.held_words),
+            ("streamed", settings.held_words),
+            ("streamed", settings.words),
+        ):
+            rows[f"{kind}, {words} words, {problems} problems"] = run_child(settings, kind, words, problems)
+        held, streamed = (
+            rows[f"{kind}, {settings.held_words} words, {problems} problems"] for kind in ("held", "streamed")
+        )
+        if abs(held["objective"] - streamed["objective"]) > 1e-4 * held["null_objective"]:
+            raise ValueError(f"Held and streamed differ: {held['objective']} and {streamed['objective']}.")
+        for row in rows.values():
+            if row["problems"] == problems:
+                row["times_as_long_as_held"] = row["s_per_word_iteration"] / held["s_per_word_iteration"]
+    harness.print_table("X", rows)
+    if settings.out:
+        content = {"input": {"store": settings.store.name, "task": settings.task}, "rows": rows}
+        harness.write_result(settings.out, "stream", content)
+
+
+def run_child(settings: Settings, kind: str, words: int, problems: int) -> dict[str, float]:
+    """The figures of one process."""
+    options = ["--store", str(settings.store), "--task", settings.task, "--words", str(words)]
+    command = [sys.executable, "-m", "benchmarks.bench_stream", *options, "--problems", str(problems), "--child", kind]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def fit(settings: Settings) -> dict[str, float]:
+    """Fits in this process and tells seconds, bytes and the objective of the last problem."""
+    import numpy as np
+
+    from lca_jax import ElasticNet, open_store
+    from lca_jax.errors import NotConverged
+    from lca_jax.probing.batching import fit_on_design
+    from lca_jax.probing.bootstrap import replicate_labellings
+    from lca_jax.probing.design import put_design
+    from lca_jax.probing.fit import rows_of
+    from lca_jax.probing.labelling import number_labels, take_rows, usable_labels
+    from lca_jax.probing.streaming import stream_design
+    from lca_jax.probing.subsets import readings
+
+    store = open_store(settings.store)
+    labelling = number_labels(settings.task, usable_labels(store, settings.task))
+    words = np.flatnonzero(labelling.numbers >= 0)[: settings.words]
+    sentences = store.words["sentence"].to_numpy()[words]
+    one = take_rows(labelling, words)
+    (problems,) = settings.problems
+    labellings = replicate_labellings([one], sentences, replicates=problems - 1, seed=0)
+    source = rows_of(store, words, readings(store.axis(), None)[0])
+    began = time.perf_counter()
+    design = (put_design if settings.child == "held" else stream_design)(source, standardize=True)
+    ready = time.perf_counter()
+    laps, probes = [], []
+    for iterations in (1, *ITERATIONS):  # the first compiles
+        net = ElasticNet(l1=1e-3, l2=1e-3, max_iterations=iterations)
+        start = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotConverged)
+            probes = fit_on_design(design, len(words), labellings, net)
+        laps.append(time.perf_counter() - start)
+    seconds = (laps[2] - laps[1]) / (ITERATIONS[1] - ITERATIONS[0])
+    return {
+        "words": len(words),
+        "features": design.features,
+        "problems": problems,
+        "s_per_iteration": seconds,
+        "s_per_word_iteration": seconds / len(words),
+        "moments_s": ready - began,
+        "peak_bytes": _peak_bytes(),
+        "objective": probes[0].objective,
+        "null_objective": probes[0].null_objective,
+    }
+
+
+def _peak_bytes() -> int:
+    """The most that this process ever held."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    if found is None:
+        raise ValueError("Linux tells the peak of a process in /proc/self/status; here it does not.")
+    return int(found[1]) * 1024
+
+
+if __name__ == "__main__":
+    main()
