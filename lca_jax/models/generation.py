@@ -90,7 +90,7 @@ def write_pieces(
     Raises:
         ModelError: The model has no head, is not causal, or its windows are too short for prompt and text.
     """
-    writer = _Writer(nnx.merge(graph, params), Batch(*(jnp.asarray(part) for part in prompts)), edits or {}, rules)
+    writer = _Writer(nnx.merge(graph, params), jax.tree.map(jnp.asarray, prompts), edits or {}, rules)
     check_writer(writer.config, slots=writer.texts.shape[1], search=search)
     rows, slots = writer.texts.shape
     # Padding after a prompt is written to places that the text will overwrite before anything may look at them.
