@@ -134,7 +134,8 @@ def test_what_only_heads_tell_is_found_in_heads(tmp_path: Path) -> None:
     rows = np.arange(words) // length * length + np.array(heads, int).ravel() - 1
     labels = np.where(vectors[rows, 1, 4] > 0, "up", "down").reshape(-1, length).tolist()
     forms = [[f"w{draw}" for draw in generator.integers(0, 20, length)] for _ in heads]
-    pairs = pair_words(store_of(vectors, forms, {"head": heads, "deprel": labels}))
+    corpus_labels: dict = {"head": heads, "deprel": labels}
+    pairs = pair_words(store_of(vectors, forms, corpus_labels))
     probes = fit_probes(pairs, ElasticNet(l1=(1e-3, 1e-2), l2=1e-3), tasks=["deprel"])
     best = probes.select(pairs)
     ranking = rank_neurons(best, "deprel")

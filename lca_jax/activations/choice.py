@@ -7,7 +7,7 @@ is counted by reason.
 
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,7 +97,7 @@ def _limit_sentences(corpus: Corpus, choice: WordChoice) -> _Reasons:
 
 
 def _apply(
-    reasons: _Reasons, labels: dict[str, Sequence[str | None]], choice: WordChoice
+    reasons: _Reasons, labels: Mapping[str, Sequence[str | None]], choice: WordChoice
 ) -> tuple[Bool[np.ndarray, "chosen"], Counter[str]]:
     if labels:
         open_to_choice = reasons == ""
@@ -107,16 +107,18 @@ def _apply(
         if choice.per_class is not None:
             drawn = np.zeros(len(reasons), bool)
             for task, column in columns.items():
-                drawn |= _draw(task, np.where(open_to_choice, column, None), choice)
+                drawn |= _draw(task, column, open_to_choice, choice)
             reasons[open_to_choice & has_label & ~drawn] = OVER_THE_CAP
     return reasons == "", Counter(reason for reason in reasons.tolist() if reason)
 
 
-def _draw(task: str, labels: np.ndarray, choice: WordChoice) -> Bool[np.ndarray, "chosen"]:
+def _draw(
+    task: str, labels: np.ndarray, open_to_choice: Bool[np.ndarray, "chosen"], choice: WordChoice
+) -> Bool[np.ndarray, "chosen"]:
     """At most `per_class` of each class."""
     drawn = np.zeros(len(labels), bool)
     for name in sorted({label for label in labels.tolist() if label is not None}):
-        places = np.flatnonzero(labels == name)
+        places = np.flatnonzero((labels == name) & open_to_choice)
         if choice.per_class is not None and len(places) > choice.per_class:
             generator = np.random.default_rng([choice.seed, zlib.crc32(f"{task}\0{name}".encode())])
             places = generator.choice(places, choice.per_class, replace=False)

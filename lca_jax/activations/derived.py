@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from jaxtyping import Bool, Float32, Int64
 
 from lca_jax.activations.lazy import LazyArray
@@ -207,7 +206,7 @@ def _sentence_table(store: ActivationStore, sentences: Int64[np.ndarray, "word"]
     columns = {
         "sentence": pa.array(np.arange(count, dtype=np.int32)),
         "position": pa.array(np.zeros(count, np.int32)),
-        "form": pc.binary_join(texts, " "),
+        "form": pa.array([" ".join(words) for words in texts.to_pylist()], pa.string()),
         "pieces": pa.array(numbers, mask=unknown),
         "excluded": excluded,
     }

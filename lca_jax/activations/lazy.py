@@ -92,9 +92,10 @@ class LazyArray:
         if self._rows is not None:
             picked = self._rows[chosen[0]]
             chosen[0] = int(picked) if picked.ndim == 0 else picked
-        if isinstance(self._source, np.ndarray):
-            # Words first: two arrays of positions would be taken pair by pair.
-            return np.asarray(self._source[chosen[0]][(*([slice(None)] * np.ndim(chosen[0])), *chosen[1:])])
+            if isinstance(self._source, np.ndarray):
+                # Words first: two arrays of positions would be taken pair by pair.
+                return np.asarray(self._source[chosen[0]][(*([slice(None)] * picked.ndim), *chosen[1:])])
+        assert isinstance(self._source, ts.TensorStore)
         with naming_the_file(self._place):
             return self._source.oindex[tuple(chosen)].read().result()
 
