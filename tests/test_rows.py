@@ -31,7 +31,7 @@ from tests.test_extract import hash_files
 from tests.tiny_bert import draw_tensors, write_bert
 
 WINDOW = 24
-TINY = {"row_length": 24, "rows_per_batch": 8}
+TINY: dict = {"row_length": 24, "rows_per_batch": 8}
 LONG, ZERO_WIDTH = "cat" + "s" * 30, "\u200b"
 
 
@@ -96,8 +96,9 @@ def see(model: Model, corpus: Corpus) -> list[Seen | None]:
     encoded: list[BatchEncoding | None] = []
     for number, sentence in enumerate(corpus.sentences):
         start = len(sentence) if corpus.second_starts is None else corpus.second_starts[number]
-        texts = [list(sentence[:start])] + ([list(sentence[start:])] if corpus.second_starts else [])
-        encoded.append(model.tokenizer(*texts, is_split_into_words=True) if sentence else None)
+        second = list(sentence[start:]) if corpus.second_starts else None
+        text = list(sentence[:start])
+        encoded.append(model.tokenizer(text, second, is_split_into_words=True) if sentence else None)
     shape = (len(encoded), WINDOW)
     ids, positions, segments, types = (np.zeros(shape, np.int32) for _ in range(4))
     for row, encoding in enumerate(encoded):
@@ -140,6 +141,7 @@ def test_a_row_a_sentence(model: Model, kind: str, request: pytest.FixtureReques
     start = sentences.second_starts[0] if sentences.second_starts else len(first)
     texts = [" ".join(part) for part in (first[:start], first[start:]) if part]
     assert store.forms()[0] == "\t".join(texts)
+    assert seen[0] is not None
     assert store.words["pieces"][0].as_py() == sum(seen[0].words >= 0)
 
 
@@ -382,9 +384,10 @@ def test_wrong_choices_are_refused_before_anything_is_written(model: Model, corp
         settings: dict = wrong
         with pytest.raises(SettingsError, match=said):
             extract(model, corpus, tmp_path / "store", **settings)
-    for name in ("per_class", "max_words", "max_sentences"):
-        with pytest.raises(SettingsError, match=f"`{name}` must be 1 or more, got 0"):
-            WordChoice(**{name: 0})
+    nothing: list[dict] = [{name: 0} for name in ("per_class", "max_words", "max_sentences")]
+    for limit in nothing:
+        with pytest.raises(SettingsError, match="must be 1 or more, got 0"):
+            WordChoice(**limit)
     with pytest.raises(SettingsError, match="`seed` must be 0 or more, got -1"):
         WordChoice(per_class=1, seed=-1)
     unlabelled = corpus.with_task("none", [[None] * len(sentence) for sentence in corpus.sentences])

@@ -143,11 +143,11 @@ class _Run:
         of_sentences = bool(self._corpora["train"].sentence_tasks)
         pool = self._settings.pool or ("sentence-mean" if of_sentences else "last")
         if (unit_of(pool) == "sentence") != of_sentences:
-            kind, ways = (
-                ("sentences", "sentence-mean, cls") if of_sentences else ("words", "last, first, mean, max, none")
-            )
+            kind = "sentences" if of_sentences else "words"
+            ways = [way for way in get_args(Pool) if (unit_of(way) == "sentence") == of_sentences]
             raise SettingsError(
-                f"{', '.join(self._tasks)}: labels of {kind} are probed with `pool` one of {ways}, got {pool}."
+                f"Labels of {kind} ({', '.join(self._tasks)}) are probed with `pool` one of {', '.join(ways)}, "
+                f"got {pool}."
             )
         return pool
 

@@ -11,6 +11,7 @@ memory (weights plus what is kept), so many rows cost little more than one.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
