@@ -246,7 +246,9 @@ def _describe_run(path: Path) -> list[str]:
 
 
 def _describe_store(store: ActivationStore) -> str:
-    layers = "; ".join(f"{site} {list(numbers)}" for site, numbers in store.sites.items())
+    shapes = store.manifest.recipe.sites
+    chosen = {site: f" ({shape.width} chosen neurons)" for site, shape in shapes.items() if shape.neurons is not None}
+    layers = "; ".join(f"{site} {list(numbers)}{chosen.get(site, '')}" for site, numbers in store.sites.items())
     return f"{store.word_count:,} {store.unit}s, {layers}"
 
 

@@ -5,6 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lca_jax.activations.choice import WordChoice
+from lca_jax.activations.extract import extract
+from lca_jax.activations.rows import plan_rows
+from lca_jax.errors import ModelError
 from lca_jax.models.model import load_model
 from lca_jax.models.stack import Batch
 from lca_jax.text.corpus import Corpus
@@ -81,3 +85,25 @@ def test_token_types_beside_pytorch(family: str, tmp_path: Path) -> None:
     alone = model.forward(model.params, Batch(ids, slots, np.ones_like(ids)))["residual"]
     np.testing.assert_allclose(np.asarray(ours), torch.stack(theirs).numpy(), rtol=0, atol=1e-5)
     assert np.abs(np.asarray(ours) - np.asarray(alone)).max() > 0.1
+
+
+def test_what_a_model_cannot_be_told_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    write_model(tmp_path / "xlnet", TINY["xlnet"])
+    model = load_model(tmp_path / "xlnet")
+    with pytest.raises(ModelError, match="tells the two texts of a pair apart inside its attention"):
+        extract(model, BOTH)
+    with pytest.raises(ModelError, match="puts no special piece beside a text, so `cls` reads nothing"):
+        extract(model, Corpus.from_words([FIRST]), pool="cls")
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"), [("Unigram, XLNet", -1), ("Unigram, ALBERT", 0), ("Unigram, T5", -1), ("bytes, RoBERTa", 0)]
+)
+def test_where_the_piece_of_a_sentence_stands(kind: str, place: int) -> None:
+    tokenizer, single = KINDS[kind](), Corpus.from_words([FIRST])
+    special = special_pieces_of(tokenizer, pairs=False)
+    rows = plan_rows(single, tokenizer, special, pool="cls", choice=WordChoice())
+    assert rows.cls == place
+    piece = tokenizer(" ".join(FIRST))["input_ids"][place]
+    assert piece == (tokenizer.eos_token_id if "T5" in kind else tokenizer.cls_token_id)

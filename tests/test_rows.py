@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, BatchEncoding
 from lca_jax.activations.choice import WordChoice, choose_words
 from lca_jax.activations.derived import pool_sentences
 from lca_jax.activations.extract import extract
-from lca_jax.activations.recipe import Pool
+from lca_jax.activations.recipe import Pool, Recipe
 from lca_jax.activations.store import open_store
 from lca_jax.activations.writer import FolderWriter
 from lca_jax.axes import LayerBlock, Neuron, NeuronAxis
@@ -373,6 +373,14 @@ def test_a_store_of_another_choice_is_refused(model: Model, corpus: Corpus, tmp_
         asked: dict = {"choice": choice, "neurons": range(8)} | TINY | change
         with pytest.raises(StoreError, match=named):
             extract(model, corpus, tmp_path / "store", **asked)
+
+
+def test_recipes_from_before_there_was_a_choice_are_read(model: Model, corpus: Corpus) -> None:
+    recipe = extract(model, corpus, **TINY).manifest.recipe
+    content = json.loads(json.dumps(recipe.as_json()))
+    assert Recipe.from_json(content) == recipe
+    del content["choice"], content["derived"], content["sites"][0]["neurons"]
+    assert Recipe.from_json(content) == recipe
 
 
 def test_wrong_choices_are_refused_before_anything_is_written(model: Model, corpus: Corpus, tmp_path: Path) -> None:

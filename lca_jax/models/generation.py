@@ -134,8 +134,8 @@ class _Writer:
             states = self.stack(batch, layers=layers, taps=self.taps, memory=memory)
         else:
             beams = len(texts) // len(self.texts)
-            *read, source = (jnp.repeat(jnp.asarray(part), beams, axis=0) for part in (*self.prompts, self.source))
-            states = self.stack.decode(batch, Batch(*read), source, layers=layers, taps=self.taps, memory=memory)
+            read, source = jax.tree.map(lambda part: jnp.repeat(part, beams, axis=0), (self.prompts, self.source))
+            states = self.stack.decode(batch, read, source, layers=layers, taps=self.taps, memory=memory)
         assert memory.kept is not None
         return states, memory.kept
 
