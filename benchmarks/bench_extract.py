@@ -26,7 +26,7 @@ computed and masked) are no work: `peak_share` falls with them. The reading of t
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,7 +85,7 @@ def measure(settings: Settings) -> dict[str, object]:
     ceiling = harness.measure_machine(side=256 if settings.quick else None)
     flop, pieces = count_work(model, corpus)
     before = harness.load_average()
-    with tempfile.TemporaryDirectory() as scratch, _packed_shares() as shares:
+    with tempfile.TemporaryDirectory() as scratch, _logged_facts() as facts:
         competitors = _competitors(model, folder, corpus, Path(scratch))
         timings, paths = harness.time_interleaved(competitors, repetitions=settings.repetitions)
         after = harness.load_average()
@@ -101,13 +101,14 @@ def measure(settings: Settings) -> dict[str, object]:
             "peak_share": flop / timing.median_s / ceiling.flop_per_s,
             **checks.get(name, {}),
         }
-    rows["lca_jax"]["packed_share"] = shares[-1]
+    rows["lca_jax"] |= {name: facts[-1][name] for name in ("packed_share", "waited_share")}
     ours = timings["lca_jax"].median_s
     ratios = {name: timing.median_s / ours for name, timing in timings.items() if name != "lca_jax"}
     shown = ("median_s", "spread", "cpu_median_s", "words_per_s", "peak_share", "compile_s", "largest_difference")
     harness.print_table(
         f"{corpus.word_count} words", {name: {key: row.get(key, "") for key in shown} for name, row in rows.items()}
     )
+    print("share of the time that each stage of lca_jax waited:", facts[-1]["waited"])
     print("times as long as lca_jax:", ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()))
     return {
         "input": {
@@ -201,17 +202,14 @@ def _by_sentence(
 
 
 @contextmanager
-def _packed_shares() -> Iterator[list[float]]:
-    """Collects the share of computed slots that held a piece, for every extraction in the block.
-
-    It is the last number of the line in which the package logs a finished run.
-    """
-    shares: list[float] = []
+def _logged_facts() -> Iterator[list[Mapping[str, object]]]:
+    """Collects what the package logs of each extraction in the block, as figures."""
+    facts: list[Mapping[str, object]] = []
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if isinstance(record.args, tuple) and isinstance(record.args[-1], float):
-                shares.append(record.args[-1])
+            if isinstance(record.args, Mapping):
+                facts.append(record.args)
 
     log, listener = logging.getLogger("lca_jax.activations.tally"), Listener()
     level = log.level
@@ -219,7 +217,7 @@ def _packed_shares() -> Iterator[list[float]]:
     log.propagate = False
     log.addHandler(listener)
     try:
-        yield shares
+        yield facts
     finally:
         log.removeHandler(listener)
         log.setLevel(level)

@@ -2,9 +2,10 @@
 
 `time_interleaved` calls each competitor once to warm it up, then all of them in turn, round after round: what disturbs
 the machine disturbs everyone alike. Each `Timing` has wall and processor seconds of every round, what other processes
-took of the machine meanwhile, the first call apart, and how much of that first call XLA spent compiling.
-`measure_machine` gives the two ceilings of a roofline: the rate of a large float32 matrix product and the rate at which
-memory is read, both measured here and not taken from a data sheet.
+took of the machine meanwhile, the first call apart, and how much of that first call XLA spent compiling. `clock` times
+one call and `clock_steps` each item of an iterator, compiling apart as well. `measure_machine` gives the two ceilings
+of a roofline: the rate of a large float32 matrix product and the rate at which memory is read, both measured here and
+not taken from a data sheet.
 
 What is computed, and whether it is right, is the business of the benchmarks themselves.
 
@@ -23,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -36,7 +37,10 @@ FORMAT = 1
 """Number of the layout of the result files; `README.md` beside this file documents their keys."""
 
 _COMPILING = "/jax/core/compile/backend_compile_duration"
-_PACKAGES = ("lca-jax", "jax", "jaxlib", "flax", "numpy", "transformers", "torch", "h5py", "scikit-learn", "neurox")
+_PACKAGES = (
+    *("lca-jax", "jax", "jaxlib", "flax", "numpy", "transformers", "torch", "h5py"),
+    *("scikit-learn", "skglm", "celer", "neurox"),
+)
 
 _Result = TypeVar("_Result")
 
@@ -136,10 +140,39 @@ def time_interleaved(
     return timings, results
 
 
-def time_once(call: Callable[[], _Result]) -> tuple[Timing, _Result]:
-    """Times a competitor that is too slow for rounds and needs no warming up."""
-    result, seconds = _clock(call)
-    return _timing([seconds], first_s=seconds.wall, compile_s=0.0), result
+class Lap(NamedTuple):
+    """What one call took."""
+
+    wall_s: float
+    cpu_s: float
+    compile_s: float
+    """Of the wall seconds, those in which XLA compiled."""
+
+    def plus(self, other: "Lap") -> "Lap":
+        """Both together."""
+        return Lap(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    @property
+    def run_s(self) -> float:
+        """Wall seconds without compiling."""
+        return self.wall_s - self.compile_s
+
+
+def clock(call: Callable[[], _Result]) -> tuple[_Result, Lap]:
+    """Times one call, for what is too slow for rounds; JAX arrays that it returns are waited for."""
+    with _compile_seconds() as compiled:
+        result, seconds = _clock(call)
+    return result, Lap(seconds.wall, seconds.cpu, sum(compiled))
+
+
+def clock_steps(steps: Iterator[_Result]) -> Iterator[tuple[_Result, Lap]]:
+    """Times how long an iterator takes for each item; what is done with the items meanwhile is not counted."""
+    ended = object()
+    while True:
+        item, lap = clock(lambda: next(steps, ended))
+        if item is ended:
+            return
+        yield cast("_Result", item), lap
 
 
 def measure_machine(*, side: int | None = None, repetitions: int = 10) -> Ceiling:
@@ -181,6 +214,21 @@ def write_result(path: Path, benchmark: str, content: Mapping[str, object]) -> N
     head = {"format": FORMAT, "benchmark": benchmark, "day": time.strftime("%Y-%m-%d"), "machine": describe_machine()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**head, **content}, indent=1) + "\n", encoding="utf-8")
+
+
+def run_parts(
+    parts: Mapping[str, Callable[[], object]], names: Sequence[str]
+) -> tuple[dict[str, object], dict[str, float]]:
+    """Runs some parts of a benchmark.
+
+    Returns:
+        What each returned, and the seconds that each took, checks and compiling included.
+    """
+    measured, seconds = {}, {}
+    for name in names:
+        measured[name], lap = clock(parts[name])
+        seconds[name] = lap.wall_s
+    return measured, seconds
 
 
 def print_table(title: str, rows: Mapping[str, Mapping[str, object]]) -> None:

@@ -25,9 +25,11 @@ import importlib.util
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float32, Int
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -160,8 +162,36 @@ def train_probe(
     batch_size: int = 32,
     learning_rate: float = 1e-3,
     seed: int = 0,
+    device: str = "cpu",
 ) -> TorchProbe:
-    """Trains a probe by NeuroX's procedure.
+    """Trains a probe by NeuroX's procedure, `epochs` passes over the words; the other arguments are `probe_epochs`'."""
+    trained = probe_epochs(
+        X,
+        y,
+        l1=l1,
+        l2=l2,
+        squared=squared,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        device=device,
+    )
+    return next(islice(trained, epochs - 1, None))
+
+
+def probe_epochs(
+    X: Float32[np.ndarray, "word feature"],
+    y: Int[np.ndarray, " word"],
+    *,
+    l1: float,
+    l2: float,
+    squared: bool = False,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Iterator[TorchProbe]:
+    """The probe after every epoch of NeuroX's procedure, without end.
 
     Args:
         X: Features.
@@ -169,18 +199,18 @@ def train_probe(
         l1: Weight of ‖W‖₁.
         l2: Weight of ‖W‖_F.
         squared: True for (l2/2) ‖W‖²_F instead: the same procedure on the usual elastic net.
-        epochs: Passes over the words, in their order.
-        batch_size: Words in a step.
+        batch_size: Words in a step, in their order.
         learning_rate: Adam's.
         seed: Of the starting weights.
+        device: PyTorch's name of where to train; X lies there whole.
     """
     import torch
 
     torch.manual_seed(seed)
-    layer = torch.nn.Linear(X.shape[1], int(y.max()) + 1)
+    layer = torch.nn.Linear(X.shape[1], int(y.max()) + 1).to(device)
     optimizer = torch.optim.Adam(layer.parameters(), lr=learning_rate)
-    inputs, labels = torch.from_numpy(X), torch.from_numpy(y.astype(np.int64))
-    for _ in range(epochs):
+    inputs, labels = torch.from_numpy(X).to(device), torch.from_numpy(y.astype(np.int64)).to(device)
+    while True:
         for first in range(0, len(y), batch_size):
             optimizer.zero_grad()
             scores = layer(inputs[first : first + batch_size])
@@ -188,7 +218,15 @@ def train_probe(
             norm = (layer.weight**2).sum() / 2 if squared else layer.weight.norm()
             (loss + l1 * layer.weight.abs().sum() + l2 * norm).backward()
             optimizer.step()
-    return TorchProbe(layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy())
+        weights, bias = layer.weight.detach().cpu().numpy(), layer.bias.detach().cpu().numpy()
+        yield TorchProbe(weights.T.copy(), bias.copy())
+
+
+def training_device() -> str:
+    """PyTorch's name of the device that JAX computes on; `cpu` where PyTorch does not see that one."""
+    import torch
+
+    return "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
 
 
 def has_neurox() -> bool:

@@ -8,8 +8,12 @@ and, for any distributions q over the classes (one a word) with Σ_i (q_i − y_
 
     F ≥ 1/n Σ_i H(q_i) − penalty*(g)        g = X'(q − y)/n
 
-where penalty*(g) = Σ (|g| − l1)₊² / (2 l2) if `squared`; else 0 where ‖(|g| − l1)₊‖_F ≤ l2, infinite elsewhere.
+where penalty*(g) = Σ (|g| − l1)₊² / (2 l2) if `squared` and l2 > 0; else 0 where ‖(|g| − l1)₊‖_F ≤ l2, infinite
+elsewhere.
 """
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
@@ -35,10 +39,45 @@ def measure_objective(
     squared: bool,
 ) -> float:
     """F(W, b)."""
-    log_q = _log_softmax(_scores(X, W) + b.astype(np.float64))
-    squares = float((W.astype(np.float64) ** 2).sum())
-    penalty = l1 * float(np.abs(W, dtype=np.float64).sum()) + l2 * (squares / 2 if squared else squares**0.5)
-    return float(-log_q[np.arange(len(y)), y].mean()) + penalty
+    (parts,) = measure_parts(X, [(y, W, b)])
+    return parts.objective(l1=l1, l2=l2, squared=squared)
+
+
+class Parts(NamedTuple):
+    """What F is made of: with them it is known for every pair of penalties."""
+
+    loss: float
+    """Mean cross-entropy, in nats."""
+    magnitude: float
+    """‖W‖₁."""
+    squares: float
+    """‖W‖²_F."""
+
+    def objective(self, *, l1: float, l2: float, squared: bool) -> float:
+        """F at these weights."""
+        return self.loss + l1 * self.magnitude + l2 * (self.squares / 2 if squared else self.squares**0.5)
+
+
+def measure_parts(
+    X: Float32[np.ndarray, "word feature"],
+    probes: Sequence[
+        tuple[Int[np.ndarray, " word"], Float32[np.ndarray, "feature class"], Float32[np.ndarray, " class"]]
+    ],
+) -> list[Parts]:
+    """Loss and norms of many probes (y, W, b) on the same words; X is converted to float64 once for all of them."""
+    wide = np.concatenate([W for _, W, _ in probes], axis=1).astype(np.float64)
+    edges = np.cumsum([0, *(W.shape[1] for _, W, _ in probes)])
+    losses = np.zeros(len(probes))
+    for start in range(0, len(X), _BLOCK):
+        scores = X[start : start + _BLOCK].astype(np.float64) @ wide
+        for place, (y, _, b) in enumerate(probes):
+            labels = y[start : start + _BLOCK]
+            log_q = _log_softmax(scores[:, edges[place] : edges[place + 1]] + b.astype(np.float64))
+            losses[place] -= log_q[np.arange(len(labels)), labels].sum()
+    return [
+        Parts(float(loss) / len(X), float(np.abs(W, dtype=np.float64).sum()), float((W.astype(np.float64) ** 2).sum()))
+        for loss, (_, W, _) in zip(losses, probes, strict=True)
+    ]
 
 
 def lower_bound(
@@ -58,7 +97,7 @@ def lower_bound(
     targets = np.eye(W.shape[1])[y]
     q = _balanced_predictions(_scores(X, W), b.astype(np.float64), targets)
     gradient = np.abs(_transposed_product(X, q - targets)) / len(y)
-    if squared:
+    if squared and l2 > 0:
         return float(_entropy(q)) - float((np.maximum(gradient - l1, 0) ** 2).sum()) / (2 * l2)
     # y + s (q − y) keeps the constraint and has the gradient s g: the largest s that makes the conjugate zero.
     low, high = 0.0, 1.0

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import jax
 import tyro
 
 from lca_jax.activations.export import write_arrow, write_safetensors
@@ -19,10 +20,11 @@ from lca_jax.activations.neurox_files import READERS
 from lca_jax.activations.recipe import Pool, StoreDtype
 from lca_jax.activations.store import ActivationStore, open_store
 from lca_jax.demo import demo_corpus_file, demo_model_folder
-from lca_jax.devices import use_compilation_cache
+from lca_jax.devices import join_processes, use_compilation_cache
 from lca_jax.errors import LcaError, SettingsError, StoreError
 from lca_jax.experiment.config import Experiment, read_experiment
 from lca_jax.experiment.run import Step, run
+from lca_jax.experiment.study import Study, study
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.report.findings import findings
 
@@ -88,28 +90,31 @@ def _step(until: Step, does: str) -> Callable[..., None]:
     return command
 
 
-def show(path: Annotated[Path, tyro.conf.Positional], *, verify: bool = False, debug: bool = False) -> None:
+def show(path: Annotated[str, tyro.conf.Positional], *, verify: bool = False, debug: bool = False) -> None:
     """What a run folder or a store holds, in a few lines.
 
     Args:
-        path: A run folder or a store.
+        path: A run folder or a store; a store's may be a URL.
         verify: Reads every byte of the stores and compares checksums.
         debug: Tracebacks.
     """
     del debug
-    if (path / "config.json").exists():
-        lines = _describe_run(path)
-        stores = sorted((path / "activations").glob("*/manifest.json"))
-    elif (path / "manifest.json").exists():
-        lines, stores = [], [path / "manifest.json"]
+    folder = Path(path)
+    lines: list[str] = []
+    if "://" in path or (folder / "manifest.json").exists():
+        stores = [path]
+    elif (folder / "config.json").exists():
+        lines = _describe_run(folder)
+        stores = [str(manifest.parent) for manifest in sorted((folder / "activations").glob("*/manifest.json"))]
     else:
         raise StoreError(f"{path} is neither a run folder (config.json) nor a whole store (manifest.json).")
-    for manifest in stores:
-        store = open_store(manifest.parent)
+    for place in stores:
+        store = open_store(place)
         if verify:
             store.verify()
         checked = ", every checksum right" if verify else ""
-        lines.append(f"store {manifest.parent.name}: {_describe_store(store)}{checked}")
+        name = place.rstrip("/").split("/")[-1]
+        lines.append(f"store {name}: {_describe_store(store)}{checked}")
     _say(*lines)
 
 
@@ -190,6 +195,42 @@ def convert(
         raise SettingsError(f"Of a store a file is made whose name ends in {', '.join(_FILES)}, got {target}.")
 
 
+def run_study(
+    settings: Annotated[Study, tyro.conf.arg(name="")],
+    *,
+    join: bool = False,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+    quiet: bool = False,
+    debug: bool = False,
+) -> None:
+    """Activations, probes and rankings of many tasks, by one process or by all of a TPU pod or GPU cluster.
+
+    Args:
+        settings: The study.
+        join: Make the processes of the job one runtime: the same command in each of them.
+        coordinator: host:port of the first process, where neither a TPU pod nor Slurm tells.
+        processes: How many there are, likewise.
+        process: Which one this is, from 0, likewise.
+        quiet: No progress.
+        debug: Tracebacks.
+    """
+    del debug
+    if join:
+        join_processes(coordinator, processes, process)
+    probes = study(settings, progress=not quiet)
+    if jax.process_index() == 0:
+        lines = [
+            f"{probe.task}{'' if probe.subset is None else f' {probe.subset}'}: l1={probe.l1:g}, l2={probe.l2:g}, "
+            f"gap {probe.duality_gap / probe.null_objective:.1e} of the objective at zero weights, "
+            f"{probe.iterations} iterations"
+            for probe in probes
+            if not (probe.control or probe.replicate)
+        ]
+        _say(f"{settings.out}: probes and rankings of {len(probes)} problems", *lines)
+
+
 def main() -> None:
     """Entry point of `lca`."""
     arguments = sys.argv[1:]
@@ -206,6 +247,7 @@ def main() -> None:
                 "rank": _step("rank", "Writes the rankings"),
                 "ablate": _step("ablate", "Measures keep curves and minimal sets"),
                 "report": _step("report", "Writes results.json and the page"),
+                "study": run_study,
                 "show": show,
                 "convert": convert,
             },

@@ -1,24 +1,46 @@
 """The only room that names devices: the mesh, shardings of rows, and what the run writes down about its machine.
 
-The mesh has the axis `data` (words, sentences), and `model` where a model is split over devices. A matrix whose row
-count is no multiple of the device count is padded by `shard_rows`; whoever reads the result masks or cuts the padding.
+The mesh has the axis `data` (words, sentences), and `model` where a model, or the columns of a very wide matrix, are
+split over devices. A matrix whose row count is no multiple of the device count is padded here; whoever reads the result
+masks or cuts the padding. Several processes that called `jax.distributed.initialize()` make one mesh for probes
+(`joint_mesh`), and each puts and reads only what lies on its own devices; models are run by each process for itself.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array, Shaped
 
 from lca_jax.errors import SettingsError
 
 
+def join_processes(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
+    """Makes the processes of a job one runtime; call it before anything else of JAX.
+
+    On TPU pods, and under Slurm or Open MPI, JAX finds out by itself who belongs to the job.
+
+    Args:
+        coordinator: `host:port` of the first process, where the job's manager does not tell.
+        processes: How many there are.
+        process: Which one this is, from 0.
+
+    Raises:
+        SettingsError: Some of the three are given and others not.
+    """
+    given = [part for part in (coordinator, processes, process) if part is not None]
+    if len(given) not in (0, 3):
+        raise SettingsError("Give `coordinator`, `processes` and `process` together, or none where JAX finds them out.")
+    jax.distributed.initialize(coordinator, processes, process)
+
+
 def data_mesh() -> Mesh:
     """All devices of this process along the axis `data`."""
-    devices = jax.local_devices()
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+    return _mesh(jax.local_devices(), 1)
 
 
 def model_mesh(parts: int) -> Mesh:
@@ -27,30 +49,95 @@ def model_mesh(parts: int) -> Mesh:
     Raises:
         SettingsError: The devices cannot be shared out evenly.
     """
-    devices = jax.local_devices()
+    return _mesh(jax.local_devices(), parts)
+
+
+def joint_mesh(parts: int = 1) -> Mesh:
+    """All devices of all processes along `data` and `model`: what probes are solved on.
+
+    Args:
+        parts: Devices that share the columns of a matrix.
+
+    Raises:
+        SettingsError: The devices cannot be shared out evenly.
+    """
+    return _mesh(jax.devices(), parts)
+
+
+def _mesh(devices: list, parts: int) -> Mesh:
     if parts < 1 or len(devices) % parts:
         raise SettingsError(
-            f"A model can be split over a number of devices that divides {len(devices)}, those of this process, "
-            f"got {parts}."
+            f"A model or matrix can be split over a number of devices that divides {len(devices)}, got {parts}."
         )
     axes = (AxisType.Auto, AxisType.Auto)
     return jax.make_mesh((len(devices) // parts, parts), ("data", "model"), axis_types=axes, devices=devices)
 
 
 def shard_rows(
-    mesh: Mesh, array: Shaped[np.ndarray, "..."], *, axis: int = 0, fill: float | int = 0
+    mesh: Mesh, array: Shaped[np.ndarray, "..."], *, axis: int = 0, fill: float | int = 0, rows: int | None = None
 ) -> Shaped[Array, "..."]:
-    """Puts an array on the mesh, split along one axis over `data`, padded with `fill` to a multiple of the devices.
+    """Puts an array on the mesh, split along one axis over `data`, padded with `fill`.
 
-    On one device this is one transfer and no padding.
+    On one device this is one transfer and no padding. Of several processes each holds the whole array and puts the part
+    of its own devices.
+
+    Args:
+        mesh: Where.
+        array: The same in every process.
+        axis: Which axis is split.
+        fill: What padding holds.
+        rows: Length to pad to; the next multiple of the devices if None.
     """
-    missing = -array.shape[axis] % mesh.shape["data"]
+    missing = -array.shape[axis] % mesh.shape["data"] if rows is None else rows - array.shape[axis]
     if missing:
         shape = list(array.shape)
         shape[axis] = missing
         array = np.concatenate([array, np.full(shape, fill, array.dtype)], axis=axis)
-    split = PartitionSpec(*[None] * axis, "data")
-    return jax.device_put(array, NamedSharding(mesh, split))
+    return _put(array, NamedSharding(mesh, PartitionSpec(*[None] * axis, "data")))
+
+
+def replicate(mesh: Mesh, array: Shaped[np.ndarray, "..."]) -> Shaped[Array, "..."]:
+    """Puts an array on every device of the mesh; it is the same in every process."""
+    return _put(np.asarray(array), NamedSharding(mesh, PartitionSpec()))
+
+
+def place_parts(
+    mesh: Mesh, shape: tuple[int, ...], split: PartitionSpec, part: Callable[[tuple[slice, ...]], np.ndarray]
+) -> Shaped[Array, "..."]:
+    """An array on the mesh of which this process makes the parts of its own devices.
+
+    Args:
+        mesh: Where.
+        shape: Of the whole.
+        split: How its axes are split over those of the mesh.
+        part: Makes the part at some slices of the whole.
+    """
+
+    def of_device(index: tuple[slice, ...] | None) -> np.ndarray:
+        return part(_bounded(index or (), shape))
+
+    return jax.make_array_from_callback(shape, NamedSharding(mesh, split), of_device)
+
+
+def fetch(array: Shaped[Array, "..."]) -> Shaped[np.ndarray, "..."]:
+    """An array on the host, whole in every process."""
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
+def free_bytes() -> int | None:
+    """Memory that the devices of this process have left together; of a CPU what the machine has; None if unknown."""
+    devices = jax.local_devices()
+    if devices[0].platform == "cpu":
+        try:
+            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + _cached_bytes()
+        except (ValueError, OSError):
+            return None
+    stats = [device.memory_stats() for device in devices]
+    if not all(stats):
+        return None
+    return sum(one["bytes_limit"] - one["bytes_in_use"] for one in stats if one)
 
 
 def default_device() -> SingleDeviceSharding:
@@ -74,3 +161,24 @@ def use_compilation_cache(folder: Path) -> None:
     """Keeps compiled programs in a folder, so that a second run of the same shapes compiles nothing."""
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _put(array: np.ndarray, sharding: NamedSharding) -> Array:
+    if sharding.is_fully_addressable:
+        return jax.device_put(array, sharding)
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+def _bounded(index: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Slices with both ends."""
+    return tuple(slice(*part.indices(size)[:2]) for part, size in zip(index, shape, strict=True))
+
+
+def _cached_bytes() -> int:
+    """What Linux keeps of files and would give up; 0 where it is not told."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    table = dict(line.split(":", 1) for line in lines)
+    return 1024 * int(table.get("Cached", "0 kB").split()[0])

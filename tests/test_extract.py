@@ -6,12 +6,6 @@ word in NumPy.
 
 import hashlib
 import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from functools import partial, partialmethod
 from pathlib import Path
@@ -276,55 +270,6 @@ def test_a_stopped_run_ends_with_the_same_bytes(
     assert words.min() > 7 * 64, "whole shards are not computed again"
 
 
-def start_process(*arguments: str | Path, before: str = "") -> subprocess.Popen[bytes]:
-    """Another process that extracts 2,000 drawn sentences in shards of 64 words: model folder, store folder."""
-    program = (
-        f"import sys, jax\njax.config.update('jax_platforms', 'cpu')\n{before}\n"
-        "from tests.test_extract import draw_corpus, extract, load_model\n"
-        "extract(load_model(sys.argv[1]), draw_corpus(2000), sys.argv[2], shard_words=64, row_length=24)"
-    )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    return subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)], env=environment)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `start_process` must come to."""
-    folder = tmp_path_factory.mktemp("undisturbed") / "store"
-    extract(model, draw_corpus(2000), folder, shard_words=64, row_length=24)
-    return folder
-
-
-def test_a_killed_process_leaves_what_can_be_gone_on_with(model: Model, undisturbed: Path, tmp_path: Path) -> None:
-    killed = tmp_path / "killed"
-    child = start_process(model.name, killed)
-    deadline = time.monotonic() + 120
-    while not (killed / "unfinished/000004.json").exists():
-        assert child.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    assert not (killed / "manifest.json").exists()
-    extract(model, draw_corpus(2000), killed, shard_words=64, row_length=24)
-    assert hash_files(killed) == hash_files(undisturbed)
-    assert not (killed / "unfinished").exists()
-
-
-@pytest.mark.slow
-def test_two_processes_write_one_store(model: Model, undisturbed: Path, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    join = "jax.distributed.initialize('{}', 2, {})"
-    children = [start_process(model.name, tmp_path / "store", before=join.format(address, rank)) for rank in (0, 1)]
-    assert [child.wait(timeout=120) for child in children] == [0, 0]
-    ours, theirs = hash_files(tmp_path / "store"), hash_files(undisturbed)
-    differing = {name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)}
-    assert differing == {"manifest.json"}, "the manifest tells how many processes there were"
-    open_store(tmp_path / "store").verify()
-
-
 def test_a_whole_store_is_opened_and_not_made_again(
     model: Model, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,6 +289,18 @@ def test_a_whole_store_is_opened_and_not_made_again(
         asked: dict = {"corpus": corpus, "dtype": "bfloat16"} | change
         with pytest.raises(StoreError, match=named):
             extract(model, out=tmp_path / "store", **asked)
+
+
+def test_a_changed_tokenizer_is_told_from_changed_weights(corpus: Corpus, tmp_path: Path) -> None:
+    folder = write_bert(tmp_path / "model")
+    extract(load_model(folder), corpus, tmp_path / "store")
+    vocabulary = folder / "vocab.txt"
+    vocabulary.write_text("\n".join([*vocabulary.read_text().split()[:-2], "##ly", "sat"]) + "\n")
+    with pytest.raises(StoreError, match=r"model: held .*; tokenizer: held .*, asked "):
+        extract(load_model(folder), corpus, tmp_path / "store")
+    with pytest.raises(StoreError, match="model: held ") as told:
+        extract(load_model(write_bert(tmp_path / "other", seed=1)), corpus, tmp_path / "store")
+    assert "tokenizer: held" not in str(told.value)
 
 
 def test_nan_and_overflow_are_named(model: Model, corpus: Corpus) -> None:

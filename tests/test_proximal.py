@@ -228,8 +228,6 @@ def test_bad_input_is_named() -> None:
         fit_elastic_net(X, np.zeros(len(X), int))
     with pytest.raises(DataError, match="300 words, `y` has 299 labels"):
         fit_elastic_net(X, y[:-1])
-    with pytest.raises(SettingsError, match="no certified solution"):
-        ElasticNet(l1=0.0, l2=(0.0, 1e-3))
     with pytest.raises(SettingsError, match="`l1` must be one or more finite numbers"):
         ElasticNet(l1=-1e-3)
     with pytest.raises(DataError, match="no labelled word"):
@@ -243,3 +241,17 @@ def test_the_grid_compiles_once_whatever_its_penalties() -> None:
     before = compiled._cache_size()
     problems_of(X, y, ElasticNet(l1=(2e-3, 3e-2), l2=(1e-4, 1e-1)))
     assert compiled._cache_size() == before
+
+
+def test_without_any_penalty_the_certificate_is_the_objective_and_the_reason_is_said() -> None:
+    """Separable classes have no finite optimum; others one that no duality gap shows without a penalty."""
+    X, y = SHAPES["separable"]
+    probe = fit_elastic_net(X, y, l1=0.0, l2=0.0, tolerance=1e-3)
+    assert probe.converged
+    assert probe.objective <= probe.duality_gap <= 1e-3 * probe.null_objective
+    X, y = SHAPES["usual"]
+    with pytest.warns(NotConverged, match="Without any penalty separable classes have no finite optimum"):
+        probe = fit_elastic_net(X, y, l1=0.0, l2=0.0, max_iterations=50)
+    assert not probe.converged
+    assert probe.duality_gap >= probe.objective
+    assert probe.objective < 0.9 * probe.null_objective

@@ -2,15 +2,19 @@
 
 One jitted function runs the model, pools pieces to words and casts to the store's type; it is compiled once a batch
 shape, for all runs of the same model, and only words leave the device. JAX returns before a batch is computed, so while
-the device works on one, the host makes the next ones in another thread, and copies and stores the one before.
+the device works on one, the host makes the next ones in a second thread, copies the one before in a third, and the
+caller stores the one before that.
 
-Memory on the device: the parameters and the captured layers of three batches.
+Memory on the device: the parameters and the captured layers of three batches; on the host as many.
 """
 
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
+from types import TracebackType
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -24,6 +28,7 @@ from lca_jax.activations.batches import BlockNotes, ReadBatch
 from lca_jax.activations.pooling import all_finite, pool_words
 from lca_jax.activations.recipe import Pool, Recipe, StoreDtype
 from lca_jax.activations.rows import Rows
+from lca_jax.activations.tally import Tally
 from lca_jax.devices import shard_rows
 from lca_jax.errors import DataError
 from lca_jax.models.model import Model
@@ -59,7 +64,8 @@ def compute_vectors(
     rows: Rows,
     edits: Mapping[str, Edit],
     mesh: Mesh,
-) -> Iterator[BlockNotes | WordVectors]:
+    tally: Tally,
+) -> Generator[BlockNotes | WordVectors, None, None]:
     """Runs the batches; notes pass through as soon as they are met, before the vectors of their words.
 
     Args:
@@ -70,6 +76,7 @@ def compute_vectors(
         rows: What is read, for messages.
         edits: Changes made inside the model, by site.
         mesh: The devices over which the rows of every batch are split.
+        tally: Told how long batches were made, computed and copied.
 
     Raises:
         DataError: The model computed something that is not finite; the message names layer, sentence and word.
@@ -81,18 +88,65 @@ def compute_vectors(
     read = partial(_read_words, graph=model.graph, reads=reads, pool=recipe.pool, dtype=recipe.dtype)
     chosen = {site: np.array(shape.neurons) for site, shape in recipe.sites.items() if shape.neurons is not None}
     columns = jax.device_put(chosen, everywhere)
-    in_flight: deque[tuple[ReadBatch, _Read]] = deque()
-    for item in _made_ahead(items):
-        if isinstance(item, BlockNotes):
-            yield item
-            continue
-        sent: ReadBatch = jax.tree.map(partial(shard_rows, mesh), item._replace(words=None))
-        batch = Batch(sent.piece_ids, sent.positions, sent.segments, sent.token_types)
-        in_flight.append((item, read(params, edits, batch, sent.starts, sent.ends, sent.between, columns)))
-        if len(in_flight) > _BATCHES_IN_FLIGHT:
-            yield _copy_to_host(*in_flight.popleft(), describe=partial(rows.describe, corpus=corpus), recipe=recipe)
-    for computed in in_flight:
-        yield _copy_to_host(*computed, describe=partial(rows.describe, corpus=corpus), recipe=recipe)
+    describe = partial(rows.describe, corpus=corpus)
+    in_flight: deque[Future[WordVectors]] = deque()
+    with _DeviceClock(tally) as clock, closing(_Thread("copier")) as copier:
+
+        def copy(batch: ReadBatch, computed: _Read) -> WordVectors:
+            jax.block_until_ready(computed)
+            with tally.working("copying"):
+                return _copy_to_host(batch, computed, describe=describe, recipe=recipe)
+
+        for item in _made_ahead(items, tally):
+            if isinstance(item, BlockNotes):
+                yield item
+                continue
+            sent: ReadBatch = jax.tree.map(partial(shard_rows, mesh), item._replace(words=None))
+            batch = Batch(sent.piece_ids, sent.positions, sent.segments, sent.token_types)
+            computed = read(params, edits, batch, sent.starts, sent.ends, sent.between, columns)
+            clock.watch(computed)
+            in_flight.append(copier.submit(copy, item, computed))
+            if len(in_flight) > _BATCHES_IN_FLIGHT:
+                yield in_flight.popleft().result()
+        for copied in in_flight:
+            yield copied.result()
+
+
+class _Thread(ThreadPoolExecutor):
+    """One thread that does one thing after the other; on closing it drops what it has not begun."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(1, name)
+
+    def close(self) -> None:
+        self.shutdown(cancel_futures=True)
+
+
+class _DeviceClock:
+    """Counts the seconds in which the device has something to compute; batches are computed one after the other."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._thread = _Thread("device-clock")
+        self._last_ready = 0.0
+
+    def __enter__(self) -> "_DeviceClock":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.close()
+
+    def watch(self, computed: "_Read") -> None:
+        """Counts a batch that was just handed over."""
+        self._thread.submit(self._wait, computed.finite, time.perf_counter())
+
+    def _wait(self, last_result: Bool[Array, ""], handed_over: float) -> None:
+        last_result.block_until_ready()
+        ready = time.perf_counter()
+        self._tally.count_work("model", ready - max(handed_over, self._last_ready))
+        self._last_ready = ready
 
 
 class _Read(NamedTuple):
@@ -154,13 +208,15 @@ def _describe_infinite(
     )
 
 
-def _made_ahead(items: Iterator[_Item]) -> Iterable[_Item]:
+def _made_ahead(items: Iterator[_Item], tally: Tally) -> Iterable[_Item]:
     """The same items, the next few of them made in another thread meanwhile."""
-    thread = ThreadPoolExecutor(1, "batch-planner")
-    try:
-        coming = deque(thread.submit(next, items, None) for _ in range(_ITEMS_AHEAD))
+
+    def make() -> _Item | None:
+        with tally.working("tokenizing"):
+            return next(items, None)
+
+    with closing(_Thread("batch-planner")) as thread:
+        coming = deque(thread.submit(make) for _ in range(_ITEMS_AHEAD))
         while (item := coming.popleft().result()) is not None:
-            coming.append(thread.submit(next, items, None))
+            coming.append(thread.submit(make))
             yield item
-    finally:
-        thread.shutdown(cancel_futures=True)

@@ -5,23 +5,24 @@ sorts the words into shards, `writer` makes each shard safe. Here the settings a
 
 Memory on the host: two or three shards (`shard_words` times the bytes of a word) when written to disk, whatever the
 corpus; the whole store when kept in memory. With several devices the rows of a batch are split over them; with several
-processes each makes its own range of the shards.
+processes (`jax.distributed`) each makes its own part of the missing shards; the first one makes the store whole.
 """
 
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from lca_jax.activations.batches import BlockNotes, choose_row_length, plan_batches, plan_shapes
 from lca_jax.activations.choice import WordChoice
 from lca_jax.activations.computing import compute_vectors
 from lca_jax.activations.filling import ShardFiller
 from lca_jax.activations.folder import CHUNK_WORDS
+from lca_jax.activations.processes import share_of_process, together
 from lca_jax.activations.recipe import Pool, Recipe, SiteShape, StoreDtype
 from lca_jax.activations.rows import Rows, plan_rows
 from lca_jax.activations.store import ActivationStore, Layers, open_store
@@ -29,6 +30,7 @@ from lca_jax.activations.tally import Tally
 from lca_jax.activations.writer import FolderWriter, MemoryWriter, StoreWriter, find_finished
 from lca_jax.devices import data_mesh
 from lca_jax.errors import CorpusError, ModelError, SettingsError
+from lca_jax.models.folders import tokenizer_content
 from lca_jax.models.model import Model
 from lca_jax.models.stack import check_edits
 from lca_jax.models.taps import Edit
@@ -103,33 +105,47 @@ def extract(
         ModelError: A site, a layer or an edit does not fit the model; it has no special piece for `cls`; or it tells
             the texts of a pair apart in a way that is not supported (XLNet).
         SettingsError: A setting is out of its range, a task is unknown, or no word is chosen.
-        StoreError: The folder holds something else, or a store made from something else; the message names what
-            differs.
+        StoreError: The folder holds something else, or a store made from something else (the message names what
+            differs); another process is writing it (the message names which); or it is full, forbidden or out of reach.
         DataError: The model computed something that is not a finite number; the message names layer, sentence and word.
     """
-    rows = _plan_rows(model, corpus, pool=pool, choice=choice or WordChoice())
-    recipe = _plan_recipe(
-        model,
-        corpus,
-        rows,
-        sites=_choose_neurons(model, model.config.choose_layers(sites, layers), neurons),
-        pool=pool,
-        choice=choice or WordChoice(),
-        dtype=dtype,
-        edits=edits or {},
-        row_length=row_length,
-        rows_per_batch=rows_per_batch,
-        shard_words=shard_words,
-    )
-    if out is not None and (held := find_finished(out, recipe)) is not None:
+    with together("settings"):
+        rows = _plan_rows(model, corpus, pool=pool, choice=choice or WordChoice())
+        recipe = _plan_recipe(
+            model,
+            corpus,
+            rows,
+            sites=_choose_neurons(model, model.config.choose_layers(sites, layers), neurons),
+            pool=pool,
+            choice=choice or WordChoice(),
+            dtype=dtype,
+            edits=edits or {},
+            row_length=row_length,
+            rows_per_batch=rows_per_batch,
+            shard_words=shard_words,
+        )
+        held = None if out is None else find_finished(out, recipe)
+    if held is not None:
         _log.info("%s holds these activations already", out)
         return held
-    writer = _begin(out, recipe)
-    _fill(writer, model, corpus, recipe, rows, edits=edits or {}, rows_per_batch=rows_per_batch, progress=progress)
-    _wait_for_all_processes("shards")
-    names = {"model": model.name, "tokenizer": type(model.tokenizer).__name__}
-    store = writer.finish(corpus, names, rows) if out is None or jax.process_index() == 0 else None
-    _wait_for_all_processes("manifest")
+    with _begin(out, recipe) as writer:
+        with together("reading what is there"):
+            mine = share_of_process(writer.missing)
+        with together("shards"):
+            _fill(
+                writer,
+                model,
+                corpus,
+                recipe,
+                rows,
+                mine,
+                edits=edits or {},
+                rows_per_batch=rows_per_batch,
+                progress=progress,
+            )
+        names = {"model": model.name, "tokenizer": type(model.tokenizer).__name__}
+        with together("manifest"):
+            store = writer.finish(corpus, names, rows) if out is None or jax.process_index() == 0 else None
     for reason, count in (store.excluded if store else {}).items():
         _log.warning("%d of %d %ss have no vector: %s", count, _counted(rows), rows.unit, reason)
     return store or open_store(str(out))
@@ -204,6 +220,7 @@ def _plan_recipe(
         longest_window=min(model.max_pieces, max(LONGEST_WINDOW, row_length)),
         row_length=row_length,
         shard_words=shard_words,
+        tokenizer=hashlib.sha256(tokenizer_content(model.tokenizer).encode()).hexdigest(),
         choice=choice,
     )
 
@@ -214,9 +231,15 @@ def _begin(out: str | Path | None, recipe: Recipe) -> StoreWriter:
         if jax.process_count() > 1:
             raise SettingsError("Several processes write one store: give `out`, a folder that all of them reach.")
         return MemoryWriter(recipe)
-    writer = FolderWriter(out, recipe) if jax.process_index() == 0 else None
-    _wait_for_all_processes("layout")
-    return writer or FolderWriter(out, recipe)
+    with together("laying out the folder"):
+        first = FolderWriter(out, recipe) if jax.process_index() == 0 else None
+    try:
+        with together("opening the folder"):
+            return first or FolderWriter(out, recipe, rank=jax.process_index())
+    except BaseException:
+        if first:
+            first.close()
+        raise
 
 
 def _fill(
@@ -225,12 +248,13 @@ def _fill(
     corpus: Corpus,
     recipe: Recipe,
     rows: Rows,
+    mine: frozenset[int],
     *,
     edits: Mapping[str, Edit],
     rows_per_batch: int | None,
     progress: bool,
 ) -> None:
-    """Computes this process' share of the missing shards."""
+    """Computes this process' shards."""
     mesh = model.mesh or data_mesh()
     shapes = plan_shapes(
         row_length=recipe.row_length,
@@ -238,12 +262,11 @@ def _fill(
         rows_per_batch=rows_per_batch or _usual_rows(mesh.devices.flat[0].platform, recipe.row_length),
         devices=mesh.shape["data"],
     )
-    mine = writer.missing & _share_of_process(recipe.shard_count)
     stored = recipe.words - sum(last - first for first, last in map(recipe.shard_range, mine))
     batches = plan_batches(corpus, model.tokenizer, recipe, shapes, rows=rows, missing=mine)
-    computed = compute_vectors(model, corpus, recipe, batches, rows=rows, edits=edits, mesh=mesh)
     tally = Tally(words=recipe.words, stored=stored, progress=progress)
-    with tally, ShardFiller(writer, recipe, mine) as filler:
+    computed = compute_vectors(model, corpus, recipe, batches, rows=rows, edits=edits, mesh=mesh, tally=tally)
+    with tally, closing(computed), ShardFiller(writer, recipe, mine, tally) as filler:
         for item in computed:
             if isinstance(item, BlockNotes):
                 tally.count_words(filler.note(item))
@@ -255,17 +278,6 @@ def _fill(
 def _usual_rows(platform: str, row_length: int) -> int:
     slots = _CPU_BATCH_SLOTS if platform == "cpu" else _ACCELERATOR_BATCH_SLOTS
     return max(1, slots // row_length)
-
-
-def _share_of_process(shards: int) -> frozenset[int]:
-    """Neighbouring shards, an equal share for every process."""
-    index, count = jax.process_index(), jax.process_count()
-    return frozenset(range(shards * index // count, shards * (index + 1) // count))
-
-
-def _wait_for_all_processes(milestone: str) -> None:
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"lca_jax.activations.extract: {milestone}")
 
 
 def _edits_fingerprint(edits: Mapping[str, Edit]) -> str:

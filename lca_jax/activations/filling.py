@@ -15,6 +15,7 @@ from jaxtyping import Int32, Int64, Shaped
 
 from lca_jax.activations.batches import BlockNotes
 from lca_jax.activations.recipe import Recipe
+from lca_jax.activations.tally import Tally
 from lca_jax.activations.writer import ShardArrays, ShardRecord, StoreWriter
 
 
@@ -30,11 +31,12 @@ class _OpenShard(NamedTuple):
 class ShardFiller:
     """Sorts the words of batches into shards; a context, which on leaving waits until the last shard is safe."""
 
-    def __init__(self, writer: StoreWriter, recipe: Recipe, wanted: frozenset[int]) -> None:
-        """Fills some shards; words of others are passed over."""
+    def __init__(self, writer: StoreWriter, recipe: Recipe, wanted: frozenset[int], tally: Tally) -> None:
+        """Fills some shards and tells the tally how long that took; words of other shards are passed over."""
         self._writer = writer
         self._recipe = recipe
         self._wanted = wanted
+        self._tally = tally
         self._open: dict[int, _OpenShard] = {}
         self._words_to_come: dict[int, int] = {}
         self._thread = ThreadPoolExecutor(1, "shard-writer")
@@ -75,8 +77,9 @@ class ShardFiller:
             first, last = self._recipe.shard_range(shard)
             read = np.flatnonzero((words >= first) & (words < last))
             opened = self._opened(shard)
-            for site, array in opened.arrays.items():
-                array[words[read] - first] = vectors[site][read]
+            with self._tally.working("sorting"):
+                for site, array in opened.arrays.items():
+                    array[words[read] - first] = vectors[site][read]
             self._count_down(shard, len(read))
             stored += len(read)
         return stored
@@ -101,4 +104,8 @@ class ShardFiller:
             if self._writing is not None:
                 self._writing.result()
             record = ShardRecord(pieces=whole.pieces.tolist(), excluded=whole.excluded)
-            self._writing = self._thread.submit(self._writer.write, shard, whole.arrays, record)
+            self._writing = self._thread.submit(self._write, shard, whole.arrays, record)
+
+    def _write(self, shard: int, arrays: ShardArrays, record: ShardRecord) -> None:
+        with self._tally.working("writing"):
+            self._writer.write(shard, arrays, record)

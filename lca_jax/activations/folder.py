@@ -1,21 +1,37 @@
 """The folder a store lives in: a local path or any tensorstore URL, and the few things done with its files.
 
-Every write is whole or not there: tensorstore writes a file under another name, syncs it, and renames it.
+Every write is whole or not there: tensorstore writes a file under another name, syncs it, renames it and syncs the
+folder; object stores put an object whole. What the disk or the network refuses is a `StoreError` with the place and the
+way out.
+
+`gs://` takes the credentials that Google's tools take. `s3://` takes AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
+AWS_SESSION_TOKEN, or a profile (AWS_PROFILE, AWS_SHARED_CREDENTIALS_FILE), or the machine's role; another server than
+Amazon's is named by AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, its region by AWS_REGION or AWS_DEFAULT_REGION. A server
+that does not answer is asked again for a quarter of an hour before that is an error.
 """
 
+import errno
 import hashlib
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import tensorstore as ts
 
 from lca_jax.activations.recipe import FileRecord, Recipe
-from lca_jax.errors import SettingsError, StoreError
+from lca_jax.errors import LcaError, SettingsError, StoreError
 
 CHUNK_WORDS = 256
 """Words of one chunk inside a shard. A chunk holds one layer, so that a single layer is read without the others, and is
 a few hundred kilobytes at common widths: long enough for the disk's full speed, short enough to read a few
 sentences."""
+
+_BEING_WRITTEN = ".__lock"
+"""How tensorstore calls a local file until it is whole."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def open_folder(path: str | Path) -> ts.KvStore:
@@ -27,14 +43,42 @@ def open_folder(path: str | Path) -> ts.KvStore:
     if "://" not in str(path):
         return ts.KvStore.open({"driver": "file", "path": f"{Path(path).absolute()}/"}).result()
     try:
-        return ts.KvStore.open(f"{str(path).rstrip('/')}/").result()
+        spec = ts.KvStore.Spec(f"{str(path).rstrip('/')}/").to_json()
+        return ts.KvStore.open(_with_s3_server(spec) if spec["driver"] == "s3" else spec).result()
     except ValueError as error:
         raise SettingsError(f"{path} cannot be opened as a folder: {error}") from None
 
 
 def name_folder(folder: ts.KvStore) -> str:
     """How a folder is called in messages: its path, or its URL."""
-    return (local_path(folder) or folder.url).rstrip("/")
+    spec = folder.spec().to_json()
+    if spec["driver"] == "file":
+        return spec["path"].rstrip("/")
+    return f"s3://{spec['bucket']}/{spec['path']}".rstrip("/") if spec["driver"] == "s3" else folder.url.rstrip("/")
+
+
+@contextmanager
+def reaching(folder: ts.KvStore, *, writing: bool = False) -> Iterator[None]:
+    """Turns what the disk or the network says into a `StoreError` that names the place and the way out."""
+    try:
+        yield
+    except LcaError:
+        raise
+    except (ValueError, OSError) as error:
+        text = str(error).split(" [", 1)[0]
+        again = "Then start the same command again: it goes on from the last whole shard."
+        code = _error_code(error)
+        if writing and code in _FULL:
+            raise StoreError(f"{name_folder(folder)} is full: {text}. Make room there. {again}") from None
+        if code in _FORBIDDEN or text.startswith(("PERMISSION_DENIED", "UNAUTHENTICATED")):
+            wanted = "written" if writing else "read"
+            raise StoreError(
+                f"{name_folder(folder)} may not be {wanted} by this user: {text}. "
+                "Have the rights or the credentials put right, or give another folder."
+            ) from None
+        way_out = f"See that the folder can be reached. {again}" if writing else "See that the folder can be reached."
+        wanted = "written to" if writing else "read"
+        raise StoreError(f"{name_folder(folder)} cannot be {wanted}: {text}. {way_out}") from None
 
 
 def local_path(folder: ts.KvStore) -> str | None:
@@ -44,59 +88,76 @@ def local_path(folder: ts.KvStore) -> str | None:
 
 def read_file(folder: ts.KvStore, name: str) -> bytes | None:
     """The bytes of one file, None if there is no such file."""
-    found = folder.read(name).result()
+    with reaching(folder):
+        found = folder.read(name).result()
     return found.value if found.state == "value" else None
 
 
-def record_file(folder: ts.KvStore, name: str) -> FileRecord:
-    """Size and checksum of one file; a local one is never whole in memory.
+def write_file(folder: ts.KvStore, name: str, content: bytes) -> None:
+    """Writes one file; on return it is safe."""
+    with reaching(folder, writing=True):
+        folder.write(name, content).result()
 
-    Raises:
-        FileNotFoundError: There is no such file.
-    """
+
+def record_file(folder: ts.KvStore, name: str) -> FileRecord | None:
+    """Size and checksum of one file, None if there is no such file; a local one is never whole in memory."""
     path = local_path(folder)
     if path is None:
         content = read_file(folder, name)
-        if content is None:
-            raise FileNotFoundError(name)
-        return FileRecord.of(content)
-    with (Path(path) / name).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return FileRecord(size_bytes=file.tell(), sha256=digest)
+        return None if content is None else FileRecord.of(content)
+    with reaching(folder):
+        try:
+            with (Path(path) / name).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                return FileRecord(size_bytes=file.tell(), sha256=digest)
+        except FileNotFoundError:
+            return None
 
 
 def list_files(folder: ts.KvStore, prefix: str = "") -> list[str]:
     """Names of the files that begin with a prefix, sorted."""
-    return sorted(key.decode() for key in folder.list(_beginning_with(prefix)).result())
+    with reaching(folder):
+        return sorted(key.decode() for key in folder.list(_beginning_with(prefix)).result())
 
 
 def remove_subfolder(folder: ts.KvStore, name: str) -> None:
     """Deletes all files under a name that ends in a slash, if there are any."""
-    folder.delete_range(_beginning_with(name)).result()
-    if (path := local_path(folder)) is not None:
-        remains = Path(path) / name
-        for left in remains.glob("*"):  # the lock file of a killed process, which tensorstore does not list
-            left.unlink()
-        if remains.is_dir():
-            remains.rmdir()
+    with reaching(folder, writing=True):
+        folder.delete_range(_beginning_with(name)).result()
+        if (path := local_path(folder)) is not None:
+            remains = Path(path) / name
+            for left in remains.glob("*"):  # what a killed process was writing, which tensorstore does not list
+                left.unlink(missing_ok=True)
+            if remains.is_dir():
+                remains.rmdir()
 
 
-def check_files(folder: ts.KvStore, files: Mapping[str, FileRecord]) -> None:
-    """Sees that every file is there with at least its size, by reading the last byte of each.
+def remove_half_files(folder: ts.KvStore) -> None:
+    """Deletes the files that a killed process was writing.
 
-    Raises:
-        StoreError: Files are missing or shorter; the message names each.
+    tensorstore writes over such a file, but does not shorten it: one longer than its successor would leave its tail.
     """
+    if (path := local_path(folder)) is not None:
+        with reaching(folder, writing=True):
+            for half in Path(path).rglob(f"*{_BEING_WRITTEN}"):
+                half.unlink(missing_ok=True)
+
+
+def find_short_files(folder: ts.KvStore, files: Mapping[str, FileRecord]) -> dict[str, str]:
+    """Files that are not there with at least their size, and what is wrong with each; reads the last byte of each."""
     last_bytes = {name: slice(record.size_bytes - 1, record.size_bytes) for name, record in files.items()}
-    reads = {name: folder.read(name, byte_range=last_byte) for name, last_byte in last_bytes.items()}
-    problems = []
-    for name, read in reads.items():
-        try:
-            if read.result().state != "value":
-                problems.append(f"{name} is missing")
-        except ValueError:  # tensorstore's "out of range"
-            problems.append(f"{name} is shorter than its {files[name].size_bytes} bytes")
-    refuse_files(folder, problems)
+    with reaching(folder):
+        reads = {name: folder.read(name, byte_range=last_byte) for name, last_byte in last_bytes.items()}
+        problems = {}
+        for name, read in reads.items():
+            try:
+                if read.result().state != "value":
+                    problems[name] = f"{name} is missing"
+            except ValueError as error:
+                if "OUT_OF_RANGE" not in str(error):
+                    raise
+                problems[name] = f"{name} is shorter than its {files[name].size_bytes} bytes"
+    return problems
 
 
 def verify_files(folder: ts.KvStore, files: Mapping[str, FileRecord]) -> None:
@@ -107,12 +168,10 @@ def verify_files(folder: ts.KvStore, files: Mapping[str, FileRecord]) -> None:
     """
     problems = []
     for name, expected in files.items():
-        try:
-            found = record_file(folder, name)
-        except FileNotFoundError:
+        found = record_file(folder, name)
+        if found is None:
             problems.append(f"{name} is missing")
-            continue
-        if found != expected:
+        elif found != expected:
             sizes = f"{found.size_bytes} bytes, expected {expected.size_bytes}"
             problems.append(f"{name} was altered ({sizes}; SHA-256 {found.sha256}, expected {expected.sha256})")
     refuse_files(folder, problems)
@@ -134,10 +193,8 @@ def open_array(folder: ts.KvStore, site: str) -> ts.TensorStore:
         StoreError: There is none, or its description is damaged.
     """
     spec = {"driver": "zarr3", "kvstore": (folder / f"{site}/").spec().to_json(), "fill_missing_data_reads": False}
-    try:
+    with reaching(folder):
         return ts.open(spec, read=True).result()
-    except ValueError as error:
-        raise StoreError(f"{name_folder(folder)}/{site} cannot be opened as an array: {error}") from None
 
 
 def create_array(folder: ts.KvStore, site: str, recipe: Recipe) -> ts.TensorStore:
@@ -167,12 +224,33 @@ def create_array(folder: ts.KvStore, site: str, recipe: Recipe) -> ts.TensorStor
         },
         "store_data_equal_to_fill_value": True,
     }
-    return ts.open(spec, open=True, create=True).result()
+    with reaching(folder, writing=True):
+        return ts.open(spec, open=True, create=True).result()
 
 
 def shard_file(site: str, shard: int) -> str:
     """Name of the file that holds one shard of one site."""
     return f"{site}/c/{shard}/0/0"
+
+
+def _with_s3_server(spec: dict) -> dict:
+    """Adds the server and region that the environment names: tensorstore takes them from its settings alone."""
+    names = {
+        "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        "aws_region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    }
+    found = {
+        key: next((os.environ[name] for name in tried if os.environ.get(name)), None) for key, tried in names.items()
+    }
+    return spec | {key: value for key, value in found.items() if value is not None}
+
+
+def _error_code(error: ValueError | OSError) -> int | None:
+    """The system's number for what went wrong, which tensorstore keeps in its text."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"os_error_code='(\d+)'", str(error))
+    return int(found[1]) if found else None
 
 
 def _beginning_with(prefix: str) -> ts.KvStore.KeyRange:

@@ -17,8 +17,11 @@ from jaxtyping import Float32, Int, Shaped
 from lca_jax.activations.folder import CHUNK_WORDS
 from lca_jax.errors import SettingsError, StoreError
 
-_WORDS_AT_ONCE = 16 * CHUNK_WORDS
+_WORDS_AT_ONCE = 4 * CHUNK_WORDS
+"""What is read in one piece. Four times as many leave the processor's caches before they are copied: half the speed."""
 _READS_AT_ONCE = 4
+_LONG_RUN = 64
+"""From this mean length on, runs of neighbouring words are read one by one, which is twice as fast for whole chunks."""
 
 Index = int | slice | EllipsisType | list | np.ndarray | np.integer
 
@@ -165,9 +168,18 @@ def _neighbours(
         return
     stretch = words // _WORDS_AT_ONCE
     order = np.argsort(stretch, kind="stable")
-    for places in np.split(order, np.flatnonzero(np.diff(stretch[order])) + 1):
+    new_stretch = np.diff(stretch[order]) != 0
+    new_run = new_stretch | (np.diff(words[order]) != 1) | (np.diff(order) != 1)
+    in_runs = len(words) >= _LONG_RUN * (1 + np.count_nonzero(new_run))
+    for places in np.split(order, np.flatnonzero(new_run if in_runs else new_stretch) + 1):
         if places.size:
-            yield places, words[places]
+            chosen = words[places]
+            yield (_slice_of_run(places), _slice_of_run(chosen)) if in_runs else (places, chosen)
+
+
+def _slice_of_run(positions: Int[np.ndarray, "part"]) -> slice:
+    """Positions one after the other, which are copied as a whole."""
+    return slice(int(positions[0]), int(positions[-1]) + 1)
 
 
 def _fill(index: Index | tuple[Index, ...]) -> list[Index]:

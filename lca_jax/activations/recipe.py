@@ -7,6 +7,7 @@ versions and the machine are written down in the `Manifest` beside it and decide
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
@@ -15,8 +16,8 @@ from typing import Literal, get_args
 from lca_jax.activations.choice import WordChoice
 from lca_jax.errors import SettingsError, StoreError
 
-FORMAT = 1
-"""Number of the folder format; a reader refuses any other."""
+FORMAT = 2
+"""Number of the folder format; a reader refuses any other. 2: the manifest has a checksum of its own."""
 
 StoreDtype = Literal["float32", "bfloat16", "float16"]
 Pool = Literal["last", "first", "mean", "max", "none", "cls", "sentence-mean"]
@@ -26,6 +27,11 @@ marked) or the mean over the pieces of its words."""
 
 Unit = Literal["word", "piece", "sentence"]
 """What a row of a store is."""
+
+_CHECKSUM = re.compile(r'(?<=\n "checksum": ")([0-9a-f]{64})(?=")')
+"""A key of the outermost level begins a line and is indented by one; no string holds a line break."""
+
+_NO_CHECKSUM = 64 * "0"
 
 _PACKAGES = ("lca-jax", "jax", "flax", "numpy", "pyarrow", "tensorstore", "tokenizers", "transformers")
 
@@ -67,6 +73,9 @@ class Recipe:
     """Pieces of one packed row; windows longer than that have longer rows. 0 where another program made the vectors."""
     shard_words: int
     """Rows in one shard."""
+    tokenizer: str | None = None
+    """Fingerprint of the tokenizer alone, so that a change of it is told from one of the weights; None for vectors that
+    were made elsewhere."""
     choice: WordChoice = field(default_factory=WordChoice)
     """Which words of the corpus are read."""
     derived: str | None = None
@@ -162,34 +171,51 @@ class Manifest:
     """Number of the folder format."""
 
     def to_text(self) -> str:
-        """JSON with one key a line, so that two manifests can be compared by eye."""
+        """JSON with one key a line, so that two manifests can be compared by eye.
+
+        `checksum` is the SHA-256 of the text with 64 zeros in its place.
+        """
         content = {field.name: getattr(self, field.name) for field in fields(self)}
         content |= {
+            "checksum": _NO_CHECKSUM,
             "recipe": self.recipe.as_json(),
             "files": {name: asdict(record) for name, record in sorted(self.files.items())},
         }
-        return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        return _CHECKSUM.sub(_text_checksum(text), text, count=1)
 
     @classmethod
     def from_text(cls, text: str | bytes, *, place: str) -> "Manifest":
         """Reads a manifest.
 
         Raises:
-            StoreError: It has another format number, or breaks its format.
+            StoreError: It has another format number, breaks its format, or was altered since it was written.
         """
         try:
             content = json.loads(text)
             found = content["format"]
-            if found == FORMAT:
+            checksum = content.pop("checksum", None)
+            unaltered = checksum == _text_checksum(text if isinstance(text, str) else text.decode())
+            if found == FORMAT and unaltered:
                 content["recipe"] = Recipe.from_json(content["recipe"])
                 content["files"] = {name: FileRecord(**record) for name, record in content["files"].items()}
                 return cls(**content)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StoreError(f"{place}/manifest.json breaks its format ({error!r}). Make the store anew.") from None
+        if not unaltered and (found == FORMAT or checksum is not None):
+            raise StoreError(
+                f"{place}/manifest.json was altered since it was written: its checksum does not fit its text. "
+                "Restore it from a copy, or delete the folder and extract again."
+            )
         raise StoreError(
             f"{place} has format {found}, this version of lca_jax reads format {FORMAT}. "
             "Read it with the version named in its manifest, or make it anew."
         )
+
+
+def _text_checksum(text: str) -> str:
+    """Of a manifest, whatever checksum stands in it."""
+    return hashlib.sha256(_CHECKSUM.sub(_NO_CHECKSUM, text, count=1).encode()).hexdigest()
 
 
 def unit_of(pool: Pool) -> Unit:

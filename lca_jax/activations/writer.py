@@ -3,19 +3,23 @@
 The order of events is the guarantee. A shard's file is written under another name, synced and renamed; only then is its
 record (sizes, checksums, the words' pieces) written the same way into `unfinished/`. The manifest, without which a
 folder is no store, comes last. All of a shard's bytes follow from the recipe, so a run that was killed ends with the
-same files as one that was not. Shards may be written in any order, and by several processes.
+same files as one that was not. Shards may be written in any order, and by several processes of one job; a second job is
+kept out by `lock`.
 
 Memory: the shards that are being filled or written, about three times their size while one is encoded and synced.
 """
 
 import io
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,18 +29,25 @@ from jaxtyping import Shaped
 
 from lca_jax.activations.folder import (
     create_array,
+    find_short_files,
     list_files,
     name_folder,
     open_folder,
+    reaching,
     read_file,
     record_file,
+    refuse_files,
+    remove_half_files,
     remove_subfolder,
     shard_file,
+    write_file,
 )
 from lca_jax.activations.lazy import LazyArray
+from lca_jax.activations.lock import hold
 from lca_jax.activations.recipe import FileRecord, Manifest, Recipe, package_versions
 from lca_jax.activations.rows import Rows, all_words
 from lca_jax.activations.store import (
+    ARRAY,
     MANIFEST,
     PROGRESS,
     RECIPE,
@@ -50,6 +61,11 @@ from lca_jax.errors import StoreError
 from lca_jax.text.corpus import Corpus
 
 ShardArrays = Mapping[str, Shaped[np.ndarray, "word layer neuron"]]
+
+_LOCK = f"{PROGRESS}lock-"
+_Writer = TypeVar("_Writer", bound="StoreWriter")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +95,19 @@ class ShardRecord:
 
 
 class StoreWriter(ABC):
-    """Takes whole shards, in any order, and makes a store of them."""
+    """Takes whole shards, in any order, and makes a store of them; a context, which on leaving lets others write."""
+
+    def __enter__(self: _Writer) -> _Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Lets other processes write; what is written stays. After `finish` it does nothing."""
 
     @property
     @abstractmethod
@@ -112,6 +140,9 @@ class MemoryWriter(StoreWriter):
         }
         self._records: dict[int, ShardRecord] = {}
 
+    def close(self) -> None:  # noqa: D102
+        pass
+
     @property
     def missing(self) -> frozenset[int]:  # noqa: D102
         return frozenset(set(range(self._recipe.shard_count)) - self._records.keys())
@@ -139,31 +170,57 @@ class MemoryWriter(StoreWriter):
 class FolderWriter(StoreWriter):
     """Writes shards into a folder; what an earlier run of the same recipe left there is kept."""
 
-    def __init__(self, path: str | Path, recipe: Recipe) -> None:
-        """Begins a store, or goes on with an unfinished one.
+    def __init__(self, path: str | Path, recipe: Recipe, *, rank: int = 0) -> None:
+        """Begins a store, or goes on with an unfinished one, and keeps others from it until it is closed or finished.
+
+        Args:
+            path: A local folder or a URL.
+            recipe: What the store is made from.
+            rank: Number of this process in its job. The first one lays out the folder before the others come.
 
         Raises:
-            StoreError: The folder holds something else, or an unfinished store of another recipe.
+            StoreError: The folder holds something else or an unfinished store of another recipe, another process is
+                writing it, or it cannot be written.
         """
         self._folder = open_folder(path)
         self._path = path
         self._recipe = recipe
+        held = list_files(self._folder)
+        self._refuse_whole(MANIFEST in held)
+        if RECIPE not in held and (other := [name for name in held if not name.startswith(PROGRESS)]):
+            raise StoreError(
+                f"{path} holds files that are no activation store ({other[0]}, …). Give an empty or a new folder."
+            )
+        self._lock = hold(self._folder, _LOCK, rank=rank)
+        try:
+            self._lay_out(first=rank == 0)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _refuse_whole(self, is_whole: bool) -> None:
+        if is_whole:
+            raise StoreError(f"{name_folder(self._folder)} is whole already. Open it, or give another folder.")
+
+    def _lay_out(self, *, first: bool) -> None:
+        place = name_folder(self._folder)
+        if first:
+            remove_half_files(self._folder)
+        self._refuse_whole(read_file(self._folder, MANIFEST) is not None)
         started = read_file(self._folder, RECIPE)
         if started is None:
-            if other := list_files(self._folder):
-                raise StoreError(
-                    f"{path} holds files that are no activation store ({other[0]}, …). Give an empty or a new folder."
-                )
-            self._folder[RECIPE] = json.dumps(recipe.as_json()).encode()
+            write_file(self._folder, RECIPE, json.dumps(self._recipe.as_json()).encode())
         else:
-            place = name_folder(self._folder)
-            _read_recipe(started, place=place).refuse_other(recipe, place=place)
-        self._arrays = {site: create_array(self._folder, site, recipe) for site in recipe.sites}
+            _read_recipe(started, place=place).refuse_other(self._recipe, place=place)
+        self._arrays = {site: create_array(self._folder, site, self._recipe) for site in self._recipe.sites}
+
+    def close(self) -> None:  # noqa: D102
+        self._lock.release()
 
     @property
-    def missing(self) -> frozenset[int]:  # noqa: D102
-        held = set(list_files(self._folder, PROGRESS))
-        return frozenset(shard for shard in range(self._recipe.shard_count) if _record_file(shard) not in held)
+    def missing(self) -> frozenset[int]:
+        """The shards still to be written: those without a record that can be read, or with files that are not whole."""
+        return frozenset(set(range(self._recipe.shard_count)) - self._read_records().keys())
 
     def new_arrays(self, shard: int) -> ShardArrays:  # noqa: D102
         first, last = self._recipe.shard_range(shard)
@@ -175,33 +232,65 @@ class FolderWriter(StoreWriter):
 
     def write(self, shard: int, arrays: ShardArrays, record: ShardRecord) -> None:
         """Keeps one whole shard: its files first, then, once they are synced, the record that they are whole."""
+        self._lock.check()
         first, last = self._recipe.shard_range(shard)
         for site, array in arrays.items():
-            with ts.Transaction() as transaction:
+            with reaching(self._folder, writing=True), ts.Transaction() as transaction:
                 target = self._arrays[site].with_transaction(transaction)[first:last]
                 target.write(array, can_reference_source_data_indefinitely=True).result()
-        names = [shard_file(site, shard) for site in arrays]
-        files = {name: record_file(self._folder, name) for name in names}
+        files = self._record_files([shard_file(site, shard) for site in arrays])
         kept = ShardRecord(pieces=record.pieces, excluded=record.excluded, files=files)
-        self._folder[_record_file(shard)] = kept.to_text().encode()
+        write_file(self._folder, _record_file(shard), kept.to_text().encode())
 
     def finish(self, corpus: Corpus, names: Mapping[str, str], rows: Rows | None = None) -> ActivationStore:
-        """Writes the words, then the manifest, then clears away the records."""
-        records = {
-            shard: ShardRecord.from_text(self._folder[_record_file(shard)]) for shard in range(self._recipe.shard_count)
-        }
+        """Writes the words, then the manifest, then clears away the records.
+
+        Raises:
+            StoreError: Shards that were written are no longer there, or the folder cannot be written.
+        """
+        self._lock.check()
+        records = self._read_records()
+        if lost := sorted(set(range(self._recipe.shard_count)) - records.keys()):
+            raise StoreError(
+                f"Shards {lost[:20]} of {name_folder(self._folder)} are not whole, though each was written: something "
+                "else changes the folder. Start the same command again: it makes them anew."
+            )
         rows = rows or all_words(corpus)
         table = _words_table(corpus, rows, self._recipe, records)
         content = io.BytesIO()
         pq.write_table(table, content, compression="zstd")
-        self._folder[WORDS] = content.getvalue()
+        write_file(self._folder, WORDS, content.getvalue())
         files = {name: record for kept in records.values() for name, record in kept.files.items()}
-        for name in (WORDS, *(f"{site}/zarr.json" for site in self._recipe.sites)):
-            files[name] = record_file(self._folder, name)
+        files |= self._record_files([WORDS, *(f"{site}/{ARRAY}" for site in self._recipe.sites)])
         manifest = _manifest(self._recipe, corpus, names, table, left_out=rows.left_out, files=files)
-        self._folder[MANIFEST] = manifest.to_text().encode()
+        write_file(self._folder, MANIFEST, manifest.to_text().encode())
+        self._lock.release()
         remove_subfolder(self._folder, PROGRESS)
         return open_store(self._path)
+
+    def _record_files(self, names: list[str]) -> dict[str, FileRecord]:
+        """Sizes and checksums of files that were just written."""
+        found = {name: record_file(self._folder, name) for name in names}
+        lost = [f"{name} is missing" for name, record in found.items() if record is None]
+        refuse_files(self._folder, lost)
+        return {name: record for name, record in found.items() if record is not None}
+
+    def _read_records(self) -> dict[int, ShardRecord]:
+        """The records of whole shards; what a power cut or another hand damaged does not count, and is made anew."""
+        held = set(list_files(self._folder, PROGRESS))
+        shards = [shard for shard in range(self._recipe.shard_count) if _record_file(shard) in held]
+        records = {}
+        for shard in shards:
+            content = read_file(self._folder, _record_file(shard)) or b""
+            try:
+                records[shard] = ShardRecord.from_text(content)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                _log.warning("the record of shard %d cannot be read: it is made anew", shard)
+        files = {name: (shard, record) for shard, kept in records.items() for name, record in kept.files.items()}
+        for name, problem in find_short_files(self._folder, {name: kept[1] for name, kept in files.items()}).items():
+            _log.warning("%s: its shard is made anew", problem)
+            records.pop(files[name][0], None)
+        return records
 
 
 def find_finished(path: str | Path, recipe: Recipe) -> ActivationStore | None:
@@ -215,7 +304,8 @@ def find_finished(path: str | Path, recipe: Recipe) -> ActivationStore | None:
     if manifest is None:
         return None
     manifest.recipe.refuse_other(recipe, place=name_folder(folder))
-    remove_subfolder(folder, PROGRESS)
+    if list_files(folder, PROGRESS):
+        remove_subfolder(folder, PROGRESS)
     return open_store(path)
 
 

@@ -4,7 +4,8 @@ Adam, learning rate 1e-3, batches of 512, 10 epochs (Durrani et al. 2020, A.1) e
 result says by how much, since it is measured with the same duality gap as the exact solver's. The l1 term is applied
 after each update as a proximal operator, which makes exact zeros, or added to the loss as a sub-gradient, as published.
 A step costs 4 · batch · feature · class · problem operations and moves four arrays of the weights' size; an epoch is
-one program without a round trip to the host.
+one program without a round trip to the host. Where X is read in blocks, mini-batches are drawn from one block at a
+time, the blocks in another order every epoch.
 """
 
 from functools import partial
@@ -16,6 +17,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from lca_jax.devices import fetch, replicate
 from lca_jax.probing.design import Design, Products, over_layers, scores
 from lca_jax.probing.problems import Answer, Problems, null_objective, starting_bias
 from lca_jax.probing.terms import (
@@ -76,7 +78,7 @@ def proximal_adam(l1: Float[Array, " problem"], *, learning_rate: float) -> opta
 
 
 def solve_adam(
-    design: Design,
+    design: Products,
     problems: Problems,
     *,
     words: int,
@@ -104,29 +106,34 @@ def solve_adam(
         seed: Orders the words of each epoch.
     """
     optimizer = _optimizer(problems, learning_rate, proximal_step=proximal_step)
-    features = design.X.shape[-1]
 
-    def begin(_: Design) -> tuple[Weights, optax.OptState]:
-        weights = Weights(jnp.zeros((*problems.shares.shape, features)), starting_bias(problems))
+    def begin(zeros: Array) -> tuple[Weights, optax.OptState]:
+        weights = Weights(zeros, starting_bias(problems))
         return weights, optimizer.init(weights)
 
-    weights, state = over_layers(begin, design, 0)(design)
+    shape = (*[design.layers] * design.axis, *problems.shares.shape, design.features)
+    start = jax.jit(over_layers(begin, design, 0))
+    weights, state = start(replicate(design.devices(), np.zeros(shape, np.float32)))
     epoch = partial(_epoch, learning_rate=learning_rate, squared=squared, proximal_step=proximal_step)
     generator = np.random.default_rng(seed)
     size = min(batch_size, words)
-    steps = -(-words // size)
+    taken = 0
     for _ in range(epochs):
-        order = np.full(steps * size, -1, np.int32)
-        order[:words] = generator.permutation(words)
-        batches = jnp.asarray(order.reshape(steps, size))
-        weights, state = over_layers(epoch, design, (0, None, None, 0, 0))(design, problems, batches, weights, state)
+        for stretch in design.stretches(words, generator):
+            steps = -(-len(stretch.real) // size)
+            order = np.full(steps * size, -1, np.int32)
+            order[: len(stretch.real)] = generator.permutation(stretch.real)
+            batches = replicate(design.devices(), order.reshape(steps, size))
+            mapped = over_layers(epoch, design, (0, None, None, 0, 0))
+            weights, state = mapped(stretch.design, stretch.of_problems(problems), batches, weights, state)
+            taken += steps
     bias, objective, gap = _certify(design, problems, weights, squared=squared)
-    null = np.asarray(null_objective(problems))
+    null = fetch(jax.jit(null_objective)(problems))
 
-    def fetch(array: Array) -> np.ndarray:
-        return np.asarray(array).reshape(design.layers, *array.shape[design.axis :])
+    def of_layers(array: Array) -> np.ndarray:
+        return fetch(array).reshape(design.layers, *array.shape[design.axis :])
 
-    W, b, F, gaps = (fetch(part) for part in (weights.W, bias, objective, gap))
+    W, b, F, gaps = (of_layers(part) for part in (weights.W, bias, objective, gap))
     return [
         Answer(
             weights=W[:, place],
@@ -134,7 +141,7 @@ def solve_adam(
             objective=F[:, place],
             duality_gap=gaps[:, place],
             null_objective=float(null[place]),
-            iterations=np.full(design.layers, epochs * steps),
+            iterations=np.full(design.layers, taken),
             converged=gaps[:, place] <= tolerance * null[place],
         )
         for place in range(len(null))
@@ -165,7 +172,8 @@ def _epoch(
     ) -> tuple[tuple[Weights, optax.OptState], None]:
         now, inner = carry
         here = design._replace(X=design.X[rows])
-        labels = jnp.where(rows[None, :] >= 0, problems.labels[:, rows], -1)
+        masked = jnp.asarray(jnp.nan if problems.regression else -1, problems.labels.dtype)
+        labels = jnp.where(rows[None, :] >= 0, problems.labels[:, rows], masked)
         weights = None if problems.weights is None else problems.weights[:, rows]
         batch = problems._replace(labels=labels, weights=weights)
 
@@ -191,14 +199,14 @@ def _certify(
     X_W = design.scores(weights.W)
     bias, prediction, R = _predict_with_best_bias(problems, X_W, weights.bias)
     gradient = design.correlations(R)
-    means = design.correlations(mean_weights(problems))
+    means = design.correlations(jax.jit(mean_weights)(problems))
 
     def bound(W: Array, prediction: Prediction, gradient: Array, means: Array, R: Array) -> tuple[Array, Array]:
         residual = R.sum(axis=1)
         options = {"means": means, "bias_residual": residual, "squared": squared}
         return bound_gap(prediction, problems, W=W, gradient=gradient, **options)
 
-    mapped = over_layers(bound, design, (0, 0, 0, 0, 0))
+    mapped = jax.jit(over_layers(bound, design, (0, 0, 0, 0, 0)))
     return bias, *mapped(weights.W, prediction, gradient, means, R)
 
 

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from lca_jax.devices import fetch
 from lca_jax.errors import NotConverged
 from lca_jax.probing.adam import solve_adam
-from lca_jax.probing.design import Design, Gram, gram
+from lca_jax.probing.design import Gram, Products
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.path import neighbours
@@ -42,7 +43,7 @@ class _Asked(NamedTuple):
 
 
 def fit_on_design(
-    design: Design,
+    design: Products,
     words: int,
     labellings: Sequence[Labelling],
     settings: ElasticNet,
@@ -65,7 +66,7 @@ def fit_on_design(
         Probes, labelling outermost, then pair, then subset.
     """
     masks = keep if keep is not None else np.ones((1, design.features), bool)
-    metric = gram(design, words=words) if settings.solver == "proximal" else None
+    metric = design.metric(words) if settings.solver == "proximal" else None
     asked = [
         _Asked(labelling, pair, mask)
         for labelling in labellings
@@ -74,14 +75,14 @@ def fit_on_design(
     ]
     scale = _Scale.of(design, settings)
     answers: list[list[Probe]] = [[] for _ in asked]
-    for places in _groups([len(one.labelling.classes) for one in asked]):
+    for places in _groups([one.labelling.columns for one in asked]):
         group = [asked[place] for place in places]
         solved = _solve(design, metric, _questions(group, settings, masks), words, settings)
         _log.info(
             "%s: %d problems of up to %d classes, %d iterations at most",
             ", ".join(dict.fromkeys(one.labelling.task for one in group)),
             len(group),
-            max(len(one.labelling.classes) for one in group),
+            max(one.labelling.columns for one in group),
             max(answer.iterations.max() for answer in solved),
         )
         for place, one, answer in zip(places, group, solved, strict=True):
@@ -112,9 +113,9 @@ def _questions(
     beside = dict(zip(settings.pairs, neighbours(settings.pairs), strict=True))
     return [
         Question(
-            labels=one.labelling.numbers,
+            labels=one.labelling.numbers if one.labelling.values is None else one.labelling.values,
             weights=one.labelling.weights,
-            classes=len(one.labelling.classes),
+            classes=one.labelling.columns,
             l1=one.pair[0],
             l2=one.pair[1],
             keep=masks[one.mask],
@@ -127,7 +128,7 @@ def _questions(
 
 
 def _solve(
-    design: Design, metric: Gram | None, questions: Sequence[Question], words: int, settings: ElasticNet
+    design: Products, metric: Gram | None, questions: Sequence[Question], words: int, settings: ElasticNet
 ) -> list[Answer]:
     """All questions of a group, as many at a time as memory allows."""
     squared = settings.penalty == "elastic_net"
@@ -148,7 +149,7 @@ def _solve(
     trained = [
         solve_adam(
             design,
-            make_problems(batch, classes=classes),
+            make_problems(batch, classes=classes, mesh=design.devices(), rows=design.rows),
             words=words,
             squared=squared,
             epochs=settings.epochs,
@@ -171,9 +172,9 @@ class _Scale(NamedTuple):
     raw: bool
 
     @staticmethod
-    def of(design: Design, settings: ElasticNet) -> "_Scale":
+    def of(design: Products, settings: ElasticNet) -> "_Scale":
         shape = (design.layers, -1)
-        mean, scale = np.asarray(design.mean).reshape(shape), np.asarray(design.scale).reshape(shape)
+        mean, scale = fetch(design.mean).reshape(shape), fetch(design.scale).reshape(shape)
         return _Scale(mean, scale, raw=not settings.standardize)
 
     def of_layer(self, layer: int) -> "_Scale":
@@ -190,7 +191,7 @@ def _probe(
     settings: ElasticNet,
 ) -> Probe:
     """The probe of one solved problem: without the classes it was padded with, and its own features only."""
-    labelling, classes = one.labelling, len(one.labelling.classes)
+    labelling, classes = one.labelling, one.labelling.columns
     chosen: slice | Int[np.ndarray, " own"] = slice(None) if own is None else np.flatnonzero(own)
     weights = np.ascontiguousarray(answer.weights[layer][:classes, chosen].T)
     bias, mean = answer.bias[layer][:classes], scale.mean[chosen]

@@ -10,28 +10,76 @@ With m the mean and s the deviation of each feature, the standardised matrix is 
 and the products with the transpose are (R X − (R 1) m)/s: two products with the raw X an iteration, whatever the
 scaling. Each costs 2·word·feature·class·problem operations and reads X once (word·feature·4 bytes); the order of the
 axes inside them is the fastest of those measured on a CPU.
+
+X may be held in bfloat16, in half of the memory. Its products are float32 all the same: W and R are split into three
+bfloat16 parts, whose products with X are exact and summed in float32, so that what is certified is the optimum for the
+rounded X. `coarse` takes the first part alone: a third of the work, and 8 bits.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from lca_jax.devices import data_mesh, shard_rows
-from lca_jax.errors import DataError
+from lca_jax.devices import fetch, joint_mesh, place_parts, replicate
+from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.finite import NamePlace, name_word_and_feature, refuse_not_finite
+from lca_jax.probing.problems import Problems
 
 _Result = TypeVar("_Result")
 _Axes = int | tuple[int | None, ...]
+MatrixDtype = Literal["float32", "bfloat16"]
+"""In which X is held."""
 
 _PRECISION = jax.lax.Precision.HIGHEST
 """The certificate is only as good as the products: full float32 also where the device would round to bfloat16."""
 
+_RIDGE = 0.02
+"""Share of the identity in the metric."""
 _CONSTANT = 1e-6
 """A feature whose deviation is below this share of its largest magnitude is constant: its weight stays at zero."""
+
+
+class Rows(NamedTuple):
+    """A matrix of words somewhere, of which parts are read when they are needed."""
+
+    words: int
+    features: int
+    read: Callable[[int, int], Float[np.ndarray, "word feature"]]
+    """The words `first, …, last - 1`."""
+    name_place: NamePlace = name_word_and_feature
+    """What messages call a value."""
+    layers: int | None = None
+    """None for one matrix; a number for that many, of equal widths, whose columns stand side by side."""
+
+    @staticmethod
+    def of(X: Float[np.ndarray, "word feature"]) -> "Rows":
+        """The rows of an array."""
+        return Rows(len(X), X.shape[1], lambda first, last: X[first:last])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a word, layer axis first.
+
+        In that order a CPU multiplies the layers as fast as the whole; word first, as they are read, takes five times
+        as long.
+        """
+        return (self.features,) if self.layers is None else (self.layers, self.features // self.layers)
+
+
+class Stretch(NamedTuple):
+    """Some of the words, on the devices: what mini-batches are drawn from."""
+
+    design: "Design"
+    real: Int[np.ndarray, " word"]
+    """Rows of it that are words; the others are padding."""
+    of_problems: Callable[[Problems], Problems]
+    """Takes the same words of what problems own."""
 
 
 @runtime_checkable
@@ -53,12 +101,23 @@ class Products(Protocol):
         """Place of the problem axis in arrays of this design: 1 behind a layer axis, else 0."""
         ...
 
-    def stack(self, array: np.ndarray) -> np.ndarray:
-        """An array with a layer axis in front, without it where X is one matrix."""
+    @property
+    def rows(self) -> int:
+        """Words, padding included."""
         ...
 
-    def flop(self, classes: int) -> float:
-        """Operations of the two products of one iteration of one problem."""
+    def devices(self) -> Mesh:
+        """Where it lies."""
+        ...
+
+    @property
+    def mean(self) -> Float[Array, "*layer feature"]:
+        """Subtracted from the features."""
+        ...
+
+    @property
+    def scale(self) -> Float[Array, "*layer feature"]:
+        """What they are divided by."""
         ...
 
     def scores(self, W: Float[Array, "*layer problem class feature"]) -> Float[Array, "*layer problem word class"]:
@@ -66,14 +125,22 @@ class Products(Protocol):
         ...
 
     def correlations(
-        self, R: Float[Array, "*layer problem word class"]
+        self, R: Float[Array, "*shared problem word class"]
     ) -> Float[Array, "*layer problem class feature"]:
         """Products of word weights, of each layer or the same for all, with the standardised features."""
         ...
 
+    def metric(self, words: int) -> "Gram":
+        """The Gram metric of the first `words` rows."""
+        ...
+
+    def stretches(self, words: int, generator: np.random.Generator) -> Iterator[Stretch]:
+        """The first `words` rows in parts, in an order of the generator's."""
+        ...
+
 
 class Design(NamedTuple):
-    """Features of the training words on the device, rows split over the mesh, with how they are centred and scaled.
+    """Features of the training words on the devices, rows split over the mesh, with how they are centred and scaled.
 
     Or one such matrix a layer, layer axis first, for the probes of single layers: `over_layers` maps over them.
     """
@@ -89,6 +156,11 @@ class Design(NamedTuple):
         return 1 if self.X.ndim == 2 else self.X.shape[0]
 
     @property
+    def rows(self) -> int:
+        """Words, padding included."""
+        return self.X.shape[-2]
+
+    @property
     def features(self) -> int:
         """Columns of a matrix."""
         return self.X.shape[-1]
@@ -98,86 +170,146 @@ class Design(NamedTuple):
         """Place of the problem axis in arrays of this design: 1 behind a layer axis, else 0."""
         return self.X.ndim - 2
 
-    def stack(self, array: np.ndarray) -> np.ndarray:
-        """An array with a layer axis in front, without it where the design is one matrix."""
-        return array if self.axis else array[0]
-
-    def flop(self, classes: int) -> float:
-        """Operations of the two products of one iteration of one problem."""
-        return 4.0 * self.X.size * classes
+    def devices(self) -> Mesh:
+        """Where it lies."""
+        sharding = self.X.sharding
+        assert isinstance(sharding, NamedSharding)
+        assert isinstance(sharding.mesh, Mesh)
+        return sharding.mesh
 
     def scores(self, W: Float[Array, "*layer problem class feature"]) -> Float[Array, "*layer problem word class"]:
         """Scores of every word without the bias."""
         return _all_scores(self, W)
 
     def correlations(
-        self, R: Float[Array, "*layer problem word class"]
+        self, R: Float[Array, "*shared problem word class"]
     ) -> Float[Array, "*layer problem class feature"]:
         """Products of word weights, of each layer or the same for all, with the standardised features."""
         return _all_correlations(self, R)
 
+    def metric(self, words: int) -> "Gram":
+        """The Gram metric of the first `words` rows."""
+        return gram(self, words=words)
 
-def put_design(
-    X: Float[np.ndarray, "word feature"],
-    *,
-    standardize: bool,
-    layers: int | None = None,
-    name_place: NamePlace = name_word_and_feature,
-) -> Design:
+    def stretches(self, words: int, generator: np.random.Generator) -> Iterator[Stretch]:  # noqa: ARG002
+        """All words at once."""
+        yield Stretch(self, np.arange(words), lambda problems: problems)
+
+
+def put_design(rows: Rows, *, standardize: bool, dtype: MatrixDtype = "float32", split_over: int = 1) -> Design:
     """Moves activations to the devices and measures mean and deviation of every feature.
 
     Mean and deviation are those of the words given, each counted once, whatever weight problems give to them: so one
     design serves all problems. Rows are padded to a multiple of the devices with zeros; the problems mask padded words
-    by their label −1.
+    by their label −1. Of several processes each reads the rows of its own devices.
 
     Args:
-        X: Raw activations.
+        rows: Raw activations.
         standardize: Whether the penalty is on weights of features with deviation 1.
-        layers: None for one matrix; a number for that many, of equal widths, whose columns stand side by side in X.
-            Layer first is the order in which a CPU multiplies them as fast as the whole; word first, as X has them,
-            takes five times as long.
-        name_place: What messages call a value of X.
+        dtype: In which X is held.
+        split_over: Devices that share the columns, for matrices too wide for one.
 
     Raises:
         DataError: No word, or a value that is not finite (its place is named).
+        SettingsError: The devices or the columns cannot be shared out evenly.
     """
-    words = X.shape[0]
+    refuse_no_words(rows.words)
+    mesh = joint_mesh(split_over)
+    *layers, width = rows.shape
+    if width % split_over:
+        raise SettingsError(f"{width} columns cannot be split over {split_over} devices: give a divisor of it.")
+    padded = rows.words + -rows.words % mesh.shape["data"]
+    split = PartitionSpec(*[None for _ in layers], "data", "model")
+    held = np.float32 if dtype == "float32" else jnp.bfloat16
+
+    def part(index: tuple[slice, ...]) -> np.ndarray:
+        return read_part(rows, index[-2].start, index[-2].stop)[..., index[-1]].astype(held)
+
+    X = place_parts(mesh, (*layers, padded, width), split, part)
+    measured = (jax.vmap(_moments, in_axes=(0, None)) if layers else _moments)(X, rows.words)
+    mean, deviation, largest = (fetch(array) for array in measured)
+    refuse_unscalable(rows, deviation, largest)
+    scale = choose_scale(deviation, largest, standardize=standardize)
+    return Design(X, replicate(mesh, mean), replicate(mesh, scale))
+
+
+def read_part(rows: Rows, first: int, last: int) -> Float[np.ndarray, "*layer word feature"]:
+    """Some rows as they lie on a device, layer axis first; zeros beyond the last word."""
+    read = rows.read(first, min(last, rows.words)) if first < rows.words else np.zeros((0, rows.features), np.float32)
+    if len(read) < last - first:
+        read = np.concatenate([read, np.zeros((last - first - len(read), rows.features), read.dtype)])
+    return read if rows.layers is None else read.reshape(len(read), *rows.shape).transpose(1, 0, 2)
+
+
+def refuse_no_words(words: int) -> None:
+    """Refuses a design without words.
+
+    Raises:
+        DataError: There is none.
+    """
     if words == 0:
         raise DataError("A probe needs at least one labelled word with a vector, got none.")
-    if layers is None:
-        sharded = shard_rows(data_mesh(), X)
-        moments = _moments(sharded, jnp.asarray(words))
-    else:
-        sharded = shard_rows(data_mesh(), X.reshape(words, layers, -1).transpose(1, 0, 2), axis=1)
-        moments = jax.vmap(_moments, in_axes=(0, None))(sharded, jnp.asarray(words))
-    mean, deviation, largest = (np.asarray(part) for part in moments)
-    if not np.isfinite(deviation).all():
-        refuse_not_finite(X, name_place)
-        feature = int(np.flatnonzero(~np.isfinite(deviation))[0])
-        raise DataError(
-            f"The squares of feature {feature} are too large for float32: its largest value is "
-            f"{largest.reshape(-1)[feature]:.1e}. Look for overflow or a broken checkpoint, or scale the activations."
-        )
+
+
+def refuse_unscalable(
+    rows: Rows, deviation: Float[np.ndarray, "*layer feature"], largest: Float[np.ndarray, "*layer feature"]
+) -> None:
+    """Refuses activations whose moments are not finite; every process looks for the place.
+
+    Raises:
+        DataError: Names the first value that is not finite, or the feature whose squares overflow.
+    """
+    wrong = np.flatnonzero(~np.isfinite(deviation))
+    if not len(wrong):
+        return
+    refuse_not_finite(rows.read, rows.words, rows.name_place)
+    raise DataError(
+        f"The squares of feature {wrong[0]} are too large for float32: its largest value is "
+        f"{largest.reshape(-1)[wrong[0]]:.1e}. Look for overflow or a broken checkpoint, or scale the activations."
+    )
+
+
+def choose_scale(
+    deviation: Float[np.ndarray, "*layer feature"], largest: Float[np.ndarray, "*layer feature"], *, standardize: bool
+) -> Float[np.ndarray, "*layer feature"]:
+    """What features are divided by: their deviation, 1 where they are constant or stay as they are."""
     constant = deviation <= _CONSTANT * np.maximum(largest, 1e-30)
-    scale = np.where(constant, 1, deviation) if standardize else np.ones_like(deviation)
-    return Design(sharded, jnp.asarray(mean), jnp.asarray(scale.astype(np.float32)))
+    return (np.where(constant, 1, deviation) if standardize else np.ones_like(deviation)).astype(np.float32)
 
 
-def scores(design: Design, W: Float[Array, "problem class feature"]) -> Float[Array, "problem word class"]:
+def scores(
+    design: Design, W: Float[Array, "problem class feature"], *, coarse: bool = False
+) -> Float[Array, "problem word class"]:
     """Z: scores of every word without the bias."""
     scaled = W / design.scale[None, None, :]
     offset = jnp.einsum("pcd,d->pc", scaled, design.mean, precision=_PRECISION)
     problems, classes, features = W.shape
-    flat = jnp.matmul(scaled.reshape(-1, features), design.X.T, precision=_PRECISION)
+    flat = _product(scaled.reshape(-1, features), design.X.T, coarse=coarse)
     return flat.reshape(problems, classes, -1).transpose(0, 2, 1) - offset[:, None, :]
 
 
-def correlations(design: Design, R: Float[Array, "problem word class"]) -> Float[Array, "problem class feature"]:
+def correlations(
+    design: Design, R: Float[Array, "problem word class"], *, coarse: bool = False
+) -> Float[Array, "problem class feature"]:
     """Products of word weights with the standardised features: the gradient of the loss where R are the residuals."""
     problems, words, classes = R.shape
     flat = R.transpose(1, 0, 2).reshape(words, -1)
-    product = jnp.matmul(flat.T, design.X, precision=_PRECISION).reshape(problems, classes, -1)
+    product = _product(flat.T, design.X, coarse=coarse).reshape(problems, classes, -1)
     return (product - R.sum(axis=1)[:, :, None] * design.mean[None, None, :]) / design.scale[None, None, :]
+
+
+def _product(
+    A: Float[Array, "row inner"], X: Float[Array, "inner column"], *, coarse: bool
+) -> Float[Array, "row column"]:
+    """A X in float32, whatever X is held in."""
+    if X.dtype == jnp.float32:
+        return jnp.matmul(A, X, precision=_PRECISION)
+    parts, rest = [], A
+    for _ in range(1 if coarse else 3):
+        parts.append(rest.astype(X.dtype))
+        rest = rest - parts[-1].astype(A.dtype)
+    products = [jnp.matmul(part, X, preferred_element_type=jnp.float32) for part in reversed(parts)]
+    return sum(products[1:], products[0])
 
 
 class Gram(NamedTuple):
@@ -195,9 +327,12 @@ def gram(design: Design, *, words: int) -> Gram:
     words do, and cost 6·feature³ operations once, independent of the corpus. For layers one by one that is layers²
     times less than for all of them together: taking their blocks out of a whole Gram would save nothing.
     """
-    stride = max(1, words // (3 * design.X.shape[-1]))
-    sample = design._replace(X=design.X[..., :words:stride, :])
-    return over_layers(_gram_of, design, 0)(sample)
+    return over_layers(partial(_gram_of, words=words, stride=gram_stride(words, design.features)), design, 0)(design)
+
+
+def gram_stride(words: int, features: int) -> int:
+    """Which words the Gram metric is made of: every so many-th."""
+    return max(1, words // (3 * features))
 
 
 def over_layers(function: Callable[..., _Result], design: Products, axes: _Axes) -> Callable[..., _Result]:
@@ -217,29 +352,32 @@ def _all_scores(design: Design, W: Float[Array, "*layer problem class feature"])
 
 
 @jax.jit
-def _all_correlations(design: Design, R: Float[Array, "*layer problem word class"]) -> Float[Array, "..."]:
+def _all_correlations(design: Design, R: Float[Array, "*shared problem word class"]) -> Float[Array, "..."]:
     return over_layers(correlations, design, (0, 0 if R.ndim == 4 else None))(design, R)
 
 
 @jax.jit
 def _moments(
-    X: Float[Array, "word feature"], words: Int[Array, ""]
+    X: Float[Array, "word feature"], words: int | Int[Array, ""]
 ) -> tuple[Float[Array, " feature"], Float[Array, " feature"], Float[Array, " feature"]]:
     """Mean, deviation and largest magnitude over the first `words` rows, in two passes: no cancellation."""
-    count = words.astype(X.dtype)
-    mean = X.sum(axis=0) / count
+    count = jnp.asarray(words, jnp.float32)
+    mean = X.sum(axis=0, dtype=jnp.float32) / count
     real = jnp.arange(X.shape[0])[:, None] < words
-    centred = jnp.where(real, X - mean[None, :], 0.0)
-    return mean, jnp.sqrt((centred**2).sum(axis=0) / count), jnp.abs(X).max(axis=0)
+    centred = jnp.where(real, X.astype(jnp.float32) - mean[None, :], 0.0)
+    return mean, jnp.sqrt((centred**2).sum(axis=0) / count), jnp.abs(X).max(axis=0).astype(jnp.float32)
 
 
-@jax.jit
-def _gram_of(design: Design) -> Gram:
-    ridge = 0.02
-    centred = (design.X - design.mean[None, :]) / design.scale[None, :]
-    matrix = jnp.einsum("nd,ne->de", centred, centred, precision=_PRECISION) / centred.shape[0]
+@partial(jax.jit, static_argnames=("words", "stride"))
+def _gram_of(design: Design, *, words: int, stride: int) -> Gram:
+    centred = (design.X[:words:stride].astype(jnp.float32) - design.mean[None, :]) / design.scale[None, :]
+    return metric_of(jnp.einsum("nd,ne->de", centred, centred, precision=_PRECISION) / centred.shape[0])
+
+
+def metric_of(matrix: Float[Array, "feature feature"]) -> Gram:
+    """The metric of X'X/n over a sample of words: pulled towards the identity, and bounded."""
     level = jnp.trace(matrix) / matrix.shape[0]
-    matrix = (1 - ridge) * matrix + ridge * level * jnp.eye(matrix.shape[0], dtype=matrix.dtype)
+    matrix = (1 - _RIDGE) * matrix + _RIDGE * level * jnp.eye(matrix.shape[0], dtype=matrix.dtype)
 
     def power_step(_: Int[Array, ""], v: Float[Array, " feature"]) -> Float[Array, " feature"]:
         v = jnp.einsum("de,e->d", matrix, v, precision=_PRECISION)

@@ -44,23 +44,31 @@ def place_in_store(store: ActivationStore, rows: Int[np.ndarray, " word"], axis:
     return name
 
 
-def refuse_not_finite(X: Float[np.ndarray, "word feature"], name_place: NamePlace) -> None:
+def refuse_not_finite(
+    read: Callable[[int, int], Float[np.ndarray, "word feature"]], words: int, name_place: NamePlace
+) -> None:
     """Refuses activations of which one is NaN or infinite.
+
+    Args:
+        read: Gives the words `first, …, last - 1`.
+        words: How many there are.
+        name_place: What the message calls a value.
 
     Raises:
         DataError: The message names the first one, and how many there are in how many words.
     """
-    first, values, words = None, 0, 0
-    for start in range(0, len(X), _WORDS_AT_ONCE):
-        wrong = ~np.isfinite(X[start : start + _WORDS_AT_ONCE])
+    found, values, broken = None, 0, 0
+    for start in range(0, words, _WORDS_AT_ONCE):
+        X = read(start, min(start + _WORDS_AT_ONCE, words))
+        wrong = ~np.isfinite(X)
         if not wrong.any():
             continue
-        if first is None:
+        if found is None:
             row, column = (int(part) for part in np.argwhere(wrong)[0])
-            first = (start + row, column)
-        values, words = values + int(wrong.sum()), words + int(wrong.any(axis=1).sum())
-    if first is not None:
+            found = f"{name_place(start + row, column)} is {X[row, column]}"
+        values, broken = values + int(wrong.sum()), broken + int(wrong.any(axis=1).sum())
+    if found is not None:
         raise DataError(
-            f"Activations must be finite; {name_place(*first)} is {X[first]} ({values} such values in {words} of "
-            f"{len(X)} words). Look for overflow (float16) or a broken checkpoint."
+            f"Activations must be finite; {found} ({values} such values in {broken} of {words} words). "
+            "Look for overflow (float16) or a broken checkpoint."
         )

@@ -1,8 +1,10 @@
 """From activations and labels to probes: every task, penalty, sample and subset of one store in one call.
 
 `fit_probes` reads a store, `fit_elastic_net` plain arrays. Words that have no vector or no label are masked, never
-dropped from the matrix: all tasks share one X. Memory: X on the devices (and on the host until it is there), and what
-`batching` says.
+dropped from the matrix: all tasks share one X. Memory: X on the devices (and on the host until it is there) or, where
+that is more than there is, a few blocks of it; and what `batching` says. Of several processes that called
+`jax.distributed.initialize()` each calls this with the same arguments, reads its own devices' words, and returns all
+probes.
 """
 
 from collections.abc import Sequence
@@ -15,13 +17,14 @@ from lca_jax.activations.store import ActivationStore
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.batching import fit_on_design
 from lca_jax.probing.bootstrap import replicate_labellings
-from lca_jax.probing.design import Design, put_design
+from lca_jax.probing.design import MatrixDtype, Rows, put_design
 from lca_jax.probing.finite import place_in_store
 from lca_jax.probing.labelling import (
     Labelling,
     check_classes,
     control_task_of,
     number_labels,
+    read_numbers,
     take_rows,
     tell_from_rest,
     usable_labels,
@@ -29,6 +32,7 @@ from lca_jax.probing.labelling import (
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.probing.streaming import choose_streaming, stream_design
 from lca_jax.probing.subsets import Reading, Subsets, readings
 
 
@@ -40,6 +44,10 @@ def fit_probes(
     subsets: Subsets = None,
     replicates: int = 0,
     one_vs_rest: bool = False,
+    regression: Sequence[str] = (),
+    stream: bool | None = None,
+    dtype: MatrixDtype = "float32",
+    split_over: int = 1,
 ) -> ProbeSet:
     """Fits probes for every task, penalty pair and control task, and for every neuron subset and bootstrap sample.
 
@@ -53,7 +61,14 @@ def fit_probes(
         replicates: Bootstrap samples of the sentences, drawn with the settings' seed, on which everything is fitted
             once more; their probes have `replicate` 1, 2, …
         one_vs_rest: Instead of one probe of all classes, a probe of two for each class: `target` is the class that it
-            tells from all others. Its two columns of weights are each other's negative.
+            tells from all others. Its two columns of weights are each other's negative. Regressions stay as they are.
+        regression: Tasks whose labels are numbers to predict by squared error, instead of classes. Their penalties are
+            relative to ½ (z − y)², so they scale with the square of the unit of y; R² takes the place of accuracies.
+        stream: Whether X is read from the store block by block at every product instead of lying on the devices whole;
+            None decides by the memory at hand, and says so in the log.
+        dtype: In which X is held: `bfloat16` takes half of the memory. Products and certificates are float32 all the
+            same, for the rounded X.
+        split_over: Devices that share the columns of X, for very wide matrices; the words are split over the others.
 
     Returns:
         All problems of the fit: for each task (and target) the pairs of the grid, then the same pairs on its control
@@ -72,7 +87,10 @@ def fit_probes(
     if replicates < 0:
         raise SettingsError(f"`replicates` must be 0 or more, got {replicates}.")
     matrices = readings(store.axis(), subsets)
-    labellings = _labellings(store, tasks if tasks is not None else store.tasks, settings, one_vs_rest=one_vs_rest)
+    chosen = tuple(tasks if tasks is not None else store.tasks)
+    if unknown := set(regression) - set(chosen):
+        raise SettingsError(f"`regression` names {sorted(unknown)}, which are not among the tasks {list(chosen)}.")
+    labellings = _labellings(store, chosen, settings, one_vs_rest=one_vs_rest, regression=regression)
     rows = np.flatnonzero(np.any([labelling.numbers >= 0 for labelling in labellings], axis=0))
     labellings = [take_rows(labelling, rows) for labelling in labellings]
     sentences = store.words["sentence"].to_numpy()[rows]
@@ -84,7 +102,10 @@ def fit_probes(
     probes: list[Probe] = []
     unpenalized: list[Probe] = []
     for reading in matrices:
-        design = _read_design(store, rows, reading, standardize=settings.standardize)
+        source = _rows_of(store, rows, reading)
+        streamed = choose_streaming(source, dtype=dtype) if stream is None else stream
+        make = stream_design if streamed else put_design
+        design = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)
         options = {"keep": reading.keep, "subsets": reading.subsets}
         probes += fit_on_design(design, len(rows), replicated, settings, **options)
         if len(settings.pairs) > 1:
@@ -105,6 +126,7 @@ def fit_elastic_net(
     max_iterations: int = 1000,
     tolerance: float = 1e-4,
     penalty: str = "elastic_net",
+    regression: bool = False,
 ) -> Probe:
     """Fits one probe to plain arrays, exactly.
 
@@ -121,6 +143,7 @@ def fit_elastic_net(
         max_iterations: Limit of the solver.
         tolerance: Largest duality gap, as a share of the objective at zero weights.
         penalty: `elastic_net` or `neurox`.
+        regression: Whether `y` are numbers to predict by squared error, ½ (z − y)².
 
     Returns:
         The probe with its objective, duality gap and iterations; `classes` are the distinct labels in order, as text.
@@ -138,6 +161,10 @@ def fit_elastic_net(
         tolerance=tolerance,
     )
     names, numbers = np.unique(np.asarray(y), return_inverse=True)
+    values = np.asarray(y, np.float32) if regression else None
+    if values is not None and not np.isfinite(values).all():
+        place = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise DataError(f"The numbers `y` must be finite; that of word {place} is {values[place]}.")
     if len(numbers) != len(X):
         raise DataError(f"`X` has {len(X)} words, `y` has {len(numbers)} labels. Give one label a word.")
     weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
@@ -146,9 +173,10 @@ def fit_elastic_net(
     labelling = Labelling(
         task="y",
         control=False,
-        classes=tuple(str(name) for name in names),
-        numbers=numbers.astype(np.int32),
+        classes=() if regression else tuple(str(name) for name in names),
+        numbers=np.zeros(len(numbers), np.int32) if regression else numbers.astype(np.int32),
         weights=weights,
+        values=values,
     )
     return fit_problems(np.asarray(X, np.float32), [labelling], settings)[0]
 
@@ -173,25 +201,31 @@ def fit_problems(
     """
     for labelling in labellings:
         check_classes(labelling)
-    design, words = put_design(X, standardize=settings.standardize), len(X)
+    design, words = put_design(Rows.of(X), standardize=settings.standardize), len(X)
     del X  # of whole training sets a gigabyte or two, which callers often make for this call alone
     subsets = [None] * (1 if keep is None else len(keep))
     return fit_on_design(design, words, labellings, settings, keep=keep, subsets=subsets)
 
 
 def _labellings(
-    store: ActivationStore, tasks: Sequence[str], settings: ElasticNet, *, one_vs_rest: bool
+    store: ActivationStore,
+    tasks: Sequence[str],
+    settings: ElasticNet,
+    *,
+    one_vs_rest: bool,
+    regression: Sequence[str],
 ) -> list[Labelling]:
     """Each task and its control on all words of the store; or each class of it, with its control."""
     forms = store.forms()
     labellings: list[Labelling] = []
     for task in tasks:
         labels = usable_labels(store, task)
-        real = number_labels(task, labels)
+        real = read_numbers(task, labels) if task in regression else number_labels(task, labels)
         check_classes(real)
         drawn = control_task_of(store, task, seed=settings.seed).label_like(forms, labels)
-        control = replace(number_labels(task, drawn, classes=real.classes), control=True)
-        if one_vs_rest:
+        numbered = read_numbers(task, drawn) if task in regression else number_labels(task, drawn, classes=real.classes)
+        control = replace(numbered, control=True)
+        if one_vs_rest and real.classes:
             labellings += [tell_from_rest(kind, target) for target in real.classes for kind in (real, control)]
         else:
             labellings += [real, control]
@@ -202,17 +236,21 @@ def _labellings(
     return labellings
 
 
-def _read_design(
-    store: ActivationStore, rows: Int[np.ndarray, " word"], reading: Reading, *, standardize: bool
-) -> Design:
-    """Reads one matrix; the host's copy goes as soon as the devices have theirs: it is half of the memory."""
-    X = store.matrix(None if len(rows) == store.word_count else rows, sites=reading.sites)
-    if reading.layers is None and len(reading.columns) < X.shape[1]:
-        X = X[:, reading.columns]
-    place = place_in_store(store, rows, store.axis())
-    return put_design(
-        X,
-        standardize=standardize,
-        layers=reading.layers,
+def _rows_of(store: ActivationStore, words: Int[np.ndarray, " word"], reading: Reading) -> Rows:
+    """The chosen words and columns of a store as rows that are read when they are needed."""
+    place = place_in_store(store, words, store.axis())
+    every = len(words) == store.word_count
+    width = store.axis(reading.sites).size
+    columns = slice(None) if len(reading.columns) == width else reading.columns
+
+    def read(first: int, last: int) -> Float[np.ndarray, "word feature"]:
+        asked = None if every and (first, last) == (0, len(words)) else words[first:last]
+        return store.matrix(asked, sites=reading.sites)[:, columns]
+
+    return Rows(
+        words=len(words),
+        features=len(reading.columns),
+        read=read,
         name_place=lambda row, column: place(row, int(reading.columns[column])),
+        layers=reading.layers,
     )

@@ -78,11 +78,11 @@ class Proposed(NamedTuple):
 
 
 def begin(
-    W: Float[Array, "problem class feature"],
-    X_W: Float[Array, "problem word class"],
-    bias: Float[Array, "problem class"],
-    curvature: Float[Array, " problem"],
-    objective: Float[Array, " problem"],
+    W: Float[Array, "*layer problem class feature"],
+    X_W: Float[Array, "*layer problem word class"],
+    bias: Float[Array, "*layer problem class"],
+    curvature: Float[Array, "*layer problem"],
+    objective: Float[Array, "*layer problem"],
 ) -> State:
     """The state of problems that start from given weights, their scores and bias."""
     zeros = jnp.zeros_like(curvature)

@@ -5,6 +5,7 @@ prediction equals it, so it counts as an error.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from lca_jax.activations.store import ActivationStore
 from lca_jax.axes import NeuronAxis
-from lca_jax.errors import DataError, SettingsError
+from lca_jax.errors import DataError, SettingsError, list_problems
 from lca_jax.probing.finite import place_in_store, refuse_not_finite
 from lca_jax.text.control import ControlTask, draw_control_task
 
@@ -33,6 +34,13 @@ class Labelling:
     """0 for the words as they are, otherwise the number of the bootstrap sample that `weights` are of."""
     target: str | None = None
     """Where this class is told from all others: its name."""
+    values: Float[np.ndarray, " word"] | None = None
+    """Of a regression the number of each word, NaN where `numbers` masks it; then there are no classes."""
+
+    @property
+    def columns(self) -> int:
+        """Columns of a probe's weights: one a class, one of a regression."""
+        return len(self.classes) if self.values is None else 1
 
     @property
     def counted(self) -> Bool[np.ndarray, " word"]:
@@ -47,6 +55,31 @@ def number_labels(task: str, labels: Sequence[str | None], *, classes: Sequence[
     number = {name: position for position, name in enumerate(names)}
     numbers = np.array([-1 if label is None else number.get(label, -2) for label in labels], np.int32)
     return Labelling(task=task, control=False, classes=names, numbers=numbers)
+
+
+def read_numbers(task: str, labels: Sequence[str | None]) -> Labelling:
+    """The labels of a task as numbers to predict.
+
+    Raises:
+        DataError: Labels are no finite numbers; the message counts them and names the first ones.
+    """
+    values = np.full(len(labels), np.nan)
+    wrong: list[str] = []
+    for place, label in enumerate(labels):
+        if label is None:
+            continue
+        with suppress(ValueError):
+            values[place] = float(label)
+        if not np.isfinite(values[place]):
+            wrong.append(f"word {place + 1}: {label!r}")
+            values[place] = np.nan
+    if wrong:
+        raise DataError(
+            f"The labels of task `{task}` must be finite numbers to be predicted by a regression:\n"
+            f"{list_problems(wrong)}\nLeave the task out of `regression` to tell its labels apart as classes."
+        )
+    numbers = np.where(np.isnan(values), -1, 0).astype(np.int32)
+    return Labelling(task=task, control=False, classes=(), numbers=numbers, values=values.astype(np.float32))
 
 
 def tell_from_rest(labelling: Labelling, target: str) -> Labelling:
@@ -67,7 +100,8 @@ def tell_from_rest(labelling: Labelling, target: str) -> Labelling:
 def take_rows(labelling: Labelling, rows: Int[np.ndarray, " row"]) -> Labelling:
     """The same labelling on some of the words."""
     weights = None if labelling.weights is None else labelling.weights[rows]
-    return replace(labelling, numbers=labelling.numbers[rows], weights=weights)
+    values = None if labelling.values is None else labelling.values[rows]
+    return replace(labelling, numbers=labelling.numbers[rows], weights=weights, values=values)
 
 
 def check_classes(labelling: Labelling) -> None:
@@ -93,7 +127,13 @@ def check_classes(labelling: Labelling) -> None:
         raise DataError(
             f"The {name} has no labelled word with a vector. Check the label column and the excluded words."
         )
-    if len(present) == 1 and not labelling.control and not labelling.replicate:
+    if labelling.control or labelling.replicate:
+        return
+    if labelling.values is not None:
+        known = labelling.values[labelling.counted]
+        if known.min() == known.max():
+            raise DataError(f"All words of the {name} have the same number, {known[0]:g}: there is nothing to predict.")
+    elif len(present) == 1:
         only = labelling.classes[present[0]]
         raise DataError(f"The {name} has one class only ({only!r}), so there is nothing to tell apart.")
 
@@ -111,8 +151,8 @@ class MeasuredWords(NamedTuple):
     """The words of a store on which probes of a task are measured."""
 
     X: Float[np.ndarray, "word feature"]
-    gold: Int[np.ndarray, " word"]
-    """Class numbers; -2 for a label that training never saw."""
+    gold: Int[np.ndarray, " word"] | Float[np.ndarray, " word"]
+    """Class numbers, -2 for a label that training never saw; of a regression the numbers."""
     rows: Int[np.ndarray, " word"]
     """Their rows in the store."""
 
@@ -136,7 +176,7 @@ def measured_words(
         store: Train, dev or test.
         axis: Of the probes.
         task: The task whose labelled words are wanted.
-        classes: Of the probes.
+        classes: Of the probes; none of a regression.
         control: Gives these words the labels of a control task instead.
 
     Raises:
@@ -151,13 +191,14 @@ def measured_words(
     labels = usable_labels(store, task)
     if control is not None:
         labels = control.label_like(store.forms(), labels)
-    numbers = number_labels(task, labels, classes=classes).numbers
-    rows = np.flatnonzero(numbers != -1)
+    read = number_labels(task, labels, classes=classes) if classes else read_numbers(task, labels)
+    gold = read.numbers if read.values is None else read.values
+    rows = np.flatnonzero(read.numbers != -1)
     if not len(rows):
         raise DataError(f"No word of {store.place} has a label for `{task}` and a vector.")
     X = store.matrix(rows) if len(rows) < store.word_count else store.matrix()
-    refuse_not_finite(X, place_in_store(store, rows, axis))
-    return MeasuredWords(X, numbers[rows], rows)
+    refuse_not_finite(lambda first, last: X[first:last], len(X), place_in_store(store, rows, axis))
+    return MeasuredWords(X, gold[rows], rows)
 
 
 def _places(axis: NeuronAxis) -> str:

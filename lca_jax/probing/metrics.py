@@ -1,4 +1,4 @@
-"""Scores of predictions: accuracy overall and by class, with a confidence interval that respects sentences."""
+"""Scores of predictions: accuracy with an interval that respects sentences, accuracy by class, R² of numbers."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -9,6 +9,21 @@ _RESAMPLES = 2000
 def accuracy(predicted: Int[np.ndarray, "... word"], gold: Int[np.ndarray, " word"]) -> Float[np.ndarray, "..."]:
     """Share of words whose predicted class is the gold class; leading axes are kept."""
     return np.asarray((predicted == gold).mean(axis=-1))
+
+
+def determination(
+    predicted: Float[np.ndarray, "... word"], gold: Float[np.ndarray, " word"]
+) -> Float[np.ndarray, "..."]:
+    """R²: 1 − squared errors / squared distances from the mean of the gold numbers; leading axes are kept.
+
+    1 is perfect, 0 is as good as the mean, and worse is negative. All gold numbers alike: 1 if they are met, else −∞.
+    """
+    wide = gold.astype(np.float64)
+    errors = ((predicted - wide) ** 2).sum(axis=-1)
+    spread = ((wide - wide.mean()) ** 2).sum()
+    if spread == 0:
+        return np.where(errors == 0, 1.0, -np.inf)
+    return np.asarray(1 - errors / spread)
 
 
 def class_accuracy(

@@ -38,7 +38,8 @@ class ElasticNet:
     would pay. The published grids span 1e-7 to 1e-1 (Durrani et al. 2020, A.2), on raw activations and another
     objective."""
     l2: tuple[float, ...] | float = (1e-4, 1e-3)
-    """Weights of the second term, each ≥ 0."""
+    """Weights of the second term, each ≥ 0. Where both are 0, separable classes have no finite optimum: the certificate
+    is then the whole objective, and the probe is converged only when that is as good as 0."""
     penalty: Penalty = "elastic_net"
     """`neurox` takes published penalties as published."""
     solver: Solver = "proximal"
@@ -66,11 +67,6 @@ class ElasticNet:
             object.__setattr__(self, name, values)
             if not values or any(not 0 <= value < float("inf") for value in values):
                 raise SettingsError(f"`{name}` must be one or more finite numbers ≥ 0, got {values}.")
-        if self.solver == "proximal" and (0.0, 0.0) in self.pairs:
-            raise SettingsError(
-                "l1 = l2 = 0 has no certified solution (on separable classes no finite one at all). "
-                "Give a small penalty, e.g. l2=1e-6, or use solver='adam'."
-            )
         for name in ("tolerance", "max_iterations", "epochs", "batch_size", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"`{name}` must be greater than 0, got {getattr(self, name)}.")

@@ -9,13 +9,13 @@ A probe of a part of the neurons has the weights of those alone: `columns` says 
 are, and predicting takes the activations whole. A hundred layers cost no more memory than their neurons do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from lca_jax.errors import SettingsError
 from lca_jax.probing.design import Design, scores
@@ -27,7 +27,7 @@ _BLOCK = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """A multinomial logistic probe with its certificate; from `fit_probes` or `fit_elastic_net`."""
+    """A multinomial logistic or linear probe with its certificate; from `fit_probes` or `fit_elastic_net`."""
 
     task: str
     """Name of the label column."""
@@ -38,7 +38,7 @@ class Probe:
     penalty: Penalty
     solver: Solver
     classes: tuple[str, ...]
-    """Class names, in the order of the weights' columns."""
+    """Class names, in the order of the weights' columns; none of a regression, whose weights have one column."""
     weights: Float[np.ndarray, "feature class"]
     """In the penalised scale."""
     bias: Float[np.ndarray, " class"]
@@ -69,6 +69,11 @@ class Probe:
     """Columns of the activations that its features are, ascending; None for all."""
 
     @property
+    def regression(self) -> bool:
+        """Whether it predicts numbers."""
+        return not self.classes
+
+    @property
     def raw_weights(self) -> Float[np.ndarray, "feature class"]:
         """Weights for raw activations."""
         return self.weights / self.scale[:, None]
@@ -87,13 +92,25 @@ class Probe:
         """Weights of all neurons, of which there are `size`: zero for those that the probe does not read."""
         if self.columns is None:
             return self.weights
-        spread = np.zeros((size, len(self.classes)), self.weights.dtype)
+        spread = np.zeros((size, self.weights.shape[1]), self.weights.dtype)
         spread[self.columns] = self.weights
         return spread
 
     def predict(self, X: Float[np.ndarray, "word neuron"]) -> Int[np.ndarray, " word"]:
-        """Class numbers of words from their raw activations, those of a probe of some neurons too from all neurons."""
+        """Class numbers of words from their raw activations, those of a probe of some neurons too from all neurons.
+
+        Raises:
+            SettingsError: X has other neurons, or the probe predicts numbers.
+        """
         return predict_masked([self], X, keep=np.ones((1, 1, len(self.weights)), bool))[0, 0]
+
+    def predict_numbers(self, X: Float[np.ndarray, "word neuron"]) -> Float[np.ndarray, " word"]:
+        """The numbers of words from their raw activations, by a regression.
+
+        Raises:
+            SettingsError: X has other neurons, or the probe tells classes apart.
+        """
+        return predict_masked_numbers([self], X, keep=np.ones((1, 1, len(self.weights)), bool))[0, 0]
 
 
 def predict_masked(
@@ -112,8 +129,39 @@ def predict_masked(
         keep: For every probe and mask the features that keep their activation; of the probes' own features.
 
     Raises:
-        SettingsError: The probes differ in classes or features, or X has other features.
+        SettingsError: The probes differ in classes or features, predict numbers, or X has other features.
     """
+    if any(probe.regression for probe in probes):
+        raise SettingsError(
+            f"The probe of `{probes[0].task}` predicts numbers, not classes: use predict_numbers. Accuracies and keep "
+            "curves are of classes."
+        )
+    return _predict_in_blocks(_best_classes, probes, X, keep=keep)
+
+
+def predict_masked_numbers(
+    probes: Sequence[Probe],
+    X: Float[np.ndarray, "word neuron"],
+    *,
+    keep: Bool[np.ndarray, "problem mask feature"],
+) -> Float[np.ndarray, "problem mask word"]:
+    """The same of regressions.
+
+    Raises:
+        SettingsError: The probes differ in features, tell classes apart, or X has other features.
+    """
+    if not all(probe.regression for probe in probes):
+        raise SettingsError(f"The probe of `{probes[0].task}` tells classes apart: use predict.")
+    return _predict_in_blocks(_numbers, probes, X, keep=keep)
+
+
+def _predict_in_blocks(
+    program: Callable[[Design, Array, Array], Array],
+    probes: Sequence[Probe],
+    X: Float[np.ndarray, "word neuron"],
+    *,
+    keep: Bool[np.ndarray, "problem mask feature"],
+) -> Shaped[np.ndarray, "problem mask word"]:
     first = probes[0]
     columns = first.columns
     if {probe.subset for probe in probes} != {first.subset}:
@@ -137,7 +185,7 @@ def predict_masked(
         padded = np.zeros((_BLOCK, features), np.float32)
         padded[: len(block)] = block
         design = Design(jnp.asarray(padded), jnp.asarray(first.mean), jnp.asarray(first.scale))
-        predictions.append(np.asarray(_best_classes(design, flat, jnp.asarray(bias)))[:, : len(block)])
+        predictions.append(np.asarray(program(design, flat, jnp.asarray(bias)))[:, : len(block)])
     joined = np.concatenate(predictions, axis=1) if predictions else np.zeros((problems * masks, 0), np.int32)
     return joined.reshape(problems, masks, len(X))
 
@@ -147,3 +195,10 @@ def _best_classes(
     design: Design, W: Float[Array, "problem class feature"], bias: Float[Array, "problem class"]
 ) -> Int[Array, "problem word"]:
     return jnp.argmax(scores(design, W) + bias[:, None, :], axis=2).astype(jnp.int32)
+
+
+@jax.jit
+def _numbers(
+    design: Design, W: Float[Array, "problem class feature"], bias: Float[Array, "problem class"]
+) -> Float[Array, "problem word"]:
+    return scores(design, W)[:, :, 0] + bias[:, :1]

@@ -11,6 +11,7 @@ certified optimum. All pairs and masks of a task are one matrix product over the
 
 What is chosen for is a task, or one target of it against the rest, on all neurons or on one subset: each gets its own
 pair, by its probe of the training words as they are. Its control probe and its bootstrap samples follow that choice.
+For regressions R² takes the place of the accuracy.
 """
 
 import json
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from orbax.checkpoint import v1 as ocp
@@ -27,9 +29,9 @@ from lca_jax.activations.store import ActivationStore
 from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.probing.labelling import measured_words
-from lca_jax.probing.metrics import accuracy
+from lca_jax.probing.metrics import accuracy, determination
 from lca_jax.probing.objective import ElasticNet
-from lca_jax.probing.probe import Probe, predict_masked
+from lca_jax.probing.probe import Probe, predict_masked, predict_masked_numbers
 from lca_jax.probing.weight_mass import mass_order
 
 Criterion = Literal["score", "accuracy"]
@@ -45,7 +47,7 @@ _Choice = tuple[str, str | None, str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRow:
-    """What the search measured for one penalty pair of one task; accuracies are on the dev words."""
+    """What the search measured for one penalty pair of one task, on dev words; accuracies are R² of regressions."""
 
     task: str
     l1: float
@@ -223,14 +225,19 @@ class ProbeSet:
         return replace(self, probes=tuple(chosen), search=tuple(search))
 
     def _measure(
-        self, key: _Choice, X: Float[np.ndarray, "word neuron"], gold: Int[np.ndarray, " word"], fraction: float
+        self,
+        key: _Choice,
+        X: Float[np.ndarray, "word neuron"],
+        gold: Int[np.ndarray, " word"] | Float[np.ndarray, " word"],
+        fraction: float,
     ) -> list[SearchRow]:
         task, target, subset = key
         probes = self.of(task, target=target, subset=subset)
-        keep = np.stack([_ends_of(probe, fraction) for probe in probes])
-        accuracies = accuracy(predict_masked(probes, X, keep=keep), gold)
         without = [probe for probe in self.unpenalized if _choice(probe) == key]
-        reference = float((without[0].predict(X) == gold).mean()) if without else float(accuracies[:, 0].max())
+        keep = np.stack([_ends_of(probe, fraction) for probe in probes])
+        accuracies = _score(probes, X, gold, keep)
+        whole = np.ones((1, 1, keep.shape[2]), bool)
+        reference = float(_score(without[:1], X, gold, whole)[0, 0]) if without else float(accuracies[:, 0].max())
         return [
             SearchRow(
                 task=task,
@@ -248,7 +255,10 @@ class ProbeSet:
         ]
 
     def save(self, folder: Path | str) -> None:
-        """Writes the probes: arrays through orbax, the rest as JSON. An earlier set in the folder is replaced."""
+        """Writes the probes: arrays through orbax, the rest as JSON. An earlier set in the folder is replaced.
+
+        Of several processes all call it, and the first one writes.
+        """
         folder = Path(folder).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         every = [*self.probes, *self.unpenalized]
@@ -262,7 +272,8 @@ class ProbeSet:
             "unpenalized": [_plain(probe) for probe in self.unpenalized],
             "search": [row.__dict__ for row in self.search],
         }
-        (folder / _DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+        if jax.process_index() == 0:
+            (folder / _DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
 
 
 def load_probes(folder: Path | str, *, store: ActivationStore | None = None) -> ProbeSet:
@@ -301,6 +312,18 @@ def load_probes(folder: Path | str, *, store: ActivationStore | None = None) -> 
         search=tuple(SearchRow(**row) for row in description["search"]),
         store=store,
     )
+
+
+def _score(
+    probes: Sequence[Probe],
+    X: Float[np.ndarray, "word neuron"],
+    gold: Int[np.ndarray, " word"] | Float[np.ndarray, " word"],
+    keep: Bool[np.ndarray, "problem mask feature"],
+) -> Float[np.ndarray, "problem mask"]:
+    """Accuracy, or R² of regressions, of every probe with every mask."""
+    if probes[0].regression:
+        return determination(predict_masked_numbers(probes, X, keep=keep), gold.astype(np.float64))
+    return accuracy(predict_masked(probes, X, keep=keep), gold.astype(np.int32))
 
 
 def _choice(probe: Probe) -> _Choice:

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from lca_jax.devices import data_mesh, shard_rows
+from lca_jax.devices import replicate, shard_rows
 
 
 class Question(NamedTuple):
@@ -70,12 +71,14 @@ class Answer(NamedTuple):
     """What the loss was found to curve by in the Gram metric: where a neighbour begins to look for its own."""
 
 
-def make_problems(questions: Sequence[Question], *, classes: int) -> Problems:
+def make_problems(questions: Sequence[Question], *, classes: int, mesh: Mesh, rows: int) -> Problems:
     """Puts problems of one kind on the devices, their words split and padded like the rows of the design.
 
     Args:
         questions: All with class numbers, or all with numbers.
         classes: Length of the class axis: at least that of the widest.
+        mesh: Where the design lies.
+        rows: Words of the design, padding included.
     """
     labels = np.stack([question.labels for question in questions])
     regression = np.issubdtype(labels.dtype, np.floating)
@@ -88,21 +91,21 @@ def make_problems(questions: Sequence[Question], *, classes: int) -> Problems:
         # A word that counts nothing must not ask for the logarithm of a probability that may be 0.
         labels = np.where(counted > 0, labels, np.nan if regression else -1)
         counted /= counted.sum(axis=1, keepdims=True)
-        sharded = shard_rows(data_mesh(), counted.astype(np.float32), axis=1)
+        sharded = shard_rows(mesh, counted.astype(np.float32), axis=1, rows=rows)
     if regression:
         sums = [np.array([row[share > 0] @ share[share > 0]]) for row, share in zip(labels, counted, strict=True)]
     else:
-        rows = zip(labels, counted, strict=True)
-        sums = [np.bincount(row[share > 0], share[share > 0], minlength=classes) for row, share in rows]
+        both = zip(labels, counted, strict=True)
+        sums = [np.bincount(row[share > 0], share[share > 0], minlength=classes) for row, share in both]
     shares = np.stack(sums) / counted.sum(axis=1, keepdims=True)
     typed = labels.astype(np.float32 if regression else np.int32)
     return Problems(
-        labels=shard_rows(data_mesh(), typed, axis=1, fill=np.nan if regression else -1),
+        labels=shard_rows(mesh, typed, axis=1, fill=np.nan if regression else -1, rows=rows),
         weights=sharded,
-        shares=jnp.asarray(shares.astype(np.float32)),
-        l1=jnp.asarray(np.array([question.l1 for question in questions], np.float32)),
-        l2=jnp.asarray(np.array([question.l2 for question in questions], np.float32)),
-        keep=jnp.asarray(np.stack([question.keep for question in questions])),
+        shares=replicate(mesh, shares.astype(np.float32)),
+        l1=replicate(mesh, np.array([question.l1 for question in questions], np.float32)),
+        l2=replicate(mesh, np.array([question.l2 for question in questions], np.float32)),
+        keep=replicate(mesh, np.stack([question.keep for question in questions])),
     )
 
 

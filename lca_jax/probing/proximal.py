@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from lca_jax.devices import fetch, replicate
 from lca_jax.probing.design import Design, Gram, Products, correlations, over_layers, scores
-from lca_jax.probing.iteration import State, begin, prepare, propose, settle, stopped
+from lca_jax.probing.iteration import Prepared, Proposed, State, begin, prepare, propose, settle, stopped
 from lca_jax.probing.path import Start, best_start
 from lca_jax.probing.problems import Answer, Problems, Question, make_problems, null_objective, starting_bias
 from lca_jax.probing.terms import mean_weights
@@ -74,7 +75,7 @@ def solve(
     """
     answers: dict[int, Answer] = {}
     waiting = list(range(len(questions)))
-    costly = design.flop(classes) > _NARROW_ABOVE_FLOP
+    costly = 4.0 * design.rows * design.layers * design.features * classes > _NARROW_ABOVE_FLOP
     batch: _Batch | None = None
     while len(answers) < len(questions):
         running = len(batch.running) if batch else 0
@@ -120,25 +121,44 @@ def _enter(
     members = [*kept, *entering, *[None] * (width - len(kept) - len(entering))]
     # An idle slot computes with the first problem's numbers, and nobody reads them.
     filled = [members[0] if number is None else number for number in members]
-    problems = make_problems([questions[number] for number in filled if number is not None], classes=classes)
-    null = np.asarray(null_objective(problems))
+    asked = [questions[number] for number in filled if number is not None]
+    problems = make_problems(asked, classes=classes, mesh=design.devices(), rows=design.rows)
+    means, null, starting = _know(problems)
+    null = fetch(null)
     weights = np.zeros((design.layers, width, classes, design.features), np.float32)
-    bias = np.tile(np.asarray(starting_bias(problems)), (design.layers, 1, 1))
+    bias = np.tile(fetch(starting), (design.layers, 1, 1))
     curvature = np.full((design.layers, width), _CURVATURE, np.float32)
     for slot, start in enumerate(starts, len(kept)):
         if start is not None:
             own = start.bias.shape[1]
             weights[:, slot, :own], bias[:, slot, :own], curvature[:, slot] = start
     objective = np.tile(null, (design.layers, 1))
-    W, b, c, F = (jnp.asarray(design.stack(array)) for array in (weights, bias, curvature, objective))
-    state = begin(W, design.scores(W), b, c, F)
+    parts = (array if design.axis else array[0] for array in (weights, bias, curvature, objective))
+    W, b, c, F = (replicate(design.devices(), part) for part in parts)
+    state = _begin(W, design.scores(W), b, c, F)
     if batch:
         source = np.array([*running, *[0] * (width - len(running))])
-        state = _carry(batch.state, state, source, np.arange(width) < len(running), axis=c.ndim - 1)
+        state = _carry(batch.state, state, source, np.arange(width) < len(running), axis=design.axis)
     idle = np.array([number is None for number in members])
-    state = state._replace(done=state.done | np.broadcast_to(idle, state.done.shape))
-    means = design.correlations(mean_weights(problems))
-    return _Batch(members, problems, means, jnp.asarray(tolerance * null), null, state)
+    state = state._replace(done=_either(state.done, idle))
+    limits = replicate(design.devices(), tolerance * null)
+    return _Batch(members, problems, design.correlations(means), limits, null, state)
+
+
+_begin = jax.jit(begin)
+
+
+@jax.jit
+def _know(
+    problems: Problems,
+) -> tuple[Float[Array, "problem word class"], Float[Array, " problem"], Float[Array, "problem class"]]:
+    """Of problems before they are solved: `mean_weights`, the objective at zero weights, and the best bias there."""
+    return mean_weights(problems), null_objective(problems), starting_bias(problems)
+
+
+@jax.jit
+def _either(done: Bool[Array, "*layer problem"], idle: Bool[Array, " problem"]) -> Bool[Array, "*layer problem"]:
+    return done | jnp.broadcast_to(idle, done.shape)
 
 
 @partial(jax.jit, static_argnames=("axis",))
@@ -155,16 +175,16 @@ def _carry(old: State, new: State, source: Int[Array, " slot"], kept: Bool[Array
 def _leave(design: Products, batch: _Batch, answers: dict[int, Answer], max_iterations: int) -> _Batch:
     """Takes the problems out that are solved in all layers, or out of iterations."""
     state = batch.state
-    over: Bool[np.ndarray, " slot"] = np.asarray(stopped(state, max_iterations)).reshape(design.layers, -1).min(axis=0)
+    over: Bool[np.ndarray, " slot"] = fetch(stopped(state, max_iterations)).reshape(design.layers, -1).min(axis=0)
     leaving = [slot for slot in batch.running if over[slot]]
     if not leaving:
         return batch
 
-    def fetch(array: Array) -> np.ndarray:
-        return np.asarray(array).reshape(design.layers, len(over), *array.shape[design.axis + 1 :])
+    def of_layers(array: Array) -> np.ndarray:
+        return fetch(array).reshape(design.layers, *array.shape[design.axis :])
 
-    W, bias, objective, gap = (fetch(part) for part in (state.W, state.bias, state.objective, state.gap))
-    iterations, done, curvature = (fetch(part) for part in (state.iterations, state.done, state.curvature))
+    W, bias, objective, gap = (of_layers(part) for part in (state.W, state.bias, state.objective, state.gap))
+    iterations, done, curvature = (of_layers(part) for part in (state.iterations, state.done, state.curvature))
     members = list(batch.members)
     for slot in leaving:
         number = members[slot]
@@ -228,7 +248,7 @@ def _advance_by_products(
     design: Products,
     metric: Gram,
     problems: Problems,
-    means: Float[Array, "problem class feature"],
+    means: Float[Array, "*layer problem class feature"],
     limits: Float[Array, " problem"],
     state: State,
     *,
@@ -236,17 +256,55 @@ def _advance_by_products(
     max_iterations: int,
 ) -> State:
     """The same, the host asking for every product."""
+    layered = bool(design.axis)
     for _ in range(_CHUNK):
-        prepared = _prepare(problems, state, max_iterations=max_iterations)
+        prepared = _prepare(problems, state, layered=layered, max_iterations=max_iterations)
         gradient = design.correlations(prepared.R)
-        proposed = _propose(metric, problems, means, state, prepared, gradient, squared=squared)
+        known = (metric, problems, means, state, prepared, gradient)
+        proposed = _propose(*known, layered=layered, squared=squared)
         X_U = design.scores(proposed.U)
-        state = _settle(problems, limits, state, prepared, proposed, X_U, max_iterations=max_iterations)
-        if bool(stopped(state, max_iterations).all()):
+        reached = (problems, limits, state, prepared, proposed, X_U)
+        state = _settle(*reached, layered=layered, max_iterations=max_iterations)
+        if fetch(stopped(state, max_iterations)).all():
             break
     return state
 
 
-_prepare = jax.jit(prepare, static_argnames=("max_iterations",))
-_propose = jax.jit(propose, static_argnames=("squared",))
-_settle = jax.jit(settle, static_argnames=("max_iterations",))
+@partial(jax.jit, static_argnames=("layered", "max_iterations"))
+def _prepare(problems: Problems, state: State, *, layered: bool, max_iterations: int) -> Prepared:
+    stretch = partial(prepare, max_iterations=max_iterations)
+    return (jax.vmap(stretch, in_axes=(None, 0)) if layered else stretch)(problems, state)
+
+
+@partial(jax.jit, static_argnames=("layered", "squared"))
+def _propose(
+    metric: Gram,
+    problems: Problems,
+    means: Float[Array, "*layer problem class feature"],
+    state: State,
+    prepared: Prepared,
+    gradient: Float[Array, "*layer problem class feature"],
+    *,
+    layered: bool,
+    squared: bool,
+) -> Proposed:
+    stretch = partial(propose, squared=squared)
+    mapped = jax.vmap(stretch, in_axes=(0, None, 0, 0, 0, 0)) if layered else stretch
+    return mapped(metric, problems, means, state, prepared, gradient)
+
+
+@partial(jax.jit, static_argnames=("layered", "max_iterations"))
+def _settle(
+    problems: Problems,
+    limits: Float[Array, " problem"],
+    state: State,
+    prepared: Prepared,
+    proposed: Proposed,
+    X_U: Float[Array, "*layer problem word class"],
+    *,
+    layered: bool,
+    max_iterations: int,
+) -> State:
+    stretch = partial(settle, max_iterations=max_iterations)
+    mapped = jax.vmap(stretch, in_axes=(None, None, 0, 0, 0, 0)) if layered else stretch
+    return mapped(problems, limits, state, prepared, proposed, X_U)

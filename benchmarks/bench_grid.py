@@ -1,0 +1,173 @@
+"""Many probes at once: problems a second by the width of the batch, the papers' whole grid, and what scales how.
+
+    python -m benchmarks.bench_grid --corpus en_ewt-ud-train.conllu.gz --out grid.json
+
+Words, features and classes as in `bench_probe`, on the elastic net. Three parts, all by default, or some with
+`--parts`:
+
+`widths`. P problems in one call of the package, for P = 1, 2, 4, 16, 64, 128, on an accelerator 1, 10, 100, 1,000: one
+pair of penalties on P bootstrap samples of the sentences, which are alike in difficulty and share nothing but X (on a
+CPU the first 5,000 words of it). Beside them the incumbent's procedure, which trains one problem after the other, on
+the same device: on an NVIDIA GPU this part is the headline, if PyTorch sees the GPU too.
+
+`grid`. The 64 pairs {0, 1e-1, …, 1e-7}² of the papers, each for the task and its control: 128 problems in one call.
+Seconds for each problem against one problem alone (`--l1`, `--l2`) and against the incumbent; how many are certified to
+1e-4 within `--max-iterations`; and for the pairs of `probing.grid.COMPARED` what the incumbent's procedure reaches.
+
+`scaling`. One problem, by words, by features, and by devices: on a CPU by virtual ones, each with a core of its own as
+long as there are cores, in child processes.
+
+What is checked. Objectives are measured again in float64, and a certificate must cover how far that is from the best
+point known: in `scaling`, and in `widths` for the problem that all batches share, from a reference solved to 1e-6; in
+`grid`, for every problem, from the best of all 64 probes of the grid and the incumbent's, which are all feasible for
+every pair. Anything else is an error.
+
+Seconds are wall seconds less what XLA compiled meanwhile (`compile_s`, told beside them), of one call each; all but the
+grid are called once before with a tolerance that zero weights meet, which compiles and traces the same programs.
+
+The floor. `probing.ours` counts the work of each problem. For all columns together, n = 200,000 words, d = 9,984
+neurons (13 layers of 768) and k = 1,700 columns (100 problems of 17 classes), in float32 as the solver computes:
+
+    two products with X     2 · 2·n·d·k = 13.6 TFLOP an iteration, X read twice: 16.0 GB
+    15 inner steps and 1    16 · 2·d²·k =  5.4 TFLOP an iteration, the Gram matrix read 16 times: 6.4 GB
+    scores, residuals, …    about ten passes over n·k numbers: 13.6 GB an iteration
+    the Gram matrix         2·d²·3d     =  6.0 TFLOP once
+
+    assumed                             H200                        TPU v5e
+    float32 operations                  67 TFLOP/s, no tensor core  33 TFLOP/s: six bfloat16 passes at 197
+    memory                              141 GB at 4.8 TB/s          16 GB at 0.82 TB/s
+    products with X, operations         203 ms                      414 ms
+    inner steps, operations             81 ms                       165 ms
+    all of the bytes                    7.5 ms                      44 ms
+    an iteration, at least              284 ms                      579 ms
+    100 problems, 60 iterations, Gram   17.1 s: 5.8 problems/s      34.9 s: 2.9 problems/s
+    columns at which a product with X
+    costs as much as reading it         28                          80
+
+The rates are the vendors'; nothing of this has been measured. All columns at once need X and ten arrays of n·k, 22 GB:
+an H200 has that, a v5e has not. `lca_jax.probing.batching` keeps each such array under 300 MB, 22 problems here, which
+both have; then X and the Gram matrix are read five times as often, 89 GB more an iteration: 19 and 109 ms, still below
+the operations. X in bfloat16 (989 and 197 TFLOP/s) would take the products of an iteration to 14 and 69 ms; the solver
+does not do that. The incumbent's procedure on the same words is 62,500 steps for each problem, one after the other.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import jax
+import tyro
+
+from benchmarks import harness, incumbent
+from benchmarks.probing.grid import measure_grid
+from benchmarks.probing.reached import MAX_ITERATIONS
+from benchmarks.probing.scaling import measure_scaling
+from benchmarks.probing.widths import measure_widths
+from benchmarks.probing.words import Source, describe_input, read_words
+from lca_jax.probing.objective import ElasticNet
+
+TOLERANCE = 1e-4
+GRID = (0.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+
+Part = Literal["widths", "grid", "scaling"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is measured."""
+
+    source: Source = field(default_factory=Source)
+    parts: tuple[Part, ...] = ("widths", "grid", "scaling")
+    """Which of the three parts are run."""
+    l1: float = 1e-3
+    """Weight of the l1 norm where there is one pair."""
+    l2: float = 1e-3
+    """Weight of the second term where there is one pair."""
+    grid_values: tuple[float, ...] = GRID
+    """Of l1 and of l2; every pair of them is fitted."""
+    max_iterations: int = 200
+    """Of a problem of the grid."""
+    widths: tuple[int, ...] | None = None
+    """Problems in a batch; 1 to 128 on a CPU, 1 to 1,000 elsewhere."""
+    shares: tuple[float, ...] = (0.125, 0.25, 0.5)
+    """Of the words and of the features, for the scaling; all of them are measured too."""
+    devices: tuple[int, ...] = (1, 2, 4, 8)
+    """Numbers of virtual devices."""
+    width_words: int | None = None
+    """Leading training words for the widths; 5,000 on a CPU, all elsewhere."""
+    limit_s: float = 120.0
+    """A wider batch is left out where this much would be exceeded if it took as long for each problem as the last."""
+    out: Path | None = None
+    """Result file; without it the tables are printed only."""
+    quick: bool = False
+    """400 words, two widths, four pairs: for trying the benchmark, not the library."""
+
+    @property
+    def net(self) -> ElasticNet:
+        """One pair, on X as it is."""
+        return ElasticNet(
+            l1=self.l1,
+            l2=self.l2,
+            tolerance=TOLERANCE,
+            max_iterations=MAX_ITERATIONS,
+            epochs=2 if self.quick else 10,
+            standardize=False,
+        )
+
+    def words_of_widths(self, count: int) -> int:
+        """How many of the training words the widths are measured on."""
+        return min(self.width_words or (5000 if jax.default_backend() == "cpu" else count), count)
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Widths on this machine."""
+        on_cpu = (1, 2, 4, 16, 64, 128)
+        return self.widths or (on_cpu if jax.default_backend() == "cpu" else (1, 10, 100, 1000))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    description = "Many probes at once."
+    settings = tyro.cli(Settings, args=arguments, description=description, config=(tyro.conf.OmitArgPrefixes,))
+    if settings.quick:
+        small = replace(settings.source, words=min(400, settings.source.words), held_out=100)
+        settings = replace(
+            settings, source=small, grid_values=(1e-2, 1e-3), widths=(1, 2), shares=(0.5,), devices=(1, 2)
+        )
+    content = measure(settings)
+    if settings.out:
+        harness.write_result(settings.out, "grid", content)
+
+
+def measure(settings: Settings) -> dict[str, object]:
+    """Runs the parts that are asked for, prints their tables and returns what the result file holds."""
+    split = read_words(settings.source)
+    ceiling = harness.measure_machine(side=256 if settings.quick else None)
+    before = harness.load_average()
+    net = settings.net
+    parts: dict[str, Callable[[], object]] = {
+        "widths": lambda: measure_widths(
+            split.leading(settings.words_of_widths(len(split.train.y))),
+            net,
+            ceiling,
+            widths=settings.batches,
+            limit_s=settings.limit_s,
+        ),
+        "grid": lambda: measure_grid(
+            split, net, ceiling, values=settings.grid_values, max_iterations=settings.max_iterations
+        ),
+        "scaling": lambda: measure_scaling(split, net, ceiling, shares=settings.shares, devices=settings.devices),
+    }
+    measured, seconds = harness.run_parts(parts, settings.parts)
+    return {
+        "input": {**describe_input(settings.source, split), "l1": settings.l1, "l2": settings.l2},
+        "incumbent_device": incumbent.training_device(),
+        "load": {"before": before, "after": harness.load_average()},
+        "ceiling": ceiling.as_json(),
+        "part_s": seconds,
+        **measured,
+    }
+
+
+if __name__ == "__main__":
+    main()

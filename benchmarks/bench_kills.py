@@ -1,0 +1,172 @@
+"""Extraction that is killed again and again: the same bytes, no word lost, and little work done twice.
+
+    python -m benchmarks.bench_kills --corpus en_ewt-ud-train.conllu.gz --kills 20 --shard-words 1024 --out kills.json
+
+One process extracts undisturbed. Then processes with the same command are killed (SIGKILL) one after the other, each at
+a random time, and the next goes on, until one is left alone to the end. Every file is compared with the undisturbed
+run's.
+
+The work is counted twice: in batches computed, which do not depend on who else uses the machine, and in seconds, from
+the first batch that the device gives back to the end of the process. What comes before (importing, loading,
+fingerprints, compiling) is the restart, and is given apart. A kill costs the shards that were open, about one and a
+half: with `kills` kills and `n` shards, the work is expected to grow by 1.5 · kills / n. So few words in a shard suit
+machines that are taken away often; more of them make fewer files.
+"""
+
+import json
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import tyro
+
+from benchmarks import harness
+from lca_jax.activations.folder import list_files, open_folder, read_file
+from lca_jax.activations.store import open_store
+from lca_jax.demo import demo_corpus_file, demo_model_folder
+
+_CHILD = """
+import os, sys
+from pathlib import Path
+from lca_jax.activations import computing
+from lca_jax.activations.extract import extract
+from lca_jax.devices import use_compilation_cache
+from lca_jax.models.model import load_model
+from lca_jax.text.readers import read_conllu
+
+model, corpus, store, cache, words, shard_words = sys.argv[1:]
+use_compilation_cache(Path(cache))
+copy = computing._copy_to_host
+
+def tell(*batch, **settings):
+    os.write(1, b".")
+    return copy(*batch, **settings)
+
+computing._copy_to_host = tell
+corpus = read_conllu(corpus, tasks=["upos"]).take_words(int(words))
+extract(load_model(model), corpus, store, shard_words=int(shard_words))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is measured."""
+
+    model: Path | None = None
+    """Hugging Face folder; the demo's MiniLM by default."""
+    corpus: Path | None = None
+    """CoNLL-U file; the embedded corpus by default."""
+    words: int = 1_000_000
+    """Leading words to extract; fewer if the corpus has fewer."""
+    kills: int = 20
+    """Processes that are killed."""
+    shard_words: int = 1024
+    """Words of a shard."""
+    seed: int = 0
+    """Of the times at which they are killed."""
+    out: Path | None = None
+    """Result file; without it the figures are printed only."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    settings = tyro.cli(Settings, args=arguments, description="Extraction that is killed again and again.")
+    content = measure(settings)
+    print(json.dumps(content, indent=1))
+    if settings.out:
+        harness.write_result(settings.out, "kills", content)
+
+
+def measure(settings: Settings) -> dict[str, object]:
+    """Runs both ways, compares the stores and returns what the result file holds.
+
+    Raises:
+        ValueError: The stores differ.
+    """
+    draw = random.Random(settings.seed)
+    before = harness.load_average()
+    with tempfile.TemporaryDirectory() as scratch:
+        whole, disturbed = Path(scratch) / "whole", Path(scratch) / "disturbed"
+        _run(settings, whole, Path(scratch))  # compiles
+        shutil.rmtree(whole)
+        undisturbed = _run(settings, whole, Path(scratch))
+        longest_life_s = 2 * undisturbed.work_s / (settings.kills + 3)
+        runs: list[_Run] = []
+        while len(runs) < settings.kills and not (disturbed / "manifest.json").exists():
+            runs.append(_run(settings, disturbed, Path(scratch), kill_after_s=draw.uniform(0, longest_life_s)))
+        kills = len(runs)
+        runs.append(_run(settings, disturbed, Path(scratch)))
+        after = harness.load_average()
+        store = open_store(disturbed)
+        store.verify()
+        differing = compare(whole, disturbed)
+        if differing:
+            raise ValueError(f"After {kills} kills these files are other ones: {', '.join(differing)}")
+        work_s, batches = sum(run.work_s for run in runs), sum(run.batches for run in runs)
+        return {
+            "input": {"words": store.word_count, "shards": store.manifest.recipe.shard_count, "kills": kills},
+            "load": {"before": before, "after": after},
+            "undisturbed": undisturbed._asdict(),
+            "killed": {"work_s": work_s, "batches": batches},
+            "times_as_long": work_s / undisturbed.work_s,
+            "times_as_many_batches": batches / undisturbed.batches,
+            "restart_median_s": statistics.median(run.restart_s for run in runs),
+            "runs": [run._asdict() for run in runs],
+            "vectors": store.manifest.counts["vectors"],
+            "excluded": store.excluded,
+        }
+
+
+def compare(one: Path, other: Path) -> list[str]:
+    """Names of the files that are not the same, bit for bit, in two stores."""
+    left, right = open_folder(one), open_folder(other)
+    names = sorted({*list_files(left), *list_files(right)})
+    return [name for name in names if read_file(left, name) != read_file(right, name)]
+
+
+class _Run(NamedTuple):
+    """One process."""
+
+    restart_s: float
+    """From its start to the first batch."""
+    work_s: float
+    """From there to its end."""
+    batches: int
+    """Batches that it computed."""
+
+
+def _run(settings: Settings, store: Path, scratch: Path, *, kill_after_s: float | None = None) -> _Run:
+    """Extracts in a process that is perhaps killed.
+
+    Raises:
+        ChildProcessError: The process failed by itself.
+    """
+    corpus, model = settings.corpus or demo_corpus_file("train"), settings.model or demo_model_folder()
+    arguments = [model, corpus, store, scratch / "compiled", settings.words, settings.shard_words]
+    started = time.perf_counter()
+    with subprocess.Popen([sys.executable, "-c", _CHILD, *map(str, arguments)], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.read(1)
+        begun = time.perf_counter()
+        killer = threading.Timer(threading.TIMEOUT_MAX if kill_after_s is None else kill_after_s, child.kill)
+        killer.start()
+        batches = 1 + len(child.stdout.read())
+        ended = time.perf_counter()
+        killer.cancel()
+        child.wait()
+    if child.returncode not in (0, -signal.SIGKILL):
+        raise ChildProcessError(f"The extraction ended with code {child.returncode}.")
+    return _Run(begun - started, ended - begun, batches)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The words that the probe benchmarks train on: read and extracted once, and scaled alike for everyone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from lca_jax.activations.extract import extract
+from lca_jax.demo import demo_corpus_file, demo_model_folder
+from lca_jax.models.model import load_model
+from lca_jax.text.control import draw_control_task
+from lca_jax.text.readers import read_conllu
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the words come from, and how many."""
+
+    model: Path | None = None
+    """Hugging Face folder; the demo's MiniLM by default."""
+    corpus: Path | None = None
+    """CoNLL-U file; the embedded corpus by default."""
+    task: str = "upos"
+    """Label column."""
+    words: int = 20_000
+    """Training words: leading sentences with at most that many."""
+    held_out: int = 5_000
+    """Words after them, for the accuracy."""
+    raw: bool = False
+    """Leave X as it was extracted, instead of mean 0 and deviation 1 over the training words."""
+
+
+class Words(NamedTuple):
+    """Activations, class numbers and what else belongs to each word."""
+
+    X: Float32[np.ndarray, "word feature"]
+    y: Int[np.ndarray, " word"]
+    """Class numbers; -1 where no training word has the word's class."""
+    control: Int[np.ndarray, " word"]
+    """Class numbers of the control task: random labels by word type."""
+    sentences: Int[np.ndarray, " word"]
+    """The sentence that each word stands in."""
+
+
+class Split(NamedTuple):
+    """Training words and words held out."""
+
+    train: Words
+    unseen: Words
+    classes: tuple[str, ...]
+
+    def leading(self, words: int) -> "Split":
+        """The same with the first training words only; classes that those do not have stay."""
+        return self._replace(train=Words(*(part[:words] for part in self.train)))
+
+    def with_features(self, count: int) -> "Split":
+        """The same with the first features only."""
+        train, unseen = (part._replace(X=np.ascontiguousarray(part.X[:, :count])) for part in (self.train, self.unseen))
+        return self._replace(train=train, unseen=unseen)
+
+
+def read_words(source: Source) -> Split:
+    """Extracts the words, draws the control task and scales the features."""
+    model_folder, corpus_file = _places(source)
+    corpus = read_conllu(corpus_file, tasks=(source.task,)).take_words(source.words + source.held_out)
+    count = corpus.take_words(source.words).word_count
+    store = extract(load_model(model_folder), corpus)
+    labels = store.labels(source.task)
+    rows = np.flatnonzero([usable and label is not None for usable, label in zip(store.usable, labels, strict=True)])
+    X = store.matrix(rows)
+    train = rows < count
+    named = [str(labels[row]) for row in rows]
+    forms = store.forms()
+    written = [forms[row] for row in rows]
+    control = draw_control_task(written[: int(train.sum())], named[: int(train.sum())], seed=0)
+    numbers = {name: number for number, name in enumerate(control.classes)}
+    y = np.array([numbers.get(name, -1) for name in named], np.int32)
+    drawn = np.array([numbers[str(name)] for name in control.label_like(written, named)], np.int32)
+    if not source.raw:
+        mean, deviation = X[train].mean(axis=0, dtype=np.float64), X[train].std(axis=0, dtype=np.float64)
+        X = ((X - mean) / np.where(deviation < 1e-6, 1, deviation)).astype(np.float32)
+    sentences = store.words["sentence"].to_numpy()[rows]
+    halves = (Words(np.ascontiguousarray(X[half]), y[half], drawn[half], sentences[half]) for half in (train, ~train))
+    return Split(*halves, classes=control.classes)
+
+
+def tell_from_rest(split: Split, target: str | None = None) -> Split:
+    """One class against all others, numbered 1 and 0.
+
+    Args:
+        split: Of all classes.
+        target: A class; the most frequent one of the training words if None.
+
+    Raises:
+        ValueError: There is no such class.
+    """
+    target = target or split.classes[int(np.bincount(split.train.y).argmax())]
+    if target not in split.classes:
+        raise ValueError(f"There is no class {target!r}. Classes: {', '.join(split.classes)}.")
+    number = split.classes.index(target)
+    halves = (
+        half._replace(y=(half.y == number).astype(np.int32), control=(half.control == number).astype(np.int32))
+        for half in (split.train, split.unseen)
+    )
+    return Split(*halves, classes=(f"not {target}", target))
+
+
+def describe_input(source: Source, split: Split) -> dict[str, object]:
+    """The key `input` of a result file."""
+    model_folder, corpus_file = _places(source)
+    return {
+        "model": model_folder.name,
+        "corpus": corpus_file.name,
+        "task": source.task,
+        "words": len(split.train.y),
+        "held_out_words": len(split.unseen.y),
+        "features": split.train.X.shape[1],
+        "classes": len(split.classes),
+        "standardized": not source.raw,
+    }
+
+
+def _places(source: Source) -> tuple[Path, Path]:
+    return source.model or demo_model_folder(), source.corpus or demo_corpus_file("train")

@@ -1,0 +1,364 @@
+"""X read in blocks at every product: for matrices that fit neither the devices nor the host.
+
+The same numbers as a `Design` gives, by the same two products, block by block: while one block is multiplied, the next
+ones are read and copied by another thread. The gradient is still that of all words, so the exact solver is exact. What
+stays in memory is the blocks in flight, the Gram matrix, and what problems own: (problem, word, class).
+
+An iteration reads X twice. With n words and d features, n·d·4 bytes are read for 4·n·d·k·p operations of p problems of
+k classes: a disk of 1 GB/s feeds k·p GFLOP/s, so it is the many problems of a fit that hide the reading.
+
+Of several devices each has a stretch of neighbouring words, and a block is the next few words of every stretch; so what
+problems own lies where it is used. Of several processes each reads its own devices' words.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int
+
+from lca_jax.devices import fetch, free_bytes, joint_mesh, place_parts, replicate
+from lca_jax.probing.design import (
+    Design,
+    Gram,
+    MatrixDtype,
+    Rows,
+    Stretch,
+    choose_scale,
+    correlations,
+    gram_stride,
+    metric_of,
+    over_layers,
+    read_part,
+    refuse_no_words,
+    refuse_unscalable,
+    scores,
+)
+from lca_jax.probing.problems import Problems
+
+_log = logging.getLogger(__name__)
+_BLOCK_BYTES = 64e6
+"""Of X on all devices together: enough for a disk's full speed and for a matrix product's."""
+_BLOCKS_AHEAD = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamedDesign:
+    """Features of the training words, read when they are multiplied; see `Products`."""
+
+    source: Rows
+    held: MatrixDtype
+    mesh: Mesh
+    block: int
+    """Words of one block on one device."""
+    blocks: int
+    """Blocks of one device's stretch of words; the last ones of the last devices may be short or empty."""
+    mean: Float[Array, "*layer feature"]
+    scale: Float[Array, "*layer feature"]
+
+    @property
+    def layers(self) -> int:
+        """Number of matrices."""
+        return self.source.layers or 1
+
+    @property
+    def rows(self) -> int:
+        """Words, padding included."""
+        return self.mesh.shape["data"] * self.blocks * self.block
+
+    @property
+    def features(self) -> int:
+        """Columns of a matrix."""
+        return self.source.shape[-1]
+
+    def devices(self) -> Mesh:
+        """Where its blocks go."""
+        return self.mesh
+
+    @property
+    def axis(self) -> int:
+        """Place of the problem axis in arrays of this design."""
+        return len(self.source.shape) - 1
+
+    def scores(self, W: Float[Array, "*layer problem class feature"]) -> Float[Array, "*layer problem word class"]:
+        """Scores of every word without the bias; reads X once."""
+        programs = _programs(self.mesh, self.axis, self.block)
+        *before, classes, _ = W.shape
+        Z = programs.zeros((*before, self.rows, classes))
+        for number, X in self._read(range(self.blocks)):
+            Z = programs.add_scores(Z, Design(X, self.mean, self.scale), W, np.int32(number))
+            jax.block_until_ready(Z)
+        return Z
+
+    def correlations(
+        self, R: Float[Array, "*shared problem word class"]
+    ) -> Float[Array, "*layer problem class feature"]:
+        """Products of word weights with the standardised features; reads X once."""
+        programs = _programs(self.mesh, self.axis, self.block)
+        shared = R.ndim == 3
+        total = None
+        for number, X in self._read(range(self.blocks)):
+            part = programs.correlate[shared](Design(X, self.mean, self.scale), R, np.int32(number))
+            total = jax.block_until_ready(part if total is None else total + part)
+        assert total is not None  # there is a block where there is a word
+        return total
+
+    def metric(self, words: int) -> Gram:  # noqa: ARG002 - a design on the devices does not know its padding
+        """The Gram metric of the same words as a design on the devices takes; reads X once."""
+        return self._metric
+
+    def stretches(self, words: int, generator: np.random.Generator) -> Iterator[Stretch]:
+        """The blocks in an order of the generator's."""
+        programs = _programs(self.mesh, self.axis, self.block)
+        order = generator.permutation(self.blocks)
+        for number, X in self._read(order.tolist()):
+            real = np.flatnonzero(self._words_of(number) < words)
+            take = partial(programs.take_words, number=np.int32(number))
+            if len(real):
+                yield Stretch(Design(X, self.mean, self.scale), real, take)
+
+    @cached_property
+    def _metric(self) -> Gram:
+        stride = gram_stride(self.source.words, self.features)
+        total = None
+        for number, X in self._read(range(self.blocks), stride=stride):
+            real = self._words_of(number, stride) < self.source.words
+            total = jax.block_until_ready(_add_gram(total, Design(X, self.mean, self.scale), real))
+        assert total is not None  # there is a block where there is a word
+        finish = jax.jit(over_layers(metric_of, self, 0), donate_argnums=0)
+        return finish(total / -(-self.source.words // stride))
+
+    def _words_of(self, number: int, stride: int = 1) -> Int[np.ndarray, " row"]:
+        """The word in each row of a block, or of every so many-th of its words; the number of words for none."""
+        first = np.arange(self.mesh.shape["data"])[:, None] * self.blocks * self.block + number * self.block
+        words = -(-first // stride) * stride + np.arange(0, self.block, stride)
+        return np.where(words < first + self.block, words, self.source.words).reshape(-1)
+
+    def _read(self, numbers: Sequence[int], stride: int = 1) -> Iterator[tuple[int, Array]]:
+        """Blocks on the devices, the next few read meanwhile.
+
+        Args:
+            numbers: Which blocks.
+            stride: Takes every so many-th word only.
+        """
+        rows = -(-self.block // stride)
+        shape = (*self.source.shape[:-1], self.mesh.shape["data"] * rows, self.features)
+        split = PartitionSpec(*[None for _ in self.source.shape[:-1]], "data", "model")
+        held = np.float32 if self.held == "float32" else jnp.bfloat16
+
+        def read(number: int) -> Array:
+            def part(index: tuple[slice, ...]) -> np.ndarray:
+                device = index[-2].start // rows
+                first = (device * self.blocks + number) * self.block
+                X = read_part(self.source, first, first + self.block)
+                if stride > 1:
+                    words = self._words_of(number, stride).reshape(-1, rows)[device]
+                    own = np.where(words < self.source.words, words - first, self.block)
+                    padding = [(0, 0)] * (X.ndim - 2) + [(0, 1), (0, 0)]
+                    X = np.pad(X, padding)[..., own, :]
+                return X[..., index[-1]].astype(held, copy=False)
+
+            return place_parts(self.mesh, shape, split, part)
+
+        thread = ThreadPoolExecutor(1, "block-reader")
+        try:
+            coming = deque(thread.submit(read, number) for number in numbers[:_BLOCKS_AHEAD])
+            for place, number in enumerate(numbers):
+                X = coming.popleft().result()
+                if place + _BLOCKS_AHEAD < len(numbers):
+                    coming.append(thread.submit(read, numbers[place + _BLOCKS_AHEAD]))
+                yield number, X
+        finally:
+            thread.shutdown(cancel_futures=True)
+
+
+def choose_streaming(rows: Rows, *, dtype: MatrixDtype) -> bool:
+    """Whether X is better read at every product: where it would take more than half of the memory at hand.
+
+    Half, since on its way to the devices it is in memory twice, and problems need some too.
+    """
+    here = rows.words * rows.features * (4 if dtype == "float32" else 2) / jax.process_count()
+    free = free_bytes()
+    streamed = free is not None and here > free / 2
+    _log.info(
+        "X: %d words of %d neurons, %.2f GB here, of %s free: %s",
+        rows.words,
+        rows.features,
+        here / 1e9,
+        "unknown" if free is None else f"{free / 1e9:.2f} GB",
+        "read in blocks at every product" if streamed else "held on the devices",
+    )
+    return streamed
+
+
+def stream_design(
+    rows: Rows,
+    *,
+    standardize: bool,
+    dtype: MatrixDtype = "float32",
+    split_over: int = 1,
+    block_bytes: float = _BLOCK_BYTES,
+) -> StreamedDesign:
+    """A design that is read from its source at every product; reads it once for mean and deviation.
+
+    Arguments and errors as in `put_design`.
+
+    Args:
+        rows: Raw activations.
+        standardize: Whether the penalty is on weights of features with deviation 1.
+        dtype: In which blocks are held.
+        split_over: Devices that share the columns.
+        block_bytes: Of a block on all devices together.
+    """
+    refuse_no_words(rows.words)
+    mesh = joint_mesh(split_over)
+    stretch = -(-rows.words // mesh.shape["data"])
+    block = min(stretch, max(1, int(block_bytes / (4 * rows.features * mesh.shape["data"]))))
+    unknown = np.zeros(rows.shape, np.float32)
+    design = StreamedDesign(
+        source=rows,
+        held=dtype,
+        mesh=mesh,
+        block=block,
+        blocks=-(-stretch // block),
+        mean=replicate(mesh, unknown),
+        scale=replicate(mesh, unknown + 1),
+    )
+    mean, deviation, largest = _measure(design)
+    refuse_unscalable(rows, deviation, largest)
+    scale = choose_scale(deviation, largest, standardize=standardize)
+    return StreamedDesign(
+        source=rows,
+        held=dtype,
+        mesh=mesh,
+        block=block,
+        blocks=design.blocks,
+        mean=replicate(mesh, mean),
+        scale=replicate(mesh, scale),
+    )
+
+
+class _Sums(NamedTuple):
+    """Of some words: their mean, their summed squares around it, and the largest magnitude."""
+
+    words: Float[Array, ""]
+    mean: Float[Array, " feature"]
+    squares: Float[Array, " feature"]
+    largest: Float[Array, " feature"]
+
+
+def _measure(
+    design: StreamedDesign,
+) -> tuple[
+    Float[np.ndarray, "*layer feature"], Float[np.ndarray, "*layer feature"], Float[np.ndarray, "*layer feature"]
+]:
+    """Mean, deviation and largest magnitude of every feature, block by block without cancellation."""
+    sums = jax.jit(over_layers(_sums_of, design, (0, None)))
+    merge = jax.jit(over_layers(_merge, design, (0, 0)))
+    total = None
+    for number, X in design._read(range(design.blocks)):
+        real = design._words_of(number) < design.source.words
+        if real.any():
+            block = sums(X, replicate(design.mesh, real))
+            total = jax.block_until_ready(block if total is None else merge(total, block))
+    assert total is not None
+    deviation = over_layers(lambda sums: jnp.sqrt(sums.squares / sums.words), design, (0,))(total)
+    return fetch(total.mean), fetch(deviation), fetch(total.largest)
+
+
+def _sums_of(X: Float[Array, "word feature"], real: Bool[Array, " word"]) -> _Sums:
+    count = real.sum().astype(jnp.float32)
+    known = jnp.where(real[:, None], X.astype(jnp.float32), 0.0)
+    mean = known.sum(axis=0) / count
+    squares = (jnp.where(real[:, None], known - mean[None, :], 0.0) ** 2).sum(axis=0)
+    return _Sums(count, mean, squares, jnp.abs(known).max(axis=0))
+
+
+def _merge(one: _Sums, other: _Sums) -> _Sums:
+    """Chan, Golub and LeVeque 1983, formulas (1.1): sums of squares around the mean of both."""
+    words = one.words + other.words
+    apart = other.mean - one.mean
+    return _Sums(
+        words,
+        one.mean + apart * (other.words / words),
+        one.squares + other.squares + apart**2 * (one.words * other.words / words),
+        jnp.maximum(one.largest, other.largest),
+    )
+
+
+@partial(jax.jit, donate_argnums=0)
+def _add_gram(total: Float[Array, "..."] | None, design: Design, real: Bool[Array, " word"]) -> Float[Array, "..."]:
+    def of_layer(design: Design) -> Array:
+        centred = (design.X.astype(jnp.float32) - design.mean[None, :]) / design.scale[None, :]
+        known = jnp.where(real[:, None], centred, 0.0)
+        return jnp.einsum("nd,ne->de", known, known, precision=jax.lax.Precision.HIGHEST)
+
+    part = over_layers(of_layer, design, 0)(design)
+    return part if total is None else total + part
+
+
+class _Programs(NamedTuple):
+    """What is done with a block, compiled once for a mesh and a block's size."""
+
+    zeros: Callable[[tuple[int, ...]], Array]
+    add_scores: Callable[[Array, Design, Array, np.int32], Array]
+    correlate: dict[bool, Callable[[Design, Array, np.int32], Array]]
+    """By whether all layers share the word weights."""
+    take_words: Callable[..., Problems]
+
+
+@lru_cache(maxsize=16)
+def _programs(mesh: Mesh, axis: int, block: int) -> _Programs:
+    """The programs of blocks; `axis` is 1 where there is a layer axis."""
+    layer = [None] * axis
+    by_feature = PartitionSpec(*layer, "model")
+    of_X: Any = Design(X=PartitionSpec(*layer, "data", "model"), mean=by_feature, scale=by_feature)  # pyright: ignore[reportArgumentType] - specs in the shape of a design
+    of_W, of_Z = PartitionSpec(*layer, None, None, "model"), PartitionSpec(*layer, None, "data", None)
+    shared_Z, scalar, by_word = PartitionSpec(None, "data", None), PartitionSpec(), PartitionSpec(None, "data")
+
+    def add_scores(Z: Array, design: Design, W: Array, number: Array) -> Array:
+        part = jax.lax.psum(over_layers(scores, design, (0, 0))(design, W), "model")
+        return jax.lax.dynamic_update_slice_in_dim(Z, part, number * block, axis=axis + 1)
+
+    def correlate(design: Design, R: Array, number: Array, *, shared: bool) -> Array:
+        own = jax.lax.dynamic_slice_in_dim(R, number * block, block, axis=R.ndim - 2)
+        part = over_layers(correlations, design, (0, None if shared else 0))(design, own)
+        return jax.lax.psum(part, "data")
+
+    def take_words(problems: Problems, *, number: Int[Array, ""]) -> Problems:
+        cut = jax.shard_map(
+            lambda rows, first: jax.lax.dynamic_slice_in_dim(rows, first * block, block, axis=1),
+            mesh=mesh,
+            in_specs=(by_word, scalar),
+            out_specs=by_word,
+        )
+        weights = None if problems.weights is None else cut(problems.weights, number)
+        return problems._replace(labels=cut(problems.labels, number), weights=weights)
+
+    correlating = {
+        shared: jax.jit(
+            jax.shard_map(
+                partial(correlate, shared=shared),
+                mesh=mesh,
+                in_specs=(of_X, shared_Z if shared else of_Z, scalar),
+                out_specs=of_W,
+            )
+        )
+        for shared in (False, True)
+    }
+    adding = jax.shard_map(add_scores, mesh=mesh, in_specs=(of_Z, of_X, of_W, scalar), out_specs=of_Z)
+    sharding = jax.sharding.NamedSharding(mesh, of_Z)
+    return _Programs(
+        zeros=lambda shape: jnp.zeros(shape, jnp.float32, device=sharding),
+        add_scores=jax.jit(adding, donate_argnums=0),
+        correlate=correlating,
+        take_words=jax.jit(take_words),
+    )

@@ -1,0 +1,170 @@
+"""X in blocks, in bfloat16 and split over devices: the same probes as from X on one device."""
+
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lca_jax import ElasticNet, fit_probes
+from lca_jax.errors import DataError, SettingsError
+from lca_jax.probing import streaming
+from lca_jax.probing.batching import fit_on_design
+from lca_jax.probing.design import Rows, correlations, put_design, scores
+from lca_jax.probing.labelling import Labelling
+from lca_jax.probing.objective import Solver
+from lca_jax.probing.probe import Probe
+from lca_jax.probing.streaming import StreamedDesign, choose_streaming, stream_design
+from tests.stores import planted_store
+from tests.test_proximal import TIGHT, assert_same_weights, planted
+
+WORDS, FEATURES = 203, 12
+X, Y = planted(WORDS, FEATURES, [0.4, 0.3, 0.2, 0.1], noise=2.0)
+BLOCKS = 1_000.0
+"""Bytes: two words on each of eight devices, so that thirteen blocks end in an empty one."""
+
+
+def in_blocks(**options: Any) -> StreamedDesign:
+    return stream_design(Rows.of(X), standardize=True, block_bytes=BLOCKS, **options)
+
+
+def labelling(numbers: np.ndarray, weights: np.ndarray | None = None) -> Labelling:
+    classes = tuple(str(number) for number in np.unique(numbers[numbers >= 0]))
+    return Labelling(task="y", control=False, classes=classes, numbers=numbers.astype(np.int32), weights=weights)
+
+
+def labellings() -> list[Labelling]:
+    masked = np.where(np.arange(WORDS) % 5 == 0, -1, Y)
+    return [labelling(Y), labelling(masked), labelling(Y, weights=1 + np.arange(WORDS) % 3.0)]
+
+
+def assert_same_probes(found: list[Probe], expected: list[Probe], *, gap: float = 2 * TIGHT) -> None:
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one.objective == pytest.approx(other.objective, abs=gap)
+        assert_same_weights(one.weights, other.weights)
+
+
+def test_products_mean_and_deviation_are_those_of_the_whole() -> None:
+    design, whole = in_blocks(), put_design(Rows.of(X), standardize=True)
+    np.testing.assert_allclose(design.mean, X.mean(axis=0), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(design.scale, X.std(axis=0), rtol=1e-5)
+    assert design.rows >= WORDS
+    assert design.blocks > 5
+    rng = np.random.default_rng(0)
+    W = jnp.asarray(rng.normal(size=(2, 3, FEATURES)), jnp.float32)
+    standard = (X - X.mean(axis=0)) / X.std(axis=0)
+    expected = np.einsum("nd,pcd->pnc", standard, W)
+    np.testing.assert_allclose(np.asarray(design.scores(W))[:, :WORDS], expected, atol=2e-5)
+    np.testing.assert_allclose(np.asarray(whole.scores(W))[:, :WORDS], expected, atol=2e-5)
+    R = np.zeros((2, design.rows, 3), np.float32)
+    R[:, :WORDS] = rng.normal(size=(2, WORDS, 3))
+    found = np.asarray(design.correlations(jnp.asarray(R)))
+    np.testing.assert_allclose(found, np.einsum("nd,pnc->pcd", standard, R[:, :WORDS]), atol=5e-4)
+
+
+@pytest.mark.parametrize("solver", ["proximal", "adam"])
+def test_probes_from_blocks_are_those_of_the_whole(solver: Solver) -> None:
+    net = ElasticNet(l1=(1e-3, 5e-3), l2=1e-2, tolerance=TIGHT, solver=solver, epochs=40, batch_size=16)
+    found = fit_on_design(in_blocks(), WORDS, labellings(), net)
+    expected = fit_on_design(put_design(Rows.of(X), standardize=True), WORDS, labellings(), net)
+    if solver == "proximal":
+        assert_same_probes(found, expected)
+    else:
+        # Mini-batches are others: both end near the optimum, by a certificate that is still valid.
+        for one, other in zip(found, expected, strict=True):
+            assert one.objective - other.objective <= one.duality_gap
+            assert one.objective == pytest.approx(other.objective, rel=0.03)
+
+
+def test_layers_from_blocks_are_those_of_the_whole() -> None:
+    store = planted_store(words=120)
+    net = ElasticNet(l1=2e-3, l2=1e-2, tolerance=TIGHT)
+    expected = fit_probes(store, net, subsets="layers", stream=False)
+    found = fit_probes(store, net, subsets="layers", stream=True)
+    assert found.subsets == expected.subsets
+    assert_same_probes(list(found), list(expected))
+
+
+def test_columns_split_over_devices_give_the_same_probes() -> None:
+    net = ElasticNet(l1=2e-3, l2=1e-2, tolerance=TIGHT)
+    expected = fit_on_design(put_design(Rows.of(X), standardize=True), WORDS, labellings(), net)
+    split = put_design(Rows.of(X), standardize=True, split_over=4)
+    assert split.X.sharding.shard_shape(split.X.shape) == (102, 3)
+    assert_same_probes(fit_on_design(split, WORDS, labellings(), net), expected)
+    assert_same_probes(fit_on_design(in_blocks(split_over=2), WORDS, labellings(), net), expected)
+    with pytest.raises(SettingsError, match="12 columns cannot be split over 8 devices"):
+        put_design(Rows.of(X), standardize=True, split_over=8)
+
+
+@pytest.mark.parametrize("make", [put_design, stream_design])
+def test_a_matrix_in_bfloat16_gives_certified_probes_of_the_rounded_words(make: Any) -> None:
+    """The optimum of the rounded X, by its own certificate; near that of X by as much as the rounding moves it."""
+    net = ElasticNet(l1=2e-3, l2=1e-2, tolerance=1e-5)
+    rounded = np.asarray(jnp.asarray(X).astype(jnp.bfloat16).astype(jnp.float32))
+    (expected,) = fit_on_design(put_design(Rows.of(rounded), standardize=True), WORDS, [labelling(Y)], net)
+    (found,) = fit_on_design(make(Rows.of(X), standardize=True, dtype="bfloat16"), WORDS, [labelling(Y)], net)
+    assert found.converged
+    assert_same_probes([found], [expected], gap=3e-5)
+
+
+def test_products_of_bfloat16_are_exact_in_three_parts_and_eight_bits_in_one() -> None:
+    design = put_design(Rows.of(X), standardize=True, dtype="bfloat16")
+    W = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, FEATURES)), jnp.float32)
+    rounded = np.asarray(design.X.astype(jnp.float32), np.float64)[:WORDS]
+    standard = (rounded - np.asarray(design.mean)) / np.asarray(design.scale)
+    expected = np.einsum("nd,pcd->pnc", standard, np.asarray(W, np.float64))
+    fine, coarse = (np.asarray(scores(design, W, coarse=coarse))[:, :WORDS] for coarse in (False, True))
+    assert np.abs(fine - expected).max() < 1e-4
+    assert 1e-3 < np.abs(coarse - expected).max() < 0.2
+    R = jnp.asarray(np.random.default_rng(1).normal(size=(2, design.rows, 3)), jnp.float32).at[:, WORDS:].set(0)
+    expected = np.einsum("nd,pnc->pcd", standard, np.asarray(R, np.float64)[:, :WORDS])
+    assert np.abs(np.asarray(correlations(design, R)) - expected).max() < 1e-3
+
+
+def test_blocks_compile_once_however_many_there_are() -> None:
+    net = ElasticNet(l1=2e-3, l2=1e-2)
+    fit_on_design(in_blocks(), WORDS, [labelling(Y)], net)
+    programs = streaming._programs(in_blocks().mesh, 0, in_blocks().block)
+    compiled: list[Any] = [programs.add_scores, programs.correlate[True], programs.correlate[False]]
+    before = [program._cache_size() for program in compiled]
+    fit_on_design(in_blocks(), WORDS, [labelling(np.roll(Y, 7))], replace(net, l1=4e-3))
+    assert [program._cache_size() for program in compiled] == before
+
+
+def test_memory_decides_what_is_streamed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    rows = Rows(words=1000, features=100, read=lambda first, last: np.zeros((last - first, 100), np.float32))
+    for free, streamed in ((None, False), (900_000, False), (700_000, True)):
+        monkeypatch.setattr(streaming, "free_bytes", lambda free=free: free)
+        with caplog.at_level("INFO"):
+            assert choose_streaming(rows, dtype="float32") is streamed
+    assert "1000 words of 100 neurons" in caplog.text
+    assert "read in blocks at every product" in caplog.text
+    monkeypatch.setattr(streaming, "free_bytes", lambda: 700_000)
+    assert not choose_streaming(rows, dtype="bfloat16")
+
+
+def test_bad_blocks_are_named() -> None:
+    broken = X.copy()
+    broken[150, 3] = np.nan
+    with pytest.raises(DataError, match=r"word 150, feature 3 is nan \(1 such values in 1 of 203 words\)"):
+        stream_design(Rows.of(broken), standardize=True, block_bytes=BLOCKS)
+    with pytest.raises(DataError, match="at least one labelled word"):
+        stream_design(Rows.of(X[:0]), standardize=True)
+
+
+def test_an_error_of_reading_reaches_the_caller_and_ends_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error while reading reaches the caller, and no thread goes on reading."""
+    read: list[int] = []
+
+    def breaks(first: int, last: int) -> np.ndarray:
+        read.append(first)
+        if len(read) > 40:
+            raise OSError("gone")
+        return X[first:last]
+
+    monkeypatch.setattr(streaming, "_BLOCKS_AHEAD", 1)
+    with pytest.raises(OSError, match="gone"):
+        stream_design(Rows(WORDS, FEATURES, breaks), standardize=True, block_bytes=BLOCKS)
+    assert len(read) == 41
