@@ -175,6 +175,12 @@ def clock_steps(steps: Iterator[_Result]) -> Iterator[tuple[_Result, Lap]]:
         yield cast("_Result", item), lap
 
 
+def time_once(call: Callable[[], _Result]) -> tuple[Timing, _Result]:
+    """Times one call like a competitor with a single round."""
+    result, seconds = _clock(call)
+    return _timing([seconds], first_s=seconds.wall, compile_s=0.0), result
+
+
 def measure_machine(*, side: int | None = None, repetitions: int = 10) -> Ceiling:
     """The best of several products of square float32 matrices, and of several sums over 16 · side² numbers.
 

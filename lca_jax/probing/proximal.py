@@ -28,8 +28,9 @@ _FRESH_SHARE = 4
 """Problems enter once they fill a fourth of the batch: entering costs the batch its two products."""
 _CURVATURE = 0.1
 """Where problems without neighbours begin to look."""
-_NARROW_ABOVE_FLOP = 1e11
-"""The batch is narrowed only where an iteration costs more than this: compiling another shape costs seconds."""
+_NARROW_ABOVE_FLOP = 2e10
+"""The batch is as wide as the problems at hand only where an iteration of all would cost more than this: compiling
+another width costs seconds. Otherwise it has one width from the first to the last."""
 
 
 class _Batch(NamedTuple):
@@ -75,13 +76,14 @@ def solve(
     """
     answers: dict[int, Answer] = {}
     waiting = list(range(len(questions)))
-    costly = 4.0 * design.rows * design.layers * design.features * classes > _NARROW_ABOVE_FLOP
+    widest = _width(len(questions), slots)
+    costly = 4.0 * design.rows * design.layers * design.features * classes * widest > _NARROW_ABOVE_FLOP
     batch: _Batch | None = None
     while len(answers) < len(questions):
         running = len(batch.running) if batch else 0
         ready = [number for number in waiting if all(parent in answers for parent in questions[number].parents)]
         entering = ready[: slots - running]
-        width = _width(running + len(entering) if costly else len(questions), slots)
+        width = _width(running + len(entering), slots) if costly else widest
         narrower = batch is not None and width < len(batch.members)
         if narrower or (entering and (not costly or len(entering) * _FRESH_SHARE >= running)):
             waiting = [number for number in waiting if number not in entering]
