@@ -23,6 +23,8 @@ DECODER = "decoder."
 """What stands before the sites of the second stack of an encoder-decoder; its first stack has the plain names."""
 DECODER_SITES: tuple[str, ...] = ("decoder.residual", "decoder.attention", "decoder.cross", "decoder.mlp")
 """`decoder.cross`: per-head outputs of the attention to the encoder's states. The others as in `SITES`."""
+HEAD = "head."
+"""What stands before the sites of a word's head where words are read together with their heads (`pair_words`)."""
 
 
 class Neuron(NamedTuple):
@@ -44,6 +46,9 @@ class LayerBlock(NamedTuple):
     site: str
     layer: int
     width: int
+    """Number of columns."""
+    indices: tuple[int, ...] | None = None
+    """The neuron's index in each column; None where all of the layer are held, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +59,9 @@ class NeuronAxis:
     """The layers, each with its width; no (site, layer) twice."""
 
     def __post_init__(self) -> None:
+        # Blocks that were read from JSON hold lists, which would equal no tuples.
+        blocks = [block._replace(indices=tuple(block.indices)) if block.indices else block for block in self.blocks]
+        object.__setattr__(self, "blocks", tuple(blocks))
         places = [(block.site, block.layer) for block in self.blocks]
         if len(set(places)) != len(places):
             raise SettingsError(f"Each (site, layer) may stand once on a neuron axis, got {places}.")
@@ -71,7 +79,8 @@ class NeuronAxis:
     @cached_property
     def index_of_column(self) -> Int[np.ndarray, "feature"]:
         """Index inside its layer for every column."""
-        return np.concatenate([np.arange(block.width) for block in self.blocks] or [np.arange(0)])
+        indices = [np.arange(block.width) if block.indices is None else block.indices for block in self.blocks]
+        return np.concatenate([np.arange(0), *indices])
 
     def neuron(self, column: int) -> Neuron:
         """The neuron of one column."""
@@ -93,6 +102,13 @@ class NeuronAxis:
         start = 0
         for block in self.blocks:
             if (block.site, block.layer) == (neuron.site, neuron.layer):
+                if block.indices is not None and neuron.index not in block.indices:
+                    raise SettingsError(
+                        f"Layer {block.layer} of `{block.site}` holds {block.width} chosen neurons, {neuron} is none "
+                        "of them."
+                    )
+                if block.indices is not None:
+                    return start + block.indices.index(neuron.index)
                 if not 0 <= neuron.index < block.width:
                     raise SettingsError(
                         f"Layer {block.layer} of `{block.site}` has {block.width} neurons, got {neuron}."

@@ -277,9 +277,10 @@ def _describe_run(path: Path) -> list[str]:
         return [*lines, "no results yet: lca run goes on where it stopped"]
     results = json.loads(file.read_text(encoding="utf-8"))
     for task, entry in results["tasks"].items():
+        selectivity = entry["selectivity"]
+        beside = "" if selectivity is None else f", selectivity {selectivity:.3f}"
         lines.append(
-            f"{task}: accuracy {entry['accuracy']['test']:.3f} (majority {entry['majority']:.3f}, "
-            f"selectivity {entry['selectivity']:.3f}), "
+            f"{task}: accuracy {entry['accuracy']['test']:.3f} (majority {entry['majority']:.3f}{beside}), "
             f"minimal set {entry['minimal']['neurons']} of {results['model']['neurons']} neurons"
         )
     lines.append(f"seconds: {sum(results['seconds'].values()):.0f}; page: {path / 'report' / 'index.html'}")
@@ -287,8 +288,10 @@ def _describe_run(path: Path) -> list[str]:
 
 
 def _describe_store(store: ActivationStore) -> str:
-    layers = "; ".join(f"{site} {list(numbers)}" for site, numbers in store.sites.items())
-    return f"{store.word_count:,} words, {layers}"
+    shapes = store.manifest.recipe.sites
+    chosen = {site: f" ({shape.width} chosen neurons)" for site, shape in shapes.items() if shape.neurons is not None}
+    layers = "; ".join(f"{site} {list(numbers)}{chosen.get(site, '')}" for site, numbers in store.sites.items())
+    return f"{store.word_count:,} {store.unit}s, {layers}"
 
 
 def _label_files(labels: Sequence[str]) -> dict[str, str]:

@@ -289,5 +289,5 @@ def _alone_and_packed(
     """One batch of rows that hold one window each, then of rows that hold several; where each window is in both."""
     alone, lone_places = pack(windows, slots=slots, alone=True)
     packed, places = pack(windows, slots=slots, like=like)
-    batch = Batch(*(np.concatenate(both) for both in zip(alone, packed, strict=True)))
+    batch = jax.tree.map(lambda *both: np.concatenate(both), alone, packed)
     return batch, (lone_places, [(row + len(windows), place) for row, place in places])

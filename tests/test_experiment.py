@@ -166,13 +166,6 @@ def test_bad_settings_are_named(experiment: Experiment, tmp_path: Path) -> None:
         Experiment.from_json({**experiment.as_json(), "colour": "red"})
 
 
-def test_labels_of_sentences_are_not_taken_for_those_of_words(experiment: Experiment, tmp_path: Path) -> None:
-    train = tmp_path / "train.tsv"
-    train.write_text("good\tthe cat sat\nbad\tthe cats sat\n", encoding="utf-8")
-    with pytest.raises(SettingsError, match=r"train\.tsv has labels of sentences or pairs of them \(mood\)"):
-        run(replace(experiment, train=train, tasks=("mood=1",), out=tmp_path / "run"))
-
-
 def test_a_step_is_remembered_by_its_key(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     calls = []
@@ -188,3 +181,95 @@ def test_a_step_is_remembered_by_its_key(tmp_path: Path) -> None:
     assert RunFolder(tmp_path).do("step", key_of(2, "a"), ["made"], work)
     assert len(calls) == 3
     assert set(RunFolder(tmp_path).seconds) == {"step"}
+
+
+def write_sentences(path: Path, sentences: int, *, seed: int) -> Path:
+    """A label and a text a row: whether it has more nouns than verbs."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(sentences):
+        words = [str(word) for word in rng.choice(["cat", "sat", "the"], int(rng.integers(3, 8)))]
+        rows.append(f"{'noun' if words.count('cat') > words.count('sat') else 'other'}\t{' '.join(words)}\n")
+    path.write_text("".join(rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.slow
+def test_labels_of_sentences(experiment: Experiment, tmp_path: Path) -> None:
+    """A sentence has no type that training and test share, so there is no control task to be selective against."""
+    of_sentences = replace(
+        experiment,
+        train=write_sentences(tmp_path / "train.tsv", 80, seed=0),
+        dev=None,
+        test=write_sentences(tmp_path / "test.tsv", 30, seed=1),
+        tasks=("more=1",),
+        max_train_per_class=20,
+        out=tmp_path / "run",
+    )
+    results = run(of_sentences)
+    entry = results["tasks"]["more"]
+    assert (entry["unit"], entry["classes"]) == ("sentence", ["noun", "other"])
+    assert entry["words"] == {"train": 40, "dev": 8, "test": 30}
+    assert entry["control_accuracy"] is entry["selectivity"] is entry["control_duality_gap"] is None
+    assert entry["minimal"]["control_accuracy"] is entry["minimal"]["selectivity"] is None
+    assert entry["accuracy"]["test"] > 0.75
+    store = open_store(of_sentences.out / "activations/train")
+    assert (store.unit, store.word_count, store.manifest.recipe.pool) == ("sentence", 40, "sentence-mean")
+    assert results["corpus"]["train"]["excluded"] == {"not drawn from its class": 32}
+    assert "of the test sentences" in findings(results, "more")[0]
+    assert "most frequent class alone" in findings(results, "more")[0]
+    for change, said in (
+        ({"pool": "last"}, "Labels of sentences .*one of cls, sentence-mean, got last"),
+        ({"heads": "2"}, "has labels of sentences .*Probe them in two runs"),
+    ):
+        wrong: dict = change
+        with pytest.raises(SettingsError, match=said):
+            run(replace(of_sentences, **wrong, max_train_per_class=None))
+
+
+@pytest.mark.slow
+def test_words_with_their_heads(experiment: Experiment, tmp_path: Path) -> None:
+    for part in ("train", "dev", "test"):
+        rows = [line.split("\t") for line in getattr(experiment, part).read_text("utf-8").splitlines()]
+        for row in rows:
+            if len(row) == 10:
+                row[6], row[7] = str(int(row[0]) - 1), row[3].lower()  # the word before is the head, the first is root
+        text = "\n".join("\t".join(row) for row in rows) + "\n"
+        (tmp_path / f"{part}.conllu").write_text(text, encoding="utf-8")
+    files: dict = {part: tmp_path / f"{part}.conllu" for part in ("train", "dev", "test")}
+    settings = replace(experiment, tasks=("deprel",), heads="head", out=tmp_path / "run", **files)
+    results = run(settings)
+    names = [f"{site} {layer}" for site in ("head.residual", "residual") for layer in range(3)]
+    assert results["model"]["layer_names"] == names
+    assert results["model"]["neurons"] == 2 * 3 * 32
+    excluded = results["corpus"]["train"]["excluded"]
+    assert excluded["root"] == 60  # of 61 sentences the first begins with a word without a piece
+    assert excluded["no piece"] == excluded["head without a vector"] == 1
+    assert results["tasks"]["deprel"]["words"]["train"] == results["corpus"]["train"]["words"] - sum(excluded.values())
+    header, first = (settings.out / "rankings/deprel.csv").read_text("utf-8").splitlines()[:2]
+    assert header.startswith("rank,site,layer,index")
+    assert first.split(",")[1] in ("head.residual", "residual")
+    assert "head" not in results["tasks"]
+    assert read_experiment(settings.out).heads == "head"
+    for change, said in (
+        ({"tasks": ("head",)}, "`head` cannot be a task and the heads"),
+        ({"labelled_only": True}, "choose no part of them"),
+        ({"pool": "none"}, "rows are pieces"),
+    ):
+        wrong: dict = change
+        with pytest.raises(SettingsError, match=said):
+            replace(settings, **wrong)
+
+
+def test_chosen_neurons_and_labelled_words(experiment: Experiment, tmp_path: Path) -> None:
+    chosen = replace(
+        experiment, tasks=("feats:Number",), neurons=(5, 1, 9), labelled_only=True, pool="max", out=tmp_path / "run"
+    )
+    assert run(chosen, until="extract") == {}
+    store = open_store(chosen.out / "activations/test")
+    assert store.usable.all()
+    assert None not in store.labels("feats:Number")
+    assert store.excluded["no label"] > 0
+    assert store.axis().size == 9
+    with pytest.raises(SettingsError, match=r"Labels of words .*one of last, first, mean, max, none, got cls"):
+        run(replace(chosen, pool="cls"))

@@ -31,7 +31,8 @@ def pool_in_numpy(hidden: np.ndarray, starts: np.ndarray, ends: np.ndarray, how:
     pooled = np.zeros((ROWS, SLOTS, LAYERS, NEURONS), np.float64)
     for row, place in zip(*np.nonzero(ends > starts), strict=True):
         pieces = hidden[:, row, starts[row, place] : ends[row, place]].astype(np.float64)
-        pooled[row, place] = {"last": pieces[:, -1], "first": pieces[:, 0], "mean": pieces.mean(axis=1)}[how]
+        ways = {"first": pieces[:, 0], "mean": pieces.mean(axis=1), "max": pieces.max(axis=1)}
+        pooled[row, place] = ways.get(how.removeprefix("sentence-"), pieces[:, -1])
     return pooled
 
 
@@ -43,8 +44,16 @@ def test_equals_numpy(how: Pool) -> None:
     pooled = np.asarray(pool(hidden, starts, ends, pool=how))
     real = ends > starts
     expected = pool_in_numpy(hidden, starts, ends, how)[real]
-    np.testing.assert_allclose(pooled[real], expected, rtol=0, atol=0 if how != "mean" else 1e-6)
+    np.testing.assert_allclose(pooled[real], expected, rtol=0, atol=1e-6 if "mean" in how else 0)
     assert np.isfinite(pooled).all(), "padding must not divide by zero"
+
+
+def test_special_pieces_between_two_texts_do_not_count() -> None:
+    hidden = np.random.default_rng(2).standard_normal((LAYERS, 1, 8, NEURONS)).astype(np.float32)
+    starts, ends = np.array([[1]], np.int32), np.array([[6]], np.int32)
+    between = np.array([[slot in (3, 4) for slot in range(8)]])
+    pooled = np.asarray(pool(hidden, starts, ends, pool="sentence-mean", between=between))[0, 0]
+    np.testing.assert_allclose(pooled, hidden[:, 0, [1, 2, 5]].mean(axis=1), rtol=0, atol=1e-6)
 
 
 def test_mean_of_bfloat16_is_summed_in_float32() -> None:

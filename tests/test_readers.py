@@ -43,12 +43,13 @@ def row(identity: str, *, form: str = "x", feats: str = "_") -> str:
 
 def test_conllu_words_labels_and_what_is_skipped(treebank: Path) -> None:
     corpus = read_conllu(
-        treebank, tasks=["upos", "deprel", "lemma", "feats:Number", "feats:Gender", "feats:Number[psor]"]
+        treebank, tasks=["upos", "deprel", "head", "lemma", "feats:Number", "feats:Gender", "feats:Number[psor]"]
     )
     # A line ends at \n alone (U+2028 is part of a form), comments alone are no sentence, the last needs no blank line.
     assert corpus.sentences == (("A", "el", "mar", "#", "New York"), ("x\u2028y",))
     assert corpus.labels["upos"] == (("ADP", "DET", "NOUN", None, "PROPN"), ("X",))
     assert corpus.labels["deprel"] == (("case", "det", "root", "nmod:x", "flat"), ("root",))
+    assert corpus.labels["head"] == (("3", "3", "0", "3", "3"), ("0",))
     assert corpus.labels["lemma"] == (("a", "el", "mar", "#", "New York"), (None,))
     assert corpus.labels["feats:Number"] == ((None, "Sing", "Sing", None, None), (None,))
     assert corpus.labels["feats:Gender"] == ((None, "Masc", "Fem,Masc", None, None), (None,))
@@ -100,6 +101,23 @@ def test_every_bad_row_of_a_conllu_file_is_named_with_its_line(tmp_path: Path) -
     ]
 
 
+def test_heads_are_checked_where_they_are_asked_for(tmp_path: Path) -> None:
+    heads = ("4", "0", "3", "-1", "_", "two")
+    rows = [row(str(place)).replace("\t0\t", f"\t{head}\t") for place, head in enumerate(heads, 1)]
+    path = written(tmp_path, "".join(rows) + "\n" + row("1").replace("\t0\t", "\t2\t"))
+    assert read_conllu(path).word_count == 7
+    with pytest.raises(CorpusError) as caught:
+        read_conllu(path, tasks=["head"])
+    found = [line.removeprefix(f"  {path}:") for line in str(caught.value).splitlines()[1:]]
+    must = "it must be another word's number (1 to {}), 0 for the root, or `_`"
+    assert found == [
+        f"3: HEAD is '3'; {must.format(6)}",
+        f"4: HEAD is '-1'; {must.format(6)}",
+        f"6: HEAD is 'two'; {must.format(6)}",
+        f"8: HEAD is '2'; {must.format(1)}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -123,7 +141,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
 
 
 def test_a_task_without_any_label_names_those_that_have_some(treebank: Path) -> None:
-    known = r"deprel, lemma, upos, feats:Definite, feats:Gender, feats:Number, feats:Number\[psor\]\."
+    known = r"deprel, head, lemma, upos, feats:Definite, feats:Gender, feats:Number, feats:Number\[psor\]\."
     for task, unlabelled_as in (("feats:Nummer", None), ("feats:Nummer", "none"), ("xpos", None)):
         with pytest.raises(
             CorpusError, match=f"no word has a label for the task `{task}`. Tasks with labels here: {known}"
@@ -133,7 +151,7 @@ def test_a_task_without_any_label_names_those_that_have_some(treebank: Path) -> 
 
 @pytest.mark.parametrize("task", ["pos", "UPOS", "feats", "feats:", "Number"])
 def test_an_unknown_spelling_lists_the_known_ones(treebank: Path, task: str) -> None:
-    with pytest.raises(SettingsError, match=rf"`deprel`, `lemma`, `upos`, `xpos` or `feats:KEY`.*got `{task}`"):
+    with pytest.raises(SettingsError, match=rf"`deprel`, `head`, `lemma`, `upos`, `xpos` or `feats:KEY`.*got `{task}`"):
         read_conllu(treebank, tasks=[task])
 
 

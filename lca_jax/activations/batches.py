@@ -12,17 +12,20 @@ Cost: about 5 microseconds a word on one core, far less than any model on the sa
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
+import jax
 import numpy as np
-from jaxtyping import Int32, Int64
+from jaxtyping import Bool, Int32, Int64
 from transformers import PreTrainedTokenizerBase
 
 from lca_jax.activations.recipe import Recipe
-from lca_jax.text.alignment import align_sentences, special_pieces
+from lca_jax.activations.rows import Rows
+from lca_jax.text.alignment import AlignedSentence
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.packing import PackedRows, pack_windows
+from lca_jax.text.pairs import SpecialPieces, align_texts, join_pair, special_pieces_of
 from lca_jax.text.windows import Window, cut_windows
 
 ROW_LENGTHS = (128, 256, 512)
@@ -44,7 +47,11 @@ class ReadBatch(NamedTuple):
     ends: Int32[np.ndarray, "row read"]
     """Slots of each word's pieces; there are as many places for words as slots, since a word has at least one piece."""
     words: Int64[np.ndarray, "row read"]
-    """The word's number in the corpus; -1 for padding."""
+    """The word's row in the store; -1 for padding."""
+    token_types: Int32[np.ndarray, "row slot"] | None = None
+    """Of pairs, as in `PackedRows`; None for single texts."""
+    between: Bool[np.ndarray, "row slot"] | None = None
+    """Of pairs, as in `PackedRows`; None for single texts."""
 
 
 class BlockNotes(NamedTuple):
@@ -54,7 +61,7 @@ class BlockNotes(NamedTuple):
     pieces: Int32[np.ndarray, "word"]
     """Number of pieces of each word, from `first_word` on."""
     excluded: dict[int, str]
-    """Why a word, by its number in the corpus, has no vector."""
+    """Why a word, by its row in the store, has no vector."""
 
 
 def plan_shapes(*, row_length: int, longest_window: int, rows_per_batch: int, devices: int) -> dict[int, int]:
@@ -91,6 +98,7 @@ def plan_batches(
     recipe: Recipe,
     shapes: dict[int, int],
     *,
+    rows: Rows,
     missing: frozenset[int],
 ) -> Iterator[BlockNotes | ReadBatch]:
     """Makes the batches of a corpus in a fixed order, the notes of a block before any of its batches.
@@ -100,11 +108,12 @@ def plan_batches(
         tokenizer: The model's own.
         recipe: Window, row and shard lengths.
         shapes: From `plan_shapes`.
+        rows: What is read: words, pieces or sentences, here all called words.
         missing: Shards still to be filled; groups of blocks and batches without a word of these are left out.
     """
-    prefix, suffix = special_pieces(tokenizer)
-    offsets = np.array([0, *accumulate(map(len, corpus.sentences))], np.int64)
-    source = _Source(corpus, tokenizer, recipe, offsets, prefix, suffix)
+    special = special_pieces_of(tokenizer, pairs=corpus.second_starts is not None)
+    offsets = rows.bounds
+    source = _Source(corpus, tokenizer, recipe, rows, special)
     block_of_sentence = offsets[:-1] // recipe.shard_words
     bounds = np.searchsorted(block_of_sentence, np.arange(recipe.shard_count + 1)).tolist()
     blocks = [range(first, last) for first, last in pairwise(bounds)]
@@ -123,10 +132,8 @@ class _Source(NamedTuple):
     corpus: Corpus
     tokenizer: PreTrainedTokenizerBase
     recipe: Recipe
-    offsets: Int64[np.ndarray, "sentence_bound"]
-    """Number of the first word of each sentence, and after them of all words."""
-    prefix: tuple[int, ...]
-    suffix: tuple[int, ...]
+    rows: Rows
+    special: SpecialPieces
 
 
 def _batches_of_group(
@@ -138,7 +145,7 @@ def _batches_of_group(
         notes, windows = _read_block(source, block)
         yield notes
         for length, mine in _by_row_length(windows, list(shapes)).items():
-            packed = pack_windows(mine, row_length=length, word_offsets=source.offsets, pad_id=_PAD_ID)
+            packed = pack_windows(mine, row_length=length, word_offsets=source.rows.bounds, pad_id=_PAD_ID)
             waiting[length].append(_list_words_by_row(packed))
             full, waiting[length] = _cut_rows(waiting[length], shapes[length])
             yield from (batch for batch in full if _is_needed(batch, source.recipe, missing))
@@ -149,23 +156,28 @@ def _batches_of_group(
 
 
 def _read_block(source: _Source, sentences: range) -> tuple[BlockNotes, list[Window]]:
-    """Pieces, exclusions and windows of consecutive sentences."""
-    aligned = align_sentences(source.tokenizer, source.corpus.sentences[sentences.start : sentences.stop])
+    """Pieces, exclusions and windows of consecutive sentences; those of which nothing is read are passed over."""
+    bounds = source.rows.bounds
+    first_row = int(bounds[sentences.start])
+    read = [number for number in sentences if bounds[number] < bounds[number + 1]]
     windows: list[Window] = []
+    counts = [np.zeros(0, np.int32)]
     excluded: dict[int, str] = {}
-    for sentence, pieces in zip(sentences, aligned, strict=True):
-        cut, without = cut_windows(
-            pieces,
-            sentence=sentence,
-            max_pieces=source.recipe.longest_window,
-            prefix=source.prefix,
-            suffix=source.suffix,
-        )
-        windows += cut
-        excluded |= {int(source.offsets[sentence]) + word: reason for word, reason in without.items()}
-    counts = [np.zeros(0, np.int32), *(pieces.ends - pieces.starts for pieces in aligned)]
-    first_word = int(source.offsets[sentences.start])
-    return BlockNotes(first_word, np.concatenate(counts).astype(np.int32), excluded), windows
+    for number, aligned in zip(read, align_texts(source.tokenizer, source.corpus, read), strict=True):
+        mine, pieces, without = source.rows.read_from(number, aligned, *_cut_sentence(source, number, aligned))
+        windows += mine
+        counts.append(pieces)
+        excluded |= {int(bounds[number]) + row: reason for row, reason in without.items()}
+    return BlockNotes(first_row, np.concatenate(counts), excluded), windows
+
+
+def _cut_sentence(source: _Source, number: int, aligned: AlignedSentence) -> tuple[list[Window], dict[int, str]]:
+    """The windows of one sentence or pair, and why words are read nowhere."""
+    longest, special = source.recipe.longest_window, source.special
+    if source.corpus.second_starts is None:
+        return cut_windows(aligned, sentence=number, max_pieces=longest, prefix=special.before, suffix=special.after)
+    start = source.corpus.second_starts[number]
+    return join_pair(aligned, sentence=number, second_start=start, max_pieces=longest, special=special)
 
 
 def _by_row_length(windows: Sequence[Window], lengths: Sequence[int]) -> dict[int, list[Window]]:
@@ -187,20 +199,23 @@ def _list_words_by_row(packed: PackedRows) -> ReadBatch:
     words = np.full(shape, -1, np.int64)
     for target, source in ((starts, packed.starts), (ends, packed.ends), (words, packed.words)):
         target[rows, places] = source[order]
-    return ReadBatch(packed.piece_ids, packed.positions, packed.segments, starts, ends, words)
+    return ReadBatch(
+        packed.piece_ids, packed.positions, packed.segments, starts, ends, words, packed.token_types, packed.between
+    )
 
 
 def _cut_rows(parts: Sequence[ReadBatch], rows: int) -> tuple[list[ReadBatch], list[ReadBatch]]:
     """All rows as batches of a given size, and what is left as at most one smaller batch."""
-    joined = ReadBatch(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-    cut = [ReadBatch(*(array[first : first + rows] for array in joined)) for first in range(0, len(joined.words), rows)]
+    joined: ReadBatch = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+    starts = range(0, len(joined.words), rows)
+    cut = [jax.tree.map(lambda array, first=first: array[first : first + rows], joined) for first in starts]
     return (cut, []) if len(cut[-1].words) == rows else (cut[:-1], cut[-1:])
 
 
 def _pad_rows(batch: ReadBatch, rows: int) -> ReadBatch:
     """Rows of segment 0, from which no word is read, up to the static shape."""
     missing = ((0, rows - len(batch.words)), (0, 0))
-    padded = ReadBatch(*(np.pad(array, missing) for array in batch))
+    padded: ReadBatch = jax.tree.map(lambda array: np.pad(array, missing), batch)
     padded.words[len(batch.words) :] = -1
     return padded
 

@@ -9,13 +9,11 @@ Memory on the device: the parameters and the captured layers of three batches; o
 """
 
 import time
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from itertools import accumulate
 from types import TracebackType
 from typing import NamedTuple, TypeVar
 
@@ -29,6 +27,7 @@ from jaxtyping import Array, Bool, Int, Int64, Shaped
 from lca_jax.activations.batches import BlockNotes, ReadBatch
 from lca_jax.activations.pooling import all_finite, pool_words
 from lca_jax.activations.recipe import Pool, Recipe, StoreDtype
+from lca_jax.activations.rows import Rows
 from lca_jax.activations.tally import Tally
 from lca_jax.devices import shard_rows
 from lca_jax.errors import DataError
@@ -47,7 +46,7 @@ class WordVectors(NamedTuple):
     """One computed batch."""
 
     words: Int64[np.ndarray, "read"]
-    """Each word's number in the corpus; -1 for padding."""
+    """Each word's row in the store; -1 for padding."""
     vectors: dict[str, Shaped[np.ndarray, "read _layer _neuron"]]
     """Their vectors at each site."""
     slots: int
@@ -62,6 +61,7 @@ def compute_vectors(
     recipe: Recipe,
     items: Iterator[BlockNotes | ReadBatch],
     *,
+    rows: Rows,
     edits: Mapping[str, Edit],
     mesh: Mesh,
     tally: Tally,
@@ -73,6 +73,7 @@ def compute_vectors(
         corpus: For messages.
         recipe: What is read, and how.
         items: From `plan_batches`.
+        rows: What is read, for messages.
         edits: Changes made inside the model, by site.
         mesh: The devices over which the rows of every batch are split.
         tally: Told how long batches were made, computed and copied.
@@ -85,20 +86,24 @@ def compute_vectors(
     edits = jax.device_put(dict(edits), everywhere)
     reads = tuple((site, shape.layers) for site, shape in recipe.sites.items())
     read = partial(_read_words, graph=model.graph, reads=reads, pool=recipe.pool, dtype=recipe.dtype)
+    chosen = {site: np.array(shape.neurons) for site, shape in recipe.sites.items() if shape.neurons is not None}
+    columns = jax.device_put(chosen, everywhere)
+    describe = partial(rows.describe, corpus=corpus)
     in_flight: deque[Future[WordVectors]] = deque()
     with _DeviceClock(tally) as clock, closing(_Thread("copier")) as copier:
 
         def copy(batch: ReadBatch, computed: _Read) -> WordVectors:
             jax.block_until_ready(computed)
             with tally.working("copying"):
-                return _copy_to_host(batch, computed, corpus=corpus, recipe=recipe)
+                return _copy_to_host(batch, computed, describe=describe, recipe=recipe)
 
         for item in _made_ahead(items, tally):
             if isinstance(item, BlockNotes):
                 yield item
                 continue
-            piece_ids, positions, segments, starts, ends = (shard_rows(mesh, array) for array in item[:5])
-            computed = read(params, edits, Batch(piece_ids, positions, segments), starts, ends)
+            sent: ReadBatch = jax.tree.map(partial(shard_rows, mesh), item._replace(words=None))
+            batch = Batch(sent.piece_ids, sent.positions, sent.segments, sent.token_types)
+            computed = read(params, edits, batch, sent.starts, sent.ends, sent.between, columns)
             clock.watch(computed)
             in_flight.append(copier.submit(copy, item, computed))
             if len(in_flight) > _BATCHES_IN_FLIGHT:
@@ -158,6 +163,8 @@ def _read_words(
     batch: Batch,
     starts: Int[Array, "row read"],
     ends: Int[Array, "row read"],
+    between: Bool[Array, "row slot"] | None,
+    columns: dict[str, Int[Array, " neuron"]],
     *,
     graph: nnx.GraphDef[Stack],
     reads: tuple[tuple[str, tuple[int, ...]], ...],
@@ -166,23 +173,25 @@ def _read_words(
 ) -> _Read:
     """The model, the pooling and the cast; whether all is finite is asked after the cast, which may overflow."""
     hidden = forward(graph, params, batch, edits, reads=dict(reads))
-    vectors = {site: pool_words(states, starts, ends, pool=pool).astype(dtype) for site, states in hidden.items()}
+    pooled = {site: pool_words(states, starts, ends, pool=pool, between=between) for site, states in hidden.items()}
+    pooled |= {site: pooled[site][..., chosen] for site, chosen in columns.items()}
+    vectors = {site: of_words.astype(dtype) for site, of_words in pooled.items()}
     finite = jnp.stack([all_finite(of_site, starts, ends) for of_site in vectors.values()])
     return _Read(vectors, finite.all())
 
 
-def _copy_to_host(batch: ReadBatch, read: _Read, *, corpus: Corpus, recipe: Recipe) -> WordVectors:
+def _copy_to_host(batch: ReadBatch, read: _Read, *, describe: Callable[[int], str], recipe: Recipe) -> WordVectors:
     words = batch.words.reshape(-1)
     vectors = {site: np.asarray(array).reshape(-1, *array.shape[2:]) for site, array in read.vectors.items()}
     if not read.finite:
-        raise DataError(_describe_infinite(words, vectors, corpus, recipe))
+        raise DataError(_describe_infinite(words, vectors, describe, recipe))
     return WordVectors(words, vectors, batch.segments.size, int(np.count_nonzero(batch.segments)))
 
 
 def _describe_infinite(
     words: Int64[np.ndarray, "read"],
     vectors: Mapping[str, Shaped[np.ndarray, "read _layer _neuron"]],
-    corpus: Corpus,
+    describe: Callable[[int], str],
     recipe: Recipe,
 ) -> str:
     """Names the first layer that is not finite, and its first word."""
@@ -192,12 +201,8 @@ def _describe_infinite(
         for place, layer in enumerate(shape.layers)
     }
     (site, layer), where = next(place for place in broken.items() if place[1].size)
-    bounds = [0, *accumulate(map(len, corpus.sentences))]
-    sentence = bisect_right(bounds, int(where.min())) - 1
-    position = int(where.min()) - bounds[sentence]
     return (
-        f"Activations must be finite, but layer {layer} of `{site}` is not at word {position + 1} "
-        f"({corpus.sentences[sentence][position]!r}) of sentence {sentence + 1} of {corpus.name}. "
+        f"Activations must be finite, but layer {layer} of `{site}` is not at {describe(int(where.min()))}. "
         f"Stored as {recipe.dtype}: numbers beyond 65,504 need `float32` or `bfloat16`. "
         "Else look for NaN in the checkpoint or in the edits."
     )

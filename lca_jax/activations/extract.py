@@ -18,21 +18,27 @@ import jax
 import numpy as np
 
 from lca_jax.activations.batches import BlockNotes, choose_row_length, plan_batches, plan_shapes
+from lca_jax.activations.choice import WordChoice
 from lca_jax.activations.computing import compute_vectors
 from lca_jax.activations.filling import ShardFiller
 from lca_jax.activations.folder import CHUNK_WORDS
 from lca_jax.activations.processes import share_of_process, together
 from lca_jax.activations.recipe import Pool, Recipe, SiteShape, StoreDtype
+from lca_jax.activations.rows import Rows, plan_rows
 from lca_jax.activations.store import ActivationStore, Layers, open_store
 from lca_jax.activations.tally import Tally
 from lca_jax.activations.writer import FolderWriter, MemoryWriter, StoreWriter, find_finished
 from lca_jax.devices import data_mesh
-from lca_jax.errors import CorpusError, SettingsError
+from lca_jax.errors import CorpusError, ModelError, SettingsError
 from lca_jax.models.folders import tokenizer_content
 from lca_jax.models.model import Model
 from lca_jax.models.stack import check_edits
 from lca_jax.models.taps import Edit
 from lca_jax.text.corpus import Corpus
+from lca_jax.text.pairs import special_pieces_of
+
+Neurons = Sequence[int] | Mapping[str, Sequence[int]] | None
+"""Indices of neurons inside their layers, for every site alike or by site; all where nothing is said."""
 
 LONGEST_WINDOW = 512
 """Pieces of the longest window, unless the model's own limit is lower or `row_length` is higher."""
@@ -50,7 +56,9 @@ def extract(
     *,
     sites: Sequence[str] = ("residual",),
     layers: Layers = None,
+    neurons: Neurons = None,
     pool: Pool = "last",
+    choice: WordChoice | None = None,
     dtype: StoreDtype = "float32",
     edits: Mapping[str, Edit] | None = None,
     row_length: int | None = None,
@@ -58,10 +66,12 @@ def extract(
     shard_words: int = 16_384,
     progress: bool = False,
 ) -> ActivationStore:
-    """Computes a vector for every word of a corpus at the chosen layers and sites.
+    """Computes a vector for every word of a corpus, or for every piece or sentence, at the chosen layers and sites.
 
     Every word is read once, in its sentence; sentences longer than the model takes are cut into overlapping windows.
-    Words without a vector (no piece, or longer than a window) keep rows of zeros and are counted by reason.
+    Words without a vector (no piece, or longer than a window) keep rows of zeros and are counted by reason. Sentences
+    of which a vector is asked for, and pairs of texts, are not cut: those that fit no window have none. Pairs are
+    joined as the tokenizer joins two texts, with token types where the model has them.
 
     A run into a folder that was killed goes on from its last whole shard when it is started again with the same
     arguments, and ends with the same bytes. A folder that is whole already is opened and nothing is computed.
@@ -72,15 +82,19 @@ def extract(
         out: Folder of the store, a local path or a URL such as `gs://bucket/run`; None keeps it in memory.
         sites: Places in the network, in the order of the feature columns.
         layers: Layer numbers for every site alike, or by site; all if None.
-        pool: Which pieces make a word's vector: `last`, `first`, or the `mean` of all.
+        neurons: Indices of the neurons kept, of every layer of every site alike, or by site; all if None.
+        pool: Which pieces make a word's vector: `last`, `first`, or the `mean` or `max` of all. `none` gives every
+            piece a row, with the labels of its word. `cls` and `sentence-mean` give a row a sentence, whose tasks are
+            those of sentences: its special piece (the tokenizer's `cls` piece, else the first) or the mean over the
+            pieces of its words.
+        choice: Which words (or sentences) are read; all if None. The model sees their whole sentences.
         dtype: Type of the stored numbers: `float32`, `bfloat16` or `float16`.
         edits: Scale and shift of neurons, by site, made inside the model; what is read is read after them.
         row_length: Pieces of a packed row; 128 by default, 256 or 512 where most sentences need it.
-        rows_per_batch: Rows computed at once, rounded up to a multiple of the devices; by default the rows of 2,048
-        pieces on
-            CPU and of 16,384 on an accelerator.
-        shard_words: Words in one shard of the store: a multiple of 256, or less than that. More cost memory, fewer cost
-        time.
+        rows_per_batch: Rows computed at once, rounded up to a multiple of the devices; by default the rows of 1,024
+            pieces on CPU and of 16,384 on an accelerator.
+        shard_words: Rows in one shard of the store: a multiple of 256, or less than that. More cost memory, fewer cost
+            time.
         progress: Shows a bar on stderr.
 
     Returns:
@@ -88,18 +102,22 @@ def extract(
 
     Raises:
         CorpusError: The corpus has no words.
-        ModelError: A site, a layer or an edit does not fit the model.
-        SettingsError: A setting is out of its range.
+        ModelError: A site, a layer or an edit does not fit the model; it has no special piece for `cls`; or it tells
+            the texts of a pair apart in a way that is not supported (XLNet).
+        SettingsError: A setting is out of its range, a task is unknown, or no word is chosen.
         StoreError: The folder holds something else, or a store made from something else (the message names what
             differs); another process is writing it (the message names which); or it is full, forbidden or out of reach.
         DataError: The model computed something that is not a finite number; the message names layer, sentence and word.
     """
     with together("settings"):
+        rows = _plan_rows(model, corpus, pool=pool, choice=choice or WordChoice())
         recipe = _plan_recipe(
             model,
             corpus,
-            sites=model.config.choose_layers(sites, layers),
+            rows,
+            sites=_choose_neurons(model, model.config.choose_layers(sites, layers), neurons),
             pool=pool,
+            choice=choice or WordChoice(),
             dtype=dtype,
             edits=edits or {},
             row_length=row_length,
@@ -114,21 +132,69 @@ def extract(
         with together("reading what is there"):
             mine = share_of_process(writer.missing)
         with together("shards"):
-            _fill(writer, model, corpus, recipe, mine, edits=edits or {}, rows=rows_per_batch, progress=progress)
+            _fill(
+                writer,
+                model,
+                corpus,
+                recipe,
+                rows,
+                mine,
+                edits=edits or {},
+                rows_per_batch=rows_per_batch,
+                progress=progress,
+            )
         names = {"model": model.name, "tokenizer": type(model.tokenizer).__name__}
         with together("manifest"):
-            store = writer.finish(corpus, names) if out is None or jax.process_index() == 0 else None
+            store = writer.finish(corpus, names, rows) if out is None or jax.process_index() == 0 else None
     for reason, count in (store.excluded if store else {}).items():
-        _log.warning("%d of %d words have no vector: %s", count, recipe.words, reason)
+        _log.warning("%d of %d %ss have no vector: %s", count, _counted(rows), rows.unit, reason)
     return store or open_store(str(out))
+
+
+def _plan_rows(model: Model, corpus: Corpus, *, pool: Pool, choice: WordChoice) -> Rows:
+    """What is read of the corpus."""
+    if corpus.word_count == 0:
+        raise CorpusError(f"{corpus.name} has no words, so there is nothing to extract. Give a corpus with words.")
+    pairs = corpus.second_starts is not None
+    special = special_pieces_of(model.tokenizer, pairs=pairs)
+    if pairs and model.config.family == "xlnet":
+        raise ModelError(
+            f"{model.name} tells the two texts of a pair apart inside its attention, which is not supported. "
+            "Give single texts, or another model."
+        )
+    return plan_rows(corpus, model.tokenizer, special, pool=pool, choice=choice)
+
+
+def _choose_neurons(model: Model, sites: Mapping[str, tuple[int, ...]], neurons: Neurons) -> dict[str, SiteShape]:
+    """The layers read at every site, and which of their neurons."""
+    if isinstance(neurons, Mapping) and (unknown := sorted(set(neurons) - set(sites))):
+        raise SettingsError(f"`neurons` names the site `{unknown[0]}`, which is not read. Sites: {', '.join(sites)}.")
+    shapes = {}
+    for site, layers in sites.items():
+        width = model.width(site)
+        asked = neurons.get(site) if isinstance(neurons, Mapping) else neurons
+        chosen = None if asked is None else tuple(map(int, asked))
+        if chosen is not None and (len(set(chosen)) != len(chosen) or not chosen):
+            raise SettingsError(f"`neurons` of `{site}` must be different indices, at least one, got {list(chosen)}.")
+        if chosen is not None and not 0 <= min(chosen) <= max(chosen) < width:
+            raise SettingsError(f"Neurons of `{site}` run from 0 to {width - 1}, got {min(chosen)} to {max(chosen)}.")
+        shapes[site] = SiteShape(layers=layers, width=width if chosen is None else len(chosen), neurons=chosen)
+    return shapes
+
+
+def _counted(rows: Rows) -> int:
+    """Rows, and what has none."""
+    return rows.count + sum(rows.left_out.values())
 
 
 def _plan_recipe(
     model: Model,
     corpus: Corpus,
+    rows: Rows,
     *,
-    sites: Mapping[str, tuple[int, ...]],
+    sites: Mapping[str, SiteShape],
     pool: Pool,
+    choice: WordChoice,
     dtype: StoreDtype,
     edits: Mapping[str, Edit],
     row_length: int | None,
@@ -136,8 +202,6 @@ def _plan_recipe(
     shard_words: int,
 ) -> Recipe:
     """Checks the settings and settles what was left open."""
-    if corpus.word_count == 0:
-        raise CorpusError(f"{corpus.name} has no words, so there is nothing to extract. Give a corpus with words.")
     if shard_words < 1 or (shard_words > CHUNK_WORDS and shard_words % CHUNK_WORDS):
         raise SettingsError(f"`shard_words` must be a multiple of {CHUNK_WORDS}, or less than that, got {shard_words}.")
     for name, asked in (("row_length", row_length), ("rows_per_batch", rows_per_batch)):
@@ -148,8 +212,8 @@ def _plan_recipe(
     return Recipe(
         model=model.fingerprint,
         corpus=corpus.fingerprint(),
-        words=corpus.word_count,
-        sites={site: SiteShape(layers=chosen, width=model.width(site)) for site, chosen in sites.items()},
+        words=rows.count,
+        sites=sites,
         dtype=dtype,
         pool=pool,
         edits=_edits_fingerprint(edits) if edits else None,
@@ -157,6 +221,7 @@ def _plan_recipe(
         row_length=row_length,
         shard_words=shard_words,
         tokenizer=hashlib.sha256(tokenizer_content(model.tokenizer).encode()).hexdigest(),
+        choice=choice,
     )
 
 
@@ -182,10 +247,11 @@ def _fill(
     model: Model,
     corpus: Corpus,
     recipe: Recipe,
+    rows: Rows,
     mine: frozenset[int],
     *,
     edits: Mapping[str, Edit],
-    rows: int | None,
+    rows_per_batch: int | None,
     progress: bool,
 ) -> None:
     """Computes this process' shards."""
@@ -193,13 +259,13 @@ def _fill(
     shapes = plan_shapes(
         row_length=recipe.row_length,
         longest_window=recipe.longest_window,
-        rows_per_batch=rows or _usual_rows(mesh.devices.flat[0].platform, recipe.row_length),
+        rows_per_batch=rows_per_batch or _usual_rows(mesh.devices.flat[0].platform, recipe.row_length),
         devices=mesh.shape["data"],
     )
     stored = recipe.words - sum(last - first for first, last in map(recipe.shard_range, mine))
-    batches = plan_batches(corpus, model.tokenizer, recipe, shapes, missing=mine)
+    batches = plan_batches(corpus, model.tokenizer, recipe, shapes, rows=rows, missing=mine)
     tally = Tally(words=recipe.words, stored=stored, progress=progress)
-    computed = compute_vectors(model, corpus, recipe, batches, edits=edits, mesh=mesh, tally=tally)
+    computed = compute_vectors(model, corpus, recipe, batches, rows=rows, edits=edits, mesh=mesh, tally=tally)
     with tally, closing(computed), ShardFiller(writer, recipe, mine, tally) as filler:
         for item in computed:
             if isinstance(item, BlockNotes):

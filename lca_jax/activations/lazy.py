@@ -29,21 +29,33 @@ Index = int | slice | EllipsisType | list | np.ndarray | np.integer
 class LazyArray:
     """A (word, layer, neuron) array that is read where it is indexed."""
 
-    def __init__(self, source: ts.TensorStore | np.ndarray, *, place: str = "memory") -> None:
+    def __init__(
+        self,
+        source: ts.TensorStore | np.ndarray,
+        *,
+        place: str = "memory",
+        rows: Int[np.ndarray, "word"] | None = None,
+    ) -> None:
         """Wraps a source.
 
         Args:
             source: The array on disk, or in memory.
             place: Where it lies, for messages.
+            rows: Which of its words these are, in their order and as often as they stand there; all if None.
         """
         self._source = source
         self._place = place
+        self._rows = rows
+
+    def take(self, rows: Int[np.ndarray, "row"]) -> "LazyArray":
+        """Some of the words, by number, in any order and as often as wanted; nothing is read until that is sliced."""
+        return LazyArray(self._source, place=self._place, rows=rows if self._rows is None else self._rows[rows])
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Words, layers, neurons."""
         words, layers, neurons = self._source.shape
-        return words, layers, neurons
+        return words if self._rows is None else len(self._rows), layers, neurons
 
     @property
     def dtype(self) -> np.dtype:
@@ -75,11 +87,18 @@ class LazyArray:
             SettingsError: More than one array of positions.
             StoreError: The file read was altered since it was written; the message names it.
         """
-        if isinstance(self._source, np.ndarray):
+        if isinstance(self._source, np.ndarray) and self._rows is None:
             return np.asarray(self._source[index])
         chosen = [_resolve(part, size) for part, size in zip(_fill(index), self.shape, strict=True)]
         if sum(isinstance(part, np.ndarray) for part in chosen) > 1:
             raise SettingsError("One array of positions at a time: read the words, then choose layers or neurons.")
+        if self._rows is not None:
+            picked = self._rows[chosen[0]]
+            chosen[0] = int(picked) if picked.ndim == 0 else picked
+            if isinstance(self._source, np.ndarray):
+                # Words first: two arrays of positions would be taken pair by pair.
+                return np.asarray(self._source[chosen[0]][(*([slice(None)] * picked.ndim), *chosen[1:])])
+        assert isinstance(self._source, ts.TensorStore)
         with naming_the_file(self._place):
             return self._source.oindex[tuple(chosen)].read().result()
 
@@ -100,6 +119,8 @@ class LazyArray:
         Raises:
             StoreError: A file read was altered since it was written; the message names it.
         """
+        if self._rows is not None:
+            words = self._rows if words is None else self._rows[words]
         if isinstance(self._source, np.ndarray):
             for position, layer in enumerate(layers):
                 target[:, position] = self._source[slice(None) if words is None else words, layer]

@@ -264,6 +264,8 @@ def _say_what_is_lost(store: ActivationStore, site: str, path: Path, *, are_numb
     lost = [f"the model ({store.manifest.names['model']}, {recipe.model[:12]}…)", f"the pooling (`{recipe.pool}`)"]
     if not are_numbered:
         lost.append(f"the layers' numbers ({list(store.sites[site])}, which count from 0 there)")
+    if recipe.sites[site].neurons is not None:
+        lost.append("which neurons of a layer these are")
     if recipe.edits is not None:
         lost.append("that neurons were edited inside the model")
     if others := [other for other in store.sites if other != site]:

@@ -9,17 +9,24 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from typing import Literal, get_args
 
+from lca_jax.activations.choice import WordChoice
 from lca_jax.errors import SettingsError, StoreError
 
 FORMAT = 2
 """Number of the folder format; a reader refuses any other. 2: the manifest has a checksum of its own."""
 
 StoreDtype = Literal["float32", "bfloat16", "float16"]
-Pool = Literal["last", "first", "mean"]
+Pool = Literal["last", "first", "mean", "max", "none", "cls", "sentence-mean"]
+"""`last`, `first`, `mean`, `max`: which pieces make a word's vector. `none`: every piece is a row, with the labels of
+its word. `cls`, `sentence-mean`: a row a sentence, the tokenizer's special piece for it (the first one, where none is
+marked) or the mean over the pieces of its words."""
+
+Unit = Literal["word", "piece", "sentence"]
+"""What a row of a store is."""
 
 _CHECKSUM = re.compile(r'(?<=\n "checksum": ")([0-9a-f]{64})(?=")')
 """A key of the outermost level begins a line and is indented by one; no string holds a line break."""
@@ -36,7 +43,9 @@ class SiteShape:
     layers: tuple[int, ...]
     """The model's own numbers; the array's second axis is in this order."""
     width: int
-    """Neurons in each layer."""
+    """Neurons held of each layer."""
+    neurons: tuple[int, ...] | None = None
+    """Which ones these are, by the model's own numbers; None for all of the layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +57,13 @@ class Recipe:
     corpus: str
     """Fingerprint of the words and labels."""
     words: int
-    """Words in the corpus, which are the rows of every array."""
+    """Rows of every array: the words that are read, or pieces or sentences where these are pooled."""
     sites: Mapping[str, SiteShape]
     """What is read, in the order of the feature columns."""
     dtype: StoreDtype
     """Type of the stored numbers; `float32` keeps what the model computed, the others take half the space."""
     pool: Pool
-    """Which pieces make a word's vector: the last one, the first one, or the mean of all."""
+    """Which pieces make the vector of a row, and what a row is."""
     edits: str | None
     """Fingerprint of the edits made inside the model, if any."""
     longest_window: int
@@ -63,15 +72,24 @@ class Recipe:
     row_length: int
     """Pieces of one packed row; windows longer than that have longer rows. 0 where another program made the vectors."""
     shard_words: int
-    """Words in one shard."""
+    """Rows in one shard."""
     tokenizer: str | None = None
     """Fingerprint of the tokenizer alone, so that a change of it is told from one of the weights; None for vectors that
     were made elsewhere."""
+    choice: WordChoice = field(default_factory=WordChoice)
+    """Which words of the corpus are read."""
+    derived: str | None = None
+    """How the rows were made of those of another store, and the fingerprint of that store's recipe."""
 
     def __post_init__(self) -> None:
         for name, known in (("dtype", get_args(StoreDtype)), ("pool", get_args(Pool))):
             if getattr(self, name) not in known:
                 raise SettingsError(f"`{name}` must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
+
+    @property
+    def unit(self) -> Unit:
+        """What a row is."""
+        return unit_of(self.pool)
 
     @property
     def fingerprint(self) -> str:
@@ -104,15 +122,15 @@ class Recipe:
     def as_json(self) -> Mapping[str, object]:
         """A plain dictionary, the sites as a list since their order counts."""
         sites = [{"site": site, **asdict(shape)} for site, shape in self.sites.items()]
-        return {field.name: getattr(self, field.name) for field in fields(self)} | {"sites": sites}
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        return plain | {"sites": sites, "choice": asdict(self.choice)}
 
     @classmethod
     def from_json(cls, content: dict) -> "Recipe":
         """The inverse of `as_json`."""
         settings = dict(content)
-        settings["sites"] = {
-            shape["site"]: SiteShape(layers=tuple(shape["layers"]), width=shape["width"]) for shape in content["sites"]
-        }
+        settings["sites"] = {shape["site"]: _site_shape(shape) for shape in content["sites"]}
+        settings["choice"] = WordChoice(**content.get("choice", {}))
         return cls(**settings)
 
 
@@ -138,9 +156,9 @@ class Manifest:
     names: Mapping[str, str]
     """Names of `model`, `tokenizer` and `corpus`."""
     counts: Mapping[str, int]
-    """`sentences`, `words`, and `vectors`: the words that have one."""
+    """`sentences` of the corpus, `words` (the rows), and `vectors`: the rows that have one."""
     excluded: Mapping[str, int]
-    """Words without a vector, by reason."""
+    """Words (or pieces or sentences) without a vector, by reason; those that were not chosen have no row either."""
     skipped: Mapping[str, int]
     """What the corpus reader passed over as no word, by reason."""
     machine: Mapping[str, str | int]
@@ -200,6 +218,13 @@ def _text_checksum(text: str) -> str:
     return hashlib.sha256(_CHECKSUM.sub(_NO_CHECKSUM, text, count=1).encode()).hexdigest()
 
 
+def unit_of(pool: Pool) -> Unit:
+    """What a row is."""
+    if pool == "none":
+        return "piece"
+    return "sentence" if pool in ("cls", "sentence-mean") else "word"
+
+
 def package_versions() -> dict[str, str]:
     """Versions of the packages that a stored number may depend on."""
     installed = {distribution.metadata["Name"].lower(): distribution.version for distribution in _installed()}
@@ -216,10 +241,28 @@ def _installed() -> list[metadata.Distribution]:
     return found
 
 
+def _site_shape(content: Mapping) -> SiteShape:
+    neurons = content.get("neurons")
+    return SiteShape(
+        layers=tuple(content["layers"]),
+        width=content["width"],
+        neurons=None if neurons is None else tuple(neurons),
+    )
+
+
 def _brief(value: object) -> str:
-    """A fingerprint by its first digits, sites by their layers, anything else as it is."""
+    """A fingerprint by its first digits, sites by their layers, choices by what they choose, else as it is."""
+    if isinstance(value, WordChoice):
+        return str(value)
     if isinstance(value, str) and len(value) == 64:
         return value[:12] + "…"
     if isinstance(value, Mapping):
-        return ", ".join(f"{site} {list(shape.layers)} of {shape.width}" for site, shape in value.items())
+        return ", ".join(f"{site} {list(shape.layers)} of {_brief_width(shape)}" for site, shape in value.items())
     return repr(value)
+
+
+def _brief_width(shape: SiteShape) -> str:
+    if shape.neurons is None:
+        return str(shape.width)
+    named = ", ".join(map(str, shape.neurons[:5])) + (", …" if shape.width > 5 else "")
+    return f"{shape.width} chosen ({named})"

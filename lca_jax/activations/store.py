@@ -29,7 +29,7 @@ from lca_jax.activations.folder import (
     verify_files,
 )
 from lca_jax.activations.lazy import LazyArray
-from lca_jax.activations.recipe import FileRecord, Manifest
+from lca_jax.activations.recipe import FileRecord, Manifest, Unit
 from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import SettingsError, StoreError
 
@@ -38,6 +38,8 @@ WORDS = "words.parquet"
 ARRAY = "zarr.json"
 """Name of the file beside each site's shards that describes its array."""
 LABEL_PREFIX = "label:"
+SENTENCE_LABEL_PREFIX = "sentence_label:"
+"""Of the labels that a word's sentence has, in a store of words: what `pool_sentences` makes labels of."""
 PROGRESS = "unfinished/"
 """Folder that is there only while a store is being written; `writer` keeps its records in it."""
 RECIPE = f"{PROGRESS}recipe.json"
@@ -54,7 +56,9 @@ class ActivationStore:
     """Origin, counts and checksums."""
     words: pa.Table
     """One row a word: `sentence`, `position`, `form`, `pieces` (null where another program made the vectors),
-    `excluded` (null, or the reason), `label:TASK` (null: unlabelled)."""
+    `excluded` (null, or the reason), `label:TASK` and `sentence_label:TASK` (null: unlabelled). Where rows are
+    sentences, `form` is the text (a tab between the texts of a pair). Where they are pieces, `position` counts pieces
+    and `word` (null for special pieces) is the place of the word."""
     arrays: Mapping[str, LazyArray]
     """One array a site."""
     folder: ts.KvStore | None
@@ -66,8 +70,13 @@ class ActivationStore:
         return {site: shape.layers for site, shape in self.manifest.recipe.sites.items()}
 
     @property
+    def unit(self) -> Unit:
+        """What a row is: a word, a piece or a sentence."""
+        return self.manifest.recipe.unit
+
+    @property
     def word_count(self) -> int:
-        """Words, those without a vector included: the rows of every array."""
+        """Rows of every array: words (or pieces or sentences), those without a vector included."""
         return self.manifest.recipe.words
 
     @property
@@ -78,7 +87,7 @@ class ActivationStore:
 
     @property
     def excluded(self) -> dict[str, int]:
-        """Words without a vector, counted by reason."""
+        """Words of the corpus without a vector here, counted by reason; those that were not chosen have no row."""
         return dict(self.manifest.excluded)
 
     @property
@@ -134,7 +143,8 @@ class ActivationStore:
         """
         blocks = []
         for site, shape in self._chosen(sites, layers):
-            blocks += [LayerBlock(site, layer, self.manifest.recipe.sites[site].width) for layer in shape]
+            held = self.manifest.recipe.sites[site]
+            blocks += [LayerBlock(site, layer, held.width, held.neurons) for layer in shape]
         return NeuronAxis(blocks=tuple(blocks))
 
     def matrix(

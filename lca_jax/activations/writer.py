@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorstore as ts
-from jaxtyping import Int, Shaped
+from jaxtyping import Shaped
 
 from lca_jax.activations.folder import (
     create_array,
@@ -45,9 +45,9 @@ from lca_jax.activations.folder import (
 from lca_jax.activations.lazy import LazyArray
 from lca_jax.activations.lock import hold
 from lca_jax.activations.recipe import FileRecord, Manifest, Recipe, package_versions
+from lca_jax.activations.rows import Rows, all_words
 from lca_jax.activations.store import (
     ARRAY,
-    LABEL_PREFIX,
     MANIFEST,
     PROGRESS,
     RECIPE,
@@ -123,8 +123,8 @@ class StoreWriter(ABC):
         """Keeps one whole shard; on return it is safe."""
 
     @abstractmethod
-    def finish(self, corpus: Corpus, names: Mapping[str, str]) -> ActivationStore:
-        """Makes the store whole, once no shard is missing."""
+    def finish(self, corpus: Corpus, names: Mapping[str, str], rows: Rows | None = None) -> ActivationStore:
+        """Makes the store whole, once no shard is missing; `rows` are all words of the corpus if None."""
 
 
 class MemoryWriter(StoreWriter):
@@ -154,12 +154,13 @@ class MemoryWriter(StoreWriter):
     def write(self, shard: int, arrays: ShardArrays, record: ShardRecord) -> None:  # noqa: ARG002, D102
         self._records[shard] = record
 
-    def finish(self, corpus: Corpus, names: Mapping[str, str]) -> ActivationStore:  # noqa: D102
-        table = _words_table(corpus, self._recipe, self._records)
+    def finish(self, corpus: Corpus, names: Mapping[str, str], rows: Rows | None = None) -> ActivationStore:  # noqa: D102
+        rows = rows or all_words(corpus)
+        table = _words_table(corpus, rows, self._recipe, self._records)
         for array in self._arrays.values():
             array.flags.writeable = False
         return ActivationStore(
-            manifest=_manifest(self._recipe, corpus, names, table, files={}),
+            manifest=_manifest(self._recipe, corpus, names, table, left_out=rows.left_out, files={}),
             words=table,
             arrays={site: LazyArray(array) for site, array in self._arrays.items()},
             folder=None,
@@ -241,7 +242,7 @@ class FolderWriter(StoreWriter):
         kept = ShardRecord(pieces=record.pieces, excluded=record.excluded, files=files)
         write_file(self._folder, _record_file(shard), kept.to_text().encode())
 
-    def finish(self, corpus: Corpus, names: Mapping[str, str]) -> ActivationStore:
+    def finish(self, corpus: Corpus, names: Mapping[str, str], rows: Rows | None = None) -> ActivationStore:
         """Writes the words, then the manifest, then clears away the records.
 
         Raises:
@@ -254,13 +255,14 @@ class FolderWriter(StoreWriter):
                 f"Shards {lost[:20]} of {name_folder(self._folder)} are not whole, though each was written: something "
                 "else changes the folder. Start the same command again: it makes them anew."
             )
-        table = _words_table(corpus, self._recipe, records)
+        rows = rows or all_words(corpus)
+        table = _words_table(corpus, rows, self._recipe, records)
         content = io.BytesIO()
         pq.write_table(table, content, compression="zstd")
         write_file(self._folder, WORDS, content.getvalue())
         files = {name: record for kept in records.values() for name, record in kept.files.items()}
         files |= self._record_files([WORDS, *(f"{site}/{ARRAY}" for site in self._recipe.sites)])
-        manifest = _manifest(self._recipe, corpus, names, table, files=files)
+        manifest = _manifest(self._recipe, corpus, names, table, left_out=rows.left_out, files=files)
         write_file(self._folder, MANIFEST, manifest.to_text().encode())
         self._lock.release()
         remove_subfolder(self._folder, PROGRESS)
@@ -321,33 +323,27 @@ def _record_file(shard: int) -> str:
     return f"{PROGRESS}{shard:06d}.json"
 
 
-def _words_table(corpus: Corpus, recipe: Recipe, records: Mapping[int, ShardRecord]) -> pa.Table:
-    """One row a word, in corpus order."""
-    lengths = np.array([len(sentence) for sentence in corpus.sentences], np.int64)
+def _words_table(corpus: Corpus, rows: Rows, recipe: Recipe, records: Mapping[int, ShardRecord]) -> pa.Table:
+    """One row a word (or piece or sentence), in corpus order."""
     pieces = list(chain.from_iterable(records[shard].pieces for shard in range(recipe.shard_count)))
     excluded: list[str | None] = [None] * recipe.words
     for shard, record in records.items():
         for word, reason in record.excluded.items():
             excluded[shard * recipe.shard_words + word] = reason
-    columns: dict[str, pa.Array] = {
-        "sentence": pa.array(np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)),
-        "position": pa.array(_position_in_sentence(lengths)),
-        "form": pa.array(corpus.words(), pa.string()),
-        "pieces": pa.array(pieces, pa.int32()),
-        "excluded": pa.array(excluded, pa.string()),
-    }
-    for task in corpus.tasks:
-        columns[LABEL_PREFIX + task] = pa.array(corpus.flat_labels(task), pa.string())
-    return pa.table(columns)
-
-
-def _position_in_sentence(lengths: Int[np.ndarray, "sentence"]) -> Int[np.ndarray, "word"]:
-    ends = np.cumsum(lengths)
-    return (np.arange(lengths.sum()) - np.repeat(ends - lengths, lengths)).astype(np.int32)
+    columns = rows.columns(corpus)
+    labels = {name: columns.pop(name) for name in list(columns) if ":" in name}
+    made = {"pieces": pa.array(pieces, pa.int32()), "excluded": pa.array(excluded, pa.string())}
+    return pa.table(columns | made | labels)
 
 
 def _manifest(
-    recipe: Recipe, corpus: Corpus, names: Mapping[str, str], table: pa.Table, *, files: Mapping[str, FileRecord]
+    recipe: Recipe,
+    corpus: Corpus,
+    names: Mapping[str, str],
+    table: pa.Table,
+    *,
+    left_out: Mapping[str, int],
+    files: Mapping[str, FileRecord],
 ) -> Manifest:
     reasons = Counter(reason for reason in table["excluded"].to_pylist() if reason is not None)
     return Manifest(
@@ -358,7 +354,7 @@ def _manifest(
             "words": recipe.words,
             "vectors": recipe.words - reasons.total(),
         },
-        excluded=dict(sorted(reasons.items())),
+        excluded=dict(sorted((reasons + Counter(left_out)).items())),
         skipped=dict(corpus.skipped),
         machine=describe_device(),
         versions=package_versions(),

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from lca_jax.activations.recipe import Pool, unit_of
 from lca_jax.axes import Site
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.probing.objective import ElasticNet
@@ -29,17 +30,27 @@ class Experiment:
     """Words on which every choice is made. Without it, the last tenth of the training sentences is taken for that."""
     tasks: Annotated[Sequence[str], tyro.conf.arg(name="task"), tyro.conf.UseAppendAction] = ()
     """A label column, `upos` if none is named: `upos`, `xpos`, `deprel`, `feats:KEY`, or a column number or name of a
-    column file. May be repeated."""
+    column file. May be repeated. In files with a sentence a row they are labels of sentences."""
+    heads: str | None = None
+    """The label column with the number of each word's head (`head` of CoNLL-U): probes then read the neurons of the
+    head and of the word together, twice as many, as is done for `deprel`."""
     unlabelled_as: str | None = None
     """A class for words without the feature of a `feats:KEY` task; by default they are masked."""
     max_train_words: int | None = None
     """Only the first sentences of train, up to this many words."""
+    max_train_per_class: int | None = None
+    """Of train, at most so many words (or sentences) of each class of each task, drawn with the seed."""
+    labelled_only: bool = False
+    """Stores no vector of words (or sentences) without a label of any of the tasks."""
     sites: Sequence[Site] = ("residual",)
     """Places in the network whose neurons are ranked."""
     layers: Sequence[int] | None = None
     """Layers, by the model's own numbers; all by default."""
-    pool: Literal["last", "first", "mean"] = "last"
-    """Which pieces make a word's vector; the papers take the last."""
+    neurons: Sequence[int] | None = None
+    """Only these neurons of every layer, by their indices; all by default."""
+    pool: Pool | None = None
+    """Which pieces make a word's vector: `last` by default, as in the papers, `first`, `mean` or `max`; `none` probes
+    every piece. For labels of sentences `sentence-mean` by default, or `cls`."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """How activations are stored."""
     random_weights: int | None = None
@@ -60,13 +71,20 @@ class Experiment:
     def __post_init__(self) -> None:
         if not self.tasks:
             object.__setattr__(self, "tasks", ("upos",))
-        for name in ("tasks", "sites", "layers", "fractions"):
+        for name in ("tasks", "sites", "layers", "neurons", "fractions"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(value))
         if len(set(self.tasks)) != len(self.tasks):
             raise SettingsError(f"`tasks` must name different label columns, got {list(self.tasks)}.")
-        if self.max_train_words is not None and self.max_train_words < 1:
-            raise SettingsError(f"`max_train_words` must be 1 or more, got {self.max_train_words}.")
+        for name in ("max_train_words", "max_train_per_class"):
+            if (limit := getattr(self, name)) is not None and limit < 1:
+                raise SettingsError(f"`{name}` must be 1 or more, got {limit}.")
+        if self.heads in self.tasks:
+            raise SettingsError(f"`{self.heads}` cannot be a task and the heads of words at once. Name other tasks.")
+        if self.heads is not None and (self.max_train_per_class is not None or self.labelled_only):
+            raise SettingsError("With `heads` all words are read, since any may be a head: choose no part of them.")
+        if self.heads is not None and self.pool is not None and unit_of(self.pool) != "word":
+            raise SettingsError(f"`heads` are words, but with pool={self.pool!r} rows are {unit_of(self.pool)}s.")
         if not self.fractions or any(not 0 < fraction <= 1 for fraction in self.fractions):
             raise SettingsError(f"`fractions` must each be in (0, 1], got {list(self.fractions)}. One fifth is 0.2.")
         if self.draws < 2:

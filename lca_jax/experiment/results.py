@@ -72,6 +72,10 @@ def layer_names(axis: NeuronAxis) -> list[str]:
 def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: Experiment) -> dict[str, object]:
     """The entry of one task.
 
+    Tasks of sentences have no control task: its random labels are by word type, so that a probe can learn them from
+    the types that training and test share (Hewitt and Liang 2019), and sentences share none. Their control accuracy
+    and selectivity are None.
+
     Args:
         probes: Selected, with their training store.
         ranking: Of the task.
@@ -80,13 +84,17 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
     """
     task = ranking.task
     probe, control_probe = probes.one(task), probes.one(task, control=True)
-    control_task = control_task_of(stores.train, task, seed=settings.seed)
     test = measured_words(stores.test, probes.axis, task, probe.classes)
-    control_test = measured_words(stores.test, probes.axis, task, probe.classes, control=control_task)
+    control_test = None
+    if stores.train.unit != "sentence":
+        control_task = control_task_of(stores.train, task, seed=settings.seed)
+        control_test = measured_words(stores.test, probes.axis, task, probe.classes, control=control_task)
     dev = measured_words(stores.dev, probes.axis, task, probe.classes)
     predicted = probe.predict(test.X)
     right = predicted == test.gold
-    control_accuracy = float((control_probe.predict(test.X) == control_test.gold).mean())
+    control_accuracy = (
+        None if control_test is None else float((control_probe.predict(test.X) == control_test.gold).mean())
+    )
     sentences = stores.test.words["sentence"].to_numpy()[test.rows]
     curves = {
         mode: keep_curve(
@@ -103,6 +111,7 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
     minimal = minimal_neurons(stores.train, stores.dev, ranking, probes, drop=settings.drop)
     accuracy = float(right.mean())
     return {
+        "unit": stores.train.unit,
         "classes": list(probe.classes),
         "words": {"train": probe.words, "dev": len(dev.gold), "test": len(test.gold)},
         "majority": majority_accuracy(
@@ -122,8 +131,8 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         "converged": probe.converged,
         "nonzero_fraction": probe.nonzero_fraction,
         "control_accuracy": control_accuracy,
-        "control_duality_gap": control_probe.duality_gap,
-        "selectivity": accuracy - control_accuracy,
+        "control_duality_gap": None if control_accuracy is None else control_probe.duality_gap,
+        "selectivity": _selectivity(accuracy, control_accuracy),
         "keep": {mode: _curve_points(curve) for mode, curve in curves.items()},
         "minimal": _minimal_entry(minimal, test, control_test),
         **_neuron_entries(probes, ranking, minimal, test, predicted),
@@ -145,9 +154,15 @@ def _curve_points(curve: KeepCurve) -> list[dict[str, float]]:
     ]
 
 
-def _minimal_entry(minimal: MinimalSet, test: MeasuredWords, control_test: MeasuredWords) -> dict[str, object]:
+def _selectivity(accuracy: float, control: float | None) -> float | None:
+    return None if control is None else accuracy - control
+
+
+def _minimal_entry(minimal: MinimalSet, test: MeasuredWords, control_test: MeasuredWords | None) -> dict[str, object]:
     accuracy = float(accuracies([minimal.probe], test, minimal.columns)[0])
-    control = float(accuracies([minimal.control], control_test, minimal.columns)[0])
+    control = None
+    if control_test is not None:
+        control = float(accuracies([minimal.control], control_test, minimal.columns)[0])
     return {
         "drop": minimal.drop,
         "neurons": len(minimal.columns),
@@ -155,7 +170,7 @@ def _minimal_entry(minimal: MinimalSet, test: MeasuredWords, control_test: Measu
         "accuracy": accuracy,
         "accuracy_dev": minimal.accuracy,
         "control_accuracy": control,
-        "selectivity": accuracy - control,
+        "selectivity": _selectivity(accuracy, control),
         "duality_gap": minimal.probe.duality_gap,
         "steps": [{"neurons": size, "accuracy_dev": reached} for size, reached in minimal.steps],
     }

@@ -21,7 +21,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from lca_jax.activations.choice import WordChoice
+from lca_jax.activations.derived import pair_words
 from lca_jax.activations.extract import extract
+from lca_jax.activations.recipe import Pool, unit_of
 from lca_jax.activations.store import ActivationStore
 from lca_jax.analysis.words import NeuronCard, neuron_cards
 from lca_jax.devices import describe_device
@@ -94,12 +97,14 @@ class _Run:
     def _corpora(self) -> dict[str, Corpus]:
         settings = self._settings
 
+        asked = settings.tasks if settings.heads is None else (*settings.tasks, settings.heads)
+
         def read(path: Path) -> Corpus:
-            corpus = read_corpus(path, tasks=settings.tasks, unlabelled_as=settings.unlabelled_as)
-            if corpus.sentence_tasks or corpus.second_starts is not None:
+            corpus = read_corpus(path, tasks=asked, unlabelled_as=settings.unlabelled_as)
+            if corpus.sentence_tasks and (corpus.tasks or settings.heads is not None):
                 raise SettingsError(
-                    f"{path} has labels of sentences or pairs of them ({', '.join(corpus.sentence_tasks)}), but a run "
-                    "probes labels of words. Give a file with a word a row."
+                    f"{path} has labels of sentences ({', '.join(corpus.sentence_tasks)}) and was asked for labels of "
+                    f"words ({', '.join(corpus.tasks) or settings.heads}). Probe them in two runs."
                 )
             return corpus
 
@@ -119,7 +124,9 @@ class _Run:
 
     @cached_property
     def _stores(self) -> Stores:
-        return Stores(*(self._extracted(part) for part in _PARTS))
+        stores = [self._extracted(part) for part in _PARTS]
+        heads = self._settings.heads
+        return Stores(*(stores if heads is None else [pair_words(store, heads) for store in stores]))
 
     @cached_property
     def _selected(self) -> ProbeSet:
@@ -127,7 +134,29 @@ class _Run:
 
     @cached_property
     def _tasks(self) -> tuple[str, ...]:
-        return self._corpora["train"].tasks
+        train = self._corpora["train"]
+        return tuple(task for task in train.sentence_tasks or train.tasks if task != self._settings.heads)
+
+    @cached_property
+    def _pool(self) -> Pool:
+        """The pooling asked for, or the usual one of the kind of tasks."""
+        of_sentences = bool(self._corpora["train"].sentence_tasks)
+        pool = self._settings.pool or ("sentence-mean" if of_sentences else "last")
+        if (unit_of(pool) == "sentence") != of_sentences:
+            kind = "sentences" if of_sentences else "words"
+            ways = [way for way in get_args(Pool) if (unit_of(way) == "sentence") == of_sentences]
+            raise SettingsError(
+                f"Labels of {kind} ({', '.join(self._tasks)}) are probed with `pool` one of {', '.join(ways)}, "
+                f"got {pool}."
+            )
+        return pool
+
+    def _choice(self, part: str) -> WordChoice:
+        """Which words are read; a number of each class of train alone, so that results stay comparable."""
+        settings = self._settings
+        per_class = settings.max_train_per_class if part == "train" else None
+        chosen = settings.labelled_only or per_class is not None
+        return WordChoice(labelled=self._tasks if chosen else (), per_class=per_class, seed=settings.seed)
 
     def _ranking(self, task: str) -> Ranking:
         return rank_neurons(self._selected, task)
@@ -179,13 +208,17 @@ class _Run:
 
     def _extract_key(self, part: str) -> str:
         settings = self._settings
-        reading = (settings.sites, settings.layers, settings.pool, settings.dtype)
-        return key_of("extract", self._model.fingerprint, self._corpora[part].fingerprint(), reading)
+        reading = (settings.sites, settings.layers, self._pool, settings.dtype)
+        choice = self._choice(part)
+        # Only where something is chosen, so that run folders from before there was a choice are not done again.
+        chosen = [settings.neurons, str(choice)] if settings.neurons or choice != WordChoice() else []
+        return key_of("extract", self._model.fingerprint, self._corpora[part].fingerprint(), reading, *chosen)
 
     @cached_property
     def _probe_key(self) -> str:
         inputs = [self._extract_key(part) for part in ("train", "dev")]
-        return key_of("probe", inputs, self._settings.as_json()["probe"], self._settings.select, self._tasks)
+        heads = [] if self._settings.heads is None else [self._settings.heads]
+        return key_of("probe", inputs, self._settings.as_json()["probe"], self._settings.select, self._tasks, *heads)
 
     def _ablate_key(self, task: str) -> str:
         settings = self._settings
@@ -202,15 +235,17 @@ class _Run:
             self._folder.path / "activations" / part,
             sites=settings.sites,
             layers=settings.layers,
-            pool=settings.pool,
+            neurons=settings.neurons,
+            pool=self._pool,
+            choice=self._choice(part),
             dtype=settings.dtype,
             progress=self._progress,
         )
 
     def _fill(self, part: str) -> None:
-        excluded = self._extracted(part).excluded
-        for reason, count in excluded.items():
-            _log.warning("%s: %d words have no vector (%s) and are masked", part, count, reason)
+        store = self._extracted(part)
+        for reason, count in store.excluded.items():
+            _log.warning("%s: %d %ss have no vector (%s) and are left out", part, count, store.unit, reason)
 
     def _results(self) -> dict[str, object]:
         corpora, stores = self._corpora, self._stores
@@ -245,6 +280,7 @@ class _Run:
             classes=[[name for name, of_class in needed.items() if column in of_class] for column in columns],
             labels=dev.labels(task),
             usable=dev.usable,
+            min_occurrences=1 if dev.unit == "sentence" else 2,  # a text seldom comes twice
         )
 
 

@@ -31,17 +31,19 @@ class Embedding(nnx.Module):
         self,
         piece_ids: Int[Array | np.ndarray, "row slot"],
         positions: Int[Array | np.ndarray, "row slot"],
+        token_types: Int[Array | np.ndarray, "row slot"] | None = None,
         *,
         shared: nnx.Embed | None = None,
     ) -> Float[Array, "row slot neuron"]:
-        """Embeds the pieces at their positions, all of token type 0, by its own piece table or by the shared one."""
+        """Embeds the pieces at their positions by its own piece table or by the shared one; of token type 0 if None."""
         pieces = self.pieces or shared
         assert pieces is not None
         states = pieces(jnp.asarray(piece_ids))
         if self.scale != 1.0:
             states = states * jnp.asarray(self.scale, states.dtype)
         if self.token_types is not None:
-            states = states + self.token_types.embedding[...][:1, None, :]
+            of_type_0 = self.token_types.embedding[...][:1, None, :]
+            states = states + (of_type_0 if token_types is None else self.token_types(jnp.asarray(token_types)))
         if self.positions is not None:
             states = states + self.positions(jnp.asarray(positions) + self.first_position)
         if self.project is not None and self.project_first:

@@ -11,6 +11,7 @@ memory (weights plus what is kept), so many rows cost little more than one.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -90,7 +91,7 @@ def write_pieces(
     Raises:
         ModelError: The model has no head, is not causal, or its windows are too short for prompt and text.
     """
-    writer = _Writer(nnx.merge(graph, params), Batch(*(jnp.asarray(part) for part in prompts)), edits or {}, rules)
+    writer = _Writer(nnx.merge(graph, params), jax.tree.map(jnp.asarray, prompts), edits or {}, rules)
     check_writer(writer.config, slots=writer.texts.shape[1], search=search)
     rows, slots = writer.texts.shape
     # Padding after a prompt is written to places that the text will overwrite before anything may look at them.
@@ -133,8 +134,8 @@ class _Writer:
             states = self.stack(batch, layers=layers, taps=self.taps, memory=memory)
         else:
             beams = len(texts) // len(self.texts)
-            *read, source = (jnp.repeat(jnp.asarray(part), beams, axis=0) for part in (*self.prompts, self.source))
-            states = self.stack.decode(batch, Batch(*read), source, layers=layers, taps=self.taps, memory=memory)
+            read, source = jax.tree.map(lambda part: jnp.repeat(part, beams, axis=0), (self.prompts, self.source))
+            states = self.stack.decode(batch, read, source, layers=layers, taps=self.taps, memory=memory)
         assert memory.kept is not None
         return states, memory.kept
 

@@ -44,6 +44,8 @@ class Batch(NamedTuple):
     """From 0 in each window."""
     segments: Int[Array | np.ndarray, "row slot"]
     """Number of the window inside its row, from 1; 0 is padding."""
+    token_types: Int[Array | np.ndarray, "row slot"] | None = None
+    """Which of a pair's texts each piece is of, as the tokenizer numbers them; None is type 0 throughout."""
 
 
 class Stack(nnx.Module):
@@ -86,7 +88,7 @@ class Stack(nnx.Module):
         memory = memory or Memory()
         views = self._view(batch, memory)
         kinds = self.config.attention.kind_of_layer or (0,) * self.config.layers
-        embedded = self.embedding(batch.piece_ids, batch.positions, shared=pieces)
+        embedded = self.embedding(batch.piece_ids, batch.positions, batch.token_types, shared=pieces)
         states = taps("residual", 0, embedded)
         for layer in range(layers):
             block = self.blocks[self.config.blocks[layer]]

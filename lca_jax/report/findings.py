@@ -17,11 +17,18 @@ def findings(results: Mapping[str, Any], task: str) -> tuple[str, str, str]:
 
 def _what_is_encoded(neurons: int, task: str, entry: Mapping[str, Any]) -> str:
     low, high = entry["accuracy_interval"]["test"]
+    unit = entry.get("unit", "word")
+    if entry["control_accuracy"] is None:
+        baseline = f"The most frequent class alone gives {_percent(entry['majority'])}."
+    else:
+        baseline = (
+            f"Knowing only each {unit}'s most frequent class gives {_percent(entry['majority'])}, "
+            f"random classes for {unit} types {_percent(entry['control_accuracy'])}."
+        )
     return (
         f"All {neurons:,} neurons together tell the {len(entry['classes'])} classes of `{task}` apart for "
-        f"{_percent(entry['accuracy']['test'])} of the test words (95 % interval {_percent(low)} to {_percent(high)}). "
-        f"Knowing only each word's most frequent class gives {_percent(entry['majority'])}, "
-        f"random classes for word types {_percent(entry['control_accuracy'])}."
+        f"{_percent(entry['accuracy']['test'])} of the test {unit}s (95 % interval {_percent(low)} to "
+        f"{_percent(high)}). {baseline}"
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Int32, Int64
+from jaxtyping import Bool, Int, Int32, Int64
 
 from lca_jax.errors import SettingsError
 from lca_jax.text.windows import Window
@@ -32,6 +32,10 @@ class PackedRows(NamedTuple):
     """The slot of its first piece."""
     ends: Int32[np.ndarray, "word"]
     """One past the slot of its last piece."""
+    token_types: Int32[np.ndarray, "row slot"] | None = None
+    """Of pairs, as the windows have them; 0 in padding."""
+    between: Bool[np.ndarray, "row slot"] | None = None
+    """Of pairs, the slots of special pieces between two texts."""
 
 
 def pack_windows(
@@ -77,6 +81,14 @@ def pack_windows(
     words = np.repeat(offsets, counts) + _joined([window.words for window in windows])
     shift = np.repeat(slot_of_window, counts)
     order = np.argsort(words, kind="stable")
+    token_types = between = None
+    if windows and windows[0].token_types is not None:
+        token_types = np.zeros(row_count * row_length, np.int32)
+        token_types[slots] = _joined([window.token_types for window in windows if window.token_types is not None])
+    if windows and windows[0].gap is not None:
+        gaps = np.array([window.gap for window in windows], np.int64)
+        between = np.zeros(row_count * row_length, bool)
+        between[slots] = (inside >= np.repeat(gaps[:, 0], lengths)) & (inside < np.repeat(gaps[:, 1], lengths))
     return PackedRows(
         piece_ids=piece_ids.reshape(row_count, row_length),
         positions=positions.reshape(row_count, row_length),
@@ -85,6 +97,8 @@ def pack_windows(
         rows=np.repeat(row_of_window, counts)[order].astype(np.int32),
         starts=(_joined([window.starts for window in windows]) + shift)[order].astype(np.int32),
         ends=(_joined([window.ends for window in windows]) + shift)[order].astype(np.int32),
+        token_types=None if token_types is None else token_types.reshape(row_count, row_length),
+        between=None if between is None else between.reshape(row_count, row_length),
     )
 
 

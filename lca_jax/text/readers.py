@@ -20,8 +20,9 @@ from lca_jax.text.sentences import TEXT_NAMES, guess_text_column, read_sentences
 from lca_jax.text.source import Source, usual_width
 
 _CONLLU_COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
-_CONLLU_TASKS = {"lemma": 2, "upos": 3, "xpos": 4, "deprel": 7}
+_CONLLU_TASKS = {"lemma": 2, "upos": 3, "xpos": 4, "head": 6, "deprel": 7}
 _WORD_ID = re.compile(r"[1-9][0-9]*")
+_HEAD = re.compile(r"0|[1-9][0-9]*")
 _MULTIWORD_ID = re.compile(r"([1-9][0-9]*)-([1-9][0-9]*)")
 _EMPTY_NODE_ID = re.compile(r"(0|[1-9][0-9]*)\.[1-9][0-9]*")
 
@@ -39,8 +40,9 @@ def read_conllu(path: str | Path, *, tasks: Sequence[str] = ("upos",), unlabelle
 
     Args:
         path: The file.
-        tasks: Label columns: `upos`, `xpos`, `deprel`, `lemma` (where `_` leaves the word unlabelled), or `feats:KEY`,
-            the value of one morphological feature, e.g. `feats:Number`.
+        tasks: Label columns: `upos`, `xpos`, `deprel`, `lemma` (where `_` leaves the word unlabelled), `feats:KEY`, the
+            value of one morphological feature, e.g. `feats:Number`; or `head`, the number of the head's place in the
+            sentence, `0` for the root, which `pair_words` makes pairs by.
         unlabelled_as: The class of words that lack the feature of a `feats:` task. None leaves them unlabelled, so that
             they are neither trained nor scored on.
 
@@ -53,7 +55,7 @@ def read_conllu(path: str | Path, *, tasks: Sequence[str] = ("upos",), unlabelle
     source = Source.read(path)
     sentences: list[tuple[str, ...]] = []
     labels: dict[str, list[tuple[str | None, ...]]] = {task: [] for task in tasks}
-    for rows in _conllu_sentences(source):
+    for rows in _conllu_sentences(source, heads="head" in tasks):
         sentences.append(tuple(row[1] for row in rows))
         for task, read in read_label.items():
             labels[task].append(tuple(read(row) for row in rows))
@@ -147,7 +149,7 @@ def read_corpus(path: str | Path, *, tasks: Sequence[str] = (), unlabelled_as: s
 
     | file | format | tasks |
     | --- | --- | --- |
-    | `*.conllu`, `*.conllu.gz` | CoNLL-U | `upos`, `xpos`, `deprel`, `lemma`, `feats:KEY` |
+    | `*.conllu`, `*.conllu.gz` | CoNLL-U | `upos`, `xpos`, `deprel`, `head`, `lemma`, `feats:KEY` |
     | any other, no task asked | plain text, a sentence a line | |
     | `*.jsonl`, `*.jsonl.gz` | JSON lines, text under a usual key (`tokens`, `text`, …) | keys |
     | headed as the Parallel Meaning Bank | tab-separated, `~` = space | `symbol sem ccg sense roles`, or a column |
@@ -193,16 +195,21 @@ def _is_blank(line: str) -> bool:
     return not line.strip(" ")
 
 
-def _conllu_sentences(source: Source) -> Iterator[list[list[str]]]:
-    """The ten columns of every word, sentence by sentence; bad rows are reported and left out."""
+def _conllu_sentences(source: Source, *, heads: bool = False) -> Iterator[list[list[str]]]:
+    """The ten columns of every word, sentence by sentence; bad rows are reported and left out.
+
+    With `heads`, heads that are no place in the sentence are bad too.
+    """
     rows: list[list[str]] = []
+    lines: list[int] = []
     previous: int | None = 0
     """The ID of the last word; None after a row whose ID could not be read, when no order can be asked for."""
     for number, line in enumerate(source.lines, 1):
         if _is_blank(line):
             if rows:
+                _report_bad_heads(source, rows, lines if heads else [])
                 yield rows
-            rows, previous = [], 0
+            rows, lines, previous = [], [], 0
             continue
         if line.startswith("#"):
             continue
@@ -215,6 +222,7 @@ def _conllu_sentences(source: Source) -> Iterator[list[list[str]]]:
             previous = int(identity)
             if not problems:
                 rows.append(row)
+                lines.append(number)
         elif multiword := _MULTIWORD_ID.fullmatch(identity):
             source.skipped["multiword token"] += 1
             if previous is not None and not previous + 1 == int(multiword[1]) < int(multiword[2]):
@@ -230,7 +238,19 @@ def _conllu_sentences(source: Source) -> Iterator[list[list[str]]]:
         for what in problems:
             source.report(number, what)
     if rows:
+        _report_bad_heads(source, rows, lines if heads else [])
         yield rows
+
+
+def _report_bad_heads(source: Source, rows: Sequence[Sequence[str]], lines: Sequence[int]) -> None:
+    """Reports, for the words whose lines are given, heads that are no place in the sentence."""
+    for row, line in zip(rows, lines, strict=False):
+        head = row[6]
+        if head != "_" and not (_HEAD.fullmatch(head) and int(head) <= len(rows) and head != row[0]):
+            source.report(
+                line,
+                f"HEAD is {head!r}; it must be another word's number (1 to {len(rows)}), 0 for the root, or `_`",
+            )
 
 
 def _row_problems(row: list[str]) -> Iterator[str]:

@@ -29,6 +29,10 @@ class Window(NamedTuple):
     """First piece of every word read here, counted from the window's first piece."""
     ends: Int32[np.ndarray, "word"]
     """One past its last piece."""
+    gap: tuple[int, int] | None = None
+    """Of a pair, where the special pieces between its texts are: the first, and one past the last."""
+    token_types: Int32[np.ndarray, "piece"] | None = None
+    """Of a pair, what the model is told of each piece's text; None where it is told nothing."""
 
 
 def cut_windows(

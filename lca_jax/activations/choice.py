@@ -1,0 +1,126 @@
+"""Which words of a corpus are read: limits, only labelled ones, a number of each class.
+
+A choice leaves out rows, never context: the model sees the whole sentence of a word that is read. Sentences without one
+are not computed. Where rows are sentences, sentences are chosen in the same way by their own labels. What is left out
+is counted by reason.
+"""
+
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+
+from lca_jax.errors import SettingsError
+from lca_jax.text.corpus import Corpus
+
+BEYOND_SENTENCES = "beyond `max_sentences`"
+BEYOND_WORDS = "beyond `max_words`"
+UNLABELLED = "no label"
+OVER_THE_CAP = "not drawn from its class"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordChoice:
+    """What is read of a corpus; by default everything."""
+
+    labelled: Sequence[str] = ()
+    """Tasks: only words that have a label of one of them."""
+    per_class: int | None = None
+    """Most words of each class of each of these tasks (of all tasks, if none is named), drawn at random. A word drawn
+    for one task is read with its labels of the others."""
+    seed: int = 0
+    """Of the draw, which depends on the seed, the task, its classes and the labels alone."""
+    max_sentences: int | None = None
+    """Only so many sentences, the first ones."""
+    max_words: int | None = None
+    """Only the first sentences that together have at most so many words, labelled or not."""
+    special_pieces: bool = False
+    """Whether the special pieces around a sentence are rows too, without labels; where every piece is a row."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labelled", tuple(sorted(set(self.labelled))))
+        for name in ("per_class", "max_sentences", "max_words"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise SettingsError(f"`{name}` must be 1 or more, got {value}. Leave it out for no limit.")
+        if self.seed < 0:
+            raise SettingsError(f"`seed` must be 0 or more, got {self.seed}.")
+        if self.per_class is None:  # then nothing is drawn, and the seed decides nothing
+            object.__setattr__(self, "seed", 0)
+
+    def __str__(self) -> str:
+        """What differs from everything."""
+        default = WordChoice()
+        said = {name: value for name, value in vars(self).items() if value != getattr(default, name)}
+        return ", ".join(f"{name}={value!r}" for name, value in said.items()) or "everything"
+
+
+def choose_words(corpus: Corpus, choice: WordChoice) -> tuple[Bool[np.ndarray, "word"], Counter[str]]:
+    """Which words are read, and how many are not, by reason.
+
+    Raises:
+        SettingsError: A task is unknown; the message lists the known ones.
+    """
+    lengths = np.array([len(sentence) for sentence in corpus.sentences], np.int64)
+    reasons = np.repeat(_limit_sentences(corpus, choice), lengths)
+    tasks = choice.labelled or (corpus.tasks if choice.per_class else ())
+    return _apply(reasons, {task: corpus.flat_labels(task) for task in tasks}, choice)
+
+
+def choose_sentences(corpus: Corpus, choice: WordChoice) -> tuple[Bool[np.ndarray, "sentence"], Counter[str]]:
+    """Which sentences are read, and how many are not, by reason.
+
+    Raises:
+        SettingsError: A task is none of sentences; the message lists those.
+    """
+    if unknown := [task for task in choice.labelled if task not in corpus.sentence_labels]:
+        known = ", ".join(corpus.sentence_tasks) or "none"
+        raise SettingsError(f"{corpus.name} has no task of sentences `{unknown[0]}`. Tasks of sentences: {known}.")
+    tasks = choice.labelled or (corpus.sentence_tasks if choice.per_class else ())
+    labels = {task: corpus.sentence_labels[task] for task in tasks}
+    return _apply(_limit_sentences(corpus, choice), labels, choice)
+
+
+_Reasons = np.ndarray
+"""The reason why each word or sentence is left out, empty for none."""
+
+
+def _limit_sentences(corpus: Corpus, choice: WordChoice) -> _Reasons:
+    reasons = np.full(corpus.sentence_count, "", object)
+    if choice.max_words is not None:
+        reasons[corpus.take_words(choice.max_words).sentence_count :] = BEYOND_WORDS
+    if choice.max_sentences is not None:
+        reasons[choice.max_sentences :] = BEYOND_SENTENCES
+    return reasons
+
+
+def _apply(
+    reasons: _Reasons, labels: Mapping[str, Sequence[str | None]], choice: WordChoice
+) -> tuple[Bool[np.ndarray, "chosen"], Counter[str]]:
+    if labels:
+        open_to_choice = reasons == ""
+        columns = {task: np.array(of_task, object) for task, of_task in labels.items()}
+        has_label = np.any([column != None for column in columns.values()], axis=0)  # noqa: E711 - element by element
+        reasons[open_to_choice & ~has_label] = UNLABELLED
+        if choice.per_class is not None:
+            drawn = np.zeros(len(reasons), bool)
+            for task, column in columns.items():
+                drawn |= _draw(task, column, open_to_choice, choice)
+            reasons[open_to_choice & has_label & ~drawn] = OVER_THE_CAP
+    return reasons == "", Counter(reason for reason in reasons.tolist() if reason)
+
+
+def _draw(
+    task: str, labels: np.ndarray, open_to_choice: Bool[np.ndarray, "chosen"], choice: WordChoice
+) -> Bool[np.ndarray, "chosen"]:
+    """At most `per_class` of each class."""
+    drawn = np.zeros(len(labels), bool)
+    for name in sorted({label for label in labels.tolist() if label is not None}):
+        places = np.flatnonzero((labels == name) & open_to_choice)
+        if choice.per_class is not None and len(places) > choice.per_class:
+            generator = np.random.default_rng([choice.seed, zlib.crc32(f"{task}\0{name}".encode())])
+            places = generator.choice(places, choice.per_class, replace=False)
+        drawn[places] = True
+    return drawn

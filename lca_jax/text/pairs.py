@@ -1,0 +1,132 @@
+"""Pairs of texts as one window, the way a tokenizer joins them: `[CLS] premise [SEP] hypothesis [SEP]`.
+
+A sentence of a corpus of pairs is the words of both texts; both are tokenized by themselves, as each begins anew. A
+pair that fits no window is not cut: of half a pair nothing can be said. Single texts are cut in `windows`.
+"""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int32
+from transformers import PreTrainedTokenizer, PreTrainedTokenizerBase
+
+from lca_jax.errors import ModelError
+from lca_jax.text.alignment import AlignedSentence, align_sentences, special_pieces
+from lca_jax.text.corpus import Corpus
+from lca_jax.text.windows import NO_PIECE, Window
+
+PAIR_LONGER_THAN_A_WINDOW = "pair longer than a window"
+
+
+class SpecialPieces(NamedTuple):
+    """What a tokenizer puts around one text, or around and between two."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    between: tuple[int, ...] = ()
+    token_types: tuple[int, int, int, int, int] | None = None
+    """Token types of `before`, the first text, `between`, the second text and `after`; None where there are none."""
+
+
+def special_pieces_of(tokenizer: PreTrainedTokenizerBase, *, pairs: bool) -> SpecialPieces:
+    """The special pieces of single texts, or of pairs.
+
+    Raises:
+        ModelError: As `special_pieces`.
+    """
+    before, after = special_pieces(tokenizer)
+    if not pairs:
+        return SpecialPieces(before, after)
+    if isinstance(tokenizer, PreTrainedTokenizer):
+        first, second = -1, -2
+        ids = tokenizer.build_inputs_with_special_tokens([first], [second])
+        one, two = ids.index(first), ids.index(second)
+        return SpecialPieces(tuple(ids[:one]), tuple(ids[two + 1 :]), tuple(ids[one + 1 : two]))
+    for word in ("a", "1", ".", *islice(sorted(tokenizer.get_vocab()), 1000)):
+        encoded = tokenizer([[word]], [[word]], is_split_into_words=True, truncation=False, padding=False)
+        (encoding,) = encoded.encodings or []
+        first, second = (
+            [place for place, text in enumerate(encoding.sequence_ids) if text == number] for number in (0, 1)
+        )
+        if first and second:
+            break
+    else:
+        raise ModelError(f"{type(tokenizer).__name__} gives no piece for any word tried. Use the model's tokenizer.")
+    ids, types = encoding.ids, encoding.type_ids
+    token_types = None
+    if "token_type_ids" in tokenizer.model_input_names:
+        between = types[first[-1] + 1 : second[0]] or [0]
+        token_types = (types[0], types[first[0]], between[0], types[second[0]], types[-1])
+    return SpecialPieces(
+        tuple(ids[: first[0]]), tuple(ids[second[-1] + 1 :]), tuple(ids[first[-1] + 1 : second[0]]), token_types
+    )
+
+
+def align_texts(tokenizer: PreTrainedTokenizerBase, corpus: Corpus, numbers: Sequence[int]) -> list[AlignedSentence]:
+    """The pieces of some sentences of a corpus; of pairs those of the second text follow those of the first."""
+    sentences = [corpus.sentences[number] for number in numbers]
+    if corpus.second_starts is None:
+        return align_sentences(tokenizer, sentences)
+    starts = [corpus.second_starts[number] for number in numbers]
+    texts = [sentence[:start] for sentence, start in zip(sentences, starts, strict=True)]
+    texts += [sentence[start:] for sentence, start in zip(sentences, starts, strict=True)]
+    aligned = align_sentences(tokenizer, texts)
+    return [
+        _follow(first, second) for first, second in zip(aligned[: len(starts)], aligned[len(starts) :], strict=True)
+    ]
+
+
+def join_pair(
+    aligned: AlignedSentence, *, sentence: int, second_start: int, max_pieces: int, special: SpecialPieces
+) -> tuple[list[Window], dict[int, str]]:
+    """One pair as a window from which all its words are read.
+
+    Args:
+        aligned: From `align_texts`.
+        sentence: Its number, noted in the window.
+        second_start: Words of the first text.
+        max_pieces: How many pieces a window may have, the special ones included.
+        special: From `special_pieces_of`.
+
+    Returns:
+        The window (none if no word has a piece, or the pair is too long), and why words are read nowhere, as
+        `cut_windows`.
+    """
+    sizes = aligned.ends - aligned.starts
+    excluded = dict.fromkeys(np.flatnonzero(sizes == 0).tolist(), NO_PIECE)
+    words = np.flatnonzero(sizes > 0).astype(np.int32)
+    cut = int(aligned.starts[second_start])
+    parts = (special.before, aligned.piece_ids[:cut], special.between, aligned.piece_ids[cut:], special.after)
+    lengths = [len(part) for part in parts]
+    if sum(lengths) > max_pieces:
+        excluded |= dict.fromkeys(words.tolist(), PAIR_LONGER_THAN_A_WINDOW)
+        return [], dict(sorted(excluded.items()))
+    if not words.size:
+        return [], excluded
+    shift = np.where(words < second_start, lengths[0], lengths[0] + lengths[2]).astype(np.int32)
+    gap_start = lengths[0] + cut
+    window = Window(
+        sentence,
+        np.concatenate([np.asarray(part, np.int32) for part in parts]),
+        words,
+        aligned.starts[words] + shift,
+        aligned.ends[words] + shift,
+        gap=(gap_start, gap_start + lengths[2]),
+        token_types=_repeat(special.token_types, lengths),
+    )
+    return [window], excluded
+
+
+def _repeat(token_types: tuple[int, ...] | None, lengths: Sequence[int]) -> Int32[np.ndarray, "piece"] | None:
+    return None if token_types is None else np.repeat(np.array(token_types, np.int32), lengths)
+
+
+def _follow(first: AlignedSentence, second: AlignedSentence) -> AlignedSentence:
+    shift = len(first.piece_ids)
+    return AlignedSentence(
+        np.concatenate([first.piece_ids, second.piece_ids]),
+        np.concatenate([first.starts, second.starts + shift]).astype(np.int32),
+        np.concatenate([first.ends, second.ends + shift]).astype(np.int32),
+    )
