@@ -79,12 +79,12 @@ def write_planted_store(path: Path, *, words: int) -> Path:
     planted = planted_store(words=words)
     corpus = Corpus.from_words([planted.forms()], {"upos": [planted.labels("upos")]})
     recipe = replace(planted.manifest.recipe, corpus=corpus.fingerprint(), shard_words=256)
-    writer = FolderWriter(path, recipe)
     vectors = planted.read("residual")[:]
-    for shard in range(recipe.shard_count):
-        first, last = recipe.shard_range(shard)
-        arrays = writer.new_arrays(shard)
-        arrays["residual"][:] = vectors[first:last]
-        writer.write(shard, arrays, ShardRecord(pieces=[1] * (last - first), excluded={}))
-    writer.finish(corpus, {"model": "test", "tokenizer": "test"})
+    with FolderWriter(path, recipe) as writer:
+        for shard in range(recipe.shard_count):
+            first, last = recipe.shard_range(shard)
+            arrays = writer.new_arrays(shard)
+            arrays["residual"][:] = vectors[first:last]
+            writer.write(shard, arrays, ShardRecord(pieces=[1] * (last - first), excluded={}))
+        writer.finish(corpus, {"model": "test", "tokenizer": "test"})
     return path

@@ -1,6 +1,7 @@
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -148,7 +149,7 @@ def test_rows_hold_every_window_once_and_say_where_words_are(corpus: list[list[i
         assert packed.piece_ids[row, start:end].tolist() == list(range(first, first + corpus[sentence][place]))
         assert len(set(packed.segments[row, start:end].tolist())) == 1
     again = pack_windows(windows, row_length=max_pieces + spare, word_offsets=word_offsets, pad_id=PAD)
-    assert all(np.array_equal(one, other) for one, other in zip(packed, again, strict=True))
+    jax.tree.map(np.testing.assert_array_equal, packed, again)
 
 
 def window_of(length: int) -> Window:

@@ -118,8 +118,9 @@ def read_neurox(
             _log.info("%s holds these activations already", out)
             return held
         writer = MemoryWriter(recipe) if out is None else FolderWriter(out, recipe)
-        _fill(writer, recipe, files, matched, progress=progress)
-    store = writer.finish(matched.corpus, {"model": f"NeuroX file {path.name}", "tokenizer": "unknown"})
+        with writer:
+            _fill(writer, recipe, files, matched, progress=progress)
+            store = writer.finish(matched.corpus, {"model": f"NeuroX file {path.name}", "tokenizer": "unknown"})
     for reason, count in store.excluded.items():
         _log.warning("%d of %d words have no vector: %s", count, recipe.words, reason)
     for reason, count in matched.corpus.skipped.items():

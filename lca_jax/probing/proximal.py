@@ -2,8 +2,8 @@
 
 Problems that are solved together are slots of one batch, and one matrix product. A solved problem leaves its slot to
 the next one that is ready: whose neighbours on its penalty grid are solved, near whose solutions it starts (`path`).
-So a grid of any size keeps few compiled shapes busy: the batch is 1, 2, 3, 4, 6, 8, … slots wide, as wide as the problems
-at hand. What happens inside a slot, and what it costs, is `iteration`'s.
+So a grid of any size keeps few compiled shapes busy: the batch is 1, 2, 3, 4, 6, 8, … slots wide, as wide as the
+problems at hand. What happens inside a slot, and what it costs, is `iteration`'s.
 """
 
 from collections.abc import Sequence
@@ -98,7 +98,7 @@ def solve(
 def _width(problems: int, slots: int) -> int:
     """The next of 1, 2, 3, 4, 6, 8, 12, 16, … that holds so many problems, or all slots."""
     power = 1 << max(problems - 1, 0).bit_length()
-    return min(power * 3 // 4 if 4 <= power and problems <= power * 3 // 4 else power, slots)
+    return min(power * 3 // 4 if power >= 4 and problems <= power * 3 // 4 else power, slots)
 
 
 def _start(questions: Sequence[Question], answers: dict[int, Answer], number: int, *, squared: bool) -> Start | None:
