@@ -3,9 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
 
 from lca_jax import ElasticNet, fit_probes
 from lca_jax.errors import DataError, SettingsError
@@ -85,6 +87,18 @@ def test_layers_from_blocks_are_those_of_the_whole() -> None:
     found = fit_probes(store, net, subsets="layers", stream=True)
     assert found.subsets == expected.subsets
     assert_same_probes(list(found), list(expected))
+
+
+def test_one_device_and_eight_find_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = ElasticNet(l1=(1e-3, 5e-3), l2=1e-2)
+    eight = fit_on_design(put_design(Rows.of(X), standardize=True), WORDS, labellings(), net)
+    one_mesh = jax.make_mesh((1, 1), ("data", "model"), (AxisType.Auto,) * 2, devices=jax.local_devices()[:1])
+    monkeypatch.setattr("lca_jax.probing.design.joint_mesh", lambda parts: one_mesh)  # noqa: ARG005
+    design = put_design(Rows.of(X), standardize=True)
+    assert design.devices().size == 1
+    for one, other in zip(fit_on_design(design, WORDS, labellings(), net), eight, strict=True):
+        assert one.iterations == other.iterations
+        assert np.abs(one.weights - other.weights).max() < 1e-6
 
 
 def test_columns_split_over_devices_give_the_same_probes() -> None:
