@@ -53,7 +53,7 @@ def test_random_weights_do_not_depend_on_the_devices(folder: Path) -> None:
 
 
 def test_number_of_parts_that_does_not_divide_the_devices(folder: Path) -> None:
-    with pytest.raises(SettingsError, match=r"divides 8, those of this process, got 3"):
+    with pytest.raises(SettingsError, match=r"a number of devices that divides 8, got 3"):
         load_model(folder, split_over=3)
 
 
