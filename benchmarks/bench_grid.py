@@ -48,7 +48,8 @@ The rates are the vendors'; nothing of this has been measured. All columns at on
 an H200 has that, a v5e has not. `lca_jax.probing.batching` keeps each such array under 300 MB, 22 problems here, which
 both have; then X and the Gram matrix are read five times as often, 89 GB more an iteration: 19 and 109 ms, still below
 the operations. X held in bfloat16 (`fit_probes(dtype=…)`: three passes at 989 and 197 TFLOP/s, half of the bytes) would
-take the products of an iteration to 41 and 207 ms. The incumbent's procedure on the same words is 62,500 steps for each problem, one after the other.
+take the products of an iteration to 41 and 207 ms. The incumbent's procedure on the same words is 62,500 steps for each
+problem, one after the other.
 """
 
 from collections.abc import Callable, Sequence

@@ -25,6 +25,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from lca_jax.activations.folder import CHUNK_WORDS
 from lca_jax.devices import fetch, free_bytes, joint_mesh, place_parts, replicate
 from lca_jax.probing.design import (
     Design,
@@ -222,6 +223,8 @@ def stream_design(
     mesh = joint_mesh(split_over)
     stretch = -(-rows.words // mesh.shape["data"])
     block = min(stretch, max(1, int(block_bytes / (4 * rows.features * mesh.shape["data"]))))
+    # Chunks of a store are read whole: a block that ends inside one reads it twice.
+    block -= block % CHUNK_WORDS if block > CHUNK_WORDS else 0
     unknown = np.zeros(rows.shape, np.float32)
     design = StreamedDesign(
         source=rows,
