@@ -223,7 +223,7 @@ def put_design(rows: Rows, *, standardize: bool, dtype: MatrixDtype = "float32",
         raise SettingsError(f"{width} columns cannot be split over {split_over} devices: give a divisor of it.")
     padded = rows.words + -rows.words % mesh.shape["data"]
     split = PartitionSpec(*[None for _ in layers], "data", "model")
-    held = np.float32 if dtype == "float32" else jnp.bfloat16
+    held = jnp.dtype(dtype)
 
     def part(index: tuple[slice, ...]) -> np.ndarray:
         return read_part(rows, index[-2].start, index[-2].stop)[..., index[-1]].astype(held, copy=False)

@@ -65,7 +65,7 @@ def solve(
 
     Args:
         design: Features of the words.
-        metric: `gram(design)`.
+        metric: `design.metric(words)`.
         questions: What to solve; in every layer, where the design is a matrix a layer: a problem keeps its slot until
             it is solved in all layers.
         classes: Length of the class axis.

@@ -15,7 +15,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -153,7 +153,7 @@ class StreamedDesign:
         rows = -(-self.block // stride)
         shape = (*self.source.shape[:-1], self.mesh.shape["data"] * rows, self.features)
         split = PartitionSpec(*[None for _ in self.source.shape[:-1]], "data", "model")
-        held = np.float32 if self.held == "float32" else jnp.bfloat16
+        held = jnp.dtype(self.held)
 
         def read(number: int) -> Array:
             def part(index: tuple[slice, ...]) -> np.ndarray:
@@ -238,15 +238,7 @@ def stream_design(
     mean, deviation, largest = _measure(design)
     refuse_unscalable(rows, deviation, largest)
     scale = choose_scale(deviation, largest, standardize=standardize)
-    return StreamedDesign(
-        source=rows,
-        held=dtype,
-        mesh=mesh,
-        block=block,
-        blocks=design.blocks,
-        mean=replicate(mesh, mean),
-        scale=replicate(mesh, scale),
-    )
+    return replace(design, mean=replicate(mesh, mean), scale=replicate(mesh, scale))
 
 
 class _Sums(NamedTuple):
