@@ -15,8 +15,12 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array, Shaped
+from numpy.typing import DTypeLike
 
 from lca_jax.errors import SettingsError
+
+_ALIGNMENT = 64
+"""Bytes."""
 
 
 def join_processes(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
@@ -110,13 +114,25 @@ def place_parts(
         mesh: Where.
         shape: Of the whole.
         split: How its axes are split over those of the mesh.
-        part: Makes the part at some slices of the whole.
+        part: Makes the part at some slices of the whole. Parts in memory of `aligned_empty` become the array's own on a
+            CPU, without a copy: they may be written again once the array is not used any more.
     """
 
     def of_device(index: tuple[slice, ...] | None) -> np.ndarray:
         return part(_bounded(index or (), shape))
 
     return jax.make_array_from_callback(shape, NamedSharding(mesh, split), of_device)
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> Shaped[np.ndarray, "..."]:
+    """Fresh memory that begins where a CPU device wants it, so that it takes the array as it is.
+
+    NumPy's own begins elsewhere and is copied, into memory which, fresh as well, costs several times the copy.
+    """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def fetch(array: Shaped[Array, "..."]) -> Shaped[np.ndarray, "..."]:

@@ -126,6 +126,7 @@ def solve_adam(
             batches = replicate(design.devices(), order.reshape(steps, size))
             mapped = over_layers(epoch, design, (0, None, None, 0, 0))
             weights, state = mapped(stretch.design, stretch.of_problems(problems), batches, weights, state)
+            jax.block_until_ready(weights)  # then the next stretch may take the memory of this one
             taken += steps
     bias, objective, gap = _certify(design, problems, weights, squared=squared)
     null = fetch(jax.jit(null_objective)(problems))

@@ -27,7 +27,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from lca_jax.devices import fetch, joint_mesh, place_parts, replicate
+from lca_jax.devices import aligned_empty, fetch, joint_mesh, place_parts, replicate
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.finite import NamePlace, name_word_and_feature, refuse_not_finite
 from lca_jax.probing.problems import Problems
@@ -53,8 +53,8 @@ class Rows(NamedTuple):
 
     words: int
     features: int
-    read: Callable[[int, int], Float[np.ndarray, "word feature"]]
-    """The words `first, …, last - 1`."""
+    read_into: Callable[[int, Float[np.ndarray, "word feature"]], None]
+    """Fills an array with the words from a first one on."""
     name_place: NamePlace = name_word_and_feature
     """What messages call a value."""
     layers: int | None = None
@@ -63,7 +63,17 @@ class Rows(NamedTuple):
     @staticmethod
     def of(X: Float[np.ndarray, "word feature"]) -> "Rows":
         """The rows of an array."""
-        return Rows(len(X), X.shape[1], lambda first, last: X[first:last])
+
+        def read_into(first: int, target: Float[np.ndarray, "word feature"]) -> None:
+            target[...] = X[first : first + len(target)]
+
+        return Rows(len(X), X.shape[1], read_into)
+
+    def read(self, first: int, last: int) -> Float[np.ndarray, "word feature"]:
+        """The words `first, …, last - 1`, in memory of their own."""
+        target = np.empty((last - first, self.features), np.float32)
+        self.read_into(first, target)
+        return target
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -226,7 +236,10 @@ def put_design(rows: Rows, *, standardize: bool, dtype: MatrixDtype = "float32",
     held = jnp.dtype(dtype)
 
     def part(index: tuple[slice, ...]) -> np.ndarray:
-        return read_part(rows, index[-2].start, index[-2].stop)[..., index[-1]].astype(held, copy=False)
+        words = index[-2]
+        own = aligned_empty((*layers, words.stop - words.start, width), held)
+        read_part(rows, words.start, own)
+        return own[..., index[-1]]
 
     X = place_parts(mesh, (*layers, padded, width), split, part)
     measured = (jax.vmap(_moments, in_axes=(0, None)) if layers else _moments)(X, rows.words)
@@ -236,12 +249,21 @@ def put_design(rows: Rows, *, standardize: bool, dtype: MatrixDtype = "float32",
     return Design(X, replicate(mesh, mean), replicate(mesh, scale))
 
 
-def read_part(rows: Rows, first: int, last: int) -> Float[np.ndarray, "*layer word feature"]:
-    """Some rows as they lie on a device, layer axis first; zeros beyond the last word."""
-    read = rows.read(first, min(last, rows.words)) if first < rows.words else np.zeros((0, rows.features), np.float32)
-    if len(read) < last - first:
-        read = np.concatenate([read, np.zeros((last - first - len(read), rows.features), read.dtype)])
-    return read if rows.layers is None else read.reshape(len(read), *rows.shape).transpose(1, 0, 2)
+def read_part(rows: Rows, first: int, target: Float[np.ndarray, "*layer word feature"]) -> None:
+    """Fills an array with the rows from a first one on as they lie on a device, zeros beyond the last word.
+
+    Args:
+        rows: Where they are read.
+        first: The first one.
+        target: Of the type that X is held in.
+    """
+    words = min(max(rows.words - first, 0), target.shape[-2])
+    target[..., words:, :] = 0
+    if rows.layers is None and target.dtype == np.float32:
+        rows.read_into(first, target[:words])
+    else:
+        read = rows.read(first, first + words).reshape(words, *rows.shape)
+        target[..., :words, :] = np.moveaxis(read, 0, -2)
 
 
 def refuse_no_words(words: int) -> None:

@@ -245,18 +245,19 @@ def rows_of(store: ActivationStore, words: Int[np.ndarray, " word"], reading: Re
         reading: The columns wanted, from `readings`.
     """
     place = place_in_store(store, words, store.axis())
-    every = len(words) == store.word_count
-    width = store.axis(reading.sites).size
-    columns = slice(None) if len(reading.columns) == width else reading.columns
+    all_columns = len(reading.columns) == store.axis(reading.sites).size
 
-    def read(first: int, last: int) -> Float[np.ndarray, "word feature"]:
-        asked = None if every and (first, last) == (0, len(words)) else words[first:last]
-        return store.matrix(asked, sites=reading.sites)[:, columns]
+    def read_into(first: int, target: Float[np.ndarray, "word feature"]) -> None:
+        asked = words[first : first + len(target)]
+        if all_columns:
+            store.matrix(asked, sites=reading.sites, out=target)
+        else:
+            target[...] = store.matrix(asked, sites=reading.sites)[:, reading.columns]
 
     return Rows(
         words=len(words),
         features=len(reading.columns),
-        read=read,
+        read_into=read_into,
         name_place=lambda row, column: place(row, int(reading.columns[column])),
         layers=reading.layers,
     )

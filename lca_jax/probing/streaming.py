@@ -26,7 +26,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.activations.folder import CHUNK_WORDS
-from lca_jax.devices import fetch, free_bytes, joint_mesh, place_parts, replicate
+from lca_jax.devices import aligned_empty, fetch, free_bytes, joint_mesh, place_parts, replicate
 from lca_jax.probing.design import (
     Design,
     Gram,
@@ -144,38 +144,47 @@ class StreamedDesign:
         return np.where(words < first + self.block, words, self.source.words).reshape(-1)
 
     def _read(self, numbers: Sequence[int], stride: int = 1) -> Iterator[tuple[int, Array]]:
-        """Blocks on the devices, the next few read meanwhile.
+        """Blocks on the devices, the next few read meanwhile; each is there until the next is asked for.
 
         Args:
             numbers: Which blocks.
             stride: Takes every so many-th word only.
         """
         rows = -(-self.block // stride)
-        shape = (*self.source.shape[:-1], self.mesh.shape["data"] * rows, self.features)
-        split = PartitionSpec(*[None for _ in self.source.shape[:-1]], "data", "model")
-        held = jnp.dtype(self.held)
+        *layers, _ = self.source.shape
+        shape = (*layers, self.mesh.shape["data"] * rows, self.features)
+        split = PartitionSpec(*[None for _ in layers], "data", "model")
 
-        def read(number: int) -> Array:
+        def read(number: int, memory: dict[int, np.ndarray]) -> Array:
             def part(index: tuple[slice, ...]) -> np.ndarray:
                 device = index[-2].start // rows
-                first = (device * self.blocks + number) * self.block
-                X = read_part(self.source, first, first + self.block)
+                if device not in memory:
+                    memory[device] = aligned_empty((*layers, self.block, self.features), jnp.dtype(self.held))
+                X = memory[device]
+                read_part(self.source, (device * self.blocks + number) * self.block, X)
                 if stride > 1:
-                    words = self._words_of(number, stride).reshape(-1, rows)[device]
-                    own = np.where(words < self.source.words, words - first, self.block)
-                    padding = [(0, 0)] * (X.ndim - 2) + [(0, 1), (0, 0)]
-                    X = np.pad(X, padding)[..., own, :]
-                return X[..., index[-1]].astype(held, copy=False)
+                    own = self._words_of(number, stride).reshape(-1, rows)[device]
+                    first = (device * self.blocks + number) * self.block
+                    X = X[..., np.clip(own - first, 0, self.block - 1), :]
+                return X[..., index[-1]]
 
-            return place_parts(self.mesh, shape, split, part)
+            return place_parts(self.mesh, shape, split, part).block_until_ready()
 
+        # Who takes a block is done with it before the next: its memory is free for the one that is read then.
+        memories: list[dict[int, np.ndarray]] = [{} for _ in range(_BLOCKS_AHEAD + 1)]
         thread = ThreadPoolExecutor(1, "block-reader")
+        coming = deque()
+
+        def ask(place: int) -> None:
+            if place < len(numbers):
+                coming.append(thread.submit(read, numbers[place], memories[place % len(memories)]))
+
         try:
-            coming = deque(thread.submit(read, number) for number in numbers[:_BLOCKS_AHEAD])
+            for place in range(_BLOCKS_AHEAD):
+                ask(place)
             for place, number in enumerate(numbers):
                 X = coming.popleft().result()
-                if place + _BLOCKS_AHEAD < len(numbers):
-                    coming.append(thread.submit(read, numbers[place + _BLOCKS_AHEAD]))
+                ask(place + _BLOCKS_AHEAD)
                 yield number, X
         finally:
             thread.shutdown(cancel_futures=True)
