@@ -186,6 +186,11 @@ def refuse_files(folder: ts.KvStore, problems: list[str]) -> None:
         )
 
 
+def damaged_file(path: str, what: str, *, place: str) -> StoreError:
+    """The error for a shard in which something else stands than was written."""
+    return StoreError(f"{path} {what}. Restore the file from a copy, or delete {place} and extract again.")
+
+
 def open_array(folder: ts.KvStore, site: str) -> ts.TensorStore:
     """The array of one site; a missing shard is an error and not a block of zeros.
 

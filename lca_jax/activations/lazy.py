@@ -14,8 +14,9 @@ import numpy as np
 import tensorstore as ts
 from jaxtyping import Float32, Int, Shaped
 
-from lca_jax.activations.folder import CHUNK_WORDS
-from lca_jax.errors import SettingsError, StoreError
+from lca_jax.activations.folder import CHUNK_WORDS, damaged_file
+from lca_jax.activations.shard_files import ShardFiles
+from lca_jax.errors import SettingsError
 
 _WORDS_AT_ONCE = 4 * CHUNK_WORDS
 """What is read in one piece. Four times as many leave the processor's caches before they are copied: half the speed."""
@@ -34,6 +35,7 @@ class LazyArray:
         source: ts.TensorStore | np.ndarray,
         *,
         place: str = "memory",
+        files: ShardFiles | None = None,
         rows: Int[np.ndarray, "word"] | None = None,
     ) -> None:
         """Wraps a source.
@@ -41,15 +43,18 @@ class LazyArray:
         Args:
             source: The array on disk, or in memory.
             place: Where it lies, for messages.
+            files: Its shards, where they are on this machine's disk.
             rows: Which of its words these are, in their order and as often as they stand there; all if None.
         """
         self._source = source
         self._place = place
+        self._files = files
         self._rows = rows
 
     def take(self, rows: Int[np.ndarray, "row"]) -> "LazyArray":
         """Some of the words, by number, in any order and as often as wanted; nothing is read until that is sliced."""
-        return LazyArray(self._source, place=self._place, rows=rows if self._rows is None else self._rows[rows])
+        taken = rows if self._rows is None else self._rows[rows]
+        return LazyArray(self._source, place=self._place, files=self._files, rows=taken)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -125,6 +130,9 @@ class LazyArray:
             for position, layer in enumerate(layers):
                 target[:, position] = self._source[slice(None) if words is None else words, layer]
             return
+        if self._files is not None:
+            self._files.read_into(target, words=words, layers=layers)
+            return
         # Left to itself, tensorstore reads faster than it copies, and a large part of the array would wait in memory.
         source, goal = ts.cast(self._source, ts.float32), ts.array(target)
         reading: deque[ts.WriteFutures] = deque()
@@ -152,9 +160,7 @@ def naming_the_file(place: str) -> Iterator[None]:
             found_wrong = "is missing"
         else:
             found_wrong = f"cannot be read ({error})"
-        raise StoreError(
-            f"{found[1]} {found_wrong}. Restore the file from a copy, or delete {place} and extract again."
-        ) from None
+        raise damaged_file(found[1], found_wrong, place=place) from None
 
 
 def _neighbours(

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float32, Int
 
 from lca_jax.activations.folder import (
     find_short_files,
+    local_path,
     name_folder,
     open_array,
     open_folder,
@@ -29,7 +30,8 @@ from lca_jax.activations.folder import (
     verify_files,
 )
 from lca_jax.activations.lazy import LazyArray
-from lca_jax.activations.recipe import FileRecord, Manifest, Unit
+from lca_jax.activations.recipe import FileRecord, Manifest, Recipe, Unit
+from lca_jax.activations.shard_files import ShardFiles
 from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import SettingsError, StoreError
 
@@ -263,13 +265,27 @@ def open_store(path: str | Path) -> ActivationStore:
     small = {name: read_file(folder, name) or b"" for name in manifest.files if name == WORDS or name.endswith(ARRAY)}
     altered = [name for name, content in small.items() if FileRecord.of(content) != manifest.files[name]]
     refuse_files(folder, [f"{name} was altered" for name in altered])
-    place = name_folder(folder)
     return ActivationStore(
         manifest=manifest,
         words=pq.read_table(io.BytesIO(small[WORDS])),
-        arrays={site: LazyArray(open_array(folder, site), place=place) for site in manifest.recipe.sites},
+        arrays={site: _open_site(folder, manifest.recipe, site) for site in manifest.recipe.sites},
         folder=folder,
     )
+
+
+def _open_site(folder: ts.KvStore, recipe: Recipe, site: str) -> LazyArray:
+    array, path = open_array(folder, site), local_path(folder)
+    _, layers, width = array.shape
+    files = path and ShardFiles(
+        folder=Path(path),
+        site=site,
+        words=recipe.words,
+        layers=layers,
+        width=width,
+        dtype=array.dtype.numpy_dtype,
+        shard_words=recipe.shard_words,
+    )
+    return LazyArray(array, place=name_folder(folder), files=files or None)
 
 
 def read_manifest(folder: ts.KvStore) -> Manifest | None:
