@@ -85,7 +85,7 @@ def measure(settings: Settings) -> dict[str, object]:
     ceiling = harness.measure_machine(side=256 if settings.quick else None)
     flop, pieces = count_work(model, corpus)
     before = harness.load_average()
-    with tempfile.TemporaryDirectory() as scratch, _logged_facts() as facts:
+    with tempfile.TemporaryDirectory() as scratch, logged_facts() as facts:
         competitors = _competitors(model, folder, corpus, Path(scratch))
         timings, paths = harness.time_interleaved(competitors, repetitions=settings.repetitions)
         after = harness.load_average()
@@ -202,7 +202,7 @@ def _by_sentence(
 
 
 @contextmanager
-def _logged_facts() -> Iterator[list[Mapping[str, object]]]:
+def logged_facts() -> Iterator[list[Mapping[str, object]]]:
     """Collects what the package logs of each extraction in the block, as figures."""
     facts: list[Mapping[str, object]] = []
 

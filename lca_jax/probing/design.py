@@ -382,9 +382,10 @@ def _moments(
     """Mean, deviation and largest magnitude over the first `words` rows, in two passes: no cancellation."""
     count = jnp.asarray(words, jnp.float32)
     mean = X.sum(axis=0, dtype=jnp.float32) / count
-    real = jnp.arange(X.shape[0])[:, None] < words
-    centred = jnp.where(real, X.astype(jnp.float32) - mean[None, :], 0.0)
-    return mean, jnp.sqrt((centred**2).sum(axis=0) / count), jnp.abs(X).max(axis=0).astype(jnp.float32)
+    # A choice (`where`) in place of the product would be written out, as large as X.
+    real = (jnp.arange(X.shape[0]) < words).astype(jnp.float32)
+    squares = ((X.astype(jnp.float32) - mean[None, :]) ** 2 * real[:, None]).sum(axis=0)
+    return mean, jnp.sqrt(squares / count), jnp.abs(X).max(axis=0).astype(jnp.float32)
 
 
 @partial(jax.jit, static_argnames=("words", "stride"))
