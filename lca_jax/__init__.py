@@ -1,6 +1,7 @@
 """Finds the neurons of a transformer that carry a linguistic property, at the speed of the accelerator it runs on."""
 
 from lca_jax.activations.extract import extract as extract
+from lca_jax.activations.recompute import recompute as recompute
 from lca_jax.activations.store import ActivationStore as ActivationStore
 from lca_jax.activations.store import open_store as open_store
 from lca_jax.analysis.curves import keep_curve as keep_curve

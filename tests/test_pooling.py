@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lca_jax.activations.pooling import all_finite, pool_words
+from lca_jax.activations.pooling import finite_rows, pool_words
 from lca_jax.activations.recipe import Pool
 
 LAYERS, ROWS, SLOTS, NEURONS = 3, 4, 16, 5
@@ -82,6 +82,6 @@ def test_finite_asks_real_words_only() -> None:
     starts, ends = jnp.asarray([[0, 0]]), jnp.asarray([[1, 0]])
     vectors = np.zeros((1, 2, 1, 3), np.float32)
     vectors[0, 1] = np.nan
-    assert all_finite(jnp.asarray(vectors), starts, ends)
+    assert finite_rows(jnp.asarray(vectors), starts, ends).tolist() == [True]
     vectors[0, 0, 0, 2] = np.inf
-    assert not all_finite(jnp.asarray(vectors), starts, ends)
+    assert finite_rows(jnp.asarray(vectors), starts, ends).tolist() == [False]

@@ -25,7 +25,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Int, Int64, Shaped
 
 from lca_jax.activations.batches import BlockNotes, ReadBatch
-from lca_jax.activations.pooling import all_finite, pool_words
+from lca_jax.activations.pooling import finite_rows, pool_words
 from lca_jax.activations.recipe import Pool, Recipe, StoreDtype
 from lca_jax.activations.rows import Rows
 from lca_jax.activations.tally import Tally
@@ -142,7 +142,7 @@ class _DeviceClock:
         """Counts a batch that was just handed over."""
         self._thread.submit(self._wait, computed.finite, time.perf_counter())
 
-    def _wait(self, last_result: Bool[Array, ""], handed_over: float) -> None:
+    def _wait(self, last_result: Bool[Array, " row"], handed_over: float) -> None:
         last_result.block_until_ready()
         ready = time.perf_counter()
         self._tally.count_work("model", ready - max(handed_over, self._last_ready))
@@ -153,7 +153,7 @@ class _Read(NamedTuple):
     """What the device gives for a batch, perhaps still being computed."""
 
     vectors: dict[str, Shaped[Array, "row read _layer _neuron"]]
-    finite: Bool[Array, ""]
+    finite: Bool[Array, " row"]
 
 
 @partial(jax.jit, static_argnames=("graph", "reads", "pool", "dtype"))
@@ -176,14 +176,14 @@ def _read_words(
     pooled = {site: pool_words(states, starts, ends, pool=pool, between=between) for site, states in hidden.items()}
     pooled |= {site: pooled[site][..., chosen] for site, chosen in columns.items()}
     vectors = {site: of_words.astype(dtype) for site, of_words in pooled.items()}
-    finite = jnp.stack([all_finite(of_site, starts, ends) for of_site in vectors.values()])
-    return _Read(vectors, finite.all())
+    finite = jnp.stack([finite_rows(of_site, starts, ends) for of_site in vectors.values()])
+    return _Read(vectors, finite.all(axis=0))
 
 
 def _copy_to_host(batch: ReadBatch, read: _Read, *, describe: Callable[[int], str], recipe: Recipe) -> WordVectors:
     words = batch.words.reshape(-1)
     vectors = {site: np.asarray(array).reshape(-1, *array.shape[2:]) for site, array in read.vectors.items()}
-    if not read.finite:
+    if not np.asarray(read.finite).all():
         raise DataError(_describe_infinite(words, vectors, describe, recipe))
     return WordVectors(words, vectors, batch.segments.size, int(np.count_nonzero(batch.segments)))
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from lca_jax.activations.batches import BlockNotes, choose_row_length, plan_batches, plan_shapes
 from lca_jax.activations.choice import WordChoice
@@ -110,12 +111,12 @@ def extract(
         DataError: The model computed something that is not a finite number; the message names layer, sentence and word.
     """
     with together("settings"):
-        rows = _plan_rows(model, corpus, pool=pool, choice=choice or WordChoice())
-        recipe = _plan_recipe(
+        rows, recipe = settle(
             model,
             corpus,
-            rows,
-            sites=_choose_neurons(model, model.config.choose_layers(sites, layers), neurons),
+            sites=sites,
+            layers=layers,
+            neurons=neurons,
             pool=pool,
             choice=choice or WordChoice(),
             dtype=dtype,
@@ -143,12 +144,66 @@ def extract(
                 rows_per_batch=rows_per_batch,
                 progress=progress,
             )
-        names = {"model": model.name, "tokenizer": type(model.tokenizer).__name__}
         with together("manifest"):
-            store = writer.finish(corpus, names, rows) if out is None or jax.process_index() == 0 else None
-    for reason, count in (store.excluded if store else {}).items():
-        _log.warning("%d of %d %ss have no vector: %s", count, _counted(rows), rows.unit, reason)
+            store = writer.finish(corpus, names_of(model), rows) if out is None or jax.process_index() == 0 else None
+    if store:
+        warn_of_excluded(store, rows)
     return store or open_store(str(out))
+
+
+def settle(
+    model: Model,
+    corpus: Corpus,
+    *,
+    sites: Sequence[str],
+    layers: Layers,
+    neurons: Neurons,
+    pool: Pool,
+    choice: WordChoice,
+    dtype: StoreDtype,
+    edits: Mapping[str, Edit],
+    row_length: int | None,
+    rows_per_batch: int | None,
+    shard_words: int,
+) -> tuple[Rows, Recipe]:
+    """What is read of a corpus, and how; arguments and errors as in `extract`."""
+    rows = _plan_rows(model, corpus, pool=pool, choice=choice)
+    recipe = _plan_recipe(
+        model,
+        corpus,
+        rows,
+        sites=_choose_neurons(model, model.config.choose_layers(sites, layers), neurons),
+        pool=pool,
+        choice=choice,
+        dtype=dtype,
+        edits=edits,
+        row_length=row_length,
+        rows_per_batch=rows_per_batch,
+        shard_words=shard_words,
+    )
+    return rows, recipe
+
+
+def shapes_on(mesh: Mesh, recipe: Recipe, *, rows_per_batch: int | None) -> dict[int, int]:
+    """The static shapes of the batches on some devices: rows of a batch for each row length."""
+    return plan_shapes(
+        row_length=recipe.row_length,
+        longest_window=recipe.longest_window,
+        rows_per_batch=rows_per_batch or _usual_rows(mesh.devices.flat[0].platform, recipe.row_length),
+        devices=mesh.shape["data"],
+    )
+
+
+def names_of(model: Model) -> dict[str, str]:
+    """What a manifest calls a model; decides nothing."""
+    return {"model": model.name, "tokenizer": type(model.tokenizer).__name__}
+
+
+def warn_of_excluded(store: ActivationStore, rows: Rows) -> None:
+    """Says in the log how many words have no vector, by reason."""
+    total = rows.count + sum(rows.left_out.values())
+    for reason, count in store.excluded.items():
+        _log.warning("%d of %d %ss have no vector: %s", count, total, rows.unit, reason)
 
 
 def _plan_rows(model: Model, corpus: Corpus, *, pool: Pool, choice: WordChoice) -> Rows:
@@ -180,11 +235,6 @@ def _choose_neurons(model: Model, sites: Mapping[str, tuple[int, ...]], neurons:
             raise SettingsError(f"Neurons of `{site}` run from 0 to {width - 1}, got {min(chosen)} to {max(chosen)}.")
         shapes[site] = SiteShape(layers=layers, width=width if chosen is None else len(chosen), neurons=chosen)
     return shapes
-
-
-def _counted(rows: Rows) -> int:
-    """Rows, and what has none."""
-    return rows.count + sum(rows.left_out.values())
 
 
 def _plan_recipe(
@@ -256,12 +306,7 @@ def _fill(
 ) -> None:
     """Computes this process' shards."""
     mesh = model.mesh or data_mesh()
-    shapes = plan_shapes(
-        row_length=recipe.row_length,
-        longest_window=recipe.longest_window,
-        rows_per_batch=rows_per_batch or _usual_rows(mesh.devices.flat[0].platform, recipe.row_length),
-        devices=mesh.shape["data"],
-    )
+    shapes = shapes_on(mesh, recipe, rows_per_batch=rows_per_batch)
     stored = recipe.words - sum(last - first for first, last in map(recipe.shard_range, mine))
     batches = plan_batches(corpus, model.tokenizer, recipe, shapes, rows=rows, missing=mine)
     tally = Tally(words=recipe.words, stored=stored, progress=progress)

@@ -1,19 +1,21 @@
-"""Arrays that are read when they are sliced, from a file or from memory alike.
+"""Arrays that are read when they are sliced, from a file or from memory alike, or computed then.
 
 A `LazyArray` of a store on disk holds no data: slicing reads the chunks concerned, and nothing else, into fresh NumPy
 memory. One kept in memory hands out views where NumPy would.
 """
 
 import re
-from collections import deque
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import EllipsisType
+from typing import NamedTuple
 
 import numpy as np
 import tensorstore as ts
 from jaxtyping import Float32, Int, Shaped
 
+from lca_jax.activations.computed import ComputedArray, Computer, Wanted
 from lca_jax.activations.folder import CHUNK_WORDS, damaged_file
 from lca_jax.activations.shard_files import ShardFiles
 from lca_jax.errors import SettingsError
@@ -32,7 +34,7 @@ class LazyArray:
 
     def __init__(
         self,
-        source: ts.TensorStore | np.ndarray,
+        source: ts.TensorStore | np.ndarray | ComputedArray,
         *,
         place: str = "memory",
         files: ShardFiles | None = None,
@@ -41,7 +43,7 @@ class LazyArray:
         """Wraps a source.
 
         Args:
-            source: The array on disk, or in memory.
+            source: The array on disk, in memory, or made of nothing but a computer.
             place: Where it lies, for messages.
             files: Its shards, where they are on this machine's disk.
             rows: Which of its words these are, in their order and as often as they stand there; all if None.
@@ -65,7 +67,12 @@ class LazyArray:
     @property
     def dtype(self) -> np.dtype:
         """Type of the stored numbers."""
-        return self._source.dtype if isinstance(self._source, np.ndarray) else self._source.dtype.numpy_dtype
+        return self._source.dtype.numpy_dtype if isinstance(self._source, ts.TensorStore) else self._source.dtype
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the whole array is there already, so that slicing it costs nothing."""
+        return isinstance(self._source, np.ndarray) and self._rows is None
 
     @property
     def nbytes(self) -> int:
@@ -91,12 +98,19 @@ class LazyArray:
             IndexError: A position is outside the array.
             SettingsError: More than one array of positions.
             StoreError: The file read was altered since it was written; the message names it.
+            DataError: The model computed something that is not a finite number, where arrays are computed.
         """
-        if isinstance(self._source, np.ndarray) and self._rows is None:
+        if self.in_memory:
+            assert isinstance(self._source, np.ndarray)
             return np.asarray(self._source[index])
         chosen = [_resolve(part, size) for part, size in zip(_fill(index), self.shape, strict=True)]
         if sum(isinstance(part, np.ndarray) for part in chosen) > 1:
             raise SettingsError("One array of positions at a time: read the words, then choose layers or neurons.")
+        if isinstance(self._source, ComputedArray):
+            words = np.arange(len(self)) if self._rows is None else self._rows
+            layers = np.arange(self.shape[1])
+            computed = self._source.read(np.asarray(words[chosen[0]]), np.asarray(layers[chosen[1]]))
+            return computed[..., chosen[2]]
         if self._rows is not None:
             picked = self._rows[chosen[0]]
             chosen[0] = int(picked) if picked.ndim == 0 else picked
@@ -123,7 +137,11 @@ class LazyArray:
 
         Raises:
             StoreError: A file read was altered since it was written; the message names it.
+            DataError: The model computed something that is not a finite number, where arrays are computed.
         """
+        if isinstance(self._source, ComputedArray):
+            read_together([Part(self, target, words, layers)])
+            return
         if self._rows is not None:
             words = self._rows if words is None else self._rows[words]
         if isinstance(self._source, np.ndarray):
@@ -143,6 +161,30 @@ class LazyArray:
                     reading.popleft().result()
             for read in reading:
                 read.result()
+
+
+class Part(NamedTuple):
+    """Some words and layers of an array, as in `LazyArray.read_into`."""
+
+    array: LazyArray
+    target: Float32[np.ndarray, "word layer neuron"]
+    words: Int[np.ndarray, "word"] | None
+    layers: list[int]
+
+
+def read_together(parts: Sequence[Part]) -> None:
+    """Reads parts of several arrays; a word that is computed is computed once for all of them."""
+    computed: dict[Computer, list[Wanted]] = defaultdict(list)
+    for array, target, words, layers in parts:
+        source = array._source
+        if isinstance(source, ComputedArray):
+            rows = np.arange(source.shape[0]) if array._rows is None else array._rows
+            rows = rows if words is None else rows[words]
+            computed[source.computer].append(Wanted(source.site, rows, np.array(layers), target))
+        else:
+            array.read_into(target, words=words, layers=layers)
+    for computer, of_computer in computed.items():
+        computer.compute(of_computer)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from lca_jax.activations.folder import (
     refuse_files,
     verify_files,
 )
-from lca_jax.activations.lazy import LazyArray
+from lca_jax.activations.lazy import LazyArray, Part, read_together
 from lca_jax.activations.recipe import FileRecord, Manifest, Recipe, Unit
 from lca_jax.activations.shard_files import ShardFiles
 from lca_jax.axes import LayerBlock, NeuronAxis
@@ -52,7 +52,7 @@ Layers = Sequence[int] | Mapping[str, Sequence[int]] | None
 
 @dataclass(frozen=True, kw_only=True)
 class ActivationStore:
-    """The vectors of every word of a corpus, read from disk where they are asked for, or held in memory."""
+    """The vectors of every word of a corpus: read from disk or computed where they are asked for, or held in memory."""
 
     manifest: Manifest
     """Origin, counts and checksums."""
@@ -64,7 +64,7 @@ class ActivationStore:
     arrays: Mapping[str, LazyArray]
     """One array a site."""
     folder: ts.KvStore | None
-    """Where it lies; None in memory."""
+    """Where it lies; None in memory, and for one that is computed."""
 
     @property
     def sites(self) -> dict[str, tuple[int, ...]]:
@@ -173,14 +173,15 @@ class ActivationStore:
         Raises:
             SettingsError: A site, a layer or a row is not held, or `out` has another shape.
             StoreError: A shard was altered since it was written; the message names it.
+            DataError: The model computed something that is not a finite number (stores of `recompute`).
         """
         chosen = self._chosen(sites, layers)
         words = None if rows is None else self._numbered(rows)
         if (
             out is None
-            and self.folder is None
             and words is None
             and len(chosen) == 1
+            and self.arrays[chosen[0][0]].in_memory
             and chosen[0][1] == self.sites[chosen[0][0]]
         ):
             held = self.arrays[chosen[0][0]][:]
@@ -191,13 +192,14 @@ class ActivationStore:
         if out is not None and out.shape != shape:
             raise SettingsError(f"`out` must have the shape {shape}, got {out.shape}.")
         matrix = np.empty(shape, np.float32) if out is None else out
-        column = 0
+        column, parts = 0, []
         for site, wanted in chosen:
             width = self.manifest.recipe.sites[site].width
             columns = matrix[:, column : column + len(wanted) * width]
             positions = [self.sites[site].index(layer) for layer in wanted]
-            self.arrays[site].read_into(columns.reshape(row_count, len(wanted), width), words=words, layers=positions)
+            parts.append(Part(self.arrays[site], columns.reshape(row_count, len(wanted), width), words, positions))
             column += columns.shape[1]
+        read_together(parts)
         return matrix
 
     def verify(self) -> None:

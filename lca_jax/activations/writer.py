@@ -155,15 +155,11 @@ class MemoryWriter(StoreWriter):
         self._records[shard] = record
 
     def finish(self, corpus: Corpus, names: Mapping[str, str], rows: Rows | None = None) -> ActivationStore:  # noqa: D102
-        rows = rows or all_words(corpus)
-        table = _words_table(corpus, rows, self._recipe, self._records)
         for array in self._arrays.values():
             array.flags.writeable = False
-        return ActivationStore(
-            manifest=_manifest(self._recipe, corpus, names, table, left_out=rows.left_out, files={}),
-            words=table,
-            arrays={site: LazyArray(array) for site, array in self._arrays.items()},
-            folder=None,
+        arrays = {site: LazyArray(array) for site, array in self._arrays.items()}
+        return store_without_folder(
+            self._recipe, corpus, names, rows or all_words(corpus), records=self._records, arrays=arrays
         )
 
 
@@ -291,6 +287,21 @@ class FolderWriter(StoreWriter):
             _log.warning("%s: its shard is made anew", problem)
             records.pop(files[name][0], None)
         return records
+
+
+def store_without_folder(
+    recipe: Recipe,
+    corpus: Corpus,
+    names: Mapping[str, str],
+    rows: Rows,
+    *,
+    records: Mapping[int, ShardRecord],
+    arrays: Mapping[str, LazyArray],
+) -> ActivationStore:
+    """A whole store that lies nowhere on disk, of the arrays of its sites and the records of all its shards."""
+    table = _words_table(corpus, rows, recipe, records)
+    manifest = _manifest(recipe, corpus, names, table, left_out=rows.left_out, files={})
+    return ActivationStore(manifest=manifest, words=table, arrays=arrays, folder=None)
 
 
 def find_finished(path: str | Path, recipe: Recipe) -> ActivationStore | None:
