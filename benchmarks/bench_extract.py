@@ -36,9 +36,9 @@ import tyro
 from jaxtyping import Float32
 
 from benchmarks import harness, incumbent
+from benchmarks.source import ModelAndCorpus
 from lca_jax.activations.extract import extract
 from lca_jax.activations.store import ActivationStore, open_store
-from lca_jax.demo import demo_corpus_file, demo_model_folder
 from lca_jax.models.config import StackConfig
 from lca_jax.models.model import Model, load_model
 from lca_jax.text.alignment import align_sentences, special_pieces
@@ -50,13 +50,9 @@ LARGEST_DIFFERENCE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ModelAndCorpus):
     """What is measured."""
 
-    model: Path | None = None
-    """Hugging Face folder; the demo's MiniLM by default."""
-    corpus: Path | None = None
-    """CoNLL-U file; the embedded corpus by default."""
     sentences: int = 2000
     """Leading sentences to extract; fewer if the corpus has fewer."""
     repetitions: int = 3
@@ -78,15 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(settings: Settings) -> dict[str, object]:
     """Times all competitors, checks their vectors, prints the table and returns what the result file holds."""
-    folder = settings.model or demo_model_folder()
-    corpus_file = settings.corpus or demo_corpus_file("train")
-    corpus = _leading_sentences(read_conllu(corpus_file), settings.sentences)
-    model = load_model(folder)
+    corpus = _leading_sentences(read_conllu(settings.corpus_file), settings.sentences)
+    model = load_model(settings.model_folder)
     ceiling = harness.measure_machine(side=256 if settings.quick else None)
     flop, pieces = count_work(model, corpus)
     before = harness.load_average()
     with tempfile.TemporaryDirectory() as scratch, logged_facts() as facts:
-        competitors = _competitors(model, folder, corpus, Path(scratch))
+        competitors = _competitors(model, settings.model_folder, corpus, Path(scratch))
         timings, paths = harness.time_interleaved(competitors, repetitions=settings.repetitions)
         after = harness.load_average()
         store = open_store(paths["lca_jax"])
@@ -112,8 +106,7 @@ def measure(settings: Settings) -> dict[str, object]:
     print("times as long as lca_jax:", ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items()))
     return {
         "input": {
-            "model": folder.name,
-            "corpus": corpus_file.name,
+            **settings.names(),
             "sentences": corpus.sentence_count,
             "words": corpus.word_count,
             "pieces": pieces,

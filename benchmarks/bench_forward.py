@@ -36,7 +36,7 @@ from jaxtyping import Array, Float32
 from transformers import AutoConfig
 
 from benchmarks import harness, incumbent
-from lca_jax.demo import demo_corpus_file, demo_model_folder
+from benchmarks.source import ModelAndCorpus
 from lca_jax.models.config import AttentionKind, Precision, StackConfig
 from lca_jax.models.families import FAMILIES
 from lca_jax.models.model import Model, load_model
@@ -71,13 +71,9 @@ SHAPES: Mapping[str, tuple[str, Mapping[str, int]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ModelAndCorpus):
     """What is measured."""
 
-    model: Path | None = None
-    """Hugging Face folder for the text; the demo's MiniLM by default."""
-    corpus: Path | None = None
-    """CoNLL-U file; the embedded corpus by default."""
     sentences: int = 2000
     """Leading sentences; fewer if the corpus has fewer."""
     repetitions: int = 5
@@ -105,10 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure_text(settings: Settings) -> dict[str, object]:
     """Times both competitors on the same sentences and checks that they compute the same."""
-    folder = settings.model or demo_model_folder()
-    corpus_file = settings.corpus or demo_corpus_file("train")
-    model = load_model(folder)
-    sentences = read_conllu(corpus_file).sentences[: settings.sentences]
+    model = load_model(settings.model_folder)
+    sentences = read_conllu(settings.corpus_file).sentences[: settings.sentences]
     windows = _short_windows(model, sentences)
     offsets = np.cumsum([0, *(len(sentence) for sentence in sentences)])
     packed = pack_windows(windows, row_length=ROW_LENGTH, word_offsets=offsets, pad_id=0)
@@ -131,7 +125,7 @@ def measure_text(settings: Settings) -> dict[str, object]:
             del layers
         return jax.block_until_ready(last)
 
-    peer = incumbent.load_torch_model(folder)
+    peer = incumbent.load_torch_model(settings.model_folder)
     competitors: dict[str, Callable[[], Sequence[Array | np.ndarray]]] = {
         "lca_jax": ours,
         "torch": partial(_run_torch, peer, windows),
@@ -159,7 +153,7 @@ def measure_text(settings: Settings) -> dict[str, object]:
     harness.print_table(f"{words} words", {name: {key: row[key] for key in shown} for name, row in rows.items()})
     print(f"times as long as lca_jax: torch {ratio:.2f}; largest difference {difference:.1e}")
     return {
-        "input": {"model": folder.name, "corpus": corpus_file.name, "sentences": len(windows), "words": words},
+        "input": {**settings.names(), "sentences": len(windows), "words": words},
         "left_out": len(sentences) - len(windows),
         "packed_share": sum(lengths) / packed.segments.size,
         "compilations": len(traces),

@@ -52,39 +52,31 @@ take the products of an iteration to 41 and 207 ms. The incumbent's procedure on
 problem, one after the other.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import jax
 import tyro
 
-from benchmarks import harness, incumbent
+from benchmarks import harness
 from benchmarks.probing.grid import measure_grid
-from benchmarks.probing.reached import MAX_ITERATIONS
+from benchmarks.probing.program import Parts, ProbingSettings, measure_parts
 from benchmarks.probing.scaling import measure_scaling
 from benchmarks.probing.widths import measure_widths
-from benchmarks.probing.words import Source, describe_input, read_words
-from lca_jax.probing.objective import ElasticNet
+from benchmarks.probing.words import Split
 
-TOLERANCE = 1e-4
 GRID = (0.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 Part = Literal["widths", "grid", "scaling"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ProbingSettings):
     """What is measured."""
 
-    source: Source = field(default_factory=Source)
     parts: tuple[Part, ...] = ("widths", "grid", "scaling")
     """Which of the three parts are run."""
-    l1: float = 1e-3
-    """Weight of the l1 norm where there is one pair."""
-    l2: float = 1e-3
-    """Weight of the second term where there is one pair."""
     grid_values: tuple[float, ...] = GRID
     """Of l1 and of l2; every pair of them is fitted."""
     max_iterations: int = 200
@@ -99,22 +91,6 @@ class Settings:
     """Leading training words for the widths; 5,000 on a CPU, all elsewhere."""
     limit_s: float = 120.0
     """A wider batch is left out where this much would be exceeded if it took as long for each problem as the last."""
-    out: Path | None = None
-    """Result file; without it the tables are printed only."""
-    quick: bool = False
-    """400 words, two widths, four pairs: for trying the benchmark, not the library."""
-
-    @property
-    def net(self) -> ElasticNet:
-        """One pair, on X as it is."""
-        return ElasticNet(
-            l1=self.l1,
-            l2=self.l2,
-            tolerance=TOLERANCE,
-            max_iterations=MAX_ITERATIONS,
-            epochs=2 if self.quick else 10,
-            standardize=False,
-        )
 
     def words_of_widths(self, count: int) -> int:
         """How many of the training words the widths are measured on."""
@@ -131,9 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     description = "Many probes at once."
     settings = tyro.cli(Settings, args=arguments, description=description, config=(tyro.conf.OmitArgPrefixes,))
     if settings.quick:
-        small = replace(settings.source, words=min(400, settings.source.words), held_out=100)
         settings = replace(
-            settings, source=small, grid_values=(1e-2, 1e-3), widths=(1, 2), shares=(0.5,), devices=(1, 2)
+            settings,
+            source=settings.few_words,
+            grid_values=(1e-2, 1e-3),
+            widths=(1, 2),
+            shares=(0.5,),
+            devices=(1, 2),
         )
     content = measure(settings)
     if settings.out:
@@ -142,32 +122,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(settings: Settings) -> dict[str, object]:
     """Runs the parts that are asked for, prints their tables and returns what the result file holds."""
-    split = read_words(settings.source)
-    ceiling = harness.measure_machine(side=256 if settings.quick else None)
-    before = harness.load_average()
     net = settings.net
-    parts: dict[str, Callable[[], object]] = {
-        "widths": lambda: measure_widths(
-            split.leading(settings.words_of_widths(len(split.train.y))),
-            net,
-            ceiling,
-            widths=settings.batches,
-            limit_s=settings.limit_s,
-        ),
-        "grid": lambda: measure_grid(
-            split, net, ceiling, values=settings.grid_values, max_iterations=settings.max_iterations
-        ),
-        "scaling": lambda: measure_scaling(split, net, ceiling, shares=settings.shares, devices=settings.devices),
-    }
-    measured, seconds = harness.run_parts(parts, settings.parts)
-    return {
-        "input": {**describe_input(settings.source, split), "l1": settings.l1, "l2": settings.l2},
-        "incumbent_device": incumbent.training_device(),
-        "load": {"before": before, "after": harness.load_average()},
-        "ceiling": ceiling.as_json(),
-        "part_s": seconds,
-        **measured,
-    }
+
+    def make(split: Split, ceiling: harness.Ceiling) -> Parts:
+        return {
+            "widths": lambda: measure_widths(
+                split.leading(settings.words_of_widths(len(split.train.y))),
+                net,
+                ceiling,
+                widths=settings.batches,
+                limit_s=settings.limit_s,
+            ),
+            "grid": lambda: measure_grid(
+                split, net, ceiling, values=settings.grid_values, max_iterations=settings.max_iterations
+            ),
+            "scaling": lambda: measure_scaling(split, net, ceiling, shares=settings.shares, devices=settings.devices),
+        }
+
+    return measure_parts(settings, settings.parts, make)
 
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ from typing import NamedTuple
 import tyro
 
 from benchmarks import harness
+from benchmarks.source import ModelAndCorpus
 from lca_jax.activations.folder import list_files, open_folder, read_file
 from lca_jax.activations.store import open_store
-from lca_jax.demo import demo_corpus_file, demo_model_folder
 
 _CHILD = """
 import os, sys
@@ -59,13 +59,9 @@ extract(load_model(model), corpus, store, shard_words=int(shard_words))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ModelAndCorpus):
     """What is measured."""
 
-    model: Path | None = None
-    """Hugging Face folder; the demo's MiniLM by default."""
-    corpus: Path | None = None
-    """CoNLL-U file; the embedded corpus by default."""
     words: int = 1_000_000
     """Leading words to extract; fewer if the corpus has fewer."""
     kills: int = 20
@@ -113,7 +109,14 @@ def measure(settings: Settings) -> dict[str, object]:
             raise ValueError(f"After {kills} kills these files are other ones: {', '.join(differing)}")
         work_s, batches = sum(run.work_s for run in runs), sum(run.batches for run in runs)
         return {
-            "input": {"words": store.word_count, "shards": store.manifest.recipe.shard_count, "kills": kills},
+            "input": {
+                **settings.names(),
+                "words": store.word_count,
+                "shards": store.manifest.recipe.shard_count,
+                "shard_words": settings.shard_words,
+                "kills": kills,
+                "seed": settings.seed,
+            },
             "load": {"before": before, "after": after},
             "undisturbed": undisturbed._asdict(),
             "killed": {"work_s": work_s, "batches": batches},
@@ -150,8 +153,8 @@ def _run(settings: Settings, store: Path, scratch: Path, *, kill_after_s: float 
     Raises:
         ChildProcessError: The process failed by itself.
     """
-    corpus, model = settings.corpus or demo_corpus_file("train"), settings.model or demo_model_folder()
-    arguments = [model, corpus, store, scratch / "compiled", settings.words, settings.shard_words]
+    reads = [settings.model_folder, settings.corpus_file]
+    arguments = [*reads, store, scratch / "compiled", settings.words, settings.shard_words]
     started = time.perf_counter()
     with subprocess.Popen([sys.executable, "-c", _CHILD, *map(str, arguments)], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None

@@ -35,7 +35,7 @@ memory on anything with more operations than that a byte. The incumbent's ten ep
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -44,28 +44,23 @@ import tyro
 from benchmarks import harness, incumbent
 from benchmarks.probing import ours
 from benchmarks.probing.agreement import measure_agreement
-from benchmarks.probing.reached import MAX_ITERATIONS, Fitted, Problem, pose_problem
+from benchmarks.probing.program import Parts, ProbingSettings, measure_parts
+from benchmarks.probing.reached import Fitted, Problem, pose_problem
 from benchmarks.probing.solvers import Budgets, fit_one, measure_binary, measure_curves
-from benchmarks.probing.words import Source, Split, describe_input, read_words
-from lca_jax.probing.objective import ElasticNet, Penalty
+from benchmarks.probing.words import Split
+from lca_jax.probing.objective import Penalty
 
 PENALTIES: tuple[Penalty, ...] = ("neurox", "elastic_net")
-TOLERANCE = 1e-4
 
 Part = Literal["rounds", "curves", "binary", "ranking"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ProbingSettings):
     """What is measured."""
 
-    source: Source = field(default_factory=Source)
     parts: tuple[Part, ...] = ("rounds", "curves", "binary", "ranking")
     """Which of the four parts are run."""
-    l1: float = 1e-3
-    """Weight of the l1 norm."""
-    l2: float = 1e-3
-    """Weight of the second term."""
     ranking_l1: tuple[float, ...] = (1e-4, 1e-3)
     """Of the rankings that are compared."""
     ranking_l2: tuple[float, ...] = (1e-3,)
@@ -80,22 +75,6 @@ class Settings:
     """The same for scikit-learn's SAGA on all classes."""
     adelie_python: Path | None = None
     """Interpreter of an environment that has adelie."""
-    out: Path | None = None
-    """Result file; without it the tables are printed only."""
-    quick: bool = False
-    """400 words, one round, few budgets: for trying the benchmark, not the library."""
-
-    @property
-    def net(self) -> ElasticNet:
-        """The elastic net on X as it is, and the settings of the solvers."""
-        return ElasticNet(
-            l1=self.l1,
-            l2=self.l2,
-            tolerance=TOLERANCE,
-            max_iterations=MAX_ITERATIONS,
-            epochs=2 if self.quick else 10,
-            standardize=False,
-        )
 
     @property
     def budgets(self) -> Budgets:
@@ -110,8 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     description = "One probe against the incumbent and other solvers."
     settings = tyro.cli(Settings, args=arguments, description=description, config=(tyro.conf.OmitArgPrefixes,))
     if settings.quick:
-        small = replace(settings.source, words=min(400, settings.source.words), held_out=100)
-        settings = replace(settings, source=small, repetitions=1, limit_s=5.0, saga_limit_s=5.0)
+        settings = replace(settings, source=settings.few_words, repetitions=1, limit_s=5.0, saga_limit_s=5.0)
     content = measure(settings)
     if settings.out:
         harness.write_result(settings.out, "probe", content)
@@ -119,28 +97,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(settings: Settings) -> dict[str, object]:
     """Runs the parts that are asked for, prints their tables and returns what the result file holds."""
-    split = read_words(settings.source)
-    ceiling = harness.measure_machine(side=256 if settings.quick else None)
-    before = harness.load_average()
-    parts: dict[str, Callable[[], object]] = {
-        "rounds": lambda: {penalty: measure_rounds(split, penalty, settings, ceiling) for penalty in PENALTIES},
-        "curves": lambda: measure_curves(split, settings.net, settings.budgets),
-        "binary": lambda: measure_binary(split, settings.net, settings.budgets, target=settings.target),
-        "ranking": lambda: measure_agreement(
-            split, replace(settings.net, l1=settings.ranking_l1, l2=settings.ranking_l2)
-        ),
-    }
-    measured, seconds = harness.run_parts(parts, settings.parts)
-    if "rounds" in measured:
-        measured["objectives"] = measured.pop("rounds")
-    return {
-        "input": {**describe_input(settings.source, split), "l1": settings.l1, "l2": settings.l2},
-        "incumbent_device": incumbent.training_device(),
-        "load": {"before": before, "after": harness.load_average()},
-        "ceiling": ceiling.as_json(),
-        "part_s": seconds,
-        **measured,
-    }
+
+    def make(split: Split, ceiling: harness.Ceiling) -> Parts:
+        net, budgets = settings.net, settings.budgets
+        return {
+            "rounds": lambda: {penalty: measure_rounds(split, penalty, settings, ceiling) for penalty in PENALTIES},
+            "curves": lambda: measure_curves(split, net, budgets),
+            "binary": lambda: measure_binary(split, net, budgets, target=settings.target),
+            "ranking": lambda: measure_agreement(split, replace(net, l1=settings.ranking_l1, l2=settings.ranking_l2)),
+        }
+
+    content = measure_parts(settings, settings.parts, make)
+    if "rounds" in content:
+        content["objectives"] = content.pop("rounds")
+    return content
 
 
 def measure_rounds(split: Split, penalty: Penalty, settings: Settings, ceiling: harness.Ceiling) -> dict[str, object]:

@@ -3,9 +3,9 @@
     python -m benchmarks.extract_memory --corpus en_ewt-ud-train.conllu.gz --words 1000000 --out memory.json
 
 The corpus is repeated until it has so many words; each is a string of its own, as if it had been read. The model is a
-cheap stand-in with the widths of the real one: its configuration with 16 units in every feed-forward part, random
-weights, its tokenizer. What Linux counts for the process (`VmRSS`, files that are mapped included) is noted before the
-extraction, in tenths of its time, and at most over all (`VmHWM`).
+cheap stand-in with the widths of the real one, a BERT: its configuration with 16 units in every feed-forward part,
+random weights, its tokenizer (MiniLM: 7 layers of 384 numbers). What Linux counts for the process (`VmRSS`, files that
+are mapped included) is noted before the extraction, in tenths of its time, and at most over all (`VmHWM`).
 """
 
 import json
@@ -21,9 +21,9 @@ from pathlib import Path
 import tyro
 
 from benchmarks import harness
+from benchmarks.source import ModelAndCorpus
 from lca_jax.activations.extract import extract
 from lca_jax.activations.recipe import StoreDtype
-from lca_jax.demo import demo_corpus_file, demo_model_folder
 from lca_jax.models.model import Model, load_model
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.readers import read_conllu
@@ -33,13 +33,9 @@ _SAMPLE_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ModelAndCorpus):
     """What is measured."""
 
-    model: Path | None = None
-    """BERT folder whose widths and tokenizer are taken; the demo's MiniLM by default (7 layers of 384 numbers)."""
-    corpus: Path | None = None
-    """CoNLL-U file that is repeated; the embedded corpus by default."""
     words: int = 1_000_000
     """Words to extract."""
     dtype: StoreDtype = "float16"
@@ -61,12 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(settings: Settings) -> dict[str, object]:
     """Extracts once and returns what the result file holds."""
     imported = read_bytes("VmRSS")
-    corpus = repeat_corpus(
-        read_conllu(settings.corpus or demo_corpus_file("train"), tasks=["upos"]), words=settings.words
-    )
+    corpus = repeat_corpus(read_conllu(settings.corpus_file, tasks=["upos"]), words=settings.words)
     with_corpus = read_bytes("VmRSS")
     with tempfile.TemporaryDirectory(dir=settings.folder) as scratch:
-        model = load_stand_in(settings.model or demo_model_folder(), Path(scratch) / "model")
+        model = load_stand_in(settings.model_folder, Path(scratch) / "model")
         with_model = read_bytes("VmRSS")
         started = time.perf_counter()
         with _sampled() as samples:
@@ -75,7 +69,12 @@ def measure(settings: Settings) -> dict[str, object]:
         stored_bytes = store.read("residual").nbytes
     tenth = -(-len(samples) // 10)
     return {
-        "input": {"words": corpus.word_count, "numbers_a_word": store.axis().size, "dtype": settings.dtype},
+        "input": {
+            **settings.names(),
+            "words": corpus.word_count,
+            "numbers_a_word": store.axis().size,
+            "dtype": settings.dtype,
+        },
         "stored_bytes": stored_bytes,
         "seconds": seconds,
         "memory_bytes": {

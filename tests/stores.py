@@ -67,6 +67,12 @@ def planted_store(*, words: int = 240, layers: int = 3, width: int = 8, seed: in
     return store_of(X.reshape(words, layers, width), sentences, {"upos": labels})
 
 
+def as_sentences(store: ActivationStore) -> ActivationStore:
+    """The same rows, taken for sentences."""
+    recipe = replace(store.manifest.recipe, pool="cls")
+    return replace(store, manifest=replace(store.manifest, recipe=recipe))
+
+
 def kept_accuracy(probe: Probe, X: np.ndarray, gold: np.ndarray, columns: np.ndarray) -> float:
     """Accuracy with some features kept and the others at their training mean, written plainly."""
     W = np.zeros_like(probe.weights)

@@ -261,6 +261,9 @@ def test_kill_program(folder: Path, tmp_path: Path) -> None:
         ["--model", str(folder), "--words", "3000", "--kills", "2", "--shard-words", "64", "--out", str(out)]
     )
     content = json.loads(out.read_text())
+    assert (content["format"], content["benchmark"]) == (harness.FORMAT, "kills")
+    assert {"processor", "device", "versions"} <= set(content["machine"])
+    assert content["input"]["model"] == folder.name
     assert content["vectors"] + sum(content["excluded"].values()) == content["input"]["words"]
     assert content["killed"]["batches"] >= content["undisturbed"]["batches"]
     assert bench_kills.compare(tmp_path, tmp_path) == []

@@ -227,16 +227,21 @@ def test_labels_of_sentences(experiment: Experiment, tmp_path: Path) -> None:
             run(replace(of_sentences, **wrong, max_train_per_class=None))
 
 
+def write_heads(path: Path, source: Path) -> Path:
+    """The same words, each with the one before it as its head; the first is the root."""
+    rows = [line.split("\t") for line in source.read_text("utf-8").splitlines()]
+    for row in rows:
+        if len(row) == 10:
+            row[6], row[7] = str(int(row[0]) - 1), row[3].lower()
+    path.write_text("\n".join("\t".join(row) for row in rows) + "\n", encoding="utf-8")
+    return path
+
+
 @pytest.mark.slow
 def test_words_with_their_heads(experiment: Experiment, tmp_path: Path) -> None:
-    for part in ("train", "dev", "test"):
-        rows = [line.split("\t") for line in getattr(experiment, part).read_text("utf-8").splitlines()]
-        for row in rows:
-            if len(row) == 10:
-                row[6], row[7] = str(int(row[0]) - 1), row[3].lower()  # the word before is the head, the first is root
-        text = "\n".join("\t".join(row) for row in rows) + "\n"
-        (tmp_path / f"{part}.conllu").write_text(text, encoding="utf-8")
-    files: dict = {part: tmp_path / f"{part}.conllu" for part in ("train", "dev", "test")}
+    files: dict = {
+        part: write_heads(tmp_path / f"{part}.conllu", getattr(experiment, part)) for part in ("train", "dev", "test")
+    }
     settings = replace(experiment, tasks=("deprel",), heads="head", out=tmp_path / "run", **files)
     results = run(settings)
     names = [f"{site} {layer}" for site in ("head.residual", "residual") for layer in range(3)]

@@ -15,6 +15,7 @@ from benchmarks.probing import ours, peers
 from benchmarks.probing.agreement import common_share
 from benchmarks.probing.curves import Competitor, Step, draw_curve
 from benchmarks.probing.grid import check_grid
+from benchmarks.probing.program import TOLERANCE
 from benchmarks.probing.reached import Fitted, Problem, accuracy, fitted_of, pose_problem
 from benchmarks.probing.words import Split, Words, tell_from_rest
 from lca_jax.demo import demo_corpus_file
@@ -337,7 +338,7 @@ def test_probe_program(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         bracket = entry["reference"]
         assert bracket["lower_bound"] <= bracket["objective"] + 1e-9
         assert {"lca_jax", "lca_jax adam", "incumbent 32", "incumbent 512"} <= set(entry["competitors"])
-        assert entry["competitors"]["lca_jax"]["certificate_share"] <= bench_probe.TOLERANCE
+        assert entry["competitors"]["lca_jax"]["certificate_share"] <= TOLERANCE
     every = {"proximal", "adam with proximal step", "adam as published", "incumbent 32", "incumbent 512"}
     every |= {"scikit-learn saga"}
     assert set(held["curves"]["solvers"]) == every
@@ -375,12 +376,12 @@ def test_grid_program(folder: Path, tmp_path: Path) -> None:
     for width, row in batches.items():
         assert row["problems"] == int(width)
         assert row["problems_per_s"] == pytest.approx(int(width) / row["seconds"])
-        assert row["first_problem"]["above_reference_share"] <= bench_grid.TOLERANCE
+        assert row["first_problem"]["above_reference_share"] <= TOLERANCE
     assert set(held["widths"]["incumbent"]) == {"incumbent 32", "incumbent 512"}
     grid = held["grid"]
     assert (grid["problems"], grid["converged"], len(grid["problems_by_pair"])) == (8, 8, 8)
     assert grid["s_per_problem"] == pytest.approx(grid["seconds"] / 8)
-    assert grid["median_certificate_share"] <= grid["worst_certificate_share"] <= bench_grid.TOLERANCE
+    assert grid["median_certificate_share"] <= grid["worst_certificate_share"] <= TOLERANCE
     compared = [row for row in grid["problems_by_pair"] if "incumbent_32_above_share" in row]
     assert [(row["l1"], row["l2"], row["control"]) for row in compared] == [(1e-3, 1e-3, False)]
     assert compared[0]["incumbent_32_above_share"] > 0

@@ -12,7 +12,7 @@ from lca_jax.probing.labelling import control_task_of, measured_words, number_la
 from lca_jax.probing.metrics import accuracy_interval, class_accuracy
 from lca_jax.probing.probe import predict_masked
 from lca_jax.probing.weight_mass import mass_order
-from tests.stores import CLASSES, kept_accuracy, planted_store, store_of
+from tests.stores import CLASSES, as_sentences, kept_accuracy, planted_store, store_of
 
 GRID = ElasticNet(l1=(1e-3, 1e-2), l2=(1e-3, 1e-2))
 
@@ -34,12 +34,28 @@ def test_every_pair_is_fitted_on_the_task_and_on_its_control(fitted: ProbeSet) -
 def test_the_control_probe_learns_word_types(fitted: ProbeSet) -> None:
     store = planted_store()
     control = control_task_of(store, "upos", seed=0)
+    assert control is not None
     words = measured_words(store, fitted.axis, "upos", CLASSES, control=control)
     expected = [control.label(form) for form in store.forms()]
     assert [CLASSES[number] for number in words.gold] == expected
     probe = fitted.of("upos", control=True)[0]
     chance = np.bincount(words.gold).max() / len(words.gold)
     assert (probe.predict(words.X) == words.gold).mean() > chance
+
+
+def test_tasks_of_sentences_have_no_control(fitted: ProbeSet) -> None:
+    """The same vectors and labels give the same probes, without those of word types that sentences have not."""
+    sentences = as_sentences(planted_store())
+    assert control_task_of(sentences, "upos", seed=0) is None
+    found = fit_probes(sentences, GRID)
+    assert [(probe.l1, probe.l2) for probe in found] == list(GRID.pairs)
+    for probe, known in zip(found, fitted.of("upos"), strict=True):
+        assert not probe.control
+        assert probe.objective == pytest.approx(known.objective, abs=2 * known.duality_gap + 2 * probe.duality_gap)
+    selected = found.select(as_sentences(planted_store(seed=1)))
+    assert len(selected) == 1
+    with pytest.raises(SettingsError, match=r"There are no control tasks\.$"):
+        selected.one("upos", control=True)
 
 
 def test_the_score_is_the_papers(fitted: ProbeSet) -> None:

@@ -116,6 +116,7 @@ def test_minimal_set_is_the_first_that_suffices(probes: ProbeSet, ranking: Ranki
     assert len(found.columns) == enough[0]
     assert found.columns.tolist() == ranking.columns[: enough[0]].tolist()
     assert found.accuracy == reached[sizes.index(enough[0])]
+    assert found.control is not None
     assert found.control.control
     assert found.probe.weights.shape == (enough[0], 3)
     with pytest.raises(SettingsError, match=r"`drop` must be in \[0, 1\), got 1"):

@@ -4,6 +4,7 @@ import copy
 import math
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -135,6 +136,33 @@ def test_every_number_is_on_the_page():
         ),
     ]:
         assert expected in shown.text, expected
+
+
+@pytest.mark.parametrize(
+    ("unit", "read", "opened"),
+    [
+        ("word", ("20,303 words", "2,505 words"), "see it at work"),
+        ("piece", ("the pieces of 20,303 words", "the pieces of 2,505 words"), "see it at work"),
+        ("sentence", ("1,201 sentences", "103 sentences"), "read them whole"),
+    ],
+)
+def test_counts_are_of_what_was_classified(unit, read, opened):
+    results = copy.deepcopy(RESULTS)
+    results["tasks"]["upos"]["unit"] = unit
+    cards = [_card("not") if unit != "sentence" else _card("It was " + "very " * 20 + "late.")]
+    shown = _Page(render_report(results, {"upos": cards})).text
+    assert f"read 24 neurons (3 layers of 8) of hub/tiny at {read[0]} of train.conllu" in shown
+    assert f"was tested on {read[1]} of test.conllu" in shown
+    assert f"task classes test {unit}s most frequent class" in shown
+    assert f"train {unit}s dev {unit}s test {unit}s" in shown
+    assert f"class {unit}s neurons" in shown
+    assert f"sentences words {unit}s left out, by reason" in shown
+    assert f"{unit.capitalize()}s with their mean activation" in shown
+    assert f"relative to the strongest {unit}: " in shown
+    assert f"Open a neuron to {opened}." in shown
+    assert ("very " * 20 in shown) == (unit == "sentence")
+    none = replace(cards[0], top_words=())
+    assert f"no {unit} occurs often enough" in _Page(render_report(results, {"upos": [none]})).text
 
 
 def test_the_page_asks_nothing_of_the_network_and_runs_no_script():

@@ -1,27 +1,22 @@
 """The words that the probe benchmarks train on: read and extracted once, and scaled alike for everyone."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int
 
+from benchmarks.source import ModelAndCorpus
 from lca_jax.activations.extract import extract
-from lca_jax.demo import demo_corpus_file, demo_model_folder
 from lca_jax.models.model import load_model
 from lca_jax.text.control import draw_control_task
 from lca_jax.text.readers import read_conllu
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(ModelAndCorpus):
     """Where the words come from, and how many."""
 
-    model: Path | None = None
-    """Hugging Face folder; the demo's MiniLM by default."""
-    corpus: Path | None = None
-    """CoNLL-U file; the embedded corpus by default."""
     task: str = "upos"
     """Label column."""
     words: int = 20_000
@@ -63,10 +58,9 @@ class Split(NamedTuple):
 
 def read_words(source: Source) -> Split:
     """Extracts the words, draws the control task and scales the features."""
-    model_folder, corpus_file = _places(source)
-    corpus = read_conllu(corpus_file, tasks=(source.task,)).take_words(source.words + source.held_out)
+    corpus = read_conllu(source.corpus_file, tasks=(source.task,)).take_words(source.words + source.held_out)
     count = corpus.take_words(source.words).word_count
-    store = extract(load_model(model_folder), corpus)
+    store = extract(load_model(source.model_folder), corpus)
     labels = store.labels(source.task)
     rows = np.flatnonzero([usable and label is not None for usable, label in zip(store.usable, labels, strict=True)])
     X = store.matrix(rows)
@@ -109,10 +103,8 @@ def tell_from_rest(split: Split, target: str | None = None) -> Split:
 
 def describe_input(source: Source, split: Split) -> dict[str, object]:
     """The key `input` of a result file."""
-    model_folder, corpus_file = _places(source)
     return {
-        "model": model_folder.name,
-        "corpus": corpus_file.name,
+        **source.names(),
         "task": source.task,
         "words": len(split.train.y),
         "held_out_words": len(split.unseen.y),
@@ -120,7 +112,3 @@ def describe_input(source: Source, split: Split) -> dict[str, object]:
         "classes": len(split.classes),
         "standardized": not source.raw,
     }
-
-
-def _places(source: Source) -> tuple[Path, Path]:
-    return source.model or demo_model_folder(), source.corpus or demo_corpus_file("train")

@@ -42,8 +42,8 @@ class MinimalSet:
     """Every size tried and its accuracy on dev."""
     probe: Probe
     """Trained on the set; its features are `columns`, in that order."""
-    control: Probe
-    """The same on the control task."""
+    control: Probe | None
+    """The same on the control task; None where the task has none."""
 
 
 def minimal_neurons(
@@ -70,7 +70,8 @@ def minimal_neurons(
     oracle = float((whole.predict(words.X) == words.gold).mean())
     size, steps = _first_within(training, words, ranking, oracle - drop)
     columns = ranking.top(size)
-    probe, control = train_nested_sets(training, columns, [size], labellings=[training.real, training.control])
+    labellings = [training.real] if training.control is None else [training.real, training.control]
+    probe, *control = train_nested_sets(training, columns, [size], labellings=labellings)
     return MinimalSet(
         task=task,
         drop=drop,
@@ -80,7 +81,7 @@ def minimal_neurons(
         accuracy=dict(steps)[size],
         steps=tuple(steps),
         probe=probe,
-        control=control,
+        control=control[0] if control else None,
     )
 
 

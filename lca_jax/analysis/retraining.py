@@ -26,7 +26,8 @@ class TrainingWords:
 
     X: Float[np.ndarray, "word feature"]
     real: Labelling
-    control: Labelling
+    control: Labelling | None
+    """None where the task has no control task."""
     settings: ElasticNet
     """With the one penalty pair of the probe."""
 
@@ -41,14 +42,16 @@ class TrainingWords:
         if probes.store is None:
             raise SettingsError("Training again needs the training words: load_probes(folder, store=train_store).")
         words = measured_words(probes.store, probes.axis, task, probe.classes)
-        drawn = control_task_of(probes.store, task, seed=probes.settings.seed)
-        forms = probes.store.forms()
-        imitation = [drawn.label(forms[row]) for row in words.rows]
+        control = None
+        if (drawn := control_task_of(probes.store, task, seed=probes.settings.seed)) is not None:
+            forms = probes.store.forms()
+            imitation = [drawn.label(forms[row]) for row in words.rows]
+            control = replace(number_labels(task, imitation, classes=probe.classes), control=True)
         real = Labelling(task=task, control=False, classes=probe.classes, numbers=words.gold)
         return TrainingWords(
             X=words.X,
             real=real,
-            control=replace(number_labels(task, imitation, classes=probe.classes), control=True),
+            control=control,
             settings=replace(probes.settings, l1=probe.l1, l2=probe.l2),
         )
 

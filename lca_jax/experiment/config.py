@@ -1,4 +1,7 @@
-"""One run as one record: what is read, what is asked, where it goes. The fields are also the options of `lca run`."""
+"""One run as one record: what is read, what is asked, where it goes. The fields are also the options of `lca run`.
+
+What does not depend on there being a test set, an `Inquiry`, are the options of `lca study` too.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,17 +18,17 @@ from lca_jax.probing.objective import ElasticNet
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """A whole Linguistic Correlation Analysis of one model on one corpus."""
+class Inquiry:
+    """What is read of which texts by which model, and which probes are fitted to it: what a run and a study share.
+
+    Never made by itself: an `Experiment` or a `Study` is one.
+    """
 
     model: str
     """A hub name or a local Hugging Face folder."""
     train: Path
-    """Training words: CoNLL-U, or columns (CoNLL-2000, Parallel Meaning Bank); `.gz` is read as it is."""
-    test: Path
-    """Words on which the results are measured, once."""
-    out: Path
-    """The run folder. Started again, finished steps are skipped and changed ones done anew."""
+    """Training words: CoNLL-U, columns (CoNLL-2000, Parallel Meaning Bank), tab-separated sentences, JSON lines; `.gz`
+    is read as it is."""
     dev: Path | None = None
     """Words on which every choice is made. Without it, the last tenth of the training sentences is taken for that."""
     tasks: Annotated[Sequence[str], tyro.conf.arg(name="task"), tyro.conf.UseAppendAction] = ()
@@ -59,19 +62,13 @@ class Experiment:
     """Penalties and solver."""
     select: Literal["score", "accuracy"] = "score"
     """How the penalty is chosen on dev: the papers' score S, or accuracy with all neurons."""
-    fractions: Sequence[float] = (0.05, 0.1, 0.15, 0.2)
-    """Shares of the neurons kept in the curves, in (0, 1]."""
-    draws: int = 5
-    """Random sets behind each point of the curves, 2 or more."""
-    drop: float = 0.01
-    """Accuracy that the minimal set may lose, as a fraction."""
     seed: int = 0
-    """Of the control task, the random sets and the mini-batches."""
+    """Of everything that is drawn: the control task, words of a class, random sets and samples, mini-batches."""
 
     def __post_init__(self) -> None:
         if not self.tasks:
             object.__setattr__(self, "tasks", ("upos",))
-        for name in ("tasks", "sites", "layers", "neurons", "fractions"):
+        for name in ("tasks", "sites", "layers", "neurons"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(value))
         if len(set(self.tasks)) != len(self.tasks):
@@ -85,15 +82,35 @@ class Experiment:
             raise SettingsError("With `heads` all words are read, since any may be a head: choose no part of them.")
         if self.heads is not None and self.pool is not None and unit_of(self.pool) != "word":
             raise SettingsError(f"`heads` are words, but with pool={self.pool!r} rows are {unit_of(self.pool)}s.")
+        if self.seed < 0:
+            raise SettingsError(f"`seed` must be 0 or more, got {self.seed}.")
+        object.__setattr__(self, "probe", replace(self.probe, seed=self.seed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Inquiry):
+    """A whole Linguistic Correlation Analysis of one model on one corpus."""
+
+    test: Path
+    """Words on which the results are measured, once."""
+    out: Path
+    """The run folder. Started again, finished steps are skipped and changed ones done anew."""
+    fractions: Sequence[float] = (0.05, 0.1, 0.15, 0.2)
+    """Shares of the neurons kept in the curves, in (0, 1]."""
+    draws: int = 5
+    """Random sets behind each point of the curves, 2 or more."""
+    drop: float = 0.01
+    """Accuracy that the minimal set may lose, as a fraction."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "fractions", tuple(self.fractions))
         if not self.fractions or any(not 0 < fraction <= 1 for fraction in self.fractions):
             raise SettingsError(f"`fractions` must each be in (0, 1], got {list(self.fractions)}. One fifth is 0.2.")
         if self.draws < 2:
             raise SettingsError(f"`draws` must be 2 or more, or there is no spread to report; got {self.draws}.")
         if not 0 <= self.drop < 1:
             raise SettingsError(f"`drop` must be in [0, 1), got {self.drop}. One point of accuracy is 0.01.")
-        if self.seed < 0:
-            raise SettingsError(f"`seed` must be 0 or more, got {self.seed}.")
-        object.__setattr__(self, "probe", replace(self.probe, seed=self.seed))
 
     def as_json(self) -> dict[str, object]:
         """Plain values, for `config.json`; paths are made absolute."""

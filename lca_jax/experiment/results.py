@@ -72,9 +72,7 @@ def layer_names(axis: NeuronAxis) -> list[str]:
 def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: Experiment) -> dict[str, object]:
     """The entry of one task.
 
-    Tasks of sentences have no control task: its random labels are by word type, so that a probe can learn them from
-    the types that training and test share (Hewitt and Liang 2019), and sentences share none. Their control accuracy
-    and selectivity are None.
+    Tasks of sentences have no control task: their control accuracy and selectivity are None.
 
     Args:
         probes: Selected, with their training store.
@@ -83,18 +81,17 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         settings: The experiment.
     """
     task = ranking.task
-    probe, control_probe = probes.one(task), probes.one(task, control=True)
+    probe = probes.one(task)
     test = measured_words(stores.test, probes.axis, task, probe.classes)
-    control_test = None
-    if stores.train.unit != "sentence":
-        control_task = control_task_of(stores.train, task, seed=settings.seed)
+    control_test = control_accuracy = control_gap = None
+    if (control_task := control_task_of(stores.train, task, seed=settings.seed)) is not None:
+        control_probe = probes.one(task, control=True)
         control_test = measured_words(stores.test, probes.axis, task, probe.classes, control=control_task)
+        control_accuracy = float((control_probe.predict(test.X) == control_test.gold).mean())
+        control_gap = control_probe.duality_gap
     dev = measured_words(stores.dev, probes.axis, task, probe.classes)
     predicted = probe.predict(test.X)
     right = predicted == test.gold
-    control_accuracy = (
-        None if control_test is None else float((control_probe.predict(test.X) == control_test.gold).mean())
-    )
     sentences = stores.test.words["sentence"].to_numpy()[test.rows]
     curves = {
         mode: keep_curve(
@@ -131,7 +128,7 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         "converged": probe.converged,
         "nonzero_fraction": probe.nonzero_fraction,
         "control_accuracy": control_accuracy,
-        "control_duality_gap": None if control_accuracy is None else control_probe.duality_gap,
+        "control_duality_gap": control_gap,
         "selectivity": _selectivity(accuracy, control_accuracy),
         "keep": {mode: _curve_points(curve) for mode, curve in curves.items()},
         "minimal": _minimal_entry(minimal, test, control_test),
@@ -161,7 +158,7 @@ def _selectivity(accuracy: float, control: float | None) -> float | None:
 def _minimal_entry(minimal: MinimalSet, test: MeasuredWords, control_test: MeasuredWords | None) -> dict[str, object]:
     accuracy = float(accuracies([minimal.probe], test, minimal.columns)[0])
     control = None
-    if control_test is not None:
+    if minimal.control is not None and control_test is not None:
         control = float(accuracies([minimal.control], control_test, minimal.columns)[0])
     return {
         "drop": minimal.drop,

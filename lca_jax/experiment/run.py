@@ -15,31 +15,25 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lca_jax.activations.choice import WordChoice
-from lca_jax.activations.derived import pair_words
-from lca_jax.activations.extract import extract
-from lca_jax.activations.recipe import Pool, unit_of
-from lca_jax.activations.store import ActivationStore
 from lca_jax.analysis.words import NeuronCard, neuron_cards
 from lca_jax.devices import describe_device
 from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import Experiment
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
+from lca_jax.experiment.material import Material, log_left_out
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
-from lca_jax.models.model import Model, load_model
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet, load_probes
 from lca_jax.ranking.lca import neurons_by_class, rank_neurons
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.report.page import write_report
-from lca_jax.text.corpus import Corpus, name_file_of
-from lca_jax.text.readers import read_corpus
+from lca_jax.text.corpus import name_file_of
 
 _log = logging.getLogger("lca_jax")
 Step = Literal["extract", "probe", "rank", "ablate", "report"]
@@ -75,7 +69,7 @@ class _Run:
 
     def __init__(self, experiment: Experiment, *, progress: bool) -> None:
         self._settings = experiment
-        self._progress = progress
+        self._material = Material(experiment, experiment.out, test=experiment.test, progress=progress)
         self._folder = RunFolder(experiment.out)
         write_json(experiment.out / "config.json", experiment.as_json())
 
@@ -94,69 +88,16 @@ class _Run:
     # What the steps share
 
     @cached_property
-    def _corpora(self) -> dict[str, Corpus]:
-        settings = self._settings
-
-        asked = settings.tasks if settings.heads is None else (*settings.tasks, settings.heads)
-
-        def read(path: Path) -> Corpus:
-            corpus = read_corpus(path, tasks=asked, unlabelled_as=settings.unlabelled_as)
-            if corpus.sentence_tasks and (corpus.tasks or settings.heads is not None):
-                raise SettingsError(
-                    f"{path} has labels of sentences ({', '.join(corpus.sentence_tasks)}) and was asked for labels of "
-                    f"words ({', '.join(corpus.tasks) or settings.heads}). Probe them in two runs."
-                )
-            return corpus
-
-        train, test = read(settings.train), read(settings.test)
-        if settings.dev is None:
-            train, dev = _split_off_tenth(train)
-            _log.info("dev: the last %d of the training sentences", dev.sentence_count)
-        else:
-            dev = read(settings.dev)
-        if settings.max_train_words is not None:
-            train = train.take_words(settings.max_train_words)
-        return {"train": train, "dev": dev, "test": test}
-
-    @cached_property
-    def _model(self) -> Model:
-        return load_model(self._settings.model, random_weights=self._settings.random_weights)
-
-    @cached_property
     def _stores(self) -> Stores:
-        stores = [self._extracted(part) for part in _PARTS]
-        heads = self._settings.heads
-        return Stores(*(stores if heads is None else [pair_words(store, heads) for store in stores]))
+        return Stores(*(self._material.store(part) for part in _PARTS))
 
     @cached_property
     def _selected(self) -> ProbeSet:
         return load_probes(self._folder.path / "probes", store=self._stores.train)
 
-    @cached_property
+    @property
     def _tasks(self) -> tuple[str, ...]:
-        train = self._corpora["train"]
-        return tuple(task for task in train.sentence_tasks or train.tasks if task != self._settings.heads)
-
-    @cached_property
-    def _pool(self) -> Pool:
-        """The pooling asked for, or the usual one of the kind of tasks."""
-        of_sentences = bool(self._corpora["train"].sentence_tasks)
-        pool = self._settings.pool or ("sentence-mean" if of_sentences else "last")
-        if (unit_of(pool) == "sentence") != of_sentences:
-            kind = "sentences" if of_sentences else "words"
-            ways = [way for way in get_args(Pool) if (unit_of(way) == "sentence") == of_sentences]
-            raise SettingsError(
-                f"Labels of {kind} ({', '.join(self._tasks)}) are probed with `pool` one of {', '.join(ways)}, "
-                f"got {pool}."
-            )
-        return pool
-
-    def _choice(self, part: str) -> WordChoice:
-        """Which words are read; a number of each class of train alone, so that results stay comparable."""
-        settings = self._settings
-        per_class = settings.max_train_per_class if part == "train" else None
-        chosen = settings.labelled_only or per_class is not None
-        return WordChoice(labelled=self._tasks if chosen else (), per_class=per_class, seed=settings.seed)
+        return self._material.tasks
 
     def _ranking(self, task: str) -> Ranking:
         return rank_neurons(self._selected, task)
@@ -208,11 +149,12 @@ class _Run:
 
     def _extract_key(self, part: str) -> str:
         settings = self._settings
-        reading = (settings.sites, settings.layers, self._pool, settings.dtype)
-        choice = self._choice(part)
+        reading = (settings.sites, settings.layers, self._material.pool, settings.dtype)
+        choice = self._material.choice(part)
         # Only where something is chosen, so that run folders from before there was a choice are not done again.
         chosen = [settings.neurons, str(choice)] if settings.neurons or choice != WordChoice() else []
-        return key_of("extract", self._model.fingerprint, self._corpora[part].fingerprint(), reading, *chosen)
+        model, corpus = self._material.model, self._material.corpora[part]
+        return key_of("extract", model.fingerprint, corpus.fingerprint(), reading, *chosen)
 
     @cached_property
     def _probe_key(self) -> str:
@@ -227,28 +169,11 @@ class _Run:
 
     # Work
 
-    def _extracted(self, part: str) -> ActivationStore:
-        settings = self._settings
-        return extract(
-            self._model,
-            self._corpora[part],
-            self._folder.path / "activations" / part,
-            sites=settings.sites,
-            layers=settings.layers,
-            neurons=settings.neurons,
-            pool=self._pool,
-            choice=self._choice(part),
-            dtype=settings.dtype,
-            progress=self._progress,
-        )
-
     def _fill(self, part: str) -> None:
-        store = self._extracted(part)
-        for reason, count in store.excluded.items():
-            _log.warning("%s: %d %ss have no vector (%s) and are left out", part, count, store.unit, reason)
+        log_left_out(part, self._material.extract(part))
 
     def _results(self) -> dict[str, object]:
-        corpora, stores = self._corpora, self._stores
+        corpora, stores = self._material.corpora, self._stores
         described = {part: describe_corpus(corpora[part], store) for part, store in zip(_PARTS, stores, strict=True)}
         entries = {
             task: json.loads((self._folder.path / "tasks" / f"{name_file_of(task)}.json").read_text("utf-8"))
@@ -256,7 +181,7 @@ class _Run:
         }
         return {
             "format": FORMAT,
-            "model": describe_model(self._model, self._selected.axis),
+            "model": describe_model(self._material.model, self._selected.axis),
             "corpus": described,
             "tasks": entries,
             "seed": self._settings.seed,
@@ -282,16 +207,6 @@ class _Run:
             usable=dev.usable,
             min_occurrences=1 if dev.unit == "sentence" else 2,  # a text seldom comes twice
         )
-
-
-def _split_off_tenth(corpus: Corpus) -> tuple[Corpus, Corpus]:
-    """All but the last tenth of the sentences, and the last tenth."""
-    cut = corpus.sentence_count - max(1, corpus.sentence_count // 10)
-    if cut < 1:
-        raise SettingsError(f"{corpus.name} has one sentence only; name a dev file.")
-
-    first, rest = corpus.take_sentences(0, cut), corpus.take_sentences(cut, corpus.sentence_count)
-    return replace(first, name=f"{corpus.name} (first nine tenths)"), replace(rest, name=f"{corpus.name} (last tenth)")
 
 
 def _versions() -> dict[str, str]:

@@ -3,55 +3,35 @@
 Run the same command in every process of a TPU pod or a GPU cluster, with `--out` on a file system that all of them
 reach. Each process extracts its share of the words and writes its own shards; then all of them solve together, each
 reading the words of its own devices; then the first one writes `probes/` and `rankings/`. On one machine it is the
-same command without `--join`. Curves and minimal sets are `lca run`'s, on one machine.
+same command without `--join`. What is read is told as to `lca run`: labels of words, of sentences, of words with their
+heads; parts of the words, the layers and the neurons. Curves and minimal sets are `lca run`'s, on one machine.
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import jax
-import tyro
 
-from lca_jax.activations.extract import extract
-from lca_jax.activations.store import ActivationStore
-from lca_jax.axes import Site
 from lca_jax.devices import describe_device
 from lca_jax.errors import SettingsError
-from lca_jax.models.model import load_model
+from lca_jax.experiment.config import Inquiry
+from lca_jax.experiment.material import Material, log_left_out
 from lca_jax.probing.design import MatrixDtype
 from lca_jax.probing.fit import fit_probes
-from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.lca import rank_neurons
 from lca_jax.text.corpus import name_file_of
-from lca_jax.text.readers import read_corpus
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(Inquiry):
     """Many tasks of one model on one treebank."""
 
-    model: str
-    """A hub name or a local Hugging Face folder."""
-    train: Path
-    """Training words: CoNLL-U, columns, JSON lines; `.gz` is read as it is."""
-    dev: Path
-    """Words on which one penalty is chosen for each task."""
     out: Path
     """Folder of the results, reached by all processes. What is extracted there already is not extracted again."""
-    tasks: Annotated[Sequence[str], tyro.conf.arg(name="task"), tyro.conf.UseAppendAction] = ()
-    """A label column, `upos` if none is named. May be repeated."""
-    sites: Sequence[Site] = ("residual",)
-    """Places in the network whose neurons are ranked."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """How activations are stored."""
-    probe: ElasticNet = field(default_factory=ElasticNet)
-    """Penalties and solver."""
     replicates: int = 0
     """Bootstrap samples of the sentences on which everything is fitted once more."""
     by_layer: bool = False
@@ -62,6 +42,11 @@ class Study:
     """Devices that share the columns, for very wide matrices."""
     stream: bool | None = None
     """Read the words at every product instead of holding them; by default the memory at hand decides."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.replicates < 0:
+            raise SettingsError(f"`replicates` must be 0 or more, got {self.replicates}.")
 
 
 def study(settings: Study, *, progress: bool = False) -> ProbeSet:
@@ -77,29 +62,23 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
     Raises:
         LcaError: Anything about the input, the settings or the folder that the caller can mend.
     """
-    if settings.replicates < 0:
-        raise SettingsError(f"`replicates` must be 0 or more, got {settings.replicates}.")
-    tasks = tuple(settings.tasks) or ("upos",)
-    model = load_model(settings.model)
     _log.info("%s", describe_device())
-
-    def store_of(part: str, source: Path) -> ActivationStore:
-        corpus = read_corpus(source, tasks=tasks)
-        folder = settings.out / "activations" / part
-        return extract(model, corpus, folder, sites=settings.sites, dtype=settings.dtype, progress=progress)
-
-    train, dev = store_of("train", settings.train), store_of("dev", settings.dev)
+    material = Material(settings, settings.out, progress=progress)
+    train, dev = material.store("train"), material.store("dev")
+    if jax.process_index() == 0:
+        log_left_out("train", train)
+        log_left_out("dev", dev)
     fitted = fit_probes(
         train,
         settings.probe,
-        tasks=tasks,
+        tasks=material.tasks,
         subsets="layers" if settings.by_layer else None,
         replicates=settings.replicates,
         dtype=settings.matrix_dtype,
         split_over=settings.split_over,
         stream=settings.stream,
     )
-    chosen = fitted.select(dev)
+    chosen = fitted.select(dev, by=settings.select)
     chosen.save(settings.out / "probes")
     if jax.process_index() == 0:
         _write_rankings(chosen, settings.out / "rankings")

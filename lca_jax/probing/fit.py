@@ -51,6 +51,8 @@ def fit_probes(
 ) -> ProbeSet:
     """Fits probes for every task, penalty pair and control task, and for every neuron subset and bootstrap sample.
 
+    Tasks of sentences have no control task: its random labels are by word type, and sentences have none.
+
     Args:
         store: Activations of the training words, with their label columns.
         settings: Objective, penalties and solver; the default grid if None.
@@ -72,7 +74,7 @@ def fit_probes(
 
     Returns:
         All problems of the fit: for each task (and target) the pairs of the grid, then the same pairs on its control
-        task; then the same on each bootstrap sample. Subsets of one pair stand side by side.
+        task, if it has one; then the same on each bootstrap sample. Subsets of one pair stand side by side.
 
     Raises:
         DataError: A task has no labelled word, or one class only; an activation is not finite (its layer, neuron and
@@ -215,20 +217,24 @@ def _labellings(
     one_vs_rest: bool,
     regression: Sequence[str],
 ) -> list[Labelling]:
-    """Each task and its control on all words of the store; or each class of it, with its control."""
+    """Each task and its control, if it has one, on all words of the store; or each class of it, with its control."""
     forms = store.forms()
     labellings: list[Labelling] = []
     for task in tasks:
         labels = usable_labels(store, task)
         real = read_numbers(task, labels) if task in regression else number_labels(task, labels)
         check_classes(real)
-        drawn = control_task_of(store, task, seed=settings.seed).label_like(forms, labels)
-        numbered = read_numbers(task, drawn) if task in regression else number_labels(task, drawn, classes=real.classes)
-        control = replace(numbered, control=True)
+        kinds = [real]
+        if (control := control_task_of(store, task, seed=settings.seed)) is not None:
+            drawn = control.label_like(forms, labels)
+            numbered = (
+                read_numbers(task, drawn) if task in regression else number_labels(task, drawn, classes=real.classes)
+            )
+            kinds.append(replace(numbered, control=True))
         if one_vs_rest and real.classes:
-            labellings += [tell_from_rest(kind, target) for target in real.classes for kind in (real, control)]
+            labellings += [tell_from_rest(kind, target) for target in real.classes for kind in kinds]
         else:
-            labellings += [real, control]
+            labellings += kinds
     if not labellings:
         raise SettingsError(
             "There is no task to fit: the store has no label column. Give `tasks` when reading the corpus."

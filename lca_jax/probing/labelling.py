@@ -162,8 +162,16 @@ def usable_labels(store: ActivationStore, task: str) -> list[str | None]:
     return [label if has else None for label, has in zip(store.labels(task), store.usable.tolist(), strict=True)]
 
 
-def control_task_of(train: ActivationStore, task: str, *, seed: int) -> ControlTask:
-    """The control task of a task, drawn from the labels of the words it is trained on."""
+def control_task_of(train: ActivationStore, task: str, *, seed: int) -> ControlTask | None:
+    """The control task of a task, drawn from the labels of the words it is trained on; None for tasks of sentences.
+
+    Its random labels are by word type, so that a probe can learn them from the types that training and test share.
+    Sentences share none: what such a probe reached would say nothing.
+
+    Reference: Hewitt and Liang 2019.
+    """
+    if train.unit == "sentence":
+        return None
     return draw_control_task(train.forms(), usable_labels(train, task), seed=seed)
 
 
@@ -195,7 +203,7 @@ def measured_words(
     gold = read.numbers if read.values is None else read.values
     rows = np.flatnonzero(read.numbers != -1)
     if not len(rows):
-        raise DataError(f"No word of {store.place} has a label for `{task}` and a vector.")
+        raise DataError(f"No {store.unit} of {store.place} has a label for `{task}` and a vector.")
     X = store.matrix(rows) if len(rows) < store.word_count else store.matrix()
     refuse_not_finite(lambda first, last: X[first:last], len(X), place_in_store(store, rows, axis))
     return MeasuredWords(X, gold[rows], rows)

@@ -121,7 +121,7 @@ class ProbeSet:
 
         Args:
             task: The task.
-            control: Those of its control task instead.
+            control: Those of its control task instead, which tasks of sentences do not have.
             replicate: Number of a bootstrap sample; 0 for the training words as they are.
             subset: Name of a part of the neurons; None for all.
             target: The class told from the rest; None for all classes.
@@ -140,6 +140,7 @@ class ProbeSet:
                 f"No probe of task `{task}` with control={control}, replicate={replicate}, subset={subset!r}, "
                 f"target={target!r} here. Tasks: {', '.join(self.tasks)}. Subsets: {_listed(self.subsets)}. "
                 f"Targets: {_listed(self.targets)}. Replicates: 0 to {self.replicates}."
+                f"{'' if any(probe.control for probe in self.probes) else ' There are no control tasks.'}"
             )
         return found
 

@@ -89,11 +89,12 @@ def render_report(results: Mapping[str, Any], cards: Mapping[str, Sequence[Neuro
     if unknown:
         raise SettingsError(f"Cards must be of tasks with results ({', '.join(tasks)}), got {', '.join(unknown)}.")
     views = [_view(index, name, task, cards.get(name, ())) for index, (name, task) in enumerate(tasks.items())]
-    return _environment().get_template("page.html.jinja").render(results=results, tasks=views)
+    unit = next(iter(tasks.values())).get("unit", "word")
+    return _environment().get_template("page.html.jinja").render(results=results, tasks=views, unit=unit)
 
 
 class _ClassRow(NamedTuple):
-    """One class: how many words and neurons it has, how well it is told, and where its neurons lie."""
+    """One class: how many words (or other rows) and neurons it has, how well it is told, and where its neurons lie."""
 
     name: str
     words: object
