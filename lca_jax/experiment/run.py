@@ -25,6 +25,7 @@ from lca_jax.activations.choice import WordChoice
 from lca_jax.activations.derived import pair_words
 from lca_jax.activations.extract import extract
 from lca_jax.activations.recipe import Pool, unit_of
+from lca_jax.activations.statistics import STATISTICS, Gathering
 from lca_jax.activations.store import ActivationStore
 from lca_jax.analysis.words import NeuronCard, neuron_cards
 from lca_jax.devices import describe_device
@@ -166,6 +167,8 @@ class _Run:
     def _extract(self) -> None:
         for part in _PARTS:
             outputs = [f"activations/{part}"]
+            if self._settings.statistics:
+                outputs.append(f"activations/{part}/{STATISTICS}")
             self._folder.do(f"extract {part}", self._extract_key(part), outputs, lambda part=part: self._fill(part))
 
     def _probe(self) -> None:
@@ -239,6 +242,7 @@ class _Run:
             pool=self._pool,
             choice=self._choice(part),
             dtype=settings.dtype,
+            statistics=Gathering(tasks=self._tasks) if settings.statistics else None,
             progress=self._progress,
         )
 
