@@ -90,6 +90,20 @@ def _step(until: Step, does: str) -> Callable[..., None]:
     return command
 
 
+def extract_step(run_folder: RunFolder, *, statistics: bool = False, quiet: bool = False, debug: bool = False) -> None:
+    """Computes the activations, in a run folder made by `lca run`.
+
+    Args:
+        run_folder: The run folder.
+        statistics: Means, variances, covariances, classes and quantiles too; of stores that are there, by reading them.
+        quiet: No progress.
+        debug: Tracebacks.
+    """
+    del debug
+    settings = read_experiment(run_folder)
+    run(replace(settings, statistics=statistics or settings.statistics), until="extract", progress=not quiet)
+
+
 def show(path: Annotated[str, tyro.conf.Positional], *, verify: bool = False, debug: bool = False) -> None:
     """What a run folder or a store holds, in a few lines.
 
@@ -242,7 +256,7 @@ def main() -> None:
             {
                 "demo": demo,
                 "run": run_experiment,
-                "extract": _step("extract", "Computes the activations"),
+                "extract": extract_step,
                 "probe": _step("probe", "Fits and chooses the probes"),
                 "rank": _step("rank", "Writes the rankings"),
                 "ablate": _step("ablate", "Measures keep curves and minimal sets"),
@@ -291,7 +305,8 @@ def _describe_store(store: ActivationStore) -> str:
     shapes = store.manifest.recipe.sites
     chosen = {site: f" ({shape.width} chosen neurons)" for site, shape in shapes.items() if shape.neurons is not None}
     layers = "; ".join(f"{site} {list(numbers)}{chosen.get(site, '')}" for site, numbers in store.sites.items())
-    return f"{store.word_count:,} {store.unit}s, {layers}"
+    statistics = ", with statistics" if store.has_statistics else ""
+    return f"{store.word_count:,} {store.unit}s, {layers}{statistics}"
 
 
 def _label_files(labels: Sequence[str]) -> dict[str, str]:

@@ -65,6 +65,7 @@ def compute_vectors(
     edits: Mapping[str, Edit],
     mesh: Mesh,
     tally: Tally,
+    watch: Callable[[Int64[np.ndarray, "row read"], dict[str, Array]], None] | None = None,
 ) -> Generator[BlockNotes | WordVectors, None, None]:
     """Runs the batches; notes pass through as soon as they are met, before the vectors of their words.
 
@@ -77,6 +78,7 @@ def compute_vectors(
         edits: Changes made inside the model, by site.
         mesh: The devices over which the rows of every batch are split.
         tally: Told how long batches were made, computed and copied.
+        watch: Given the words of every batch and their vectors on the devices, before they are copied.
 
     Raises:
         DataError: The model computed something that is not finite; the message names layer, sentence and word.
@@ -104,6 +106,8 @@ def compute_vectors(
             sent: ReadBatch = jax.tree.map(partial(shard_rows, mesh), item._replace(words=None))
             batch = Batch(sent.piece_ids, sent.positions, sent.segments, sent.token_types)
             computed = read(params, edits, batch, sent.starts, sent.ends, sent.between, columns)
+            if watch is not None:
+                watch(item.words, computed.vectors)
             clock.watch(computed)
             in_flight.append(copier.submit(copy, item, computed))
             if len(in_flight) > _BATCHES_IN_FLIGHT:

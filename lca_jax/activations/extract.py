@@ -16,6 +16,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pyarrow as pa
 from jax.sharding import Mesh
 
 from lca_jax.activations.batches import BlockNotes, choose_row_length, plan_batches, plan_shapes
@@ -23,10 +24,13 @@ from lca_jax.activations.choice import WordChoice
 from lca_jax.activations.computing import compute_vectors
 from lca_jax.activations.filling import ShardFiller
 from lca_jax.activations.folder import CHUNK_WORDS
+from lca_jax.activations.gathering import BatchGatherer, finish_gathering, gather_statistics
+from lca_jax.activations.parts import GatheringPlan, plan_gathering
 from lca_jax.activations.processes import share_of_process, together
 from lca_jax.activations.recipe import Pool, Recipe, SiteShape, StoreDtype
 from lca_jax.activations.rows import Rows, plan_rows
-from lca_jax.activations.store import ActivationStore, Layers, open_store
+from lca_jax.activations.statistics import Gathering
+from lca_jax.activations.store import LABEL_PREFIX, ActivationStore, Layers, open_store
 from lca_jax.activations.tally import Tally
 from lca_jax.activations.writer import FolderWriter, MemoryWriter, StoreWriter, find_finished
 from lca_jax.devices import data_mesh
@@ -65,6 +69,7 @@ def extract(
     row_length: int | None = None,
     rows_per_batch: int | None = None,
     shard_words: int = 16_384,
+    statistics: Gathering | None = None,
     progress: bool = False,
 ) -> ActivationStore:
     """Computes a vector for every word of a corpus, or for every piece or sentence, at the chosen layers and sites.
@@ -96,6 +101,8 @@ def extract(
             pieces on CPU and of 16,384 on an accelerator.
         shard_words: Rows in one shard of the store: a multiple of 256, or less than that. More cost memory, fewer cost
             time.
+        statistics: Gathers these on the devices as well, for `store.statistics()`. A store that is whole already and
+            has others, or none, is read for them.
         progress: Shows a bar on stderr.
 
     Returns:
@@ -125,9 +132,12 @@ def extract(
             rows_per_batch=rows_per_batch,
             shard_words=shard_words,
         )
+        plan = None if statistics is None else plan_gathering(recipe, _labels(rows, corpus), statistics)
         held = None if out is None else find_finished(out, recipe)
     if held is not None:
         _log.info("%s holds these activations already", out)
+        if statistics is not None and not _holds(held, statistics):
+            gather_statistics(held, statistics)
         return held
     with _begin(out, recipe) as writer:
         with together("reading what is there"):
@@ -142,8 +152,12 @@ def extract(
                 mine,
                 edits=edits or {},
                 rows_per_batch=rows_per_batch,
+                plan=plan,
                 progress=progress,
             )
+        with together("statistics"):
+            if plan is not None and (out is None or jax.process_index() == 0):
+                finish_gathering(plan, writer)
         with together("manifest"):
             store = writer.finish(corpus, names_of(model), rows) if out is None or jax.process_index() == 0 else None
     if store:
@@ -302,6 +316,7 @@ def _fill(
     *,
     edits: Mapping[str, Edit],
     rows_per_batch: int | None,
+    plan: GatheringPlan | None,
     progress: bool,
 ) -> None:
     """Computes this process' shards."""
@@ -310,14 +325,38 @@ def _fill(
     stored = recipe.words - sum(last - first for first, last in map(recipe.shard_range, mine))
     batches = plan_batches(corpus, model.tokenizer, recipe, shapes, rows=rows, missing=mine)
     tally = Tally(words=recipe.words, stored=stored, progress=progress)
-    computed = compute_vectors(model, corpus, recipe, batches, rows=rows, edits=edits, mesh=mesh, tally=tally)
-    with tally, closing(computed), ShardFiller(writer, recipe, mine, tally) as filler:
+    gatherer = None if plan is None else BatchGatherer(plan, mine, mesh)
+    computed = compute_vectors(
+        model,
+        corpus,
+        recipe,
+        batches,
+        rows=rows,
+        edits=edits,
+        mesh=mesh,
+        tally=tally,
+        watch=None if gatherer is None else gatherer.add,
+    )
+    with tally, closing(computed), ShardFiller(writer, recipe, mine, tally, gatherer=gatherer) as filler:
         for item in computed:
             if isinstance(item, BlockNotes):
                 tally.count_words(filler.note(item))
             else:
                 tally.count_words(filler.place(item.words, item.vectors))
                 tally.count_slots(item.slots, pieces=item.pieces)
+
+
+def _labels(rows: Rows, corpus: Corpus) -> dict[str, pa.Array]:
+    """The label column of every task of the rows."""
+    columns = rows.columns(corpus)
+    return {
+        name.removeprefix(LABEL_PREFIX): column for name, column in columns.items() if name.startswith(LABEL_PREFIX)
+    }
+
+
+def _holds(store: ActivationStore, asked: Gathering) -> bool:
+    """Whether a whole store has the statistics asked for."""
+    return store.has_statistics and store.statistics().gathering == asked
 
 
 def _usual_rows(platform: str, row_length: int) -> int:

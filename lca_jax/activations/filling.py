@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int32, Int64, Shaped
 
 from lca_jax.activations.batches import BlockNotes
+from lca_jax.activations.gathering import BatchGatherer
 from lca_jax.activations.recipe import Recipe
 from lca_jax.activations.tally import Tally
 from lca_jax.activations.writer import ShardArrays, ShardRecord, StoreWriter
@@ -31,9 +32,21 @@ class _OpenShard(NamedTuple):
 class ShardFiller:
     """Sorts the words of batches into shards; a context, which on leaving waits until the last shard is safe."""
 
-    def __init__(self, writer: StoreWriter, recipe: Recipe, wanted: frozenset[int], tally: Tally) -> None:
-        """Fills some shards and tells the tally how long that took; words of other shards are passed over."""
+    def __init__(
+        self,
+        writer: StoreWriter,
+        recipe: Recipe,
+        wanted: frozenset[int],
+        tally: Tally,
+        *,
+        gatherer: BatchGatherer | None = None,
+    ) -> None:
+        """Fills some shards and tells the tally how long that took; words of other shards are passed over.
+
+        With a gatherer, its statistics of each shard are written beside it.
+        """
         self._writer = writer
+        self._gatherer = gatherer
         self._recipe = recipe
         self._wanted = wanted
         self._tally = tally
@@ -108,4 +121,5 @@ class ShardFiller:
 
     def _write(self, shard: int, arrays: ShardArrays, record: ShardRecord) -> None:
         with self._tally.working("writing"):
-            self._writer.write(shard, arrays, record)
+            statistics = None if self._gatherer is None else self._gatherer.take(shard, arrays, record)
+            self._writer.write(shard, arrays, record, statistics)

@@ -48,3 +48,11 @@ def share_of_process(items: frozenset[int]) -> frozenset[int]:
     index, count = jax.process_index(), jax.process_count()
     ordered = sorted(items)
     return frozenset(ordered[len(ordered) * index // count : len(ordered) * (index + 1) // count])
+
+
+def all_bytes(own: bytes) -> list[bytes]:
+    """What every process of the job gives, in the order of the processes; each holds all of it."""
+    sizes = multihost_utils.process_allgather(np.array(len(own), np.int32)).tolist()
+    padded = np.frombuffer(own.ljust(max(sizes), b"\0"), np.uint8)
+    given = multihost_utils.process_allgather(padded)
+    return [row[:size].tobytes() for row, size in zip(given, sizes, strict=True)]

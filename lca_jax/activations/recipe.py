@@ -14,6 +14,7 @@ from importlib import metadata
 from typing import Literal, get_args
 
 from lca_jax.activations.choice import WordChoice
+from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import SettingsError, StoreError
 
 FORMAT = 2
@@ -95,6 +96,16 @@ class Recipe:
     def fingerprint(self) -> str:
         """SHA-256 over all fields."""
         return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def axis(self) -> NeuronAxis:
+        """Which neuron each column is where all layers are put side by side."""
+        blocks = [
+            LayerBlock(site, layer, shape.width, shape.neurons)
+            for site, shape in self.sites.items()
+            for layer in shape.layers
+        ]
+        return NeuronAxis(blocks=tuple(blocks))
 
     @property
     def shard_count(self) -> int:

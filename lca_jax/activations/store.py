@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float32, Int
 
 from lca_jax.activations.folder import (
     find_short_files,
+    list_files,
     local_path,
     name_folder,
     open_array,
@@ -32,6 +33,7 @@ from lca_jax.activations.folder import (
 from lca_jax.activations.lazy import LazyArray, Part, read_together
 from lca_jax.activations.recipe import FileRecord, Manifest, Recipe, Unit
 from lca_jax.activations.shard_files import ShardFiles
+from lca_jax.activations.statistics import STATISTICS, Statistics
 from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import SettingsError, StoreError
 
@@ -65,6 +67,8 @@ class ActivationStore:
     """One array a site."""
     folder: ts.KvStore | None
     """Where it lies; None in memory, and for one that is computed."""
+    gathered: Statistics | None = None
+    """Statistics of a store in memory, where they were gathered when it was made."""
 
     @property
     def sites(self) -> dict[str, tuple[int, ...]]:
@@ -149,6 +153,29 @@ class ActivationStore:
             blocks += [LayerBlock(site, layer, held.width, held.neurons) for layer in shape]
         return NeuronAxis(blocks=tuple(blocks))
 
+    @property
+    def has_statistics(self) -> bool:
+        """Whether `statistics` has any to give."""
+        return self.gathered is not None or (
+            self.folder is not None and STATISTICS in list_files(self.folder, STATISTICS)
+        )
+
+    def statistics(self) -> Statistics:
+        """Means, variances, covariances, classes and quantiles of the neurons; no activation is read.
+
+        Raises:
+            StoreError: None were gathered, or their file was altered since.
+        """
+        if self.gathered is not None:
+            return self.gathered
+        content = None if self.folder is None else read_file(self.folder, STATISTICS)
+        if content is None:
+            raise StoreError(
+                f"{self.place} has no statistics. Gather them: `gather_statistics(store)` reads the store once; "
+                "`extract(…, statistics=Gathering())` and `lca run --statistics` gather them beside an extraction."
+            )
+        return Statistics.from_bytes(content, self.manifest.recipe, place=self.place)
+
     def matrix(
         self,
         rows: Int[np.ndarray, "row"] | Bool[np.ndarray, "word"] | Sequence[int] | None = None,
@@ -211,6 +238,8 @@ class ActivationStore:
         if self.folder is not None:
             read_manifest(self.folder)
             verify_files(self.folder, self.manifest.files)
+            if self.has_statistics:
+                self.statistics()
 
     def _chosen(self, sites: Sequence[str] | None, layers: Layers) -> list[tuple[str, tuple[int, ...]]]:
         """The sites and layers asked for, in the order of their columns."""

@@ -32,6 +32,7 @@ from lca_jax.activations.folder import (
     find_short_files,
     list_files,
     name_folder,
+    open_array,
     open_folder,
     reaching,
     read_file,
@@ -46,6 +47,7 @@ from lca_jax.activations.lazy import LazyArray
 from lca_jax.activations.lock import hold
 from lca_jax.activations.recipe import FileRecord, Manifest, Recipe, package_versions
 from lca_jax.activations.rows import Rows, all_words
+from lca_jax.activations.statistics import STATISTICS, Statistics
 from lca_jax.activations.store import (
     ARRAY,
     MANIFEST,
@@ -119,8 +121,30 @@ class StoreWriter(ABC):
         """Zeros to fill with one shard's vectors."""
 
     @abstractmethod
-    def write(self, shard: int, arrays: ShardArrays, record: ShardRecord) -> None:
-        """Keeps one whole shard; on return it is safe."""
+    def write(self, shard: int, arrays: ShardArrays, record: ShardRecord, statistics: bytes | None = None) -> None:
+        """Keeps one whole shard, and what was gathered of its words; on return it is safe."""
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """How the store is called in messages."""
+
+    @property
+    @abstractmethod
+    def written(self) -> Mapping[str, LazyArray]:
+        """The arrays of all sites, of which whole shards can be read."""
+
+    @abstractmethod
+    def record_of(self, shard: int) -> ShardRecord:
+        """The record of a whole shard."""
+
+    @abstractmethod
+    def statistics_of(self, shard: int) -> bytes | None:
+        """What was gathered of a whole shard; None where nothing was."""
+
+    @abstractmethod
+    def keep_statistics(self, statistics: Statistics) -> None:
+        """Keeps those of the whole store with it."""
 
     @abstractmethod
     def finish(self, corpus: Corpus, names: Mapping[str, str], rows: Rows | None = None) -> ActivationStore:
@@ -139,9 +163,28 @@ class MemoryWriter(StoreWriter):
             for site, shape in recipe.sites.items()
         }
         self._records: dict[int, ShardRecord] = {}
+        self._gathered: dict[int, bytes | None] = {}
+        self._statistics: Statistics | None = None
 
     def close(self) -> None:  # noqa: D102
         pass
+
+    @property
+    def place(self) -> str:  # noqa: D102
+        return "memory"
+
+    @property
+    def written(self) -> Mapping[str, LazyArray]:  # noqa: D102
+        return {site: LazyArray(array) for site, array in self._arrays.items()}
+
+    def record_of(self, shard: int) -> ShardRecord:  # noqa: D102
+        return self._records[shard]
+
+    def statistics_of(self, shard: int) -> bytes | None:  # noqa: D102
+        return self._gathered[shard]
+
+    def keep_statistics(self, statistics: Statistics) -> None:  # noqa: D102
+        self._statistics = statistics
 
     @property
     def missing(self) -> frozenset[int]:  # noqa: D102
@@ -151,15 +194,21 @@ class MemoryWriter(StoreWriter):
         first, last = self._recipe.shard_range(shard)
         return {site: array[first:last] for site, array in self._arrays.items()}
 
-    def write(self, shard: int, arrays: ShardArrays, record: ShardRecord) -> None:  # noqa: ARG002, D102
+    def write(self, shard: int, arrays: ShardArrays, record: ShardRecord, statistics: bytes | None = None) -> None:  # noqa: ARG002, D102
         self._records[shard] = record
+        self._gathered[shard] = statistics
 
     def finish(self, corpus: Corpus, names: Mapping[str, str], rows: Rows | None = None) -> ActivationStore:  # noqa: D102
         for array in self._arrays.values():
             array.flags.writeable = False
-        arrays = {site: LazyArray(array) for site, array in self._arrays.items()}
         return store_without_folder(
-            self._recipe, corpus, names, rows or all_words(corpus), records=self._records, arrays=arrays
+            self._recipe,
+            corpus,
+            names,
+            rows or all_words(corpus),
+            records=self._records,
+            arrays=self.written,
+            gathered=self._statistics,
         )
 
 
@@ -226,7 +275,7 @@ class FolderWriter(StoreWriter):
             for site, shape in self._recipe.sites.items()
         }
 
-    def write(self, shard: int, arrays: ShardArrays, record: ShardRecord) -> None:
+    def write(self, shard: int, arrays: ShardArrays, record: ShardRecord, statistics: bytes | None = None) -> None:
         """Keeps one whole shard: its files first, then, once they are synced, the record that they are whole."""
         self._lock.check()
         first, last = self._recipe.shard_range(shard)
@@ -234,6 +283,8 @@ class FolderWriter(StoreWriter):
             with reaching(self._folder, writing=True), ts.Transaction() as transaction:
                 target = self._arrays[site].with_transaction(transaction)[first:last]
                 target.write(array, can_reference_source_data_indefinitely=True).result()
+        if statistics is not None:
+            write_file(self._folder, _statistics_file(shard), statistics)
         files = self._record_files([shard_file(site, shard) for site in arrays])
         kept = ShardRecord(pieces=record.pieces, excluded=record.excluded, files=files)
         write_file(self._folder, _record_file(shard), kept.to_text().encode())
@@ -263,6 +314,24 @@ class FolderWriter(StoreWriter):
         self._lock.release()
         remove_subfolder(self._folder, PROGRESS)
         return open_store(self._path)
+
+    @property
+    def place(self) -> str:  # noqa: D102
+        return name_folder(self._folder)
+
+    @property
+    def written(self) -> Mapping[str, LazyArray]:  # noqa: D102
+        return {site: LazyArray(open_array(self._folder, site), place=self.place) for site in self._arrays}
+
+    def record_of(self, shard: int) -> ShardRecord:  # noqa: D102
+        return ShardRecord.from_text(read_file(self._folder, _record_file(shard)) or b"")
+
+    def statistics_of(self, shard: int) -> bytes | None:  # noqa: D102
+        return read_file(self._folder, _statistics_file(shard))
+
+    def keep_statistics(self, statistics: Statistics) -> None:  # noqa: D102
+        self._lock.check()
+        write_file(self._folder, STATISTICS, statistics.to_bytes())
 
     def _record_files(self, names: list[str]) -> dict[str, FileRecord]:
         """Sizes and checksums of files that were just written."""
@@ -297,11 +366,12 @@ def store_without_folder(
     *,
     records: Mapping[int, ShardRecord],
     arrays: Mapping[str, LazyArray],
+    gathered: Statistics | None = None,
 ) -> ActivationStore:
     """A whole store that lies nowhere on disk, of the arrays of its sites and the records of all its shards."""
     table = _words_table(corpus, rows, recipe, records)
     manifest = _manifest(recipe, corpus, names, table, left_out=rows.left_out, files={})
-    return ActivationStore(manifest=manifest, words=table, arrays=arrays, folder=None)
+    return ActivationStore(manifest=manifest, words=table, arrays=arrays, folder=None, gathered=gathered)
 
 
 def find_finished(path: str | Path, recipe: Recipe) -> ActivationStore | None:
@@ -332,6 +402,10 @@ def _read_recipe(text: bytes, *, place: str) -> Recipe:
 
 def _record_file(shard: int) -> str:
     return f"{PROGRESS}{shard:06d}.json"
+
+
+def _statistics_file(shard: int) -> str:
+    return f"{PROGRESS}{shard:06d}.{STATISTICS}"
 
 
 def _words_table(corpus: Corpus, rows: Rows, recipe: Recipe, records: Mapping[int, ShardRecord]) -> pa.Table:

@@ -56,6 +56,9 @@ class Inquiry:
     every piece. For labels of sentences `sentence-mean` by default, or `cls`."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """How activations are stored."""
+    statistics: bool = False
+    """Gathers means, variances, covariances and quantiles of the neurons beside the activations, which
+    `store.statistics()` then has; of stores that are there already, by reading them once."""
     random_weights: int | None = None
     """A seed: the same architecture untrained, as a baseline."""
     probe: ElasticNet = field(default_factory=ElasticNet)

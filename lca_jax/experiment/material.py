@@ -15,6 +15,7 @@ from lca_jax.activations.choice import WordChoice
 from lca_jax.activations.derived import pair_words
 from lca_jax.activations.extract import extract
 from lca_jax.activations.recipe import Pool, unit_of
+from lca_jax.activations.statistics import Gathering
 from lca_jax.activations.store import ActivationStore
 from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import Inquiry
@@ -101,6 +102,7 @@ class Material:
             pool=self.pool,
             choice=self.choice(part),
             dtype=inquiry.dtype,
+            statistics=Gathering(tasks=self.tasks) if inquiry.statistics else None,
             progress=self._progress,
         )
 

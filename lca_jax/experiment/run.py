@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lca_jax.activations.choice import WordChoice
+from lca_jax.activations.statistics import STATISTICS
 from lca_jax.analysis.words import NeuronCard, neuron_cards
 from lca_jax.devices import describe_device
 from lca_jax.errors import SettingsError
@@ -107,6 +108,8 @@ class _Run:
     def _extract(self) -> None:
         for part in _PARTS:
             outputs = [f"activations/{part}"]
+            if self._settings.statistics:
+                outputs.append(f"activations/{part}/{STATISTICS}")
             self._folder.do(f"extract {part}", self._extract_key(part), outputs, lambda part=part: self._fill(part))
 
     def _probe(self) -> None:

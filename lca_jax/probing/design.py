@@ -27,9 +27,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
+from lca_jax.activations.finite import NamePlace, name_word_and_feature, refuse_not_finite
 from lca_jax.devices import aligned_empty, fetch, joint_mesh, place_parts, replicate
 from lca_jax.errors import DataError, SettingsError
-from lca_jax.probing.finite import NamePlace, name_word_and_feature, refuse_not_finite
 from lca_jax.probing.problems import Problems
 
 _Result = TypeVar("_Result")

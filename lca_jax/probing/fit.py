@@ -13,12 +13,12 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from lca_jax.activations.finite import place_in_store
 from lca_jax.activations.store import ActivationStore
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.batching import fit_on_design
 from lca_jax.probing.bootstrap import replicate_labellings
 from lca_jax.probing.design import MatrixDtype, Rows, put_design
-from lca_jax.probing.finite import place_in_store
 from lca_jax.probing.labelling import (
     Labelling,
     check_classes,

@@ -7,7 +7,7 @@ import numpy as np
 
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.probing.weight_mass import class_levels, mass_order
-from lca_jax.ranking.ranking import Ranking
+from lca_jax.ranking.ranking import Ranking, rank_by_scores
 
 
 def rank_neurons(
@@ -46,15 +46,7 @@ def rank_neurons(
     by_class = {}
     for number, name in enumerate(probe.classes):
         magnitude = np.abs(weights[:, number].astype(np.float64))
-        order = np.lexsort((np.arange(len(magnitude)), -magnitude))
-        falling = magnitude[order]
-        by_class[name] = Ranking(
-            task=f"{task}: {name}",
-            axis=probes.axis,
-            columns=order,
-            scores=falling / max(falling.sum(), 1e-300),
-            ties=np.concatenate([[0], np.cumsum(np.diff(falling) < 0)]),
-        )
+        by_class[name] = rank_by_scores(f"{task}: {name}", probes.axis, magnitude / max(magnitude.sum(), 1e-300))
     return Ranking(
         task=task,
         axis=probes.axis,

@@ -74,3 +74,23 @@ class Ranking:
         if not 1 <= count <= len(self.columns):
             raise SettingsError(f"A set of this ranking has 1 to {len(self.columns)} neurons, got {count}.")
         return count
+
+
+def rank_by_scores(
+    task: str,
+    axis: NeuronAxis,
+    scores: Float[np.ndarray, " feature"],
+    *,
+    by_class: Mapping[str, Ranking] | None = None,
+) -> Ranking:
+    """The ranking of a score for every column: the highest first, equal ones tied, in the order of their columns."""
+    order = np.lexsort((np.arange(len(scores)), -scores))
+    falling = scores[order]
+    return Ranking(
+        task=task,
+        axis=axis,
+        columns=order,
+        scores=falling,
+        ties=np.concatenate([[0], np.cumsum(np.diff(falling) < 0)]),
+        by_class=by_class or {},
+    )

@@ -1,0 +1,193 @@
+"""Counts, means and squares of groups of words: summed on the device, made into moments and merged on the host.
+
+Group 0 is all words that have a vector; every class of every task is a group more. So two matrix products make all
+means and variances at once, one_hot'·X and one_hot'·X², and a third one the covariances, X'·X layer by layer.
+
+**Nothing cancels.** What is summed, in float32, are distances from a fixed *centre* near the words' mean: the mean of
+the first batch. For a neuron that lies at 10,000 ± 1 the subtraction is exact, and what is lost afterwards is a float32
+rounding times (mean − centre)² / variance, which is at most the number of words over those of the first batch, and
+seldom above 1. The centre is added again in float64. A mean around which later batches were updated would have to be
+rounded at every step, by 0.0005 at 10,000. Stretches of words (shards) are merged on the host in float64, by the
+formulas of Chan, Golub and LeVeque, which hold for any split.
+
+Cost of a batch of n slots, d neurons in layers w wide, g groups: 4·n·g·d operations, and 2·n·d·w for covariances; X is
+read about six times, n·d·4 bytes each. Memory on the device: (2·g + 3)·d numbers, and d·w for covariances.
+
+Reference: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", formulas (1.1) and (1.5).
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float32, Float64, Int, Int32, Int64, Shaped
+
+
+class SiteSums(NamedTuple):
+    """Sums of a stretch of words at one site."""
+
+    centre: Float32[Array, "layer neuron"] | Float32[np.ndarray, "layer neuron"]
+    """What every vector has had subtracted."""
+    sums: Float32[Array, "group layer neuron"] | Float32[np.ndarray, "group layer neuron"]
+    squares: Float32[Array, "group layer neuron"] | Float32[np.ndarray, "group layer neuron"]
+    smallest: Float32[Array, "layer neuron"] | Float32[np.ndarray, "layer neuron"]
+    largest: Float32[Array, "layer neuron"] | Float32[np.ndarray, "layer neuron"]
+    """Of all words, without the subtraction; infinite where there is none."""
+    products: Float32[Array, "layer neuron _neuron"] | Float32[np.ndarray, "layer neuron _neuron"] | None
+    """Of all words; None where covariances are not asked for."""
+
+
+class Sums(NamedTuple):
+    """Sums of a stretch of words."""
+
+    counts: Int32[Array, " group"] | Int32[np.ndarray, " group"]
+    sites: dict[str, SiteSums]
+
+
+@partial(jax.jit, static_argnames=("groups", "covariance"))
+def begin_sums(
+    vectors: dict[str, Shaped[Array, "*word _layer _neuron"]],
+    real: Bool[Array, "*word"],
+    *,
+    groups: int,
+    covariance: bool,
+) -> Sums:
+    """Sums of no word, around a centre.
+
+    Args:
+        vectors: At every site; the first words there are, be they of this stretch or not, for the centre.
+        real: Which of them are words.
+        groups: How many there are, group 0 included.
+        covariance: Whether products are summed.
+    """
+    flat = real.reshape(-1)
+    sites = {}
+    for site, of_site in vectors.items():
+        *_, layers, width = of_site.shape
+        known = of_site.reshape(-1, layers, width).astype(jnp.float32)
+        is_word = flat[:, None, None]
+        smallest = jnp.where(is_word, known, jnp.inf).min(axis=0)
+        largest = jnp.where(is_word, known, -jnp.inf).max(axis=0)
+        mean = jnp.where(is_word, known, 0.0).sum(axis=0) / jnp.maximum(flat.sum(), 1).astype(jnp.float32)
+        none = jnp.zeros((groups, layers, width), jnp.float32)
+        sites[site] = SiteSums(
+            # A neuron that never changes is its own centre to the last bit, and has the variance 0.
+            centre=jnp.where(flat.any(), jnp.clip(mean, smallest, largest), 0.0),
+            sums=none,
+            squares=none,
+            smallest=jnp.full((layers, width), jnp.inf),
+            largest=jnp.full((layers, width), -jnp.inf),
+            products=jnp.zeros((layers, width, width), jnp.float32) if covariance else None,
+        )
+    return Sums(jnp.zeros(groups, jnp.int32), sites)
+
+
+@partial(jax.jit, donate_argnums=0)
+def add_words(
+    total: Sums,
+    vectors: dict[str, Shaped[Array, "*word _layer _neuron"]],
+    groups: Int[Array, "*word task"],
+    counted: Bool[Array, "*word"],
+) -> Sums:
+    """Adds the words of one batch.
+
+    Args:
+        total: Sums so far; their memory is used again.
+        vectors: At every site.
+        groups: The group of each word in each task; 0 for none.
+        counted: Which words are added.
+    """
+    flat = counted.reshape(-1)
+    named = jnp.arange(1, len(total.counts), dtype=groups.dtype)
+    of_class = (groups.reshape(len(flat), -1, 1) == named[None, None, :]).any(axis=1)
+    member = jnp.concatenate([jnp.ones_like(flat)[:, None], of_class], axis=1) & flat[:, None]
+    sites = {site: _add_site(of_site, vectors[site], member) for site, of_site in total.sites.items()}
+    return Sums(total.counts + member.sum(axis=0, dtype=jnp.int32), sites)
+
+
+def _add_site(
+    total: SiteSums, vectors: Shaped[Array, "*word layer neuron"], member: Bool[Array, "n group"]
+) -> SiteSums:
+    shape = total.centre.shape
+    known = vectors.reshape(-1, *shape).astype(jnp.float32)
+    counted = member[:, 0, None, None]
+    apart = jnp.where(counted, known - total.centre[None], 0.0)
+    shares = member.astype(jnp.float32)
+    add = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
+    return SiteSums(
+        centre=total.centre,
+        sums=total.sums + add("ng,nlw->glw", shares, apart),
+        squares=total.squares + add("ng,nlw->glw", shares, apart**2),
+        smallest=jnp.minimum(total.smallest, jnp.where(counted, known, jnp.inf).min(axis=0)),
+        largest=jnp.maximum(total.largest, jnp.where(counted, known, -jnp.inf).max(axis=0)),
+        products=None if total.products is None else total.products + add("nlw,nlv->lwv", apart, apart),
+    )
+
+
+class SiteMoments(NamedTuple):
+    """Moments of some words at one site, on the host."""
+
+    mean: Float64[np.ndarray, "group layer neuron"]
+    """0 where a group has no word."""
+    squares: Float64[np.ndarray, "group layer neuron"]
+    """Summed squares around each group's own mean."""
+    smallest: Float32[np.ndarray, "layer neuron"]
+    largest: Float32[np.ndarray, "layer neuron"]
+    products: Float64[np.ndarray, "layer neuron _neuron"] | None
+    """Summed products around the mean of all words."""
+
+
+class Moments(NamedTuple):
+    """Moments of some words."""
+
+    counts: Int64[np.ndarray, " group"]
+    sites: Mapping[str, SiteMoments]
+
+
+def moments_of(sums: Sums) -> Moments:
+    """The moments of one stretch, from its sums around a centre."""
+    host: Sums = jax.tree.map(np.asarray, sums)
+    counts = np.asarray(host.counts, np.int64)
+    each = np.maximum(counts, 1)[:, None, None]
+    several = (counts > 1)[:, None, None]
+    sites = {}
+    for site, of_site in host.sites.items():
+        totals = np.asarray(of_site.sums, np.float64)
+        offset = totals / each
+        products = None
+        if of_site.products is not None:
+            products = of_site.products - counts[0] * offset[0, :, :, None] * offset[0, :, None, :]
+        sites[site] = SiteMoments(
+            mean=np.where(counts[:, None, None] > 0, of_site.centre + offset, 0.0),
+            squares=np.where(several, np.maximum(of_site.squares - totals * offset, 0.0), 0.0),
+            smallest=np.asarray(of_site.smallest),
+            largest=np.asarray(of_site.largest),
+            products=products,
+        )
+    return Moments(counts, sites)
+
+
+def merge_moments(one: Moments, other: Moments) -> Moments:
+    """The moments of the words of both, which have none in common."""
+    counts = one.counts + other.counts
+    share = (other.counts / np.maximum(counts, 1))[:, None, None]
+    both = one.counts[:, None, None] * share
+    sites = {}
+    for site, left in one.sites.items():
+        right = other.sites[site]
+        apart = right.mean - left.mean
+        products = None
+        if left.products is not None and right.products is not None:
+            between = both[0, 0, 0] * apart[0, :, :, None] * apart[0, :, None, :]
+            products = left.products + right.products + between
+        sites[site] = SiteMoments(
+            mean=left.mean + apart * share,
+            squares=left.squares + right.squares + apart**2 * both,
+            smallest=np.minimum(left.smallest, right.smallest),
+            largest=np.maximum(left.largest, right.largest),
+            products=products,
+        )
+    return Moments(counts, sites)

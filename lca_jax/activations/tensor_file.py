@@ -1,0 +1,55 @@
+"""Named arrays and a few facts in one safetensors file that knows when it was altered.
+
+The checksum is the SHA-256 of the whole file with 64 zeros in its place, as in a store's manifest. The same content
+gives the same bytes; any reader of safetensors opens it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+_NO_CHECKSUM = 64 * "0"
+_BEFORE = b'{\\"checksum\\": \\"'
+"""How the facts begin, escaped as they stand in the file's header."""
+_HEADER_SIZE_BYTES = 8
+
+
+def pack_tensors(tensors: Mapping[str, np.ndarray], facts: Mapping[str, object]) -> bytes:
+    """The file's bytes.
+
+    Args:
+        tensors: Arrays by name.
+        facts: Plain values, as JSON has them.
+    """
+    text = json.dumps({"checksum": _NO_CHECKSUM, **facts})
+    content = save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata={"facts": text})
+    return _with_checksum(content, hashlib.sha256(content).hexdigest())
+
+
+def unpack_tensors(content: bytes) -> tuple[dict[str, np.ndarray], dict]:
+    """The inverse of `pack_tensors`.
+
+    Raises:
+        ValueError: It is no such file, or was altered.
+    """
+    try:
+        tensors = load(content)
+        size = int.from_bytes(content[:_HEADER_SIZE_BYTES], "little")
+        header = json.loads(content[_HEADER_SIZE_BYTES : _HEADER_SIZE_BYTES + size])
+        facts = json.loads(header["__metadata__"]["facts"])
+        checksum = facts.pop("checksum")
+        found = hashlib.sha256(_with_checksum(content, _NO_CHECKSUM)).hexdigest()
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"breaks its format ({error!r})") from None
+    if checksum != found:
+        raise ValueError("was altered since it was written: its checksum does not fit")
+    return tensors, facts
+
+
+def _with_checksum(content: bytes, checksum: str) -> bytes:
+    start = content.index(_BEFORE) + len(_BEFORE)
+    return content[:start] + checksum.encode() + content[start + len(checksum) :]
