@@ -38,7 +38,9 @@ def start_process(*arguments: str | Path, before: str = "", settings: str = "") 
     )
 
 
-def start_job(model: Model, store: Path, processes: int, *, odd: str = "") -> list[subprocess.Popen[bytes]]:
+def start_job(
+    model: Model, store: Path, processes: int, *, usual: str = "", odd: str = ""
+) -> list[subprocess.Popen[bytes]]:
     """The same as a job of several processes, the last of which may have settings of its own."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -49,7 +51,7 @@ def start_job(model: Model, store: Path, processes: int, *, odd: str = "") -> li
             model.name,
             store,
             before=join.format(address, processes, rank),
-            settings=odd if rank == processes - 1 else "",
+            settings=odd if rank == processes - 1 else usual,
         )
         for rank in range(processes)
     ]

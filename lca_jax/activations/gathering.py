@@ -176,11 +176,17 @@ def _sum_stretch(
         drawn = plan.drawn(words.start, words.stop, counted)
         samples.append({site: of_site[drawn] for site, of_site in vectors.items()})
         if counted.any():
-            sent, marked = {site: put(of_site) for site, of_site in vectors.items()}, put(counted)
+            sent = {site: put(_in_rows(of_site)) for site, of_site in vectors.items()}
+            marked = put(_in_rows(counted))
             sums = _begin(plan, sent, marked) if sums is None else sums
-            sums = jax.block_until_ready(add_words(sums, sent, put(groups), marked))
+            sums = jax.block_until_ready(add_words(sums, sent, put(_in_rows(groups)), marked))
     sample = {site: np.concatenate([drawn[site] for drawn in samples]) for site in arrays}
     return Part(moments=None if sums is None else moments_of(sums), sample=sample)
+
+
+def _in_rows(words: Shaped[np.ndarray, "word *rest"]) -> Shaped[np.ndarray, "row read *rest"]:
+    """A block in the form of a batch; rows are what is split over devices."""
+    return words.reshape(len(words) // CHUNK_WORDS, CHUNK_WORDS, *words.shape[1:])
 
 
 def _read_ahead(plan: GatheringPlan, arrays: Mapping[str, LazyArray], stretch: range) -> Iterator[_Block]:
@@ -209,7 +215,7 @@ def _read_ahead(plan: GatheringPlan, arrays: Mapping[str, LazyArray], stretch: r
         thread.shutdown(cancel_futures=True)
 
 
-def _begin(plan: GatheringPlan, vectors: dict[str, Shaped[Array, "*word _layer _neuron"]], real: Array) -> Sums:
+def _begin(plan: GatheringPlan, vectors: dict[str, Shaped[Array, "row read _layer _neuron"]], real: Array) -> Sums:
     return begin_sums(vectors, real, groups=plan.group_count, covariance=plan.gathering.covariance)
 
 

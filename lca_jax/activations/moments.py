@@ -10,8 +10,9 @@ seldom above 1. The centre is added again in float64. A mean around which later 
 rounded at every step, by 0.0005 at 10,000. Stretches of words (shards) are merged on the host in float64, by the
 formulas of Chan, Golub and LeVeque, which hold for any split.
 
-Cost of a batch of n slots, d neurons in layers w wide, g groups: 4·n·g·d operations, and 2·n·d·w for covariances; X is
-read about six times, n·d·4 bytes each. Memory on the device: (2·g + 3)·d numbers, and d·w for covariances.
+Cost of a batch of n words (padding included), d neurons in layers w wide, g groups: 4·n·g·d operations, and 2·n·d·w for
+covariances; X is read about six times, n·d·4 bytes each. Memory on the device: (2·g + 3)·d numbers, and d·w for
+covariances.
 
 Reference: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance", formulas (1.1) and (1.5).
 """
@@ -49,8 +50,8 @@ class Sums(NamedTuple):
 
 @partial(jax.jit, static_argnames=("groups", "covariance"))
 def begin_sums(
-    vectors: dict[str, Shaped[Array, "*word _layer _neuron"]],
-    real: Bool[Array, "*word"],
+    vectors: dict[str, Shaped[Array, "row read _layer _neuron"]],
+    real: Bool[Array, "row read"],
     *,
     groups: int,
     covariance: bool,
@@ -63,19 +64,17 @@ def begin_sums(
         groups: How many there are, group 0 included.
         covariance: Whether products are summed.
     """
-    flat = real.reshape(-1)
     sites = {}
     for site, of_site in vectors.items():
         *_, layers, width = of_site.shape
-        known = of_site.reshape(-1, layers, width).astype(jnp.float32)
-        is_word = flat[:, None, None]
-        smallest = jnp.where(is_word, known, jnp.inf).min(axis=0)
-        largest = jnp.where(is_word, known, -jnp.inf).max(axis=0)
-        mean = jnp.where(is_word, known, 0.0).sum(axis=0) / jnp.maximum(flat.sum(), 1).astype(jnp.float32)
+        known = of_site.astype(jnp.float32)
+        smallest, largest = _extremes(known, real)
+        total = jnp.where(real[:, :, None, None], known, 0.0).sum(axis=(0, 1))
+        mean = total / jnp.maximum(real.sum(), 1).astype(jnp.float32)
         none = jnp.zeros((groups, layers, width), jnp.float32)
         sites[site] = SiteSums(
             # A neuron that never changes is its own centre to the last bit, and has the variance 0.
-            centre=jnp.where(flat.any(), jnp.clip(mean, smallest, largest), 0.0),
+            centre=jnp.where(real.any(), jnp.clip(mean, smallest, largest), 0.0),
             sums=none,
             squares=none,
             smallest=jnp.full((layers, width), jnp.inf),
@@ -88,9 +87,9 @@ def begin_sums(
 @partial(jax.jit, donate_argnums=0)
 def add_words(
     total: Sums,
-    vectors: dict[str, Shaped[Array, "*word _layer _neuron"]],
-    groups: Int[Array, "*word task"],
-    counted: Bool[Array, "*word"],
+    vectors: dict[str, Shaped[Array, "row read _layer _neuron"]],
+    groups: Int[Array, "row read task"],
+    counted: Bool[Array, "row read"],
 ) -> Sums:
     """Adds the words of one batch.
 
@@ -100,31 +99,51 @@ def add_words(
         groups: The group of each word in each task; 0 for none.
         counted: Which words are added.
     """
-    flat = counted.reshape(-1)
     named = jnp.arange(1, len(total.counts), dtype=groups.dtype)
-    of_class = (groups.reshape(len(flat), -1, 1) == named[None, None, :]).any(axis=1)
-    member = jnp.concatenate([jnp.ones_like(flat)[:, None], of_class], axis=1) & flat[:, None]
+    of_class = (groups[:, :, :, None] == named[None, None, None, :]).any(axis=2)
+    member = jnp.concatenate([jnp.ones_like(counted)[:, :, None], of_class], axis=2) & counted[:, :, None]
     sites = {site: _add_site(of_site, vectors[site], member) for site, of_site in total.sites.items()}
-    return Sums(total.counts + member.sum(axis=0, dtype=jnp.int32), sites)
+    return Sums(total.counts + member.sum(axis=(0, 1), dtype=jnp.int32), sites)
 
 
 def _add_site(
-    total: SiteSums, vectors: Shaped[Array, "*word layer neuron"], member: Bool[Array, "n group"]
+    total: SiteSums, vectors: Shaped[Array, "row read layer neuron"], member: Bool[Array, "row read group"]
 ) -> SiteSums:
-    shape = total.centre.shape
-    known = vectors.reshape(-1, *shape).astype(jnp.float32)
-    counted = member[:, 0, None, None]
-    apart = jnp.where(counted, known - total.centre[None], 0.0)
-    shares = member.astype(jnp.float32)
+    layers, width = total.centre.shape
+    counted, known = member[:, :, 0], vectors.astype(jnp.float32)
+    apart = jnp.where(counted[:, :, None, None], known - total.centre[None, None], 0.0).reshape(-1, layers * width)
+    shares = member.astype(jnp.float32).reshape(len(apart), -1)
     add = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
+    smallest, largest = _extremes(known, counted)
+    products = total.products
+    if products is not None:
+        # Layer by layer: as one product with a layer axis, X would be transposed first, which takes as long again.
+        products += jnp.stack([add("nw,nv->wv", layer, layer) for layer in jnp.split(apart, layers, axis=1)])
     return SiteSums(
         centre=total.centre,
-        sums=total.sums + add("ng,nlw->glw", shares, apart),
-        squares=total.squares + add("ng,nlw->glw", shares, apart**2),
-        smallest=jnp.minimum(total.smallest, jnp.where(counted, known, jnp.inf).min(axis=0)),
-        largest=jnp.maximum(total.largest, jnp.where(counted, known, -jnp.inf).max(axis=0)),
-        products=None if total.products is None else total.products + add("nlw,nlv->lwv", apart, apart),
+        sums=total.sums + add("ng,nd->gd", shares, apart).reshape(total.sums.shape),
+        squares=total.squares + add("ng,nd->gd", shares, apart**2).reshape(total.squares.shape),
+        smallest=jnp.minimum(total.smallest, smallest),
+        largest=jnp.maximum(total.largest, largest),
+        products=products,
     )
+
+
+def _extremes(
+    known: Float32[Array, "row read layer neuron"], counted: Bool[Array, "row read"]
+) -> tuple[Float32[Array, "layer neuron"], Float32[Array, "layer neuron"]]:
+    """Smallest and largest of the words counted, infinite if there are none.
+
+    By halves, within rows, which may lie on different devices. Asked for as two minima along an axis beside the
+    products, XLA's CPU compiler makes one loop of all that takes five times as long as everything else.
+    """
+    is_counted = counted[:, :, None, None]
+    low, high = jnp.where(is_counted, known, jnp.inf), jnp.where(is_counted, known, -jnp.inf)
+    while (size := low.shape[1]) > 1:
+        half = -(-size // 2)  # of an odd number, the one in the middle is in both halves
+        low = jnp.minimum(low[:, :half], low[:, size - half :])
+        high = jnp.maximum(high[:, :half], high[:, size - half :])
+    return low[:, 0].min(axis=0), high[:, 0].max(axis=0)
 
 
 class SiteMoments(NamedTuple):

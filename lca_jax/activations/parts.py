@@ -191,13 +191,18 @@ class Total:
         """Zeros where no word has a vector."""
         return self.moments if self.moments is not None else _no_words(self.plan)
 
+    @property
+    def _by_site(self) -> list[SiteMoments]:
+        """In the order of the columns; JAX gives dictionaries back in the order of their keys."""
+        return [self._moments.sites[site] for site in self.plan.recipe.sites]
+
     def _columns(self, name: str) -> Float64[np.ndarray, "*group feature"] | Float32[np.ndarray, "*group feature"]:
         """One of the moments, all sites and layers side by side."""
-        parts = [getattr(of_site, name) for of_site in self._moments.sites.values()]
+        parts = [getattr(of_site, name) for of_site in self._by_site]
         return np.concatenate([part.reshape(*part.shape[:-2], -1) for part in parts], axis=-1)
 
     def _covariances(self) -> tuple[Float32[np.ndarray, "_neuron _neuron"], ...] | None:
-        products = [of_site.products for of_site in self._moments.sites.values() if of_site.products is not None]
+        products = [of_site.products for of_site in self._by_site if of_site.products is not None]
         words = self._moments.counts[0] or np.nan
         blocks = tuple((block / words).astype(np.float32) for of_site in products for block in of_site)
         return blocks if self.plan.gathering.covariance else None
