@@ -229,11 +229,11 @@ def test_labels_of_sentences(experiment: Experiment, tmp_path: Path) -> None:
 
 def write_heads(path: Path, source: Path) -> Path:
     """The same words, each with the one before it as its head; the first is the root."""
-    rows = [line.split("\t") for line in source.read_text("utf-8").splitlines()]
+    rows = [line.split("\t") for line in source.read_text("utf-8").split("\n")]
     for row in rows:
-        if len(row) == 10:
+        if len(row) == 10 and row[0].isdecimal():
             row[6], row[7] = str(int(row[0]) - 1), row[3].lower()
-    path.write_text("\n".join("\t".join(row) for row in rows) + "\n", encoding="utf-8")
+    path.write_text("\n".join("\t".join(row) for row in rows), encoding="utf-8")
     return path
 
 

@@ -9,6 +9,7 @@ from lca_jax import ElasticNet, fit_probes, load_probes, open_store
 from lca_jax.demo import demo_corpus_file
 from tests.processes import run_processes
 from tests.stores import write_planted_store
+from tests.test_experiment import write_heads
 from tests.tiny_bert import write_bert
 
 pytestmark = pytest.mark.slow
@@ -61,23 +62,29 @@ STUDY = """
 from pathlib import Path
 from lca_jax.experiment.study import Study, study
 from lca_jax.probing.objective import ElasticNet
-model, train, dev, out = sys.argv[5:9]
-settings = Study(
-    model=model, train=Path(train), dev=Path(dev), out=Path(out), tasks=("upos",), probe=ElasticNet(l1=1e-2, l2=1e-2)
-)
+model, train, dev, out, options = sys.argv[5:10]
+files = {"train": Path(train), "dev": Path(dev), "out": Path(out)}
+settings = Study(model=model, **files, probe=ElasticNet(l1=1e-2, l2=1e-2), **eval(options))
 print(*[f"{probe.objective:.6f}" for probe in study(settings)])
 """
 
 
-def test_a_study_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("task", "options"),
+    [
+        ("upos", {"max_train_per_class": 40, "layers": (1, 2)}),
+        ("deprel", {"heads": "head"}),
+    ],
+)
+def test_a_study_of_two_processes_is_that_of_one(tmp_path: Path, task: str, options: dict) -> None:
     model = str(write_bert(tmp_path / "bert"))
-    files = [str(demo_corpus_file(part)) for part in ("test", "dev")]
-    found = []
+    files = [str(write_heads(tmp_path / f"{part}.conllu", demo_corpus_file(part))) for part in ("test", "dev")]
+    asked, found = {"tasks": (task,), **options}, []
     for count in (1, 2):
         out = tmp_path / f"by{count}"
-        printed = run_processes(STUDY, [model, *files, str(out)], count=count, devices=1)
+        printed = run_processes(STUDY, [model, *files, str(out), repr(asked)], count=count, devices=1)
         assert len({text.splitlines()[-1] for text in printed}) == 1
         found.append([float(part) for part in printed[0].splitlines()[-1].split()])
-        assert load_probes(out / "probes").one("upos").converged
-        assert (out / "rankings/upos.csv").read_text().count("\n") > 10
+        assert load_probes(out / "probes").one(task).converged
+        assert (out / f"rankings/{task}.csv").read_text().count("\n") > 10
     np.testing.assert_allclose(found[1], found[0], atol=2e-4)

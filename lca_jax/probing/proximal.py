@@ -6,9 +6,9 @@ So a grid of any size keeps few compiled shapes busy: the batch is 1, 2, 3, 4, 6
 problems at hand. What happens inside a slot, and what it costs, is `iteration`'s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.devices import fetch, replicate
-from lca_jax.probing.design import Design, Gram, Products, correlations, over_layers, scores
-from lca_jax.probing.iteration import Prepared, Proposed, State, begin, prepare, propose, settle, stopped
+from lca_jax.probing.design import Design, Gram, Products
+from lca_jax.probing.iteration import State, begin, prepare, propose, settle, stopped
 from lca_jax.probing.path import Start, best_start
 from lca_jax.probing.problems import Answer, Problems, Question, make_problems, null_objective, starting_bias
 from lca_jax.probing.terms import mean_weights
+
+_Result = TypeVar("_Result")
 
 _CHUNK = 5
 """Iterations between two looks of the host at which problems are solved."""
@@ -207,11 +209,16 @@ def _leave(design: Products, batch: _Batch, answers: dict[int, Answer], max_iter
 
 
 def _advance(design: Products, metric: Gram, batch: _Batch, *, squared: bool, max_iterations: int) -> State:
-    """Up to `_CHUNK` iterations; of a design on the devices, without a look of the host."""
-    parts = (design, metric, batch.problems, batch.means, batch.limits, batch.state)
+    """Up to `_CHUNK` iterations, fewer when every problem is solved before; with X on the devices, as one program."""
+    fixed = (metric, batch.problems, batch.means, batch.limits)
     if isinstance(design, Design):
-        return _advance_resident(*parts, squared=squared, max_iterations=max_iterations)
-    return _advance_by_products(*parts, squared=squared, max_iterations=max_iterations)
+        return _advance_resident(design, *fixed, batch.state, squared=squared, max_iterations=max_iterations)
+    state = batch.state
+    for _ in range(_CHUNK):
+        state = _iterate(design, *fixed, state, squared=squared, max_iterations=max_iterations)
+        if fetch(stopped(state, max_iterations)).all():
+            break
+    return state
 
 
 @partial(jax.jit, static_argnames=("squared", "max_iterations"))
@@ -226,14 +233,7 @@ def _advance_resident(
     squared: bool,
     max_iterations: int,
 ) -> State:
-    """Up to `_CHUNK` iterations as one program, fewer when every problem is solved before."""
-
-    def iterate(design: Design, metric: Gram, problems: Problems, means: Array, limits: Array, now: State) -> State:
-        prepared = prepare(problems, now, max_iterations=max_iterations)
-        gradient = correlations(design, prepared.R)
-        proposed = propose(metric, problems, means, now, prepared, gradient, squared=squared)
-        X_U = scores(design, proposed.U)
-        return settle(problems, limits, now, prepared, proposed, X_U, max_iterations=max_iterations)
+    """The same without a look of the host."""
 
     def going(carry: tuple[Int[Array, ""], State]) -> Bool[Array, ""]:
         step, now = carry
@@ -241,13 +241,13 @@ def _advance_resident(
 
     def step(carry: tuple[Int[Array, ""], State]) -> tuple[Int[Array, ""], State]:
         count, now = carry
-        mapped = over_layers(iterate, design, (0, 0, None, 0, None, 0))
-        return count + 1, mapped(design, metric, problems, means, limits, now)
+        then = _iterate(design, metric, problems, means, limits, now, squared=squared, max_iterations=max_iterations)
+        return count + 1, then
 
     return jax.lax.while_loop(going, step, (jnp.zeros((), jnp.int32), state))[1]
 
 
-def _advance_by_products(
+def _iterate(
     design: Products,
     metric: Gram,
     problems: Problems,
@@ -258,56 +258,31 @@ def _advance_by_products(
     squared: bool,
     max_iterations: int,
 ) -> State:
-    """The same, the host asking for every product."""
+    """One iteration of all problems in all layers: three programs, and between them whatever makes the products."""
     layered = bool(design.axis)
-    for _ in range(_CHUNK):
-        prepared = _prepare(problems, state, layered=layered, max_iterations=max_iterations)
-        gradient = design.correlations(prepared.R)
-        known = (metric, problems, means, state, prepared, gradient)
-        proposed = _propose(*known, layered=layered, squared=squared)
-        X_U = design.scores(proposed.U)
-        reached = (problems, limits, state, prepared, proposed, X_U)
-        state = _settle(*reached, layered=layered, max_iterations=max_iterations)
-        if fetch(stopped(state, max_iterations)).all():
-            break
-    return state
+    prepared = _prepare(problems, state, layered=layered, max_iterations=max_iterations)
+    gradient = design.correlations(prepared.R)
+    proposed = _propose(metric, problems, means, state, prepared, gradient, layered=layered, squared=squared)
+    X_U = design.scores(proposed.U)
+    return _settle(problems, limits, state, prepared, proposed, X_U, layered=layered, max_iterations=max_iterations)
 
 
-@partial(jax.jit, static_argnames=("layered", "max_iterations"))
-def _prepare(problems: Problems, state: State, *, layered: bool, max_iterations: int) -> Prepared:
-    stretch = partial(prepare, max_iterations=max_iterations)
-    return (jax.vmap(stretch, in_axes=(None, 0)) if layered else stretch)(problems, state)
+def _program(stretch: Callable[..., _Result], *, axes: tuple[int | None, ...]) -> Callable[..., _Result]:
+    """A stretch of an iteration as one compiled program, mapped over the layers where the design is a matrix a layer.
+
+    Args:
+        stretch: Of one layer.
+        axes: 0 for the arguments that each layer has of its own, None for those that all share.
+    """
+
+    @partial(jax.jit, static_argnames=("layered", "squared", "max_iterations"))
+    def program(*known: object, layered: bool, **settings: int) -> _Result:
+        of_one = partial(stretch, **settings)
+        return (jax.vmap(of_one, in_axes=axes) if layered else of_one)(*known)
+
+    return program
 
 
-@partial(jax.jit, static_argnames=("layered", "squared"))
-def _propose(
-    metric: Gram,
-    problems: Problems,
-    means: Float[Array, "*layer problem class feature"],
-    state: State,
-    prepared: Prepared,
-    gradient: Float[Array, "*layer problem class feature"],
-    *,
-    layered: bool,
-    squared: bool,
-) -> Proposed:
-    stretch = partial(propose, squared=squared)
-    mapped = jax.vmap(stretch, in_axes=(0, None, 0, 0, 0, 0)) if layered else stretch
-    return mapped(metric, problems, means, state, prepared, gradient)
-
-
-@partial(jax.jit, static_argnames=("layered", "max_iterations"))
-def _settle(
-    problems: Problems,
-    limits: Float[Array, " problem"],
-    state: State,
-    prepared: Prepared,
-    proposed: Proposed,
-    X_U: Float[Array, "*layer problem word class"],
-    *,
-    layered: bool,
-    max_iterations: int,
-) -> State:
-    stretch = partial(settle, max_iterations=max_iterations)
-    mapped = jax.vmap(stretch, in_axes=(None, None, 0, 0, 0, 0)) if layered else stretch
-    return mapped(problems, limits, state, prepared, proposed, X_U)
+_prepare = _program(prepare, axes=(None, 0))
+_propose = _program(propose, axes=(0, None, 0, 0, 0, 0))
+_settle = _program(settle, axes=(None, None, 0, 0, 0, 0))
