@@ -47,6 +47,12 @@ def test_run_show_and_steps(options: list[object], tmp_path: Path) -> None:
     shown = lca("show", run, "--verify", cache=tmp_path).stdout
     assert "minimal set" in shown
     assert shown.count("every checksum right") == 3
+    assert "with statistics" not in shown
+    assert lca("extract", "--run", run, "--statistics", "--quiet", cache=tmp_path).returncode == 0
+    shown = lca("show", run, "--verify", cache=tmp_path).stdout
+    assert shown.count("with statistics, every checksum right") == 3
+    again = lca("extract", "--run", run, cache=tmp_path)
+    assert again.stderr.count("finished before, skipped") == 3, again.stderr
     damaged = next((run / "activations" / "train").rglob("c/0/0/0"))
     content = bytearray(damaged.read_bytes())
     content[100] ^= 1

@@ -25,7 +25,8 @@ from tests.test_store import hash_files
 from tests.tiny_bert import write_bert
 
 ALL = Gathering()
-SHAPE = {"shard_words": 64, "rows_per_batch": 8, "row_length": 24}
+extract_in_shards = partial(extract, shard_words=64, rows_per_batch=8, row_length=24)
+"""In shards smaller than a batch."""
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +57,13 @@ def check_same(one: Statistics, other: Statistics) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_beside_an_extraction_as_of_its_store(model: Model, corpus: Corpus, tmp_path: Path, dtype: StoreDtype) -> None:
     """Shards smaller than a batch, in memory and on disk, with two sites."""
-    run = partial(extract, model, corpus, sites=("residual", "mlp"), dtype=dtype, statistics=ALL, **SHAPE)
+    run = partial(extract_in_shards, model, corpus, sites=("residual", "mlp"), dtype=dtype, statistics=ALL)
     in_memory, on_disk = run(), run(tmp_path / "store")
     assert in_memory.statistics().to_bytes() == on_disk.statistics().to_bytes()
     assert in_memory.statistics().place == "memory"
     check_against_numpy(on_disk.statistics(), on_disk)
     check_same(on_disk.statistics(), gather_statistics(in_memory))
-    plain = extract(model, corpus, tmp_path / "plain", sites=("residual", "mlp"), dtype=dtype, **SHAPE)
+    plain = extract_in_shards(model, corpus, tmp_path / "plain", sites=("residual", "mlp"), dtype=dtype)
     ours, theirs = hash_files(tmp_path / "store"), hash_files(tmp_path / "plain")
     assert ours.keys() - theirs.keys() == {STATISTICS}
     assert {name: ours[name] for name in theirs} == theirs
@@ -70,7 +71,7 @@ def test_beside_an_extraction_as_of_its_store(model: Model, corpus: Corpus, tmp_
 
 
 def test_words_without_a_vector_and_chosen_neurons(model: Model) -> None:
-    store = extract(model, Corpus.from_words(ODD), neurons=[7, 3], statistics=ALL, **SHAPE)
+    store = extract_in_shards(model, Corpus.from_words(ODD), neurons=[7, 3], statistics=ALL)
     assert not store.usable.all()
     check_against_numpy(store.statistics(), store)
     assert [neuron.index for neuron in store.statistics().axis.neurons([0, 1])] == [7, 3]
@@ -91,7 +92,8 @@ def stop_in_shard(run: partial, folder: Path, monkeypatch: pytest.MonkeyPatch, *
     write = FolderWriter.write
 
     def stopping(writer: FolderWriter, shard: int, *rest) -> None:
-        write(writer, shard, *rest) if shard != stop_at or after else None
+        if after or shard != stop_at:
+            write(writer, shard, *rest)
         if shard == stop_at:
             (folder / f"unfinished/{shard:06d}.json").unlink(missing_ok=True)
             raise Killed
@@ -105,7 +107,7 @@ def stop_in_shard(run: partial, folder: Path, monkeypatch: pytest.MonkeyPatch, *
 def test_a_stopped_run_ends_with_the_same_statistics(
     model: Model, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = partial(extract, model, corpus, statistics=ALL, **SHAPE)
+    run = partial(extract_in_shards, model, corpus, statistics=ALL)
     run(tmp_path / "undisturbed")
     stop_in_shard(run, tmp_path / "stopped", monkeypatch, stop_at=2, after=False)
     stop_in_shard(run, tmp_path / "stopped", monkeypatch, stop_at=5, after=True)
@@ -119,7 +121,7 @@ def test_shards_of_a_run_that_did_not_gather_are_read_back(
     model: Model, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Also what was damaged, and what was gathered with other settings."""
-    run = partial(extract, model, corpus, **SHAPE)
+    run = partial(extract_in_shards, model, corpus)
     expected = run(statistics=ALL).statistics()
     folder = tmp_path / "store"
     stop_in_shard(run, folder, monkeypatch, stop_at=3, after=False)
@@ -139,10 +141,10 @@ def test_shards_of_a_run_that_did_not_gather_are_read_back(
 def test_a_whole_store_is_read_once_for_what_it_has_not(
     model: Model, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = partial(extract, model, corpus, tmp_path / "store", **SHAPE)
+    run = partial(extract_in_shards, model, corpus, tmp_path / "store")
     run()
     found = run(statistics=ALL).statistics()
-    check_same(found, extract(model, corpus, statistics=ALL, **SHAPE).statistics())
+    check_same(found, extract_in_shards(model, corpus, statistics=ALL).statistics())
 
     def refuse(*_: object) -> None:
         raise AssertionError("nothing is read again")

@@ -250,7 +250,7 @@ def test_quantiles_between_the_kept_levels_and_bad_settings() -> None:
         found.covariance("residual", 1)
     names = [[str(number) for number in range(2_001)]]
     with pytest.raises(SettingsError, match=r"2,000 classes at most, got 2,001 \(lemma 2,001\)"):
-        gather_statistics(store_of(np.zeros((2_001, 1, 1), np.float32), names, {"lemma": names}))
+        gather_statistics(store_of(np.zeros((2_001, 1, 1), np.float32), names, {"lemma": [[*names[0]]]}))
 
 
 def test_several_sites_and_derived_stores() -> None:
