@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(model: Model, corpus: Corpus) -> dict[str, float]:
     """Extracts once and tells how full the rows were and what was compiled for them."""
-    computing._read_words.clear_cache()
+    program: Any = computing._read_words
+    program.clear_cache()
     with logged_facts() as facts:
         extract(model, corpus)
     share = facts[-1]["packed_share"]
@@ -66,7 +67,7 @@ def measure(model: Model, corpus: Corpus) -> dict[str, float]:
         "sentences": corpus.sentence_count,
         "words": corpus.word_count,
         "packed_share": share,
-        "compiled_shapes": computing._read_words._cache_size(),
+        "compiled_shapes": program._cache_size(),
     }
 
 
