@@ -1,6 +1,6 @@
 """X read in blocks against X held: seconds a word and iteration, and the memory of the process.
 
-    python -m benchmarks.bench_stream --store STORE --task upos --words 200000 --held-words 100000 --out stream.json
+    python -m benchmarks.bench_stream --store STORE --task upos --words 200000 --problems 4 6 --out stream.json
 
 The store is any that `extract` wrote, the wider the better. Every figure is of a process of its own, which fits the
 task on so many words, once to 2 and once to 6 iterations; the difference are 4 iterations without what comes before

@@ -18,6 +18,7 @@ from benchmarks import (
     extract_memory,
     harness,
     incumbent,
+    packing_share,
     reference,
 )
 from benchmarks.probing.reached import Penalties
@@ -252,6 +253,19 @@ def test_memory_program(folder: Path, tmp_path: Path) -> None:
     memory = content["memory_bytes"]
     assert 5900 < content["input"]["words"] <= 6000
     assert memory["imported"] <= memory["with_corpus"] <= memory["with_model"] <= memory["largest"]
+
+
+def test_packing_program(folder: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "lines.conllu", tmp_path / "packing.json"
+    lines = [f"{number}\t{word}\t_\tX\t" + "\t".join("_" * 6) for number, word in enumerate(("a", "cat", "sat"), 1)]
+    file.write_text("\n".join([*lines, "", ""]) * 40)
+    packing_share.main(["--model", str(folder), "--corpus", str(file), "--out", str(out)])
+    rows = json.loads(out.read_text())["rows"]
+    whole, cut = rows["lines.conllu"], rows["lines.conllu, lines of two to five words"]
+    assert whole["words"] == cut["words"] == 120
+    assert (whole["sentences"], cut["sentences"]) == (40, 35)
+    assert 0 < whole["packed_share"] <= 1
+    assert whole["compiled_shapes"] == 1
 
 
 @pytest.mark.slow

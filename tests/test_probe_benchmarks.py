@@ -419,9 +419,9 @@ def test_accuracy_is_of_the_labels_asked_for(split: Split) -> None:
 @pytest.mark.slow
 def test_held_and_streamed_are_timed_in_processes_of_their_own(tmp_path: Path) -> None:
     store = write_planted_store(tmp_path / "store", words=300)
-    sizes = ["--words", "300", "--held-words", "250", "--problems", "2"]
+    sizes = ["--words", "300", "--problems", "2"]
     bench_stream.main(["--store", str(store), *sizes, "--out", str(tmp_path / "stream.json")])
     rows = json.loads((tmp_path / "stream.json").read_text())["rows"]
-    assert set(rows) == {f"{kind} words, 2 problems" for kind in ("held, 250", "streamed, 250", "streamed, 300")}
+    assert set(rows) == {"held, 2 problems", "streamed, 2 problems"}
     assert all(row["peak_bytes"] > 1e8 for row in rows.values())
-    assert rows["held, 250 words, 2 problems"]["times_as_long_as_held"] == 1
+    assert rows["streamed, 2 problems"]["times_as_long_as_held"] > 0
