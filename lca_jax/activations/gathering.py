@@ -66,7 +66,7 @@ class BatchGatherer:
         for shard in sorted(shards):
             first, last = recipe.shard_range(shard)
             if shard not in self._sums:
-                self._sums[shard] = _begin(self._plan, vectors, put(real))
+                self._sums[shard] = _begin(self._plan, self._mesh, vectors, put(real))
             counted = put((words >= first) & (words < last))
             self._sums[shard] = add_words(self._sums[shard], vectors, groups, counted)
 
@@ -166,7 +166,8 @@ def _sum_stretch(
     plan: GatheringPlan, arrays: Mapping[str, LazyArray], stretch: range, usable: Bool[np.ndarray, " word"]
 ) -> Part:
     """The part of some neighbouring words, read from where they are kept."""
-    put = partial(shard_rows, data_mesh())
+    mesh = data_mesh()
+    put = partial(shard_rows, mesh)
     sums, samples = None, []
     for words, vectors in _read_ahead(plan, arrays, stretch):
         rows = len(next(iter(vectors.values())))
@@ -178,7 +179,7 @@ def _sum_stretch(
         if counted.any():
             sent = {site: put(_in_rows(of_site)) for site, of_site in vectors.items()}
             marked = put(_in_rows(counted))
-            sums = _begin(plan, sent, marked) if sums is None else sums
+            sums = _begin(plan, mesh, sent, marked) if sums is None else sums
             sums = jax.block_until_ready(add_words(sums, sent, put(_in_rows(groups)), marked))
     sample = {site: np.concatenate([drawn[site] for drawn in samples]) for site in arrays}
     return Part(moments=None if sums is None else moments_of(sums), sample=sample)
@@ -215,8 +216,11 @@ def _read_ahead(plan: GatheringPlan, arrays: Mapping[str, LazyArray], stretch: r
         thread.shutdown(cancel_futures=True)
 
 
-def _begin(plan: GatheringPlan, vectors: dict[str, Shaped[Array, "row read _layer _neuron"]], real: Array) -> Sums:
-    return begin_sums(vectors, real, groups=plan.group_count, covariance=plan.gathering.covariance)
+def _begin(
+    plan: GatheringPlan, mesh: Mesh, vectors: dict[str, Shaped[Array, "row read _layer _neuron"]], real: Array
+) -> Sums:
+    parts = mesh.shape["data"]
+    return begin_sums(vectors, real, groups=plan.group_count, covariance=plan.gathering.covariance, parts=parts)
 
 
 def _refuse_not_finite(store: ActivationStore, part: Part, stretch: range) -> None:

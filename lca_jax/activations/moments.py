@@ -18,43 +18,46 @@ Reference: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample va
 """
 
 from collections.abc import Mapping
-from functools import partial
-from typing import NamedTuple
+from functools import partial, reduce
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Float64, Int, Int32, Int64, Shaped
 
+_Tree = TypeVar("_Tree")
+
 
 class SiteSums(NamedTuple):
-    """Sums of a stretch of words at one site."""
+    """Sums of a stretch of words at one site; a leading axis has one part a device."""
 
-    centre: Float32[Array, "layer neuron"] | Float32[np.ndarray, "layer neuron"]
+    centre: Float32[Array, "*part layer neuron"] | Float32[np.ndarray, "*part layer neuron"]
     """What every vector has had subtracted."""
-    sums: Float32[Array, "group layer neuron"] | Float32[np.ndarray, "group layer neuron"]
-    squares: Float32[Array, "group layer neuron"] | Float32[np.ndarray, "group layer neuron"]
-    smallest: Float32[Array, "layer neuron"] | Float32[np.ndarray, "layer neuron"]
-    largest: Float32[Array, "layer neuron"] | Float32[np.ndarray, "layer neuron"]
+    sums: Float32[Array, "*part group layer neuron"] | Float32[np.ndarray, "*part group layer neuron"]
+    squares: Float32[Array, "*part group layer neuron"] | Float32[np.ndarray, "*part group layer neuron"]
+    smallest: Float32[Array, "*part layer neuron"] | Float32[np.ndarray, "*part layer neuron"]
+    largest: Float32[Array, "*part layer neuron"] | Float32[np.ndarray, "*part layer neuron"]
     """Of all words, without the subtraction; infinite where there is none."""
-    products: Float32[Array, "layer neuron _neuron"] | Float32[np.ndarray, "layer neuron _neuron"] | None
+    products: Float32[Array, "*part layer neuron _neuron"] | Float32[np.ndarray, "*part layer neuron _neuron"] | None
     """Of all words; None where covariances are not asked for."""
 
 
 class Sums(NamedTuple):
     """Sums of a stretch of words."""
 
-    counts: Int32[Array, " group"] | Int32[np.ndarray, " group"]
+    counts: Int32[Array, "*part group"] | Int32[np.ndarray, "*part group"]
     sites: dict[str, SiteSums]
 
 
-@partial(jax.jit, static_argnames=("groups", "covariance"))
+@partial(jax.jit, static_argnames=("groups", "covariance", "parts"))
 def begin_sums(
     vectors: dict[str, Shaped[Array, "row read _layer _neuron"]],
     real: Bool[Array, "row read"],
     *,
     groups: int,
     covariance: bool,
+    parts: int = 1,
 ) -> Sums:
     """Sums of no word, around a centre.
 
@@ -63,7 +66,25 @@ def begin_sums(
         real: Which of them are words.
         groups: How many there are, group 0 included.
         covariance: Whether products are summed.
+        parts: Over how many devices the rows are split: each has sums of its own, around its own centre, on a leading
+            axis. So devices need not meet, which several threads of several processes would do in different orders.
     """
+    begin = partial(_begin_part, groups=groups, covariance=covariance)
+    return jax.vmap(begin)(_in_parts(vectors, parts), _in_parts(real, parts))
+
+
+def _in_parts(arrays: _Tree, parts: int) -> _Tree:
+    """Neighbouring rows together, as they lie on devices."""
+    return jax.tree.map(lambda array: array.reshape(parts, len(array) // parts, *array.shape[1:]), arrays)
+
+
+def _begin_part(
+    vectors: dict[str, Shaped[Array, "row read _layer _neuron"]],
+    real: Bool[Array, "row read"],
+    *,
+    groups: int,
+    covariance: bool,
+) -> Sums:
     sites = {}
     for site, of_site in vectors.items():
         *_, layers, width = of_site.shape
@@ -99,6 +120,16 @@ def add_words(
         groups: The group of each word in each task; 0 for none.
         counted: Which words are added.
     """
+    parts = len(total.counts)
+    return jax.vmap(_add_part)(total, *(_in_parts(given, parts) for given in (vectors, groups, counted)))
+
+
+def _add_part(
+    total: Sums,
+    vectors: dict[str, Shaped[Array, "row read _layer _neuron"]],
+    groups: Int[Array, "row read task"],
+    counted: Bool[Array, "row read"],
+) -> Sums:
     named = jnp.arange(1, len(total.counts), dtype=groups.dtype)
     of_class = (groups[:, :, :, None] == named[None, None, None, :]).any(axis=2)
     member = jnp.concatenate([jnp.ones_like(counted)[:, :, None], of_class], axis=2) & counted[:, :, None]
@@ -167,8 +198,15 @@ class Moments(NamedTuple):
 
 
 def moments_of(sums: Sums) -> Moments:
-    """The moments of one stretch, from its sums around a centre."""
+    """The moments of one stretch, from its sums around centres, those of all devices put together."""
     host: Sums = jax.tree.map(np.asarray, sums)
+    parts = [
+        _moments_of_part(jax.tree.map(lambda array, part=part: array[part], host)) for part in range(len(host.counts))
+    ]
+    return reduce(merge_moments, parts)
+
+
+def _moments_of_part(host: Sums) -> Moments:
     counts = np.asarray(host.counts, np.int64)
     each = np.maximum(counts, 1)[:, None, None]
     several = (counts > 1)[:, None, None]
