@@ -121,7 +121,7 @@ def add_words(
         counted: Which words are added.
     """
     parts = len(total.counts)
-    return jax.vmap(_add_part)(total, *(_in_parts(given, parts) for given in (vectors, groups, counted)))
+    return jax.vmap(_add_part)(total, _in_parts(vectors, parts), _in_parts(groups, parts), _in_parts(counted, parts))
 
 
 def _add_part(
