@@ -12,7 +12,6 @@ in another order. Memory on the host: some blocks of 64 MB, the moments twice, a
 
 import logging
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float32, Int64, Shaped
 
+from lca_jax.activations.ahead import make_ahead
 from lca_jax.activations.finite import place_in_store, refuse_not_finite
 from lca_jax.activations.folder import CHUNK_WORDS, write_file
 from lca_jax.activations.lazy import LazyArray
@@ -204,16 +204,7 @@ def _read_ahead(plan: GatheringPlan, arrays: Mapping[str, LazyArray], stretch: r
         return _Block(words, vectors)
 
     ranges = [range(first, min(first + size, stretch.stop)) for first in range(stretch.start, stretch.stop, size)]
-    thread = ThreadPoolExecutor(1, "block-reader")
-    try:
-        coming = thread.submit(read, ranges[0])
-        for following in [*ranges[1:], None]:
-            block = coming.result()
-            if following is not None:
-                coming = thread.submit(read, following)
-            yield block
-    finally:
-        thread.shutdown(cancel_futures=True)
+    return make_ahead(read, ranges, name="block-reader")
 
 
 def _begin(

@@ -9,12 +9,12 @@ one processor for 430 MB, checksums included.
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
+from lca_jax.activations.ahead import make_ahead
 from lca_jax.activations.folder import CHUNK_WORDS
 from lca_jax.activations.store import ActivationStore, Layers
 from lca_jax.errors import SettingsError
@@ -79,24 +79,20 @@ def read_shuffled(
         return WordBatch(words, store.matrix(words, sites=sites, layers=layers, out=target))
 
     rest: WordBatch | None = None
-    with ThreadPoolExecutor(1, "window-reader") as thread:
-        coming = [thread.submit(read, number) for number in range(len(windows))[:1]]
-        for number in range(len(windows)):
-            window = coming.pop().result()
-            coming += [thread.submit(read, later) for later in range(len(windows))[number + 1 : number + 2]]
-            order = generator.permutation(np.flatnonzero(wanted[window.words]))
-            if rest is not None:
-                head, order = np.split(order, [batch_words - len(rest.words)])
-                rest = WordBatch(*(np.concatenate([old, new[head]]) for old, new in zip(rest, window, strict=True)))
-                if len(rest.words) == batch_words:
-                    yield rest
-                    rest = None
-            for first in range(0, len(order), batch_words):
-                chosen = order[first : first + batch_words]
-                batch = WordBatch(window.words[chosen], window.vectors[chosen])
-                if len(chosen) == batch_words:
-                    yield batch
-                else:
-                    rest = batch
+    for window in make_ahead(read, range(len(windows)), name="window-reader"):
+        order = generator.permutation(np.flatnonzero(wanted[window.words]))
+        if rest is not None:
+            head, order = np.split(order, [batch_words - len(rest.words)])
+            rest = WordBatch(*(np.concatenate([old, new[head]]) for old, new in zip(rest, window, strict=True)))
+            if len(rest.words) == batch_words:
+                yield rest
+                rest = None
+        for first in range(0, len(order), batch_words):
+            chosen = order[first : first + batch_words]
+            batch = WordBatch(window.words[chosen], window.vectors[chosen])
+            if len(chosen) == batch_words:
+                yield batch
+            else:
+                rest = batch
     if rest is not None:
         yield rest

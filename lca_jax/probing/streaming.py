@@ -12,9 +12,7 @@ problems own lies where it is used. Of several processes each reads its own devi
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
@@ -25,6 +23,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from lca_jax.activations.ahead import make_ahead
 from lca_jax.activations.folder import CHUNK_WORDS
 from lca_jax.devices import aligned_empty, fetch, free_bytes, joint_mesh, place_parts, replicate
 from lca_jax.probing.design import (
@@ -155,39 +154,28 @@ class StreamedDesign:
         shape = (*layers, self.mesh.shape["data"] * rows, self.features)
         split = PartitionSpec(*[None for _ in layers], "data", "model")
 
-        def read(number: int, memory: dict[int, np.ndarray]) -> Array:
+        # Who takes a block is done with it before the next: its memory is free for the one that is read then.
+        memories: list[dict[int, np.ndarray]] = [{} for _ in range(_BLOCKS_AHEAD + 1)]
+
+        def read(placed: tuple[int, int]) -> tuple[int, Array]:
+            place, number = placed
+            memory = memories[place % len(memories)]
+
             def part(index: tuple[slice, ...]) -> np.ndarray:
                 device = index[-2].start // rows
+                first = (device * self.blocks + number) * self.block
                 if device not in memory:
                     memory[device] = aligned_empty((*layers, self.block, self.features), jnp.dtype(self.held))
                 X = memory[device]
-                read_part(self.source, (device * self.blocks + number) * self.block, X)
+                read_part(self.source, first, X)
                 if stride > 1:
                     own = self._words_of(number, stride).reshape(-1, rows)[device]
-                    first = (device * self.blocks + number) * self.block
                     X = X[..., np.clip(own - first, 0, self.block - 1), :]
                 return X[..., index[-1]]
 
-            return place_parts(self.mesh, shape, split, part).block_until_ready()
+            return number, place_parts(self.mesh, shape, split, part).block_until_ready()
 
-        # Who takes a block is done with it before the next: its memory is free for the one that is read then.
-        memories: list[dict[int, np.ndarray]] = [{} for _ in range(_BLOCKS_AHEAD + 1)]
-        thread = ThreadPoolExecutor(1, "block-reader")
-        coming = deque()
-
-        def ask(place: int) -> None:
-            if place < len(numbers):
-                coming.append(thread.submit(read, numbers[place], memories[place % len(memories)]))
-
-        try:
-            for place in range(_BLOCKS_AHEAD):
-                ask(place)
-            for place, number in enumerate(numbers):
-                X = coming.popleft().result()
-                ask(place + _BLOCKS_AHEAD)
-                yield number, X
-        finally:
-            thread.shutdown(cancel_futures=True)
+        yield from make_ahead(read, enumerate(numbers), ahead=_BLOCKS_AHEAD, name="block-reader")
 
 
 def choose_streaming(rows: Rows, *, dtype: MatrixDtype) -> bool:
