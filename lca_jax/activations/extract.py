@@ -182,20 +182,28 @@ def settle(
 ) -> tuple[Rows, Recipe]:
     """What is read of a corpus, and how; arguments and errors as in `extract`."""
     rows = _plan_rows(model, corpus, pool=pool, choice=choice)
-    recipe = _plan_recipe(
-        model,
-        corpus,
-        rows,
-        sites=_choose_neurons(model, model.config.choose_layers(sites, layers), neurons),
-        pool=pool,
-        choice=choice,
+    shapes = _choose_neurons(model, model.config.choose_layers(sites, layers), neurons)
+    if shard_words < 1 or (shard_words > CHUNK_WORDS and shard_words % CHUNK_WORDS):
+        raise SettingsError(f"`shard_words` must be a multiple of {CHUNK_WORDS}, or less than that, got {shard_words}.")
+    for name, asked in (("row_length", row_length), ("rows_per_batch", rows_per_batch)):
+        if asked is not None and asked < 1:
+            raise SettingsError(f"`{name}` must be 1 or more, got {asked}. Leave it out for the usual number.")
+    row_length = row_length or choose_row_length(corpus)
+    check_edits(model.config, edits)
+    return rows, Recipe(
+        model=model.fingerprint,
+        corpus=corpus.fingerprint(),
+        words=rows.count,
+        sites=shapes,
         dtype=dtype,
-        edits=edits,
+        pool=pool,
+        edits=_edits_fingerprint(edits) if edits else None,
+        longest_window=min(model.max_pieces, max(LONGEST_WINDOW, row_length)),
         row_length=row_length,
-        rows_per_batch=rows_per_batch,
         shard_words=shard_words,
+        tokenizer=hashlib.sha256(tokenizer_content(model.tokenizer).encode()).hexdigest(),
+        choice=choice,
     )
-    return rows, recipe
 
 
 def shapes_on(mesh: Mesh, recipe: Recipe, *, rows_per_batch: int | None) -> dict[int, int]:
@@ -249,44 +257,6 @@ def _choose_neurons(model: Model, sites: Mapping[str, tuple[int, ...]], neurons:
             raise SettingsError(f"Neurons of `{site}` run from 0 to {width - 1}, got {min(chosen)} to {max(chosen)}.")
         shapes[site] = SiteShape(layers=layers, width=width if chosen is None else len(chosen), neurons=chosen)
     return shapes
-
-
-def _plan_recipe(
-    model: Model,
-    corpus: Corpus,
-    rows: Rows,
-    *,
-    sites: Mapping[str, SiteShape],
-    pool: Pool,
-    choice: WordChoice,
-    dtype: StoreDtype,
-    edits: Mapping[str, Edit],
-    row_length: int | None,
-    rows_per_batch: int | None,
-    shard_words: int,
-) -> Recipe:
-    """Checks the settings and settles what was left open."""
-    if shard_words < 1 or (shard_words > CHUNK_WORDS and shard_words % CHUNK_WORDS):
-        raise SettingsError(f"`shard_words` must be a multiple of {CHUNK_WORDS}, or less than that, got {shard_words}.")
-    for name, asked in (("row_length", row_length), ("rows_per_batch", rows_per_batch)):
-        if asked is not None and asked < 1:
-            raise SettingsError(f"`{name}` must be 1 or more, got {asked}. Leave it out for the usual number.")
-    row_length = row_length or choose_row_length(corpus)
-    check_edits(model.config, edits)
-    return Recipe(
-        model=model.fingerprint,
-        corpus=corpus.fingerprint(),
-        words=rows.count,
-        sites=sites,
-        dtype=dtype,
-        pool=pool,
-        edits=_edits_fingerprint(edits) if edits else None,
-        longest_window=min(model.max_pieces, max(LONGEST_WINDOW, row_length)),
-        row_length=row_length,
-        shard_words=shard_words,
-        tokenizer=hashlib.sha256(tokenizer_content(model.tokenizer).encode()).hexdigest(),
-        choice=choice,
-    )
 
 
 def _begin(out: str | Path | None, recipe: Recipe) -> StoreWriter:
