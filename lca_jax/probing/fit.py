@@ -251,10 +251,12 @@ def rows_of(store: ActivationStore, words: Int[np.ndarray, " word"], reading: Re
         reading: The columns wanted, from `readings`.
     """
     place = place_in_store(store, words, store.axis())
+    all_words = len(words) == store.word_count
     all_columns = len(reading.columns) == store.axis(reading.sites).size
 
     def read_into(first: int, target: Float[np.ndarray, "word feature"]) -> None:
-        asked = words[first : first + len(target)]
+        # Of a store in memory, all words at once are a view.
+        asked = None if all_words and len(target) == len(words) else words[first : first + len(target)]
         if all_columns:
             store.matrix(asked, sites=reading.sites, out=target)
         else:
