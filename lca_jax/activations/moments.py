@@ -3,12 +3,12 @@
 Group 0 is all words that have a vector; every class of every task is a group more. So two matrix products make all
 means and variances at once, one_hot'·X and one_hot'·X², and a third one the covariances, X'·X layer by layer.
 
-**Nothing cancels.** What is summed, in float32, are distances from a fixed *centre* near the words' mean: the mean of
-the first batch. For a neuron that lies at 10,000 ± 1 the subtraction is exact, and what is lost afterwards is a float32
-rounding times (mean − centre)² / variance, which is at most the number of words over those of the first batch, and
-seldom above 1. The centre is added again in float64. A mean around which later batches were updated would have to be
-rounded at every step, by 0.0005 at 10,000. Stretches of words (shards) are merged on the host in float64, by the
-formulas of Chan, Golub and LeVeque, which hold for any split.
+**Nothing cancels.** What is summed, in float32, are distances from a fixed *centre* near the words' mean: on every
+device the mean of its part of the first batch. For a neuron that lies at 10,000 ± 1 the subtraction is exact, and what
+is lost afterwards is a float32 rounding times (mean − centre)² / variance, which is at most the number of words over
+those of that part, and seldom above 1. The centre is added again in float64. A mean around which later batches were
+updated would have to be rounded at every step, by 0.0005 at 10,000. The sums of devices and of stretches of words
+(shards) are merged on the host in float64, by the formulas of Chan, Golub and LeVeque, which hold for any split.
 
 Cost of a batch of n words (padding included), d neurons in layers w wide, g groups: 4·n·g·d operations, and 2·n·d·w for
 covariances; X is read about six times, n·d·4 bytes each. Memory on the device: (2·g + 3)·d numbers, and d·w for
@@ -165,7 +165,7 @@ def _extremes(
 ) -> tuple[Float32[Array, "layer neuron"], Float32[Array, "layer neuron"]]:
     """Smallest and largest of the words counted, infinite if there are none.
 
-    By halves, within rows, which may lie on different devices. Asked for as two minima along an axis beside the
+    By halves, within rows. Asked for as two minima along an axis beside the
     products, XLA's CPU compiler makes one loop of all that takes five times as long as everything else.
     """
     is_counted = counted[:, :, None, None]
