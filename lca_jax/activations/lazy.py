@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int, Shaped
 
 from lca_jax.activations.computed import ComputedArray, Computer, Wanted
 from lca_jax.activations.folder import CHUNK_WORDS, damaged_file
-from lca_jax.activations.shard_files import ShardFiles
+from lca_jax.activations.shard_files import ShardFiles, as_slice
 from lca_jax.errors import SettingsError
 
 _WORDS_AT_ONCE = 4 * CHUNK_WORDS
@@ -156,7 +156,7 @@ class LazyArray:
         reading: deque[ts.WriteFutures] = deque()
         with naming_the_file(self._place):
             for places, chosen in _neighbours(len(target), words):
-                reading.append(goal.oindex[places].write(source.oindex[chosen, _as_slice(layers)]))
+                reading.append(goal.oindex[places].write(source.oindex[chosen, as_slice(np.array(layers))]))
                 if len(reading) == _READS_AT_ONCE:
                     reading.popleft().result()
             for read in reading:
@@ -261,11 +261,3 @@ def _resolve(part: Index, size: int) -> int | slice | Int[np.ndarray, "chosen"]:
         raise IndexError(f"Position {outside.flat[0]} is outside an axis of {size}.")
     positions = np.where(positions < 0, positions + size, positions)
     return int(positions) if positions.ndim == 0 else positions
-
-
-def _as_slice(positions: list[int]) -> slice | list[int]:
-    """Neighbouring positions as one slice, which is read without an index array."""
-    first = positions[0]
-    return (
-        slice(first, first + len(positions)) if positions == list(range(first, first + len(positions))) else positions
-    )

@@ -8,7 +8,7 @@ versions and the machine are written down in the `Manifest` beside it and decide
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from typing import Literal, get_args
@@ -100,11 +100,14 @@ class Recipe:
     @property
     def axis(self) -> NeuronAxis:
         """Which neuron each column is where all layers are put side by side."""
-        blocks = [
-            LayerBlock(site, layer, shape.width, shape.neurons)
-            for site, shape in self.sites.items()
-            for layer in shape.layers
-        ]
+        return self.axis_of((site, shape.layers) for site, shape in self.sites.items())
+
+    def axis_of(self, chosen: Iterable[tuple[str, Sequence[int]]]) -> NeuronAxis:
+        """The same of some sites and layers that are held, in their order."""
+        blocks = []
+        for site, layers in chosen:
+            held = self.sites[site]
+            blocks += [LayerBlock(site, layer, held.width, held.neurons) for layer in layers]
         return NeuronAxis(blocks=tuple(blocks))
 
     @property

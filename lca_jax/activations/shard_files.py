@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import FileIO
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -40,14 +41,13 @@ class _Piece(NamedTuple):
     """Where they are in the chunk."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ShardFiles:
     """The shard files of one site."""
 
     folder: Path
     """Of the store."""
     site: str
-    words: int
     layers: int
     width: int
     dtype: np.dtype
@@ -63,7 +63,7 @@ class ShardFiles:
         layers: Sequence[int],
     ) -> None:
         """Reads some words and layers; arguments and errors as in `LazyArray.read_into`."""
-        numbers = np.arange(self.words) if words is None else words
+        numbers = np.arange(len(target)) if words is None else words
         pieces = list(_pieces(numbers, self._chunk_words))
         threads = min(_THREADS, 1 + len(pieces) * len(layers) * self._chunk_bytes // _BYTES_A_THREAD)
         if threads == 1:
@@ -79,6 +79,10 @@ class ShardFiles:
         return min(CHUNK_WORDS, self.shard_words)
 
     @property
+    def _shard_chunks(self) -> int:
+        return -(-self.shard_words // self._chunk_words)
+
+    @property
     def _chunk_bytes(self) -> int:
         return self._chunk_words * self.width * self.dtype.itemsize
 
@@ -88,30 +92,22 @@ class ShardFiles:
         """Pieces in the order of their chunks."""
         memory = np.empty(self._chunk_bytes + _CRC_BYTES, np.uint8)
         vectors = memory[:-_CRC_BYTES].view(self.dtype).reshape(self._chunk_words, self.width)
-        shard, file = -1, None
-        try:
-            for piece in pieces:
-                wanted, chunk = divmod(piece.chunk, -(-self.shard_words // self._chunk_words))
-                if wanted != shard:
-                    if file is not None:
-                        file.close()
-                    shard, file = wanted, self._open(wanted)
-                assert file is not None
+        for shard, of_shard in groupby(pieces, lambda piece: piece.chunk // self._shard_chunks):
+            with self._open(shard) as file:
                 index = self._index(shard, file)
-                for position, layer in enumerate(layers):
-                    offset, size = (int(number) for number in index[chunk, layer])
-                    if size != len(memory):
-                        self._refuse(shard, "was altered since it was written (its index names chunks of another size)")
-                    self._fill(memory, shard, file, offset)
-                    target[piece.places, position] = vectors[piece.rows]
-        finally:
-            if file is not None:
-                file.close()
+                for piece in of_shard:
+                    for position, layer in enumerate(layers):
+                        offset, size = (int(number) for number in index[piece.chunk % self._shard_chunks, layer])
+                        if size != len(memory):
+                            what = "was altered since it was written (its index names chunks of another size)"
+                            self._refuse(shard, what)
+                        self._fill(memory, shard, file, offset)
+                        target[piece.places, position] = vectors[piece.rows]
 
     def _index(self, shard: int, file: FileIO) -> UInt64[np.ndarray, "chunk layer 2"]:
         """Offset and bytes of every chunk of a shard; read once."""
         if shard not in self._indexes:
-            shape = (-(-self.shard_words // self._chunk_words), self.layers, 2)
+            shape = (self._shard_chunks, self.layers, 2)
             memory = np.empty(int(np.prod(shape)) * 8 + _CRC_BYTES, np.uint8)
             self._fill(memory, shard, file, os.fstat(file.fileno()).st_size - len(memory))
             self._indexes[shard] = memory[:-_CRC_BYTES].view("<u8").reshape(shape)
@@ -149,11 +145,11 @@ def _pieces(words: Int[np.ndarray, " word"], chunk_words: int) -> Iterator[_Piec
     for places in np.split(order, np.flatnonzero(np.diff(chunks[order])) + 1):
         if len(places):
             chunk = int(chunks[places[0]])
-            yield _Piece(chunk, _as_run(places), _as_run(words[places] - chunk * chunk_words))
+            yield _Piece(chunk, as_slice(places), as_slice(words[places] - chunk * chunk_words))
 
 
-def _as_run(positions: Int[np.ndarray, " part"]) -> slice | Int[np.ndarray, " part"]:
-    """Positions one after the other as a slice, which is copied as a whole."""
+def as_slice(positions: Int[np.ndarray, " part"]) -> slice | Int[np.ndarray, " part"]:
+    """Positions one after the other as a slice, which is read or copied as a whole; others as they are."""
     first, last = int(positions[0]), int(positions[-1])
     neighbours = last - first == len(positions) - 1 and bool((np.diff(positions) == 1).all())
     return slice(first, last + 1) if neighbours else positions

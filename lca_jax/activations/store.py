@@ -34,7 +34,7 @@ from lca_jax.activations.lazy import LazyArray, Part, read_together
 from lca_jax.activations.recipe import FileRecord, Manifest, Recipe, Unit
 from lca_jax.activations.shard_files import ShardFiles
 from lca_jax.activations.statistics import STATISTICS, Statistics
-from lca_jax.axes import LayerBlock, NeuronAxis
+from lca_jax.axes import NeuronAxis
 from lca_jax.errors import SettingsError, StoreError
 
 MANIFEST = "manifest.json"
@@ -147,11 +147,7 @@ class ActivationStore:
         Raises:
             SettingsError: A site or layer was not extracted; the message lists what is held.
         """
-        blocks = []
-        for site, shape in self._chosen(sites, layers):
-            held = self.manifest.recipe.sites[site]
-            blocks += [LayerBlock(site, layer, held.width, held.neurons) for layer in shape]
-        return NeuronAxis(blocks=tuple(blocks))
+        return self.manifest.recipe.axis_of(self._chosen(sites, layers))
 
     @property
     def has_statistics(self) -> bool:
@@ -299,24 +295,20 @@ def open_store(path: str | Path) -> ActivationStore:
     return ActivationStore(
         manifest=manifest,
         words=pq.read_table(io.BytesIO(small[WORDS])),
-        arrays={site: _open_site(folder, manifest.recipe, site) for site in manifest.recipe.sites},
+        arrays={site: open_site(folder, manifest.recipe, site) for site in manifest.recipe.sites},
         folder=folder,
     )
 
 
-def _open_site(folder: ts.KvStore, recipe: Recipe, site: str) -> LazyArray:
+def open_site(folder: ts.KvStore, recipe: Recipe, site: str) -> LazyArray:
+    """The array of one site, of which whole shards can be read."""
     array, path = open_array(folder, site), local_path(folder)
-    _, layers, width = array.shape
-    files = path and ShardFiles(
-        folder=Path(path),
-        site=site,
-        words=recipe.words,
-        layers=layers,
-        width=width,
-        dtype=array.dtype.numpy_dtype,
-        shard_words=recipe.shard_words,
-    )
-    return LazyArray(array, place=name_folder(folder), files=files or None)
+    files = None
+    if path is not None:
+        _, layers, width = array.shape
+        dtype = array.dtype.numpy_dtype
+        files = ShardFiles(Path(path), site, layers=layers, width=width, dtype=dtype, shard_words=recipe.shard_words)
+    return LazyArray(array, place=name_folder(folder), files=files)
 
 
 def read_manifest(folder: ts.KvStore) -> Manifest | None:

@@ -32,7 +32,6 @@ from lca_jax.activations.folder import (
     find_short_files,
     list_files,
     name_folder,
-    open_array,
     open_folder,
     reaching,
     read_file,
@@ -55,6 +54,7 @@ from lca_jax.activations.store import (
     RECIPE,
     WORDS,
     ActivationStore,
+    open_site,
     open_store,
     read_manifest,
 )
@@ -321,7 +321,7 @@ class FolderWriter(StoreWriter):
 
     @property
     def written(self) -> Mapping[str, LazyArray]:  # noqa: D102
-        return {site: LazyArray(open_array(self._folder, site), place=self.place) for site in self._arrays}
+        return {site: open_site(self._folder, self._recipe, site) for site in self._arrays}
 
     def record_of(self, shard: int) -> ShardRecord:  # noqa: D102
         return ShardRecord.from_text(read_file(self._folder, _record_file(shard)) or b"")
