@@ -160,6 +160,8 @@ def test_counts_are_of_what_was_classified(unit, read, opened):
     assert f"{unit.capitalize()}s with their mean activation" in shown
     assert f"relative to the strongest {unit}: " in shown
     assert f"Open a neuron to {opened}." in shown
+    assert ("Selectivity is the distance from ■ to ●" in shown) == (unit != "sentence")
+    assert ("Random labels go by word type, so sentences have none" in shown) == (unit == "sentence")
     assert ("very " * 20 in shown) == (unit == "sentence")
     none = replace(cards[0], top_words=())
     assert f"no {unit} occurs often enough" in _Page(render_report(results, {"upos": [none]})).text
