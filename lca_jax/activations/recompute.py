@@ -56,7 +56,10 @@ def recompute(
     rows_per_batch: int | None = None,
     shard_words: int = 2_048,
 ) -> ActivationStore:
-    """A store as `extract` makes it, with its words, labels, counts and bits, whose vectors are computed when read.
+    """A store as `extract` makes it, with its words, labels and counts, whose vectors are computed when read.
+
+    They have the bits that `extract` stores with the same `shard_words`, whose default is another there: that decides
+    which sentences are packed together, and so the last digits.
 
     No vector is stored anywhere, so that neither disk nor memory limits the corpus. It pays where X is read once or a
     few times: `fit_probes` with X on the devices reads it once, `adam` once an epoch, and both find nothing on disk
