@@ -5,11 +5,12 @@
 The store is any that `extract` wrote, the wider the better. Every figure is of a process of its own, which fits the
 task on so many words, once to 2 and once to 6 iterations; the difference are 4 iterations without what comes before
 them (compiling, mean and deviation, the Gram matrix). `peak_bytes` is Linux's VmHWM at the end: everything the process
-ever held at once, imports included. Held and streamed must agree: the objectives after 6 iterations.
+ever held at once, imports included. The two fit the bias in different ways, so after 6 iterations they stand at
+different weights; by their certificates, the optimum of each must be possible for the other.
 
-The work of an iteration, for n words, d features, k classes and p problems: 4·n·d·k·p operations in the products, of
-which each reads X, 4·n·d bytes. Streamed, these bytes come out of the store: at 1 GB/s they hide behind the products
-where k·p is more than what the machine does in GFLOP/s. Hence the figures for 1 and for several problems.
+The work of an iteration, for n words, d features, k classes and p problems: 4·n·d·k·p operations in the products. Held,
+each of the two reads X, 4·n·d bytes; streamed, these bytes come out of the store once, and at 1 GB/s they hide behind
+the products where k·p is more than what the machine does in GFLOP/s. Hence the figures for 1 and for several problems.
 """
 
 import json
@@ -56,8 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows: dict[str, dict[str, float]] = {}
     for problems in settings.problems:
         held, streamed = (run_child(settings, kind, problems) for kind in ("held", "streamed"))
-        if abs(held["objective"] - streamed["objective"]) > 1e-4 * held["null_objective"]:
-            raise ValueError(f"Held and streamed differ: {held['objective']} and {streamed['objective']}.")
+        for one, other in ((held, streamed), (streamed, held)):
+            if one["objective"] - one["duality_gap"] > other["objective"] or one["objective"] > one["null_objective"]:
+                raise ValueError(f"Held and streamed differ: {held} and {streamed}.")
         streamed["times_as_long_as_held"] = streamed["s_per_iteration"] / held["s_per_iteration"]
         rows |= {f"held, {problems} problems": held, f"streamed, {problems} problems": streamed}
     harness.print_table("X", rows)
@@ -116,6 +118,7 @@ def fit(settings: Settings) -> dict[str, float]:
         "moments_s": ready - began,
         "peak_bytes": _peak_bytes(),
         "objective": probes[0].objective,
+        "duality_gap": probes[0].duality_gap,
         "null_objective": probes[0].null_objective,
     }
 

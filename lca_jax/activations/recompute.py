@@ -63,7 +63,7 @@ def recompute(
 
     No vector is stored anywhere, so that neither disk nor memory limits the corpus. It pays where X is read once or a
     few times: `fit_probes` with X on the devices reads it once, `adam` once an epoch, and both find nothing on disk
-    that they must read first. The exact solver on streamed X reads it twice an iteration, a hundred times and more:
+    that they must read first. The exact solver on streamed X reads it once an iteration, fifty times and more:
     then recomputing pays only where the store would fit no disk.
 
     Reading neighbouring words one stretch after the other computes each of them once. Words that lie apart cost whole

@@ -3,7 +3,7 @@
 tensorstore reads any store, wherever it lies, and spends 0.5 seconds of a processor on a gigabyte: each chunk in fresh
 memory, which the system hands out page by page. Here chunks are read into one piece of memory that stays in the
 processor's cache, checked, and put where they belong: 0.2 seconds, of which the checksum takes a tenth. A matrix that
-is read anew at every product of a probe depends on it.
+is read anew at every iteration of a probe depends on it.
 
 A shard, as `folder.create_array` has it written (Zarr version 3, codec `sharding_indexed`): chunks of `CHUNK_WORDS`
 words of one layer, each followed by its CRC32C, and at the end for every chunk its offset and its bytes, followed by

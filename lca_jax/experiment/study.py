@@ -41,7 +41,7 @@ class Study(Inquiry):
     split_over: int = 1
     """Devices that share the columns, for very wide matrices."""
     stream: bool | None = None
-    """Read the words at every product instead of holding them; by default the memory at hand decides."""
+    """Read the words at every iteration instead of holding them; by default the memory at hand decides."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

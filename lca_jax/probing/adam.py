@@ -176,7 +176,7 @@ def _epoch(
         masked = jnp.asarray(jnp.nan if problems.regression else -1, problems.labels.dtype)
         labels = jnp.where(rows[None, :] >= 0, problems.labels[:, rows], masked)
         weights = None if problems.weights is None else problems.weights[:, rows]
-        batch = problems._replace(labels=labels, weights=weights)
+        batch = problems._replace(labels=labels, weights=weights, total=None)
 
         def loss(at: Weights) -> Float[Array, ""]:
             masked = jnp.where(problems.keep[:, None, :], at.W, 0.0)
@@ -205,7 +205,7 @@ def _certify(
     def bound(W: Array, prediction: Prediction, gradient: Array, means: Array, R: Array) -> tuple[Array, Array]:
         residual = R.sum(axis=1)
         options = {"means": means, "bias_residual": residual, "squared": squared}
-        return bound_gap(prediction, problems, W=W, gradient=gradient, **options)
+        return bound_gap(prediction.loss, prediction.dual, problems, W=W, gradient=gradient, **options)
 
     mapped = jax.jit(over_layers(bound, design, (0, 0, 0, 0, 0)))
     return bias, *mapped(weights.W, prediction, gradient, means, R)

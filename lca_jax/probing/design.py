@@ -19,7 +19,7 @@ more than it does in float32.
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -95,9 +95,25 @@ class Stretch(NamedTuple):
     """Takes the same words of what problems own."""
 
 
+class Swept(NamedTuple):
+    """What one reading of X gives."""
+
+    Z: Float[Array, "*layer problem word class"]
+    """Scores of the weights."""
+    products: Float[Array, "*layer problem class feature"]
+    """Of X with what `visit` returned."""
+    sums: Any
+    """What it summed, over all words."""
+
+
+Visit = Callable[..., tuple[Float[Array, "problem word class"], Any]]
+"""Of (problems, known, by_word, Z), as in `Products.sweep`: word weights to be multiplied with X, and a tree of sums
+(problem, …) over the words."""
+
+
 @runtime_checkable
 class Products(Protocol):
-    """Whatever holds X: its shape, and the two products that everything else is made of."""
+    """Whatever holds X: its shape, and the two products that everything else is made of, one by one or in one sweep."""
 
     @property
     def layers(self) -> int:
@@ -141,6 +157,25 @@ class Products(Protocol):
         self, R: Float[Array, "*shared problem word class"]
     ) -> Float[Array, "*layer problem class feature"]:
         """Products of word weights, of each layer or the same for all, with the standardised features."""
+        ...
+
+    def sweep(
+        self,
+        visit: "Visit",
+        U: Float[Array, "*layer problem class feature"],
+        problems: Problems,
+        known: Any,
+        by_word: Any,
+    ) -> "Swept":
+        """Scores of weights, and the products of X with what follows from them word by word: both in one reading.
+
+        Args:
+            visit: Of one layer; it may be given any part of the words, so what it sums are sums over words.
+            U: The weights.
+            problems: Passed to `visit`, cut to its words.
+            known: A tree of arrays (*layer, problem, …), passed to it.
+            by_word: A tree of arrays (*layer, problem, word, …), passed to it cut to its words.
+        """
         ...
 
     def metric(self, words: int) -> "Gram":
@@ -199,6 +234,17 @@ class Design(NamedTuple):
     ) -> Float[Array, "*layer problem class feature"]:
         """Products of word weights, of each layer or the same for all, with the standardised features."""
         return _all_correlations(self, R)
+
+    def sweep(
+        self,
+        visit: "Visit",
+        U: Float[Array, "*layer problem class feature"],
+        problems: Problems,
+        known: Any,
+        by_word: Any,
+    ) -> "Swept":
+        """As in `Products`; X, being at hand, is read by each of the two products."""
+        return _sweep(self, U, problems, known, by_word, visit=visit)
 
     def metric(self, words: int) -> "Gram":
         """The Gram metric of the first `words` rows."""
@@ -373,6 +419,24 @@ def _all_scores(design: Design, W: Float[Array, "*layer problem class feature"])
 @jax.jit
 def _all_correlations(design: Design, R: Float[Array, "*shared problem word class"]) -> Float[Array, "..."]:
     return over_layers(correlations, design, (0, 0 if R.ndim == 4 else None))(design, R)
+
+
+@partial(jax.jit, static_argnames="visit")
+def _sweep(
+    design: Design,
+    U: Float[Array, "*layer problem class feature"],
+    problems: Problems,
+    known: Any,
+    by_word: Any,
+    *,
+    visit: Visit,
+) -> Swept:
+    def of_layer(design: Design, U: Array, known: Any, by_word: Any) -> Swept:
+        Z = scores(design, U)
+        R, sums = visit(problems, known, by_word, Z)
+        return Swept(Z, correlations(design, R), sums)
+
+    return over_layers(of_layer, design, (0, 0, 0, 0))(design, U, known, by_word)
 
 
 @jax.jit

@@ -1,18 +1,23 @@
-r"""One iteration of the exact solver, for every problem at once, as the three stretches between its products with X.
+r"""One iteration of the exact solver, for every problem at once; it reads X once.
 
-Letters as in `design`:
+Letters as in `design`. Of each problem the state holds its weights W, the point V ahead of them in the direction of the
+last step, and the gradient g at V:
 
-    prepare    V = W + β (W − W₋₁)                        extrapolation; its scores follow without a product
-               b = argmin over the bias, one Newton step  profiled out, which makes the certificate feasible
-    product 1  g = X'(softmax(Z_V + b) − y)/n             with it the duality gap at V, free of charge
     propose    U ≈ argmin ⟨g, U−V⟩ + c/2 tr((U−V)' G (U−V)) + penalty(U)    a few FISTA steps with the Gram matrix G
-    product 2  Z_U
-    settle     U is taken if the loss is below its model, else c grows
+    look       Z_U, of it the scores of the next point, U + β (U − W), and there
+               g = X'(softmax(Z + b) − y)/n                                 both products word by word: one reading of X
+    settle     U is taken if the loss is below its model, else c grows; the duality gap at the point, free of charge
 
 G = X'X/n carries the correlations between neurons, so c is one number a problem: the curvature p(1 − p) that the
 softmax still has (1 for a squared error). Measured on 20,000 words × 2,688 neurons × 17 classes this needs a third of
 the products that proximal gradient steps need. An inner step costs feature² · class · problem · 2 operations,
 word/feature times less than a product.
+
+A gap is a certificate only with the best bias. Where X is at hand as a whole (`whole`), the bias at the next point is
+fitted between the two products. Where X comes in blocks, it is needed before any score there is known. Then it moves
+like the weights, with the same momentum: an eighth of Newton's step at V, which measured (same words, three penalties)
+takes up to a fifth more iterations than the best bias, where the whole step takes twice as many. And where the gap
+looks small enough the next iteration measures: it stays at W, whose scores are known and with them their best bias.
 
 Momentum starts anew when a step turns back on the last one (O'Donoghue and Candès 2015, gradient scheme). A problem is
 done when its own gap, at weights that it really holds, is at most its limit. Its iterates do not depend on which others
@@ -27,160 +32,258 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.probing.design import Gram
 from lca_jax.probing.problems import Problems
-from lca_jax.probing.terms import Prediction, bound_gap, fit_bias, loss_growth, penalty_proximal, predict, residuals
+from lca_jax.probing.terms import bound_gap, fit_bias, loss_growth, penalty_proximal, predict, residuals
 
 _INNER_STEPS = (5, 15)
 """Fewest and most. Measured, more than 15 save too few outer iterations for what they cost; few words make few worth
 it, see `_inner_steps`."""
+_BIAS_SHARE = 1 / 8
+"""Of Newton's step on the bias; 1/4 and 1/30 take more iterations."""
+
+_LEAST_TRUST = 0.5
+"""However wrong a gap looked."""
+
+
+class Scores(NamedTuple):
+    """What a problem owns of every word: the scores, without bias, of its last two weights."""
+
+    X_W: Float[Array, "problem word class"]
+    X_W_before: Float[Array, "problem word class"]
+
+
+class Point(NamedTuple):
+    """Where the loss is looked at: W + β (W − W₋₁), and the bias there."""
+
+    beta: Float[Array, " problem"]
+    bias: Float[Array, "problem class"]
 
 
 class State(NamedTuple):
-    """Where each problem stands. `X_W` are the scores of W without bias."""
+    """Where each problem stands."""
 
     W: Float[Array, "problem class feature"]
     W_before: Float[Array, "problem class feature"]
-    X_W: Float[Array, "problem word class"]
-    X_W_before: Float[Array, "problem word class"]
+    scores: Scores
+    """Of both; not known yet where nothing was measured."""
     bias: Float[Array, "problem class"]
+    """At W."""
+    point: Point
+    """V."""
+    gradient: Float[Array, "problem class feature"]
+    """At V, as are all that follow."""
+    bias_residual: Float[Array, "problem class"]
+    newton: Float[Array, "problem class"]
+    """The bias after a Newton step; of a problem that measures next, at W."""
     objective: Float[Array, " problem"]
+    gap: Float[Array, " problem"]
+    """A certificate after an iteration that measured, else what one with the best bias would be near to."""
     momentum: Float[Array, " problem"]
     curvature: Float[Array, " problem"]
-    gap: Float[Array, " problem"]
-    confirming: Bool[Array, " problem"]
-    """The gap was small enough at an extrapolated point: the next iteration measures it at W itself."""
+    measures: Bool[Array, " problem"]
+    """The next iteration stays at W, to know its gap."""
+    trust: Float[Array, " problem"]
+    """Share of its limit at which a gap looks small enough: less than 1 after one that looked so was not."""
     done: Bool[Array, " problem"]
     iterations: Int[Array, " problem"]
 
 
-class Prepared(NamedTuple):
-    """What is known before the first product."""
+class Steps(NamedTuple):
+    """What a look at the words needs to know of every problem."""
 
-    V: Float[Array, "problem class feature"]
-    X_V: Float[Array, "problem word class"]
+    before: Point
+    """V."""
+    after: Point
+    """The next point, if U is taken."""
     bias: Float[Array, "problem class"]
-    momentum: Float[Array, " problem"]
-    prediction: Prediction
-    R: Float[Array, "problem word class"]
-    """What the first product takes."""
+    """The step of the bias from V to U."""
 
 
 class Proposed(NamedTuple):
-    """What is known before the second product."""
+    """What is known before X is read."""
 
     U: Float[Array, "problem class feature"]
-    """What it takes."""
+    bias: Float[Array, "problem class"]
+    """At U."""
     model: Float[Array, " problem"]
     """What the loss may grow beyond its tangent from V to U."""
-    turns: Bool[Array, " problem"]
-    """Whether the step from V to U turns back on the last one."""
-    objective: Float[Array, " problem"]
-    gap: Float[Array, " problem"]
+    momentum: Float[Array, " problem"]
+    steps: Steps
+
+
+class Seen(NamedTuple):
+    """Sums over words."""
+
+    loss: Float[Array, " problem"]
+    dual: Float[Array, " problem"]
+    bias_residual: Float[Array, "problem class"]
+    """At the next point."""
+    growth: Float[Array, " problem"]
+    """Of the loss beyond its tangent, from V to U."""
+    bias: Float[Array, "problem class"] | None
+    """The best one at the next point, if all words were seen at once."""
 
 
 def begin(
     W: Float[Array, "*layer problem class feature"],
-    X_W: Float[Array, "*layer problem word class"],
+    unknown: Float[Array, "*layer problem word class"],
     bias: Float[Array, "*layer problem class"],
     curvature: Float[Array, "*layer problem"],
-    objective: Float[Array, "*layer problem"],
 ) -> State:
-    """The state of problems that start from given weights, their scores and bias."""
+    """The state of problems that start from given weights and the best bias there; they measure first.
+
+    Args:
+        W: The weights.
+        unknown: Zeros in the place of scores.
+        bias: At W.
+        curvature: Where the search for it begins.
+    """
     zeros = jnp.zeros_like(curvature)
     never = jnp.zeros(curvature.shape, bool)
     return State(
         W=W,
         W_before=W,
-        X_W=X_W,
-        X_W_before=X_W,
+        scores=Scores(unknown, unknown),
         bias=bias,
-        objective=objective,
+        point=Point(zeros, bias),
+        gradient=jnp.zeros_like(W),
+        bias_residual=jnp.zeros_like(bias),
+        newton=bias,
+        objective=zeros + jnp.inf,
+        gap=zeros + jnp.inf,
         momentum=zeros + 1,
         curvature=curvature,
-        gap=zeros + jnp.inf,
-        confirming=never,
+        measures=~never,
+        trust=zeros + 1,
         done=never,
         iterations=jnp.zeros(curvature.shape, jnp.int32),
     )
 
 
-def prepare(problems: Problems, state: State, *, max_iterations: int) -> Prepared:
-    """Extrapolates, fits the bias and predicts."""
-    momentum = (1 + jnp.sqrt(1 + 4 * state.momentum**2)) / 2
-    measures_W = state.confirming | _last(state, max_iterations)
-    beta = jnp.where(measures_W, 0.0, (state.momentum - 1) / momentum)[:, None, None]
-    V = state.W + beta * (state.W - state.W_before)
-    X_V = state.X_W + beta * (state.X_W - state.X_W_before)
-    bias = fit_bias(X_V, state.bias, problems)
-    prediction = predict(X_V, bias, problems)
-    return Prepared(V, X_V, bias, momentum, prediction, residuals(prediction, problems))
-
-
 def propose(
-    metric: Gram,
-    problems: Problems,
-    means: Float[Array, "problem class feature"],
-    state: State,
-    prepared: Prepared,
-    gradient: Float[Array, "problem class feature"],
-    *,
-    squared: bool,
+    metric: Gram, problems: Problems, limits: Float[Array, " problem"], state: State, *, squared: bool
 ) -> Proposed:
-    """The gap at V, and the weights that minimise the model of the objective around it."""
-    V = prepared.V
-    objective, gap = bound_gap(
-        prepared.prediction,
-        problems,
-        W=V,
-        gradient=gradient,
-        means=means,
-        bias_residual=prepared.R.sum(axis=1),
-        squared=squared,
-    )
-    steps = _inner_steps(prepared.R.shape[1], V.shape[2])
-    U = _minimise_model(V, gradient, metric, problems, state.curvature, inner_steps=steps, squared=squared)
+    """The weights that minimise the model of the objective around V, and the point that would be next.
+
+    Args:
+        metric: Of the words.
+        problems: What is solved.
+        limits: Gap at which each problem is done.
+        state: Where problems stand.
+        squared: True for the elastic net, False for the `neurox` penalty.
+    """
+    V = _ahead(state.W, state.W_before, state.point.beta)
+    inner_steps = _inner_steps(state.scores.X_W.shape[1], V.shape[2])
+    U = _minimise_model(V, state.gradient, metric, problems, state.curvature, inner_steps=inner_steps, squared=squared)
+    U = jnp.where(_like(state.measures, U), state.W, U)
+    bias = _moved(state.point.bias, state.newton, jnp.where(state.measures, 1.0, _BIAS_SHARE))
+    bias_step = _step(state.point.bias, bias)
     in_metric = _in_metric(U - V, metric)
-    model = state.curvature / 2 * ((U - V) * in_metric).sum(axis=(1, 2))
+    # Newton's step times its matrix is the residual it answers to: the model of the bias needs no matrix.
+    model = state.curvature / 2 * ((U - V) * in_metric).sum(axis=(1, 2)) - (state.bias_residual * bias_step).sum(1) / 2
     turns = (in_metric * (U - state.W)).sum(axis=(1, 2)) < 0
-    return Proposed(U, model, turns, objective, gap)
+    start = jnp.where(turns & ~state.measures, 1.0, state.momentum)
+    momentum = jnp.where(state.measures, start, (1 + jnp.sqrt(1 + 4 * start**2)) / 2)
+    # A certificate is of weights that a problem holds: near the end, the next point is U itself.
+    near_end = state.measures | (state.gap <= state.trust * limits)
+    beta = jnp.where(near_end, 0.0, (start - 1) / momentum)
+    steps = Steps(before=state.point, after=Point(beta, _moved(bias, state.bias, -beta)), bias=bias_step)
+    return Proposed(U, bias, model, momentum, steps)
+
+
+def look(
+    problems: Problems, steps: Steps, scores: Scores, X_U: Float[Array, "problem word class"], *, whole: bool
+) -> tuple[Float[Array, "problem word class"], Seen]:
+    """Residuals at the next point, whose product with X is the gradient there, and sums over words.
+
+    Args:
+        problems: What is solved, cut to the words.
+        steps: Where the loss is looked at.
+        scores: Of the weights so far.
+        X_U: Of those proposed.
+        whole: These are all words, and the bias is fitted to them first.
+    """
+    X_before = _ahead(scores.X_W, scores.X_W_before, steps.before.beta)
+    before = predict(X_before, steps.before.bias, problems)
+    growth = loss_growth(before.Q, X_U - X_before + steps.bias[:, None, :], problems)
+    X_V = _ahead(X_U, scores.X_W, steps.after.beta)
+    fitted = fit_bias(X_V, steps.after.bias, problems) if whole else None
+    after = predict(X_V, steps.after.bias if fitted is None else fitted, problems)
+    R = residuals(after, problems)
+    return R, Seen(after.loss, after.dual, R.sum(axis=1), growth, fitted)
 
 
 def settle(
     problems: Problems,
+    means: Float[Array, "problem class feature"],
     limits: Float[Array, " problem"],
     state: State,
-    prepared: Prepared,
     proposed: Proposed,
     X_U: Float[Array, "problem word class"],
+    gradient: Float[Array, "problem class feature"],
+    seen: Seen,
     *,
+    squared: bool,
     max_iterations: int,
 ) -> State:
     """Takes the proposed weights where the loss keeps below its model, and tells the problems that are done.
 
-    The last iteration that a problem may take measures W, like one that confirms. Problems that are done, or out of
-    iterations, stay as they are.
+    The last iteration that a problem may take measures. Problems that are done, or out of iterations, stay as they are.
+
+    Args:
+        problems: What is solved.
+        means: Products of `terms.mean_weights` with X.
+        limits: Gap at which each problem is done.
+        state: Where problems stood.
+        proposed: What was proposed.
+        X_U: Scores of its weights.
+        gradient: At its point.
+        seen: What `look` found, over all words.
+        squared: True for the elastic net, False for the `neurox` penalty.
+        max_iterations: Of every problem.
     """
-    last = _last(state, max_iterations)
-    small = proposed.gap <= limits
-    done = small & (state.confirming | last)
-    ends = done | last
-    taken = loss_growth(prepared.prediction.Q, X_U - prepared.X_V, problems) <= proposed.model
-    turns = taken & proposed.turns
+    whole = seen.bias is not None
+    certified = state.measures | whole
+    taken = state.measures | (seen.growth <= proposed.model)
 
     def choose(accepted: Array, otherwise: Array) -> Array:
         return jnp.where(_like(taken, accepted), accepted, otherwise)
 
-    # A problem that ends returns V, which is its W as β was zero: weights, bias, objective and gap agree.
+    W, W_before = choose(proposed.U, state.W), choose(state.W, state.W_before)
+    scores = Scores(choose(X_U, state.scores.X_W), choose(state.scores.X_W, state.scores.X_W_before))
+    beta = choose(proposed.steps.after.beta, state.point.beta)
+    bias_there = choose(proposed.steps.after.bias if seen.bias is None else seen.bias, state.point.bias)
+    bias = jnp.where((taken & (beta == 0))[:, None], bias_there, choose(proposed.bias, state.bias))
+    objective, gap = bound_gap(
+        seen.loss,
+        seen.dual,
+        problems,
+        W=_ahead(W, W_before, beta),
+        gradient=gradient,
+        means=means,
+        bias_residual=jnp.where(certified[:, None], seen.bias_residual, 0.0),
+        squared=squared,
+    )
+    objective, gap = choose(objective, state.objective), choose(gap, state.gap)
+    done = certified & (beta == 0) & (gap <= limits)
+    looks_done = ~certified & (beta == 0) & (gap <= state.trust * limits)
+    measures = looks_done | (state.iterations + 2 >= max_iterations)
+    # A problem that measures next needs the best bias at W, the others a step towards that at their point.
+    point = Point(jnp.where(measures, 0.0, beta), jnp.where(measures[:, None], bias, bias_there))
     new = State(
-        W=jnp.where(_like(ends, state.W), prepared.V, choose(proposed.U, state.W)),
-        W_before=choose(state.W, state.W_before),
-        X_W=choose(X_U, state.X_W),
-        X_W_before=choose(state.X_W, state.X_W_before),
-        bias=jnp.where((ends | taken)[:, None], prepared.bias, state.bias),
-        objective=proposed.objective,
-        momentum=jnp.where(turns, 1.0, choose(prepared.momentum, state.momentum)),
-        curvature=state.curvature * jnp.where(taken, 0.9, 1.6),
-        gap=proposed.gap,
-        confirming=small & ~done,
+        W=W,
+        W_before=W_before,
+        scores=scores,
+        bias=bias,
+        point=point,
+        gradient=choose(gradient, state.gradient),
+        bias_residual=choose(seen.bias_residual, state.bias_residual),
+        newton=point.bias if whole else fit_bias(_ahead(*scores, point.beta), point.bias, problems),
+        objective=objective,
+        gap=gap,
+        momentum=choose(proposed.momentum, state.momentum),
+        curvature=state.curvature * jnp.where(state.measures, 1.0, jnp.where(taken, 0.9, 1.6)),
+        measures=measures,
+        trust=jnp.where(state.measures, jnp.clip(state.gap / gap, _LEAST_TRUST, 1.0), state.trust),
         done=done,
         iterations=state.iterations + 1,
     )
@@ -193,8 +296,19 @@ def stopped(state: State, max_iterations: int) -> Bool[Array, "..."]:
     return state.done | (state.iterations >= max_iterations)
 
 
-def _last(state: State, max_iterations: int) -> Bool[Array, " problem"]:
-    return state.iterations + 1 >= max_iterations
+def _ahead(now: Float[Array, "problem row column"], before: Array, beta: Float[Array, " problem"]) -> Array:
+    """A step's direction, followed further."""
+    return now + beta[:, None, None] * (now - before)
+
+
+def _moved(bias: Float[Array, "problem class"], towards: Array, share: Float[Array, " problem"] | float) -> Array:
+    """Part of the way from one bias to another; −∞ stays."""
+    return bias + jnp.reshape(jnp.asarray(share, bias.dtype), (-1, 1)) * _step(bias, towards)
+
+
+def _step(bias: Float[Array, "problem class"], towards: Float[Array, "problem class"]) -> Array:
+    """From one bias to another, 0 for absent classes."""
+    return jnp.where(jnp.isfinite(bias), towards - bias, 0.0)
 
 
 def _inner_steps(words: int, features: int) -> int:

@@ -49,6 +49,9 @@ class Problems(NamedTuple):
     l2: Float[Array, " problem"]
     keep: Bool[Array, "problem feature"]
     """Features the problem may use; the weights of the others stay zero."""
+    total: Float[Array, " problem"] | None
+    """Sum of the weights over all words of each problem, of which these may be a part; None where a part, like a
+    mini-batch, is to count as if it were all."""
 
     @property
     def regression(self) -> bool:
@@ -106,6 +109,7 @@ def make_problems(questions: Sequence[Question], *, classes: int, mesh: Mesh, ro
         l1=replicate(mesh, np.array([question.l1 for question in questions], np.float32)),
         l2=replicate(mesh, np.array([question.l2 for question in questions], np.float32)),
         keep=replicate(mesh, np.stack([question.keep for question in questions])),
+        total=replicate(mesh, counted.sum(axis=1).astype(np.float32)),
     )
 
 
@@ -118,13 +122,13 @@ def targets(problems: Problems) -> Float[Array, "problem word class"]:
 
 
 def word_weights(problems: Problems) -> Float[Array, "problem word"]:
-    """The share of each word in the weight of its problem, 1/n where all count the same; 0 for words not of it."""
+    """The share of each word in its problem's total, 1/n where all count the same; 0 for words not of it."""
     of_problem = ~jnp.isnan(problems.labels) if problems.regression else problems.labels >= 0
     counted = of_problem.astype(problems.shares.dtype)
     if problems.weights is not None:
         counted = counted * problems.weights
-    total = counted.sum(axis=1, keepdims=True)
-    return counted / jnp.where(total > 0, total, 1.0)
+    total = counted.sum(axis=1) if problems.total is None else problems.total
+    return counted / jnp.where(total > 0, total, 1.0)[:, None]
 
 
 def starting_bias(problems: Problems) -> Float[Array, "problem class"]:

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from lca_jax.devices import fetch, replicate
+from lca_jax.devices import fetch, replicate, zeros_by_word
 from lca_jax.probing.design import Design, Gram, Products
-from lca_jax.probing.iteration import State, begin, prepare, propose, settle, stopped
+from lca_jax.probing.iteration import State, begin, look, propose, settle, stopped
 from lca_jax.probing.path import Start, best_start
 from lca_jax.probing.problems import Answer, Problems, Question, make_problems, null_objective, starting_bias
 from lca_jax.probing.terms import mean_weights
@@ -27,7 +27,7 @@ _Result = TypeVar("_Result")
 _CHUNK = 5
 """Iterations between two looks of the host at which problems are solved."""
 _FRESH_SHARE = 4
-"""Problems enter once they fill a fourth of the batch: entering costs the batch its two products."""
+"""Problems enter once they fill a fourth of the batch: entering costs the batch a product."""
 _CURVATURE = 0.1
 """Where problems without neighbours begin to look."""
 _NARROW_ABOVE_FLOP = 2e10
@@ -120,7 +120,7 @@ def _enter(
     classes: int,
     tolerance: float,
 ) -> _Batch:
-    """A batch of the problems that are running and those that enter, its other slots idle. Costs two products."""
+    """A batch of the problems that are running and those that enter, its other slots idle. Costs a product."""
     running = batch.running if batch else []
     kept = [batch.members[slot] for slot in running] if batch else []
     members = [*kept, *entering, *[None] * (width - len(kept) - len(entering))]
@@ -137,10 +137,9 @@ def _enter(
         if start is not None:
             own = start.bias.shape[1]
             weights[:, slot, :own], bias[:, slot, :own], curvature[:, slot] = start
-    objective = np.tile(null, (design.layers, 1))
-    parts = (array if design.axis else array[0] for array in (weights, bias, curvature, objective))
-    W, b, c, F = (replicate(design.devices(), part) for part in parts)
-    state = _begin(W, design.scores(W), b, c, F)
+    W, b, c = (replicate(design.devices(), array if design.axis else array[0]) for array in (weights, bias, curvature))
+    unknown = zeros_by_word(design.devices(), (*W.shape[:-2], design.rows, classes))
+    state = _begin(W, unknown, b, c)
     if batch:
         source = np.array([*running, *[0] * (width - len(running))])
         state = _carry(batch.state, state, source, np.arange(width) < len(running), axis=design.axis)
@@ -258,13 +257,12 @@ def _iterate(
     squared: bool,
     max_iterations: int,
 ) -> State:
-    """One iteration of all problems in all layers: three programs, and between them whatever makes the products."""
+    """One iteration of all problems in all layers: two programs, and between them whatever makes the products."""
     layered = bool(design.axis)
-    prepared = _prepare(problems, state, layered=layered, max_iterations=max_iterations)
-    gradient = design.correlations(prepared.R)
-    proposed = _propose(metric, problems, means, state, prepared, gradient, layered=layered, squared=squared)
-    X_U = design.scores(proposed.U)
-    return _settle(problems, limits, state, prepared, proposed, X_U, layered=layered, max_iterations=max_iterations)
+    proposed = _propose(metric, problems, limits, state, layered=layered, squared=squared)
+    swept = design.sweep(_LOOK[isinstance(design, Design)], proposed.U, problems, proposed.steps, state.scores)
+    known = (problems, means, limits, state, proposed, *swept)
+    return _settle(*known, layered=layered, squared=squared, max_iterations=max_iterations)
 
 
 def _program(stretch: Callable[..., _Result], *, axes: tuple[int | None, ...]) -> Callable[..., _Result]:
@@ -283,6 +281,6 @@ def _program(stretch: Callable[..., _Result], *, axes: tuple[int | None, ...]) -
     return program
 
 
-_prepare = _program(prepare, axes=(None, 0))
-_propose = _program(propose, axes=(0, None, 0, 0, 0, 0))
-_settle = _program(settle, axes=(None, None, 0, 0, 0, 0))
+_LOOK = {whole: partial(look, whole=whole) for whole in (False, True)}
+_propose = _program(propose, axes=(0, None, None, 0))
+_settle = _program(settle, axes=(None, 0, None, 0, 0, 0, 0, 0))

@@ -1,11 +1,12 @@
-"""X read in blocks at every product: for matrices that fit neither the devices nor the host.
+"""X read in blocks whenever it is multiplied: for matrices that fit neither the devices nor the host.
 
 The same numbers as a `Design` gives, by the same two products, block by block: while one block is multiplied, the next
 ones are read and copied by another thread. The gradient is still that of all words, so the exact solver is exact. What
 stays in memory is the blocks in flight, the Gram matrix, and what problems own: (problem, word, class).
 
-An iteration reads X twice. With n words and d features, n·d·4 bytes are read for 4·n·d·k·p operations of p problems of
-k classes: a disk of 1 GB/s feeds k·p GFLOP/s, so it is the many problems of a fit that hide the reading.
+An iteration of the exact solver reads X once: both products are made of a block while it is there. With n words and d
+features, n·d·4 bytes are read for 4·n·d·k·p operations of p problems of k classes: a disk of 1 GB/s feeds k·p GFLOP/s,
+so it is the many problems of a fit that hide the reading.
 
 Of several devices each has a stretch of neighbouring words, and a block is the next few words of every stretch; so what
 problems own lies where it is used. Of several processes each reads its own devices' words.
@@ -15,7 +16,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,13 +26,15 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.activations.ahead import make_ahead
 from lca_jax.activations.folder import CHUNK_WORDS
-from lca_jax.devices import aligned_empty, fetch, free_bytes, joint_mesh, place_parts, replicate
+from lca_jax.devices import aligned_empty, fetch, free_bytes, joint_mesh, place_parts, replicate, zeros_by_word
 from lca_jax.probing.design import (
     Design,
     Gram,
     MatrixDtype,
     Rows,
     Stretch,
+    Swept,
+    Visit,
     choose_scale,
     correlations,
     gram_stride,
@@ -45,6 +48,7 @@ from lca_jax.probing.design import (
 from lca_jax.probing.problems import Problems
 
 _log = logging.getLogger(__name__)
+_Tree = TypeVar("_Tree")
 _BLOCK_BYTES = 64e6
 """Of X on all devices together: enough for a disk's full speed and for a matrix product's."""
 _BLOCKS_AHEAD = 2
@@ -92,7 +96,7 @@ class StreamedDesign:
         """Scores of every word without the bias; reads X once."""
         programs = _programs(self.mesh, self.axis, self.block)
         *before, classes, _ = W.shape
-        Z = programs.zeros((*before, self.rows, classes))
+        Z = zeros_by_word(self.mesh, (*before, self.rows, classes))
         for number, X in self._read(range(self.blocks)):
             Z = programs.add_scores(Z, Design(X, self.mean, self.scale), W, np.int32(number))
             jax.block_until_ready(Z)
@@ -110,6 +114,26 @@ class StreamedDesign:
             total = jax.block_until_ready(part if total is None else total + part)
         assert total is not None  # there is a block where there is a word
         return total
+
+    def sweep(
+        self,
+        visit: Visit,
+        U: Float[Array, "*layer problem class feature"],
+        problems: Problems,
+        known: Any,
+        by_word: Any,
+    ) -> Swept:
+        """As in `Products`; reads X once."""
+        programs = _programs(self.mesh, self.axis, self.block)
+        *before, classes, _ = U.shape
+        Z = zeros_by_word(self.mesh, (*before, self.rows, classes))
+        total = None
+        for number, X in self._read(range(self.blocks)):
+            here = Design(X, self.mean, self.scale)
+            Z, part = programs.visit(Z, here, U, problems, known, by_word, np.int32(number), visit=visit)
+            total = jax.block_until_ready(part if total is None else _add(total, part))
+        assert total is not None  # there is a block where there is a word
+        return Swept(Z, *total)
 
     def metric(self, words: int) -> Gram:  # noqa: ARG002 - a design on the devices does not know its padding
         """The Gram metric of the same words as a design on the devices takes; reads X once."""
@@ -179,7 +203,7 @@ class StreamedDesign:
 
 
 def choose_streaming(rows: Rows, *, dtype: MatrixDtype) -> bool:
-    """Whether X is better read at every product: where it would take more than half of the memory at hand.
+    """Whether X is better read anew whenever it is multiplied: where it would take more than half of the memory at hand.
 
     Half, since on its way to the devices it is in memory twice, and problems need some too.
     """
@@ -192,7 +216,7 @@ def choose_streaming(rows: Rows, *, dtype: MatrixDtype) -> bool:
         rows.features,
         here / 1e9,
         "unknown" if free is None else f"{free / 1e9:.2f} GB",
-        "read in blocks at every product" if streamed else "held on the devices",
+        "read in blocks at every iteration" if streamed else "held on the devices",
     )
     return streamed
 
@@ -205,7 +229,7 @@ def stream_design(
     split_over: int = 1,
     block_bytes: float = _BLOCK_BYTES,
 ) -> StreamedDesign:
-    """A design that is read from its source at every product; reads it once for mean and deviation.
+    """A design that is read from its source whenever it is multiplied; reads it once for mean and deviation.
 
     Arguments and errors as in `put_design`.
 
@@ -297,13 +321,19 @@ def _add_gram(total: Float[Array, "..."] | None, design: Design, real: Bool[Arra
     return part if total is None else total + part
 
 
+@partial(jax.jit, donate_argnums=0)
+def _add(one: _Tree, other: _Tree) -> _Tree:
+    return jax.tree.map(jnp.add, one, other)
+
+
 class _Programs(NamedTuple):
     """What is done with a block, compiled once for a mesh and a block's size."""
 
-    zeros: Callable[[tuple[int, ...]], Array]
     add_scores: Callable[[Array, Design, Array, np.int32], Array]
     correlate: dict[bool, Callable[[Design, Array, np.int32], Array]]
     """By whether all layers share the word weights."""
+    visit: Callable[..., tuple[Array, tuple[Array, Any]]]
+    """Scores, and what of them is multiplied with the same block again."""
     take_words: Callable[..., Problems]
 
 
@@ -314,43 +344,73 @@ def _programs(mesh: Mesh, axis: int, block: int) -> _Programs:
     by_feature = PartitionSpec(*layer, "model")
     of_X: Any = Design(X=PartitionSpec(*layer, "data", "model"), mean=by_feature, scale=by_feature)  # pyright: ignore[reportArgumentType] - specs in the shape of a design
     of_W, of_Z = PartitionSpec(*layer, None, None, "model"), PartitionSpec(*layer, None, "data", None)
-    shared_Z, scalar, by_word = PartitionSpec(None, "data", None), PartitionSpec(), PartitionSpec(None, "data")
+    shared_Z, whole = PartitionSpec(None, "data", None), PartitionSpec()
 
-    def add_scores(Z: Array, design: Design, W: Array, number: Array) -> Array:
-        part = jax.lax.psum(over_layers(scores, design, (0, 0))(design, W), "model")
+    def split_problems(problems: Problems) -> Any:
+        by_word = PartitionSpec(None, "data")
+        owned = {"labels": by_word, "weights": None if problems.weights is None else by_word}
+        return Problems(**{field: owned.get(field, whole) for field in Problems._fields})
+
+    def cut(array: Array, number: Array, axis: int) -> Array:
+        return jax.lax.dynamic_slice_in_dim(array, number * block, block, axis)
+
+    def cut_problems(problems: Problems, number: Array) -> Problems:
+        weights = None if problems.weights is None else cut(problems.weights, number, 1)
+        return problems._replace(labels=cut(problems.labels, number, 1), weights=weights)
+
+    def set_scores(Z: Array, part: Array, number: Array) -> Array:
         return jax.lax.dynamic_update_slice_in_dim(Z, part, number * block, axis=axis + 1)
 
-    def correlate(design: Design, R: Array, number: Array, *, shared: bool) -> Array:
-        own = jax.lax.dynamic_slice_in_dim(R, number * block, block, axis=R.ndim - 2)
-        part = over_layers(correlations, design, (0, None if shared else 0))(design, own)
-        return jax.lax.psum(part, "data")
+    def score(design: Design, W: Array) -> Array:
+        return jax.lax.psum(over_layers(scores, design, (0, 0))(design, W), "model")
 
-    def take_words(problems: Problems, *, number: Int[Array, ""]) -> Problems:
-        cut = jax.shard_map(
-            lambda rows, first: jax.lax.dynamic_slice_in_dim(rows, first * block, block, axis=1),
+    def add_scores(Z: Array, design: Design, W: Array, number: Array) -> Array:
+        return set_scores(Z, score(design, W), number)
+
+    def correlate(design: Design, R: Array, number: Array, *, shared: bool) -> Array:
+        mapped = over_layers(correlations, design, (0, None if shared else 0))
+        return jax.lax.psum(mapped(design, cut(R, number, R.ndim - 2)), "data")
+
+    @partial(jax.jit, static_argnames="visit", donate_argnums=0)
+    def visit_block(
+        Z: Array, design: Design, U: Array, problems: Problems, known: Any, by_word: Any, number: Array, *, visit: Visit
+    ) -> tuple[Array, tuple[Array, Any]]:
+        def of_devices(
+            Z: Array, design: Design, U: Array, problems: Problems, known: Any, by_word: Any, number: Array
+        ) -> tuple[Array, tuple[Array, Any]]:
+            part = score(design, U)
+            here = jax.tree.map(lambda array: cut(array, number, axis + 1), by_word)
+            R, sums = over_layers(partial(visit, cut_problems(problems, number)), design, (0, 0, 0))(known, here, part)
+            products = over_layers(correlations, design, (0, 0))(design, R)
+            return set_scores(Z, part, number), jax.lax.psum((products, sums), "data")
+
+        return jax.shard_map(
+            of_devices,
             mesh=mesh,
-            in_specs=(by_word, scalar),
-            out_specs=by_word,
-        )
-        weights = None if problems.weights is None else cut(problems.weights, number)
-        return problems._replace(labels=cut(problems.labels, number), weights=weights)
+            in_specs=(of_Z, of_X, of_W, split_problems(problems), whole, of_Z, whole),
+            out_specs=(of_Z, (of_W, whole)),
+        )(Z, design, U, problems, known, by_word, number)
+
+    @jax.jit
+    def take_words(problems: Problems, number: Array) -> Problems:
+        split = split_problems(problems)
+        return jax.shard_map(cut_problems, mesh=mesh, in_specs=(split, whole), out_specs=split)(problems, number)
 
     correlating = {
         shared: jax.jit(
             jax.shard_map(
                 partial(correlate, shared=shared),
                 mesh=mesh,
-                in_specs=(of_X, shared_Z if shared else of_Z, scalar),
+                in_specs=(of_X, shared_Z if shared else of_Z, whole),
                 out_specs=of_W,
             )
         )
         for shared in (False, True)
     }
-    adding = jax.shard_map(add_scores, mesh=mesh, in_specs=(of_Z, of_X, of_W, scalar), out_specs=of_Z)
-    sharding = jax.sharding.NamedSharding(mesh, of_Z)
+    adding = jax.shard_map(add_scores, mesh=mesh, in_specs=(of_Z, of_X, of_W, whole), out_specs=of_Z)
     return _Programs(
-        zeros=lambda shape: jnp.zeros(shape, jnp.float32, device=sharding),
         add_scores=jax.jit(adding, donate_argnums=0),
         correlate=correlating,
-        take_words=jax.jit(take_words),
+        visit=visit_block,
+        take_words=take_words,
     )

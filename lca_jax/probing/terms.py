@@ -130,7 +130,8 @@ def mean_weights(problems: Problems) -> Float[Array, "problem word class"]:
 
 
 def bound_gap(
-    prediction: Prediction,
+    loss: Float[Array, " problem"],
+    dual: Float[Array, " problem"],
     problems: Problems,
     *,
     W: Float[Array, "problem class feature"],
@@ -142,7 +143,8 @@ def bound_gap(
     """Objective and duality gap of weights, from values that an iteration has anyway; no product with X.
 
     Args:
-        prediction: Of these weights and the best bias.
+        loss: Of these weights, as in `Prediction`.
+        dual: The same.
         problems: What is solved.
         W: The weights.
         gradient: X' times the residuals.
@@ -150,8 +152,8 @@ def bound_gap(
         bias_residual: Sum of the residuals over the words.
         squared: True for the elastic net, False for the `neurox` penalty.
     """
-    primal = prediction.loss + penalty_value(W, problems.l1, problems.l2, squared=squared)
+    primal = loss + penalty_value(W, problems.l1, problems.l2, squared=squared)
     make_feasible = feasible_numbers if problems.regression else feasible_distributions
-    dual, feasible = make_feasible(prediction.dual, gradient, means, bias_residual, problems.shares)
+    dual, feasible = make_feasible(dual, gradient, means, bias_residual, problems.shares)
     penalty = {"keep": problems.keep, "l1": problems.l1, "l2": problems.l2, "squared": squared}
     return primal, duality_gap(primal=primal, dual=dual, gradient=feasible, **penalty)
