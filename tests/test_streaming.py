@@ -1,5 +1,6 @@
 """X in blocks, in bfloat16 and split over devices: the same probes as from X on one device."""
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -10,16 +11,17 @@ import pytest
 from jax.sharding import AxisType
 
 from lca_jax import ElasticNet, fit_probes
-from lca_jax.errors import DataError, SettingsError
+from lca_jax.errors import DataError, NotConverged, SettingsError
 from lca_jax.probing import streaming
 from lca_jax.probing.batching import fit_on_design
 from lca_jax.probing.design import Rows, correlations, put_design, scores
 from lca_jax.probing.labelling import Labelling
-from lca_jax.probing.objective import Solver
+from lca_jax.probing.objective import Penalty, Solver
 from lca_jax.probing.probe import Probe
+from lca_jax.probing.problems import Problems, Question, make_problems, word_weights
 from lca_jax.probing.streaming import StreamedDesign, choose_streaming, stream_design
 from tests.stores import planted_store
-from tests.test_proximal import TIGHT, assert_same_weights, planted
+from tests.test_proximal import TIGHT, assert_same_weights, objective, planted
 
 WORDS, FEATURES = 203, 12
 X, Y = planted(WORDS, FEATURES, [0.4, 0.3, 0.2, 0.1], noise=2.0)
@@ -64,6 +66,64 @@ def test_products_mean_and_deviation_are_those_of_the_whole() -> None:
     R[:, :WORDS] = rng.normal(size=(2, WORDS, 3))
     found = np.asarray(design.correlations(jnp.asarray(R)))
     np.testing.assert_allclose(found, np.einsum("nd,pnc->pcd", standard, R[:, :WORDS]), atol=5e-4)
+
+
+def test_a_sweep_over_blocks_is_that_over_the_whole() -> None:
+    """Scores, the products with what follows from them, and sums; of words that count differently in two problems."""
+    rng = np.random.default_rng(0)
+    U = jnp.asarray(rng.normal(size=(2, 4, FEATURES)), jnp.float32)
+    asked = [Question(Y, weights, 4, 0.0, 0.0, np.ones(FEATURES, bool)) for weights in (None, 1 + np.arange(WORDS) % 3)]
+
+    def visit(problems: Problems, known: Any, by_word: Any, Z: Any) -> tuple[Any, Any]:
+        R = jnp.sin(Z + by_word) * word_weights(problems)[:, :, None] * known[:, None, None]
+        return R, R.sum(axis=1)
+
+    swept = []
+    for design in (in_blocks(), put_design(Rows.of(X), standardize=True)):
+        padding = ((0, 0), (0, design.rows - WORDS), (0, 0))
+        by_word = jnp.asarray(np.pad(np.random.default_rng(1).normal(size=(2, WORDS, 4)), padding), jnp.float32)
+        problems = make_problems(asked, classes=4, mesh=design.devices(), rows=design.rows)
+        swept.append(design.sweep(visit, U, problems, jnp.array([1.0, 2.0]), by_word))
+    blocks, whole = swept
+    np.testing.assert_allclose(blocks.Z[:, :WORDS], whole.Z[:, :WORDS], atol=2e-5)
+    np.testing.assert_allclose(blocks.products, whole.products, atol=2e-6)
+    np.testing.assert_allclose(blocks.sums, whole.sums, atol=1e-6)
+    assert np.abs(whole.products).max() > 0.01
+
+
+def test_an_iteration_reads_every_word_once() -> None:
+    read: list[int] = []
+
+    def read_into(first: int, target: np.ndarray) -> None:
+        read.append(len(target))
+        target[...] = X[first : first + len(target)]
+
+    design = stream_design(Rows(WORDS, FEATURES, read_into), standardize=True, block_bytes=BLOCKS)
+    totals = []
+    for iterations in (3, 8):
+        read.clear()
+        with pytest.warns(NotConverged):
+            net = ElasticNet(l1=(1e-4, 1e-3), l2=1e-4, tolerance=1e-7, max_iterations=iterations)
+            fit_on_design(design, WORDS, [labelling(Y)], net)
+        totals.append(sum(read) / WORDS)
+    # Two problems one after the other: the second starts from the solution of the first.
+    assert totals[1] - totals[0] == 2 * 5
+
+
+@pytest.mark.parametrize("penalty", ["elastic_net", "neurox"])
+def test_certificates_from_blocks_are_never_smaller_than_the_true_gap(penalty: Penalty) -> None:
+    net = ElasticNet(l1=2e-3, l2=5e-3, penalty=penalty, tolerance=2e-5)
+    (best,) = fit_on_design(put_design(Rows.of(X), standardize=True), WORDS, [labelling(Y)], net)
+    for iterations in (1, 2, 5, 12, 1000):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotConverged)
+            (probe,) = fit_on_design(in_blocks(), WORDS, [labelling(Y)], replace(net, max_iterations=iterations))
+        standard = (X.astype(np.float64) - probe.mean) / probe.scale
+        reached = objective(probe.weights, probe.bias, standard, Y, 2e-3, 5e-3, neurox=penalty == "neurox")
+        assert reached == pytest.approx(probe.objective, abs=2e-6)
+        assert reached - best.objective <= probe.duality_gap + 1e-7
+        assert probe.iterations <= iterations
+    assert probe.converged
 
 
 @pytest.mark.parametrize("solver", ["proximal", "adam"])
@@ -140,7 +200,7 @@ def test_blocks_compile_once_however_many_there_are() -> None:
     net = ElasticNet(l1=2e-3, l2=1e-2)
     fit_on_design(in_blocks(), WORDS, [labelling(Y)], net)
     programs = streaming._programs(in_blocks().mesh, 0, in_blocks().block)
-    compiled: list[Any] = [programs.add_scores, programs.correlate[True], programs.correlate[False]]
+    compiled: list[Any] = [programs.visit, programs.correlate[True]]
     before = [program._cache_size() for program in compiled]
     fit_on_design(in_blocks(), WORDS, [labelling(np.roll(Y, 7))], replace(net, l1=4e-3))
     assert [program._cache_size() for program in compiled] == before

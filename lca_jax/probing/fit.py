@@ -66,7 +66,7 @@ def fit_probes(
             tells from all others. Its two columns of weights are each other's negative. Regressions stay as they are.
         regression: Tasks whose labels are numbers to predict by squared error, instead of classes. Their penalties are
             relative to ½ (z − y)², so they scale with the square of the unit of y; R² takes the place of accuracies.
-        stream: Whether X is read from the store block by block at every iteration instead of lying on the devices whole;
+        stream: Whether X is read from the store block by block at every iteration, not held by the devices as a whole;
             None decides by the memory at hand, and says so in the log.
         dtype: In which X is held: `bfloat16` takes half of the memory. Products and certificates are float32 all the
             same, for the rounded X.

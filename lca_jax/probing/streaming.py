@@ -203,7 +203,7 @@ class StreamedDesign:
 
 
 def choose_streaming(rows: Rows, *, dtype: MatrixDtype) -> bool:
-    """Whether X is better read anew whenever it is multiplied: where it would take more than half of the memory at hand.
+    """Whether X is better read anew at every iteration: where it would take more than half of the memory at hand.
 
     Half, since on its way to the devices it is in memory twice, and problems need some too.
     """
