@@ -99,11 +99,12 @@ def test_an_iteration_reads_every_word_once() -> None:
         target[...] = X[first : first + len(target)]
 
     design = stream_design(Rows(WORDS, FEATURES, read_into), standardize=True, block_bytes=BLOCKS)
+    design.metric(WORDS)  # is read once
     totals = []
     for iterations in (3, 8):
         read.clear()
+        net = ElasticNet(l1=(1e-4, 1e-3), l2=1e-4, tolerance=1e-7, max_iterations=iterations)
         with pytest.warns(NotConverged):
-            net = ElasticNet(l1=(1e-4, 1e-3), l2=1e-4, tolerance=1e-7, max_iterations=iterations)
             fit_on_design(design, WORDS, [labelling(Y)], net)
         totals.append(sum(read) / WORDS)
     # Two problems one after the other: the second starts from the solution of the first.

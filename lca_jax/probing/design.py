@@ -44,6 +44,8 @@ _RIDGE = 0.02
 """Share of the identity in the metric."""
 _PARTS = 3
 """Of 8 bits each: the 24 of a float32."""
+_ROWS = 1024
+"""Whose moments are summed at a time."""
 _CONSTANT = 1e-6
 """A feature whose deviation is below this share of its largest magnitude is constant: its weight stays at zero."""
 
@@ -288,8 +290,7 @@ def put_design(rows: Rows, *, standardize: bool, dtype: MatrixDtype = "float32",
         return own[..., index[-1]]
 
     X = place_parts(mesh, (*layers, padded, width), split, part)
-    measured = (jax.vmap(_moments, in_axes=(0, None)) if layers else _moments)(X, rows.words)
-    mean, deviation, largest = (fetch(array) for array in measured)
+    mean, deviation, largest = (fetch(array) for array in _moments(X, rows.words, mesh=mesh))
     refuse_unscalable(rows, deviation, largest)
     scale = choose_scale(deviation, largest, standardize=standardize)
     return Design(X, replicate(mesh, mean), replicate(mesh, scale))
@@ -439,17 +440,49 @@ def _sweep(
     return over_layers(of_layer, design, (0, 0, 0, 0))(design, U, known, by_word)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames=("mesh",))
 def _moments(
-    X: Float[Array, "word feature"], words: int | Int[Array, ""]
-) -> tuple[Float[Array, " feature"], Float[Array, " feature"], Float[Array, " feature"]]:
-    """Mean, deviation and largest magnitude over the first `words` rows, in two passes: no cancellation."""
-    count = jnp.asarray(words, jnp.float32)
-    mean = X.sum(axis=0, dtype=jnp.float32) / count
-    # A choice (`where`) in place of the product would be written out, as large as X.
-    real = (jnp.arange(X.shape[0]) < words).astype(jnp.float32)
-    squares = ((X.astype(jnp.float32) - mean[None, :]) ** 2 * real[:, None]).sum(axis=0)
-    return mean, jnp.sqrt(squares / count), jnp.abs(X).max(axis=0).astype(jnp.float32)
+    X: Float[Array, "*layer word feature"], words: int | Int[Array, ""], *, mesh: Mesh
+) -> tuple[Float[Array, "*layer feature"], Float[Array, "*layer feature"], Float[Array, "*layer feature"]]:
+    """Mean, deviation and largest magnitude over the first `words` rows, in two passes: no cancellation.
+
+    Each device goes through its rows some at a time: as one sum, XLA's CPU runtime takes as much memory again as X.
+    """
+    by_feature = PartitionSpec(*[None] * (X.ndim - 2), "model")
+
+    def of_device(
+        X: Float[Array, "*layer word feature"], words: Int[Array, ""]
+    ) -> tuple[Float[Array, "*layer feature"], Float[Array, "*layer feature"], Float[Array, "*layer feature"]]:
+        here = X.shape[-2]
+        rows = min(_ROWS, here)
+        first_here = jax.lax.axis_index("data") * here
+        none = jnp.zeros((*X.shape[:-2], X.shape[-1]), jnp.float32)
+
+        def fold(add: Callable[[Array, Array, Array], Array]) -> Float[Array, "*layer feature"]:
+            def step(number: Int[Array, ""], total: Array) -> Array:
+                # The last rows may have been seen before.
+                first = jnp.minimum(number * rows, here - rows)
+                place = first + jnp.arange(rows)
+                real = (place >= number * rows) & (first_here + place < words)
+                some = jax.lax.dynamic_slice_in_dim(X, first, rows, axis=X.ndim - 2).astype(jnp.float32)
+                return add(total, some, real.astype(jnp.float32).reshape((1,) * (X.ndim - 2) + (rows, 1)))
+
+            return jax.lax.fori_loop(0, -(-here // rows), step, none)
+
+        count = words.astype(jnp.float32)
+        mean = jax.lax.psum(fold(lambda total, some, real: total + (some * real).sum(-2)), "data") / count
+        centre = mean[..., None, :]
+        squares = jax.lax.psum(fold(lambda total, some, real: total + ((some - centre) ** 2 * real).sum(-2)), "data")
+        largest = jax.lax.pmax(fold(lambda total, some, _: jnp.maximum(total, jnp.abs(some).max(-2))), "data")
+        return mean, jnp.sqrt(squares / count), largest
+
+    return jax.shard_map(
+        of_device,
+        mesh=mesh,
+        in_specs=(PartitionSpec(*[None] * (X.ndim - 2), "data", "model"), PartitionSpec()),
+        out_specs=(by_feature, by_feature, by_feature),
+        check_vma=False,
+    )(X, jnp.asarray(words))
 
 
 @partial(jax.jit, static_argnames=("words", "stride"))
