@@ -260,7 +260,8 @@ def _iterate(
     """One iteration of all problems in all layers: two programs, and between them whatever makes the products."""
     layered = bool(design.axis)
     proposed = _propose(metric, problems, limits, state, layered=layered, squared=squared)
-    swept = design.sweep(_LOOK[isinstance(design, Design)], proposed.U, problems, proposed.steps, state.scores)
+    visit = _look_at_all if isinstance(design, Design) else _look_at_some
+    swept = design.sweep(visit, proposed.U, problems, proposed.steps, state.scores)
     known = (problems, means, limits, state, proposed, *swept)
     return _settle(*known, layered=layered, squared=squared, max_iterations=max_iterations)
 
@@ -281,6 +282,7 @@ def _program(stretch: Callable[..., _Result], *, axes: tuple[int | None, ...]) -
     return program
 
 
-_LOOK = {whole: partial(look, whole=whole) for whole in (False, True)}
+_look_at_all = partial(look, whole=True)
+_look_at_some = partial(look, whole=False)
 _propose = _program(propose, axes=(0, None, None, 0))
 _settle = _program(settle, axes=(None, 0, None, 0, 0, 0, 0, 0))
