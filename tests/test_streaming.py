@@ -157,10 +157,12 @@ def test_one_device_and_eight_find_the_same_weights(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("lca_jax.probing.design.joint_mesh", lambda parts: one_mesh)  # noqa: ARG005
     design = put_design(Rows.of(X), standardize=True)
     assert design.devices().size == 1
-    for one, other in zip(fit_on_design(design, WORDS, labellings(), net), eight, strict=True):
+    found = fit_on_design(design, WORDS, labellings(), net)
+    for number, (one, other) in enumerate(zip(found, eight, strict=True)):
         assert one.iterations == other.iterations
-        # As many steps; what float32 rounds in another order is a few millionths at the end of the longer paths.
-        assert np.linalg.norm(one.weights - other.weights) < 5e-6 * np.linalg.norm(other.weights)
+        away = np.abs(one.weights - other.weights).max() / np.abs(other.weights).max()
+        # What float32 rounds in another order is a few millionths where words count differently.
+        assert away < (1e-6 if number < 2 * len(net.pairs) else 5e-6)
 
 
 def test_columns_split_over_devices_give_the_same_probes() -> None:

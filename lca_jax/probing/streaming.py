@@ -371,21 +371,21 @@ def _programs(mesh: Mesh, axis: int, block: int) -> _Programs:
         mapped = over_layers(correlations, design, (0, None if shared else 0))
         return jax.lax.psum(mapped(design, cut(R, number, R.ndim - 2)), "data")
 
+    def visit_own(
+        Z: Array, design: Design, U: Array, problems: Problems, known: Any, by_word: Any, number: Array, *, visit: Visit
+    ) -> tuple[Array, tuple[Array, Any]]:
+        part = score(design, U)
+        here = jax.tree.map(lambda array: cut(array, number, axis + 1), by_word)
+        R, sums = over_layers(partial(visit, cut_problems(problems, number)), design, (0, 0, 0))(known, here, part)
+        products = over_layers(correlations, design, (0, 0))(design, R)
+        return set_scores(Z, part, number), jax.lax.psum((products, sums), "data")
+
     @partial(jax.jit, static_argnames="visit", donate_argnums=0)
     def visit_block(
         Z: Array, design: Design, U: Array, problems: Problems, known: Any, by_word: Any, number: Array, *, visit: Visit
     ) -> tuple[Array, tuple[Array, Any]]:
-        def of_devices(
-            Z: Array, design: Design, U: Array, problems: Problems, known: Any, by_word: Any, number: Array
-        ) -> tuple[Array, tuple[Array, Any]]:
-            part = score(design, U)
-            here = jax.tree.map(lambda array: cut(array, number, axis + 1), by_word)
-            R, sums = over_layers(partial(visit, cut_problems(problems, number)), design, (0, 0, 0))(known, here, part)
-            products = over_layers(correlations, design, (0, 0))(design, R)
-            return set_scores(Z, part, number), jax.lax.psum((products, sums), "data")
-
         return jax.shard_map(
-            of_devices,
+            partial(visit_own, visit=visit),
             mesh=mesh,
             in_specs=(of_Z, of_X, of_W, split_problems(problems), whole, of_Z, whole),
             out_specs=(of_Z, (of_W, whole)),
