@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset
 from safetensors import safe_open
 
 from lca_jax.activations import slabs
@@ -46,9 +47,8 @@ def test_arrow_has_the_words_and_a_column_for_every_layer(tmp_path: Path, dtype:
 
 
 def test_datasets_reads_the_arrow_file(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets", reason="needs the package `datasets`, which the tests do not install")
     path = write_arrow(write_store(None), tmp_path / "a.arrow")
-    rows = datasets.Dataset.from_file(str(path)).with_format("numpy")
+    rows = Dataset.from_file(str(path)).with_format("numpy")
     np.testing.assert_array_equal(rows["residual:5"][:], draw_vectors(RECIPE)["residual"][:, 2])
     assert rows.column_names[:3] == ["sentence", "position", "form"]
 

@@ -420,9 +420,16 @@ def test_accuracy_is_of_the_labels_asked_for(split: Split) -> None:
 def test_held_and_streamed_are_timed_in_processes_of_their_own(tmp_path: Path) -> None:
     store = write_planted_store(tmp_path / "store", words=300)
     sizes = ["--words", "300", "--problems", "2"]
-    bench_stream.main(["--store", str(store), *sizes, "--out", str(tmp_path / "stream.json")])
+    bench_stream.main(["--store", str(store), *sizes, "--by-layer", "--out", str(tmp_path / "stream.json")])
     rows = json.loads((tmp_path / "stream.json").read_text())["rows"]
-    assert set(rows) == {"held, 2 problems", "streamed, 2 problems"}
+    names = {"held, 2 problems", "streamed, 2 problems"}
+    assert set(rows) == names | {f"{name} by layer" for name in names}
     assert all(row["peak_bytes"] > 1e8 for row in rows.values())
     held, streamed = (rows[f"{kind}, 2 problems"]["s_per_iteration"] for kind in ("held", "streamed"))
     assert rows["streamed, 2 problems"]["times_as_long_as_held"] == streamed / held
+    of_layers = rows["streamed, 2 problems by layer"]
+    assert of_layers["times_as_long_as_all"] == of_layers["s_per_iteration"] / streamed
+    # Every layer has what the labels have at zero weights.
+    layers = of_layers["null_objective"] / rows["streamed, 2 problems"]["null_objective"]
+    assert layers == pytest.approx(round(layers))
+    assert layers > 1

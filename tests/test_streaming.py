@@ -14,11 +14,12 @@ from lca_jax import ElasticNet, fit_probes
 from lca_jax.errors import DataError, NotConverged, SettingsError
 from lca_jax.probing import streaming
 from lca_jax.probing.batching import fit_on_design
-from lca_jax.probing.design import Rows, correlations, put_design, scores
+from lca_jax.probing.design import correlations, put_design, scores
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.objective import Penalty, Solver
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.problems import Problems, Question, make_problems, word_weights
+from lca_jax.probing.source import Rows
 from lca_jax.probing.streaming import StreamedDesign, choose_streaming, stream_design
 from tests.stores import planted_store
 from tests.test_proximal import TIGHT, assert_same_weights, objective, planted

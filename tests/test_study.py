@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lca_jax import ElasticNet, Experiment, load_probes, open_store, run
@@ -80,6 +81,14 @@ def test_layers_of_heads_and_words_are_probes_of_their_own(files: dict[str, Path
     assert load_probes(tmp_path / "probes").one("deprel", subset="residual 2", replicate=1).iterations > 0
 
 
+def test_a_study_that_stores_nothing_finds_the_same(files: dict[str, Path], tmp_path: Path) -> None:
+    settings = settings_for(files, "words", tmp_path / "stored", tasks=("feats:Number",))
+    stored, computed = study(settings), study(replace(settings, out=tmp_path / "computed", stored=False))
+    assert {entry.name for entry in (tmp_path / "computed").iterdir()} == {"probes", "rankings"}
+    assert rankings(tmp_path / "computed") == rankings(tmp_path / "stored")
+    np.testing.assert_array_equal(computed.one("feats:Number").weights, stored.one("feats:Number").weights)
+
+
 def test_what_cannot_be_asked_of_a_study_is_said(files: dict[str, Path], tmp_path: Path) -> None:
     settings = settings_for(files, "sentences", tmp_path, tasks=("more=1",))
     with pytest.raises(SettingsError, match=r"Labels of sentences .*one of cls, sentence-mean, got last"):
@@ -88,5 +97,7 @@ def test_what_cannot_be_asked_of_a_study_is_said(files: dict[str, Path], tmp_pat
         study(replace(settings, heads="2"))
     with pytest.raises(SettingsError, match="`replicates` must be 0 or more, got -1"):
         replace(settings, replicates=-1)
+    with pytest.raises(SettingsError, match="`statistics` are kept with the activations"):
+        replace(settings, statistics=True, stored=False)
     with pytest.raises(SettingsError, match="choose no part of them"):
         replace(settings, heads="head", labelled_only=True)

@@ -1,5 +1,7 @@
 """What an inquiry reads: its texts, its model, and the stores made of them, each made when it is first asked for.
 
+Stores lie in a folder, or nowhere: then the model computes their vectors whenever they are read.
+
 Labels decide what the rows are. Those of sentences are probed on sentences, those of words on words (or their pieces),
 with `heads` on each word and its head; a file that was asked for both is refused.
 """
@@ -9,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from lca_jax.activations.choice import WordChoice
 from lca_jax.activations.derived import pair_words
 from lca_jax.activations.extract import extract
 from lca_jax.activations.recipe import Pool, unit_of
+from lca_jax.activations.recompute import recompute
 from lca_jax.activations.statistics import Gathering
 from lca_jax.activations.store import ActivationStore
 from lca_jax.errors import SettingsError
@@ -29,12 +32,14 @@ _log = logging.getLogger("lca_jax")
 class Material:
     """The parts `train`, `dev` and, where there is one, `test`."""
 
-    def __init__(self, inquiry: Inquiry, folder: Path, *, test: Path | None = None, progress: bool = False) -> None:
+    def __init__(
+        self, inquiry: Inquiry, folder: Path | None, *, test: Path | None = None, progress: bool = False
+    ) -> None:
         """Nothing is read yet.
 
         Args:
             inquiry: What is read.
-            folder: The stores lie in its `activations/`.
+            folder: The stores lie in its `activations/`; None for nowhere.
             test: A third part.
             progress: Shows bars on stderr.
         """
@@ -92,19 +97,19 @@ class Material:
     def extract(self, part: str) -> ActivationStore:
         """The store of the words or sentences; one that is there is opened, one that was begun goes on."""
         inquiry = self._inquiry
-        return extract(
-            self.model,
-            self.corpora[part],
-            self._folder / "activations" / part,
-            sites=inquiry.sites,
-            layers=inquiry.layers,
-            neurons=inquiry.neurons,
-            pool=self.pool,
-            choice=self.choice(part),
-            dtype=inquiry.dtype,
-            statistics=Gathering(tasks=self.tasks) if inquiry.statistics else None,
-            progress=self._progress,
-        )
+        asked: dict[str, Any] = {
+            "sites": inquiry.sites,
+            "layers": inquiry.layers,
+            "neurons": inquiry.neurons,
+            "pool": self.pool,
+            "choice": self.choice(part),
+            "dtype": inquiry.dtype,
+        }
+        if self._folder is None:
+            return recompute(self.model, self.corpora[part], **asked)
+        folder = self._folder / "activations" / part
+        statistics = Gathering(tasks=self.tasks) if inquiry.statistics else None
+        return extract(self.model, self.corpora[part], folder, **asked, statistics=statistics, progress=self._progress)
 
     def store(self, part: str) -> ActivationStore:
         """What probes read: the store that `extract` makes or, with `heads`, the pairs in it."""

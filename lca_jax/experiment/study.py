@@ -42,9 +42,14 @@ class Study(Inquiry):
     """Devices that share the columns, for very wide matrices."""
     stream: bool | None = None
     """Read the words at every iteration instead of holding them; by default the memory at hand decides."""
+    stored: bool = True
+    """Write the activations into `--out`. Otherwise the model computes them whenever they are read, which is once a fit
+    where the words are held: for studies whose stores would fit no disk."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.statistics and not self.stored:
+            raise SettingsError("`statistics` are kept with the activations, which `stored=False` writes nowhere.")
         if self.replicates < 0:
             raise SettingsError(f"`replicates` must be 0 or more, got {self.replicates}.")
 
@@ -63,7 +68,7 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
         LcaError: Anything about the input, the settings or the folder that the caller can mend.
     """
     _log.info("%s", describe_device())
-    material = Material(settings, settings.out, progress=progress)
+    material = Material(settings, settings.out if settings.stored else None, progress=progress)
     train, dev = material.store("train"), material.store("dev")
     if jax.process_index() == 0:
         log_left_out("train", train)

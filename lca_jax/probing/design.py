@@ -27,10 +27,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from lca_jax.activations.finite import NamePlace, name_word_and_feature, refuse_not_finite
-from lca_jax.devices import aligned_empty, fetch, joint_mesh, place_parts, replicate
-from lca_jax.errors import DataError, SettingsError
+from lca_jax.devices import aligned_empty, joint_mesh, place_parts, replicate
+from lca_jax.errors import SettingsError
 from lca_jax.probing.problems import Problems
+from lca_jax.probing.source import Rows, read_part, refuse_no_words
+from lca_jax.probing.spread import choose_scale, spread_over
 
 _Result = TypeVar("_Result")
 _Axes = int | tuple[int | None, ...]
@@ -44,47 +45,6 @@ _RIDGE = 0.02
 """Share of the identity in the metric."""
 _PARTS = 3
 """Of 8 bits each: the 24 of a float32."""
-_ROWS = 1024
-"""Whose moments are summed at a time."""
-_CONSTANT = 1e-6
-"""A feature whose deviation is below this share of its largest magnitude is constant: its weight stays at zero."""
-
-
-class Rows(NamedTuple):
-    """A matrix of words somewhere, of which parts are read when they are needed."""
-
-    words: int
-    features: int
-    read_into: Callable[[int, Float[np.ndarray, "word feature"]], None]
-    """Fills an array with the words from a first one on."""
-    name_place: NamePlace = name_word_and_feature
-    """What messages call a value."""
-    layers: int | None = None
-    """None for one matrix; a number for that many, of equal widths, whose columns stand side by side."""
-
-    @staticmethod
-    def of(X: Float[np.ndarray, "word feature"]) -> "Rows":
-        """The rows of an array."""
-
-        def read_into(first: int, target: Float[np.ndarray, "word feature"]) -> None:
-            target[...] = X[first : first + len(target)]
-
-        return Rows(len(X), X.shape[1], read_into)
-
-    def read(self, first: int, last: int) -> Float[np.ndarray, "word feature"]:
-        """The words `first, …, last - 1`, in memory of their own."""
-        target = np.empty((last - first, self.features), np.float32)
-        self.read_into(first, target)
-        return target
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of a word, layer axis first.
-
-        In that order a CPU multiplies the layers as fast as the whole; word first, as they are read, takes five times
-        as long.
-        """
-        return (self.features,) if self.layers is None else (self.layers, self.features // self.layers)
 
 
 class Stretch(NamedTuple):
@@ -290,63 +250,9 @@ def put_design(rows: Rows, *, standardize: bool, dtype: MatrixDtype = "float32",
         return own[..., index[-1]]
 
     X = place_parts(mesh, (*layers, padded, width), split, part)
-    mean, deviation, largest = (fetch(array) for array in _moments(X, rows.words, mesh=mesh))
-    refuse_unscalable(rows, deviation, largest)
-    scale = choose_scale(deviation, largest, standardize=standardize)
+    spread = spread_over(X, replicate(mesh, np.arange(padded) < rows.words), mesh=mesh)
+    mean, scale = choose_scale(rows, spread, standardize=standardize)
     return Design(X, replicate(mesh, mean), replicate(mesh, scale))
-
-
-def read_part(rows: Rows, first: int, target: Float[np.ndarray, "*layer word feature"]) -> None:
-    """Fills an array with the rows from a first one on as they lie on a device, zeros beyond the last word.
-
-    Args:
-        rows: Where they are read.
-        first: The first one.
-        target: Of the type that X is held in.
-    """
-    words = min(max(rows.words - first, 0), target.shape[-2])
-    target[..., words:, :] = 0
-    if rows.layers is None and target.dtype == np.float32:
-        rows.read_into(first, target[:words])
-    else:
-        read = rows.read(first, first + words).reshape(words, *rows.shape)
-        target[..., :words, :] = np.moveaxis(read, 0, -2)
-
-
-def refuse_no_words(words: int) -> None:
-    """Refuses a design without words.
-
-    Raises:
-        DataError: There is none.
-    """
-    if words == 0:
-        raise DataError("A probe needs at least one labelled word with a vector, got none.")
-
-
-def refuse_unscalable(
-    rows: Rows, deviation: Float[np.ndarray, "*layer feature"], largest: Float[np.ndarray, "*layer feature"]
-) -> None:
-    """Refuses activations whose moments are not finite; every process looks for the place.
-
-    Raises:
-        DataError: Names the first value that is not finite, or the feature whose squares overflow.
-    """
-    wrong = np.flatnonzero(~np.isfinite(deviation))
-    if not len(wrong):
-        return
-    refuse_not_finite(rows.read, rows.words, rows.name_place)
-    raise DataError(
-        f"The squares of feature {wrong[0]} are too large for float32: its largest value is "
-        f"{largest.reshape(-1)[wrong[0]]:.1e}. Look for overflow or a broken checkpoint, or scale the activations."
-    )
-
-
-def choose_scale(
-    deviation: Float[np.ndarray, "*layer feature"], largest: Float[np.ndarray, "*layer feature"], *, standardize: bool
-) -> Float[np.ndarray, "*layer feature"]:
-    """What features are divided by: their deviation, 1 where they are constant or stay as they are."""
-    constant = deviation <= _CONSTANT * np.maximum(largest, 1e-30)
-    return (np.where(constant, 1, deviation) if standardize else np.ones_like(deviation)).astype(np.float32)
 
 
 def scores(design: Design, W: Float[Array, "problem class feature"]) -> Float[Array, "problem word class"]:
@@ -438,51 +344,6 @@ def _sweep(
         return Swept(Z, correlations(design, R), sums)
 
     return over_layers(of_layer, design, (0, 0, 0, 0))(design, U, known, by_word)
-
-
-@partial(jax.jit, static_argnames=("mesh",))
-def _moments(
-    X: Float[Array, "*layer word feature"], words: int | Int[Array, ""], *, mesh: Mesh
-) -> tuple[Float[Array, "*layer feature"], Float[Array, "*layer feature"], Float[Array, "*layer feature"]]:
-    """Mean, deviation and largest magnitude over the first `words` rows, in two passes: no cancellation.
-
-    Each device goes through its rows some at a time: as one sum, XLA's CPU runtime takes as much memory again as X.
-    """
-    by_feature = PartitionSpec(*[None] * (X.ndim - 2), "model")
-
-    def of_device(
-        X: Float[Array, "*layer word feature"], words: Int[Array, ""]
-    ) -> tuple[Float[Array, "*layer feature"], Float[Array, "*layer feature"], Float[Array, "*layer feature"]]:
-        here = X.shape[-2]
-        rows = min(_ROWS, here)
-        first_here = jax.lax.axis_index("data") * here
-        none = jnp.zeros((*X.shape[:-2], X.shape[-1]), jnp.float32)
-
-        def fold(add: Callable[[Array, Array, Array], Array]) -> Float[Array, "*layer feature"]:
-            def step(number: Int[Array, ""], total: Array) -> Array:
-                # The last rows may have been seen before.
-                first = jnp.minimum(number * rows, here - rows)
-                place = first + jnp.arange(rows)
-                real = (place >= number * rows) & (first_here + place < words)
-                some = jax.lax.dynamic_slice_in_dim(X, first, rows, axis=X.ndim - 2).astype(jnp.float32)
-                return add(total, some, real.astype(jnp.float32).reshape((1,) * (X.ndim - 2) + (rows, 1)))
-
-            return jax.lax.fori_loop(0, -(-here // rows), step, none)
-
-        count = words.astype(jnp.float32)
-        mean = jax.lax.psum(fold(lambda total, some, real: total + (some * real).sum(-2)), "data") / count
-        centre = mean[..., None, :]
-        squares = jax.lax.psum(fold(lambda total, some, real: total + ((some - centre) ** 2 * real).sum(-2)), "data")
-        largest = jax.lax.pmax(fold(lambda total, some, _: jnp.maximum(total, jnp.abs(some).max(-2))), "data")
-        return mean, jnp.sqrt(squares / count), largest
-
-    return jax.shard_map(
-        of_device,
-        mesh=mesh,
-        in_specs=(PartitionSpec(*[None] * (X.ndim - 2), "data", "model"), PartitionSpec()),
-        out_specs=(by_feature, by_feature, by_feature),
-        check_vma=False,
-    )(X, jnp.asarray(words))
 
 
 @partial(jax.jit, static_argnames=("words", "stride"))

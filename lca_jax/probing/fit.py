@@ -18,7 +18,7 @@ from lca_jax.activations.store import ActivationStore
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.batching import fit_on_design
 from lca_jax.probing.bootstrap import replicate_labellings
-from lca_jax.probing.design import MatrixDtype, Rows, put_design
+from lca_jax.probing.design import MatrixDtype, put_design
 from lca_jax.probing.labelling import (
     Labelling,
     check_classes,
@@ -32,6 +32,7 @@ from lca_jax.probing.labelling import (
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.probing.source import Rows
 from lca_jax.probing.streaming import choose_streaming, stream_design
 from lca_jax.probing.subsets import Reading, Subsets, readings
 

@@ -26,26 +26,23 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.activations.ahead import make_ahead
 from lca_jax.activations.folder import CHUNK_WORDS
-from lca_jax.devices import aligned_empty, fetch, free_bytes, joint_mesh, place_parts, replicate, zeros_by_word
+from lca_jax.devices import aligned_empty, free_bytes, joint_mesh, place_parts, replicate, zeros_by_word
 from lca_jax.probing.design import (
     Design,
     Gram,
     MatrixDtype,
-    Rows,
     Stretch,
     Swept,
     Visit,
-    choose_scale,
     correlations,
     gram_stride,
     metric_of,
     over_layers,
-    read_part,
-    refuse_no_words,
-    refuse_unscalable,
     scores,
 )
 from lca_jax.probing.problems import Problems
+from lca_jax.probing.source import Rows, read_part, refuse_no_words
+from lca_jax.probing.spread import choose_scale, merge, spread_over
 
 _log = logging.getLogger(__name__)
 _Tree = TypeVar("_Tree")
@@ -256,58 +253,14 @@ def stream_design(
         mean=replicate(mesh, unknown),
         scale=replicate(mesh, unknown + 1),
     )
-    mean, deviation, largest = _measure(design)
-    refuse_unscalable(rows, deviation, largest)
-    scale = choose_scale(deviation, largest, standardize=standardize)
-    return replace(design, mean=replicate(mesh, mean), scale=replicate(mesh, scale))
-
-
-class _Sums(NamedTuple):
-    """Of some words: their mean, their summed squares around it, and the largest magnitude."""
-
-    words: Float[Array, ""]
-    mean: Float[Array, " feature"]
-    squares: Float[Array, " feature"]
-    largest: Float[Array, " feature"]
-
-
-def _measure(
-    design: StreamedDesign,
-) -> tuple[
-    Float[np.ndarray, "*layer feature"], Float[np.ndarray, "*layer feature"], Float[np.ndarray, "*layer feature"]
-]:
-    """Mean, deviation and largest magnitude of every feature, block by block without cancellation."""
-    sums = jax.jit(over_layers(_sums_of, design, (0, None)))
-    merge = jax.jit(over_layers(_merge, design, (0, 0)))
-    total = None
+    spread = None
     for number, X in design._read(range(design.blocks)):
-        real = design._words_of(number) < design.source.words
-        if real.any():
-            block = sums(X, replicate(design.mesh, real))
-            total = jax.block_until_ready(block if total is None else merge(total, block))
-    assert total is not None
-    deviation = over_layers(lambda sums: jnp.sqrt(sums.squares / sums.words), design, (0,))(total)
-    return fetch(total.mean), fetch(deviation), fetch(total.largest)
-
-
-def _sums_of(X: Float[Array, "word feature"], real: Bool[Array, " word"]) -> _Sums:
-    count = real.sum().astype(jnp.float32)
-    known = jnp.where(real[:, None], X.astype(jnp.float32), 0.0)
-    mean = known.sum(axis=0) / count
-    squares = (jnp.where(real[:, None], known - mean[None, :], 0.0) ** 2).sum(axis=0)
-    return _Sums(count, mean, squares, jnp.abs(known).max(axis=0))
-
-
-def _merge(one: _Sums, other: _Sums) -> _Sums:
-    """Chan, Golub and LeVeque 1983, formulas (1.1): sums of squares around the mean of both."""
-    words = one.words + other.words
-    apart = other.mean - one.mean
-    return _Sums(
-        words,
-        one.mean + apart * (other.words / words),
-        one.squares + other.squares + apart**2 * (one.words * other.words / words),
-        jnp.maximum(one.largest, other.largest),
-    )
+        real = replicate(mesh, design._words_of(number) < rows.words)
+        block = spread_over(X, real, mesh=mesh)
+        spread = jax.block_until_ready(block if spread is None else merge(spread, block))
+    assert spread is not None  # there is a block where there is a word
+    mean, scale = choose_scale(rows, spread, standardize=standardize)
+    return replace(design, mean=replicate(mesh, mean), scale=replicate(mesh, scale))
 
 
 @partial(jax.jit, donate_argnums=0)
