@@ -151,9 +151,9 @@ def test_layers_from_blocks_are_those_of_the_whole() -> None:
     assert_same_probes(list(found), list(expected))
 
 
-@pytest.mark.parametrize("l2", [1e-2, 5e-2])
-def test_one_device_and_eight_find_the_same_weights(l2: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To what float32 rounds when it sums in another order, which the optimum divides by its convexity, l2."""
+@pytest.mark.parametrize(("l2", "bound"), [(2e-2, 1e-6), (1e-2, 1e-5)])
+def test_one_device_and_eight_find_the_same_weights(l2: float, bound: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To what float32 rounds when it sums in another order; the less convex the objective, the more of it is left."""
     net = ElasticNet(l1=(1e-3, 5e-3), l2=l2)
     eight = fit_on_design(put_design(Rows.of(X), standardize=True), WORDS, labellings(), net)
     one_mesh = jax.make_mesh((1, 1), ("data", "model"), (AxisType.Auto,) * 2, devices=jax.local_devices()[:1])
@@ -162,7 +162,7 @@ def test_one_device_and_eight_find_the_same_weights(l2: float, monkeypatch: pyte
     assert design.devices().size == 1
     for one, other in zip(fit_on_design(design, WORDS, labellings(), net), eight, strict=True):
         assert one.iterations == other.iterations
-        assert np.abs(one.weights - other.weights).max() / np.abs(other.weights).max() < 3e-8 / l2
+        assert np.abs(one.weights - other.weights).max() / np.abs(other.weights).max() < bound
 
 
 def test_columns_split_over_devices_give_the_same_probes() -> None:

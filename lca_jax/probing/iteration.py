@@ -16,7 +16,7 @@ word/feature times less than a product.
 A gap is a certificate only with the best bias. Where X is at hand as a whole (`whole`), the bias at the next point is
 fitted between the two products. Where X comes in blocks, it is needed before any score there is known. Then it moves
 like the weights, with the same momentum: by an eighth of Newton's step at V. Measured on the same words, four penalties
-take 62, 77, 123 and 103 iterations so, 51, 71, 118 and 70 with the best bias; Newton's whole step takes twice as many.
+take 55, 66, 131 and 77 iterations so, 52, 65, 112 and 76 with the best bias; Newton's whole step takes twice as many.
 And where the gap looks small enough the next iteration measures: it stays at W, whose scores are known and with them
 their best bias. So do a problem's first iteration and its last.
 
