@@ -37,7 +37,8 @@ from lca_jax.probing.terms import bound_gap, fit_bias, loss_growth, penalty_prox
 
 _INNER_STEPS = (5, 12)
 """Fewest and most. Over 19 penalties, each from zero, 8, 10, 12 and 15 take 1389, 1303, 1250 and 1234 iterations in
-all, and a step costs 2 % of an iteration; 25, 60 and 200 save none. Few words make few worth it, see `_inner_steps`."""
+all, and a step costs some 2 % of an iteration; 25, 60 and 200 save none. Few words make few worth it, see
+`_inner_steps`."""
 _BIAS_SHARE = 1 / 8
 """Of Newton's step on the bias; 1/4 and 1/30 take more iterations."""
 _EASE, _STIFFEN = 0.9, 2.5
