@@ -151,8 +151,8 @@ def test_layers_from_blocks_are_those_of_the_whole() -> None:
     assert_same_probes(list(found), list(expected))
 
 
-@pytest.mark.parametrize(("l2", "bound"), [(2e-2, 1e-6), (1e-2, 1e-5)])
-def test_one_device_and_eight_find_the_same_weights(l2: float, bound: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("l2", [1e-2, 2e-2])
+def test_one_device_and_eight_find_the_same_weights(l2: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """To what float32 rounds when it sums in another order; the less convex the objective, the more of it is left."""
     net = ElasticNet(l1=(1e-3, 5e-3), l2=l2)
     eight = fit_on_design(put_design(Rows.of(X), standardize=True), WORDS, labellings(), net)
@@ -160,9 +160,14 @@ def test_one_device_and_eight_find_the_same_weights(l2: float, bound: float, mon
     monkeypatch.setattr("lca_jax.probing.design.joint_mesh", lambda parts: one_mesh)  # noqa: ARG005
     design = put_design(Rows.of(X), standardize=True)
     assert design.devices().size == 1
-    for one, other in zip(fit_on_design(design, WORDS, labellings(), net), eight, strict=True):
+    found = fit_on_design(design, WORDS, labellings(), net)
+    for number, (one, other) in enumerate(zip(found, eight, strict=True)):
         assert one.iterations == other.iterations
-        assert np.abs(one.weights - other.weights).max() / np.abs(other.weights).max() < bound
+        away = one.weights - other.weights
+        assert np.linalg.norm(away) < 5e-6 * np.linalg.norm(other.weights)
+        weighted = number >= 2 * len(net.pairs)
+        if not weighted or l2 > 1e-2:
+            assert np.abs(away).max() < 1e-6 * np.abs(other.weights).max()
 
 
 def test_columns_split_over_devices_give_the_same_probes() -> None:
