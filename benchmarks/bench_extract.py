@@ -37,10 +37,10 @@ from jaxtyping import Float32
 
 from benchmarks import harness, incumbent
 from benchmarks.source import ModelAndCorpus
-from lca_jax.activations.extract import extract
-from lca_jax.activations.store import ActivationStore, open_store
-from lca_jax.models.config import StackConfig
+from lca_jax.extraction.extract import extract
 from lca_jax.models.model import Model, load_model
+from lca_jax.models.stack.config import StackConfig
+from lca_jax.store.store import ActivationStore, open_store
 from lca_jax.text.alignment import align_sentences, special_pieces
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.readers import read_conllu
@@ -204,7 +204,7 @@ def logged_facts() -> Iterator[list[Mapping[str, object]]]:
             if isinstance(record.args, Mapping):
                 facts.append(record.args)
 
-    log, listener = logging.getLogger("lca_jax.activations.tally"), Listener()
+    log, listener = logging.getLogger("lca_jax.machine.progress"), Listener()
     level = log.level
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -37,11 +37,11 @@ from transformers import AutoConfig
 
 from benchmarks import harness, incumbent
 from benchmarks.source import ModelAndCorpus
-from lca_jax.models.config import AttentionKind, Precision, StackConfig
 from lca_jax.models.families import FAMILIES
+from lca_jax.models.loading.weights import draw_weights
 from lca_jax.models.model import Model, load_model
-from lca_jax.models.stack import Batch, Params, build, forward
-from lca_jax.models.weights import draw_weights
+from lca_jax.models.stack.config import AttentionKind, Precision, StackConfig
+from lca_jax.models.stack.stack import Batch, Params, build, forward
 from lca_jax.text.alignment import align_sentences, special_pieces
 from lca_jax.text.packing import PackedRows, pack_windows
 from lca_jax.text.readers import read_conllu

@@ -32,27 +32,27 @@ import tyro
 
 from benchmarks import harness
 from benchmarks.source import ModelAndCorpus
-from lca_jax.activations.folder import list_files, open_folder, read_file
-from lca_jax.activations.store import open_store
+from lca_jax.store.folder import list_files, open_folder, read_file
+from lca_jax.store.store import open_store
 
 _CHILD = """
 import os, sys
 from pathlib import Path
-from lca_jax.activations import computing
-from lca_jax.activations.extract import extract
-from lca_jax.devices import use_compilation_cache
+from lca_jax.extraction import running
+from lca_jax.extraction.extract import extract
+from lca_jax.machine.devices import use_compilation_cache
 from lca_jax.models.model import load_model
 from lca_jax.text.readers import read_conllu
 
 model, corpus, store, cache, words, shard_words = sys.argv[1:]
 use_compilation_cache(Path(cache))
-copy = computing._copy_to_host
+copy = running._copy_to_host
 
 def tell(*batch, **settings):
     os.write(1, b".")
     return copy(*batch, **settings)
 
-computing._copy_to_host = tell
+running._copy_to_host = tell
 corpus = read_conllu(corpus, tasks=["upos"]).take_words(int(words))
 extract(load_model(model), corpus, store, shard_words=int(shard_words))
 """

@@ -109,10 +109,10 @@ def fit(settings: Settings) -> dict[str, float]:
     from lca_jax.errors import NotConverged
     from lca_jax.probing.batching import fit_on_design
     from lca_jax.probing.bootstrap import replicate_labellings
-    from lca_jax.probing.design import put_design
     from lca_jax.probing.fit import rows_of
     from lca_jax.probing.labelling import number_labels, take_rows, usable_labels
-    from lca_jax.probing.streaming import stream_design
+    from lca_jax.probing.matrix.held import put_design
+    from lca_jax.probing.matrix.streamed import stream_design
     from lca_jax.probing.subsets import readings
 
     store = open_store(settings.store)

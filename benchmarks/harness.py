@@ -31,7 +31,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import jax
 import jax.numpy as jnp
 
-from lca_jax.devices import describe_device
+from lca_jax.machine.devices import describe_device
 
 FORMAT = 1
 """Number of the layout of the result files; `README.md` beside this file documents their keys."""

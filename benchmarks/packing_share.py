@@ -18,9 +18,9 @@ import tyro
 from benchmarks import harness
 from benchmarks.bench_extract import logged_facts
 from benchmarks.extract_memory import load_stand_in
-from lca_jax.activations import computing
-from lca_jax.activations.extract import extract
 from lca_jax.demo import demo_corpus_file, demo_model_folder
+from lca_jax.extraction import running
+from lca_jax.extraction.extract import extract
 from lca_jax.models.model import Model
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.readers import read_conllu
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(model: Model, corpus: Corpus) -> dict[str, float]:
     """Extracts once and tells how full the rows were and what was compiled for them."""
-    program: Any = computing._read_words
+    program: Any = running._read_words
     program.clear_cache()
     with logged_facts() as facts:
         extract(model, corpus)

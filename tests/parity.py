@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from lca_jax.axes import DECODER
-from lca_jax.models.config import StackConfig
 from lca_jax.models.model import Model
-from lca_jax.models.stack import Batch
-from lca_jax.models.taps import Edit
+from lca_jax.models.stack.config import StackConfig
+from lca_jax.models.stack.stack import Batch
+from lca_jax.models.stack.taps import Edit
 from tests.tiny_bert import pack
 
 Zeroed = Mapping[str, Mapping[int, Sequence[int]]]

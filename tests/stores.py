@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lca_jax.activations.recipe import Recipe, SiteShape
-from lca_jax.activations.store import ActivationStore
-from lca_jax.activations.writer import FolderWriter, MemoryWriter, ShardRecord
 from lca_jax.axes import Site
 from lca_jax.probing.probe import Probe
+from lca_jax.store.recipe import Recipe, SiteShape
+from lca_jax.store.store import ActivationStore
+from lca_jax.store.writer import FolderWriter, MemoryWriter, ShardRecord
 from lca_jax.text.corpus import Corpus
 
 CLASSES = ("ADJ", "NOUN", "VERB")

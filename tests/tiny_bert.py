@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from lca_jax.models.stack import Batch
+from lca_jax.models.stack.stack import Batch
 
 WORDS = (
     "[PAD]",

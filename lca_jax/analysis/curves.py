@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from lca_jax.activations.store import ActivationStore
 from lca_jax.analysis.retraining import TrainingWords, accuracies_of_nested_sets
 from lca_jax.errors import SettingsError
 from lca_jax.probing.labelling import MeasuredWords, measured_words
@@ -22,6 +21,7 @@ from lca_jax.probing.metrics import accuracy
 from lca_jax.probing.probe import Probe, predict_masked
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.ranking import Ranking
+from lca_jax.store.store import ActivationStore
 
 Mode = Literal["mask", "retrain"]
 

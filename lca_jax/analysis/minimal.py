@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int
 
-from lca_jax.activations.store import ActivationStore
 from lca_jax.analysis.retraining import TrainingWords, accuracies, train_nested_sets
 from lca_jax.errors import SettingsError
 from lca_jax.probing.labelling import MeasuredWords, measured_words
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.ranking import Ranking
+from lca_jax.store.store import ActivationStore
 
 _BATCHES = (4, 8, 16, 32, 64, 100)
 """Per cents at which the batches end."""

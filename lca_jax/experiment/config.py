@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from lca_jax.activations.recipe import Pool, unit_of
 from lca_jax.axes import Site
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.probing.objective import ElasticNet
+from lca_jax.store.recipe import Pool, unit_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from lca_jax.activations.store import ActivationStore
 from lca_jax.analysis.baselines import majority_accuracy
-from lca_jax.analysis.classes import class_neurons, sharing
 from lca_jax.analysis.curves import KeepCurve, keep_curve
+from lca_jax.analysis.distribution import class_neurons, sharing
 from lca_jax.analysis.layers import centre_of_mass, layer_shares
 from lca_jax.analysis.minimal import MinimalSet, minimal_neurons
 from lca_jax.analysis.retraining import accuracies
@@ -25,6 +24,7 @@ from lca_jax.probing.metrics import accuracy_interval, class_accuracy
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.lca import neurons_by_class
 from lca_jax.ranking.ranking import Ranking
+from lca_jax.store.store import ActivationStore
 from lca_jax.text.corpus import Corpus
 
 FORMAT = 1

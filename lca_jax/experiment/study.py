@@ -13,12 +13,12 @@ from pathlib import Path
 
 import jax
 
-from lca_jax.devices import describe_device
 from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import Inquiry
-from lca_jax.experiment.material import Material, log_left_out
-from lca_jax.probing.design import MatrixDtype
+from lca_jax.experiment.inputs import Material, log_left_out
+from lca_jax.machine.devices import describe_device
 from lca_jax.probing.fit import fit_probes
+from lca_jax.probing.matrix.held import MatrixDtype
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.lca import rank_neurons
 from lca_jax.text.corpus import name_file_of

@@ -18,18 +18,18 @@ from jaxtyping import Array, Float
 from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from lca_jax.axes import DECODER
-from lca_jax.devices import model_mesh
 from lca_jax.errors import ModelError
-from lca_jax.models import stack
-from lca_jax.models.checkpoints import open_tensors
-from lca_jax.models.config import Precision, StackConfig
-from lca_jax.models.folders import find_folder, read_config, read_rules, read_tokenizer, tokenizer_content
-from lca_jax.models.generation import Search, TextRules, Written, check_writer, write_pieces, write_texts
-from lca_jax.models.saving import DESCRIPTION, read_description, read_params, write_model
-from lca_jax.models.search import Found
-from lca_jax.models.stack import Batch, Params, Stack
-from lca_jax.models.taps import Edit
-from lca_jax.models.weights import draw_weights, read_weights
+from lca_jax.machine.devices import model_mesh
+from lca_jax.models.loading.checkpoints import open_tensors
+from lca_jax.models.loading.folders import find_folder, read_config, read_rules, read_tokenizer, tokenizer_content
+from lca_jax.models.loading.saving import DESCRIPTION, read_description, read_params, write_model
+from lca_jax.models.loading.weights import draw_weights, read_weights
+from lca_jax.models.stack import stack
+from lca_jax.models.stack.config import Precision, StackConfig
+from lca_jax.models.stack.stack import Batch, Params, Stack
+from lca_jax.models.stack.taps import Edit
+from lca_jax.models.writing.generation import Search, TextRules, Written, check_writer, write_pieces, write_texts
+from lca_jax.models.writing.search import Found
 
 _write = jax.jit(write_pieces, static_argnames=("graph", "rules", "search"))
 

@@ -15,16 +15,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from lca_jax.devices import fetch
 from lca_jax.errors import NotConverged
-from lca_jax.probing.adam import solve_adam
-from lca_jax.probing.design import Gram, Products
+from lca_jax.machine.devices import fetch
 from lca_jax.probing.labelling import Labelling
+from lca_jax.probing.matrix.held import Gram, Products
 from lca_jax.probing.objective import ElasticNet
-from lca_jax.probing.path import neighbours
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.problems import Answer, Question, make_problems
-from lca_jax.probing.proximal import solve
+from lca_jax.probing.solvers.adam import solve_adam
+from lca_jax.probing.solvers.path import neighbours
+from lca_jax.probing.solvers.proximal import solve
 from lca_jax.probing.subsets import Subset
 
 _log = logging.getLogger(__name__)

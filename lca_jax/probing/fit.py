@@ -13,12 +13,9 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from lca_jax.activations.finite import place_in_store
-from lca_jax.activations.store import ActivationStore
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.batching import fit_on_design
 from lca_jax.probing.bootstrap import replicate_labellings
-from lca_jax.probing.design import MatrixDtype, put_design
 from lca_jax.probing.labelling import (
     Labelling,
     check_classes,
@@ -29,12 +26,15 @@ from lca_jax.probing.labelling import (
     tell_from_rest,
     usable_labels,
 )
+from lca_jax.probing.matrix.held import MatrixDtype, put_design
+from lca_jax.probing.matrix.rows import Rows
+from lca_jax.probing.matrix.streamed import choose_streaming, stream_design
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
-from lca_jax.probing.source import Rows
-from lca_jax.probing.streaming import choose_streaming, stream_design
 from lca_jax.probing.subsets import Reading, Subsets, readings
+from lca_jax.store.finite import place_in_store
+from lca_jax.store.store import ActivationStore
 
 
 def fit_probes(

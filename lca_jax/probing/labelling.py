@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from lca_jax.activations.finite import place_in_store, refuse_not_finite
-from lca_jax.activations.store import ActivationStore
 from lca_jax.axes import NeuronAxis
 from lca_jax.errors import DataError, SettingsError, list_problems
+from lca_jax.store.finite import place_in_store, refuse_not_finite
+from lca_jax.store.store import ActivationStore
 from lca_jax.text.control import ControlTask, draw_control_task
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from lca_jax.errors import SettingsError
-from lca_jax.probing.design import Design, scores
+from lca_jax.probing.matrix.held import Design, scores
 from lca_jax.probing.objective import Penalty, Solver
 
 _BLOCK = 4096

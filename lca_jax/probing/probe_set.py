@@ -25,7 +25,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from orbax.checkpoint import v1 as ocp
 
-from lca_jax.activations.store import ActivationStore
 from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.probing.labelling import measured_words
@@ -33,6 +32,7 @@ from lca_jax.probing.metrics import accuracy, determination
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe, predict_masked, predict_masked_numbers
 from lca_jax.probing.weight_mass import mass_order
+from lca_jax.store.store import ActivationStore
 
 Criterion = Literal["score", "accuracy"]
 _DESCRIPTION = "probes.json"

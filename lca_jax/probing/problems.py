@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from lca_jax.devices import replicate, shard_rows
+from lca_jax.machine.devices import replicate, shard_rows
 
 
 class Question(NamedTuple):

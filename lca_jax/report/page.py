@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lca_jax.analysis.words import NeuronCard
+from lca_jax.descriptors.top_words import NeuronCard
 from lca_jax.errors import DataError, MissingExtraError, SettingsError
 from lca_jax.report import formats
 from lca_jax.report.figures import (
@@ -184,7 +184,7 @@ def _environment() -> "Environment":
     except ImportError:
         raise MissingExtraError("jinja2", "plots", "The report page") from None
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=ChainableUndefined,
         trim_blocks=True,

@@ -12,8 +12,8 @@ from typing import Any
 
 from lca_jax.errors import SettingsError
 from lca_jax.text.corpus import Corpus, is_unicode
+from lca_jax.text.lines import Source
 from lca_jax.text.sentences import BLANK, NO_TEXT, TEXT_NAMES, finish_sentences
-from lca_jax.text.source import Source
 
 
 def read_json_lines(

@@ -16,8 +16,8 @@ from pathlib import Path
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.json_lines import guess_text_keys, read_json_lines
+from lca_jax.text.lines import Source, usual_width
 from lca_jax.text.sentences import TEXT_NAMES, guess_text_column, read_sentences
-from lca_jax.text.source import Source, usual_width
 
 _CONLLU_COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 _CONLLU_TASKS = {"lemma": 2, "upos": 3, "xpos": 4, "head": 6, "deprel": 7}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.source import Source, usual_width
+from lca_jax.text.lines import Source, usual_width
 
 BLANK = "blank line"
 NO_TEXT = "row without text"

@@ -8,20 +8,22 @@ decoder.
    (bert) or `read_decoder_config` (llama) where the config has their keys. Raise `ModelError` for every variant that
    the stack has not, with key and value: what loads must be right. A part that no other family has goes into the stack,
    as a field of its config whose default changes nothing.
-   Test: for every variant refused a row in `test_configs_that_cannot_be_loaded` of tests/test_model.py.
+   Test: for every variant refused a row in `test_configs_that_cannot_be_loaded` of tests/models/test_model.py.
 2. Names. In the same file `_BLOCK`, the table from the modules of `Block` to their names in the checkpoint; `_sources`
    and `_head_sources`, which use it; and the `Family`: the prefix of task models, and the pattern of tensors that no
    hidden state depends on (poolers, other heads, buffers).
-   Test: tests/test_families.py, as soon as 3 and 4 are there: sizes are the config's, every parameter has a name.
+   Test: tests/models/test_families.py, as soon as 3 and 4 are there: the sizes are the config's and every parameter has
+   a name.
 3. Row in `FAMILIES`, below.
-   Test: `test_every_family_is_tested` of tests/test_family_parity.py, which fails until 4 is there.
+   Test: `test_every_family_is_tested` of tests/models/test_family_parity.py, which fails until 4 is there.
 4. Rows in `TINY` (tests/tiny_models.py), one for each variant that the config can switch on, and in `PLACES`
    (tests/parity.py), where PyTorch's model has the three sites.
-   Test: tests/test_family_parity.py: all states and logits equal PyTorch's, alone, packed, and with neurons zeroed.
-5. Trained weights. A row in `TRAINED` of tests/test_trained_parity.py, with text of the checkpoint's kind; put it in a
-   folder of that name, whose parent folder LCA_JAX_MODELS names. Where the kind of tokenizer is new, a row in `KINDS`
+   Test: tests/models/test_family_parity.py: all states and logits equal PyTorch's, alone, packed, and with neurons
+   zeroed.
+5. Trained weights. A row in `TRAINED` of tests/models/test_trained_parity.py, with text of the checkpoint's kind; put it
+   in a folder of that name, whose parent folder LCA_JAX_MODELS names. Where the kind of tokenizer is new, a row in `KINDS`
    of tests/tokenizer_kinds.py. The figures of the README are printed by `python -m benchmarks.family_parity`.
-   Test: tests/test_trained_parity.py and tests/test_running_text.py.
+   Test: tests/models/test_trained_parity.py and tests/text/test_running_text.py.
 """
 
 from lca_jax.errors import ModelError
@@ -35,13 +37,13 @@ from lca_jax.models.families.gemma2 import GEMMA2
 from lca_jax.models.families.gpt2 import GPT2
 from lca_jax.models.families.gpt_neox import GPT_NEOX
 from lca_jax.models.families.llama import LLAMA, QWEN2, QWEN3
+from lca_jax.models.families.mapping import Family
 from lca_jax.models.families.modernbert import MODERNBERT
 from lca_jax.models.families.mpnet import MPNET
 from lca_jax.models.families.opt import OPT
 from lca_jax.models.families.roberta import ROBERTA
 from lca_jax.models.families.t5 import T5
 from lca_jax.models.families.xlnet import XLNET
-from lca_jax.models.mapping import Family
 
 FAMILIES: dict[str, Family] = {
     "albert": ALBERT,

@@ -3,9 +3,9 @@
 from transformers import PreTrainedConfig
 
 from lca_jax.errors import ModelError
-from lca_jax.models.config import EmbeddingConfig, HeadConfig, Precision, StackConfig
 from lca_jax.models.families.bert import embedding_sources, masked_head_sources, read_encoder_config
-from lca_jax.models.mapping import Family, Sources, blocks, linear
+from lca_jax.models.families.mapping import Family, Sources, blocks, linear
+from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, Precision, StackConfig
 
 _BLOCK = {
     "attention.query": "attention.query",

@@ -13,7 +13,8 @@ import numpy as np
 from transformers import PreTrainedConfig
 
 from lca_jax.errors import ModelError
-from lca_jax.models.config import (
+from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, blocks, embedding, norm
+from lca_jax.models.stack.config import (
     Arrangement,
     AttentionConfig,
     EmbeddingConfig,
@@ -23,8 +24,7 @@ from lca_jax.models.config import (
     Precision,
     StackConfig,
 )
-from lca_jax.models.embedding import sinusoid_rows
-from lca_jax.models.mapping import Family, Source, Sources, Tensor, blocks, embedding, norm
+from lca_jax.models.stack.embedding import sinusoid_rows
 
 _PADDING_ROWS = 2
 _ATTENTION = {

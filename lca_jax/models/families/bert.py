@@ -8,7 +8,8 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from lca_jax.errors import ModelError
-from lca_jax.models.config import (
+from lca_jax.models.families.mapping import Family, Source, Sources, blocks, embedding, linear, norm
+from lca_jax.models.stack.config import (
     AttentionConfig,
     EmbeddingConfig,
     HeadConfig,
@@ -17,7 +18,6 @@ from lca_jax.models.config import (
     Precision,
     StackConfig,
 )
-from lca_jax.models.mapping import Family, Source, Sources, blocks, embedding, linear, norm
 
 _BLOCK = {
     "attention.query": "attention.self.query",

@@ -5,9 +5,9 @@ from dataclasses import replace
 from transformers import PreTrainedConfig
 
 from lca_jax.errors import ModelError
-from lca_jax.models.config import Disentangled, EmbeddingConfig, HeadConfig, Precision, StackConfig
 from lca_jax.models.families.bert import embedding_sources, read_encoder_config
-from lca_jax.models.mapping import Family, Source, Sources, blocks, embedding, linear, norm
+from lca_jax.models.families.mapping import Family, Source, Sources, blocks, embedding, linear, norm
+from lca_jax.models.stack.config import Disentangled, EmbeddingConfig, HeadConfig, Precision, StackConfig
 
 _BLOCK = {
     "attention.query": "attention.self.query_proj",

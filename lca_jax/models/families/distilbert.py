@@ -2,7 +2,9 @@
 
 from transformers import PreTrainedConfig
 
-from lca_jax.models.config import (
+from lca_jax.models.families.bert import masked_head_sources
+from lca_jax.models.families.mapping import Family, Sources, blocks, embedding, norm
+from lca_jax.models.stack.config import (
     AttentionConfig,
     EmbeddingConfig,
     HeadConfig,
@@ -11,8 +13,6 @@ from lca_jax.models.config import (
     Precision,
     StackConfig,
 )
-from lca_jax.models.families.bert import masked_head_sources
-from lca_jax.models.mapping import Family, Sources, blocks, embedding, norm
 
 _BLOCK = {
     "attention.query": "attention.q_lin",

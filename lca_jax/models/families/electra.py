@@ -2,9 +2,9 @@
 
 from transformers import PreTrainedConfig
 
-from lca_jax.models.config import EmbeddingConfig, HeadConfig, Precision, StackConfig
 from lca_jax.models.families.bert import encoder_sources, masked_head_sources, read_encoder_config
-from lca_jax.models.mapping import Family, Sources, linear
+from lca_jax.models.families.mapping import Family, Sources, linear
+from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, Precision, StackConfig
 
 
 def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:

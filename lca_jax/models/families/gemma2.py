@@ -3,14 +3,14 @@
 from transformers import PreTrainedConfig
 
 from lca_jax.errors import ModelError
-from lca_jax.models.config import EmbeddingConfig, HeadConfig, MlpConfig, Precision, StackConfig
 from lca_jax.models.families.llama import (
     IGNORED,
     decoder_sources,
     read_attention,
     read_decoder_config,
 )
-from lca_jax.models.mapping import Family, Sources, Tensor, causal_head
+from lca_jax.models.families.mapping import Family, Sources, Tensor, causal_head
+from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, Precision, StackConfig
 
 _BLOCK = {
     "attention.query": "self_attn.q_proj",

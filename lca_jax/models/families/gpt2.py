@@ -6,7 +6,8 @@ import numpy as np
 from transformers import PreTrainedConfig
 
 from lca_jax.errors import ModelError
-from lca_jax.models.config import (
+from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, causal_head, embedding, norm
+from lca_jax.models.stack.config import (
     AttentionConfig,
     EmbeddingConfig,
     HeadConfig,
@@ -15,7 +16,6 @@ from lca_jax.models.config import (
     Precision,
     StackConfig,
 )
-from lca_jax.models.mapping import Family, Source, Sources, Tensor, causal_head, embedding, norm
 
 
 def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:

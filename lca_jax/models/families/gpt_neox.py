@@ -4,7 +4,9 @@ from functools import partial
 
 from transformers import PreTrainedConfig
 
-from lca_jax.models.config import (
+from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, blocks, embedding, norm
+from lca_jax.models.families.rotary import read_rotary
+from lca_jax.models.stack.config import (
     AttentionConfig,
     AttentionKind,
     EmbeddingConfig,
@@ -15,8 +17,6 @@ from lca_jax.models.config import (
     StackConfig,
     split_evenly,
 )
-from lca_jax.models.families.rotary import read_rotary
-from lca_jax.models.mapping import Family, Source, Sources, Tensor, blocks, embedding, norm
 
 _BLOCK = {
     "attention.output": "attention.dense",

@@ -7,7 +7,9 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from lca_jax.models.config import (
+from lca_jax.models.families.mapping import Family, Sources, blocks, causal_head, embedding, norm
+from lca_jax.models.families.rotary import read_rotary
+from lca_jax.models.stack.config import (
     AttentionConfig,
     AttentionKind,
     EmbeddingConfig,
@@ -18,8 +20,6 @@ from lca_jax.models.config import (
     StackConfig,
     split_evenly,
 )
-from lca_jax.models.families.rotary import read_rotary
-from lca_jax.models.mapping import Family, Sources, blocks, causal_head, embedding, norm
 
 _BLOCK = {
     "attention.query": "self_attn.q_proj",

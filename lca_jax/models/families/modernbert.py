@@ -5,7 +5,10 @@ from functools import partial
 import numpy as np
 from transformers import PreTrainedConfig
 
-from lca_jax.models.config import (
+from lca_jax.models.families.bert import masked_head_sources
+from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, blocks, embedding, norm
+from lca_jax.models.families.rotary import read_rotary
+from lca_jax.models.stack.config import (
     AttentionConfig,
     AttentionKind,
     EmbeddingConfig,
@@ -16,9 +19,6 @@ from lca_jax.models.config import (
     StackConfig,
     split_evenly,
 )
-from lca_jax.models.families.bert import masked_head_sources
-from lca_jax.models.families.rotary import read_rotary
-from lca_jax.models.mapping import Family, Source, Sources, Tensor, blocks, embedding, norm
 
 _BLOCK = {"attention.output": "attn.Wo", "mlp.contract": "mlp.Wo", "mlp_norm": "mlp_norm"}
 

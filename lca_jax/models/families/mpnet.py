@@ -5,9 +5,9 @@ from dataclasses import replace
 from transformers import PreTrainedConfig
 
 from lca_jax.errors import ModelError
-from lca_jax.models.config import HeadConfig, Precision, RelativeBuckets, StackConfig
 from lca_jax.models.families.bert import embedding_sources, masked_head_sources, read_encoder_config
-from lca_jax.models.mapping import Family, Sources, blocks, embedding
+from lca_jax.models.families.mapping import Family, Sources, blocks, embedding
+from lca_jax.models.stack.config import HeadConfig, Precision, RelativeBuckets, StackConfig
 
 # Fixed in the model's own code, whatever a config says.
 _BUCKETS = RelativeBuckets(count=32, longest=128)

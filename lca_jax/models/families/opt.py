@@ -3,7 +3,8 @@
 from transformers import PreTrainedConfig
 
 from lca_jax.errors import ModelError
-from lca_jax.models.config import (
+from lca_jax.models.families.mapping import Family, Sources, blocks, causal_head, embedding, norm
+from lca_jax.models.stack.config import (
     AttentionConfig,
     EmbeddingConfig,
     HeadConfig,
@@ -12,7 +13,6 @@ from lca_jax.models.config import (
     Precision,
     StackConfig,
 )
-from lca_jax.models.mapping import Family, Sources, blocks, causal_head, embedding, norm
 
 _PADDING_ROWS = 2
 _BLOCK = {

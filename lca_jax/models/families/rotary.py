@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from lca_jax.errors import ModelError
-from lca_jax.models.config import Rotary
+from lca_jax.models.stack.config import Rotary
 
 
 def read_rotary(parameters: Mapping[str, Any], *, head_width: int) -> Rotary:

@@ -5,7 +5,8 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from lca_jax.models.config import (
+from lca_jax.models.families.mapping import Family, Source, Sources, blocks, embedding, norm
+from lca_jax.models.stack.config import (
     AttentionConfig,
     EmbeddingConfig,
     HeadConfig,
@@ -15,7 +16,6 @@ from lca_jax.models.config import (
     RelativeBuckets,
     StackConfig,
 )
-from lca_jax.models.mapping import Family, Source, Sources, blocks, embedding, norm
 
 _USUAL_WINDOW = 512
 

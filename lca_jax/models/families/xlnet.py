@@ -12,7 +12,8 @@ told so, other pieces see it a little differently.
 from transformers import PreTrainedConfig
 
 from lca_jax.errors import ModelError
-from lca_jax.models.config import (
+from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, embedding, linear, norm
+from lca_jax.models.stack.config import (
     AttentionConfig,
     EmbeddingConfig,
     HeadConfig,
@@ -22,7 +23,6 @@ from lca_jax.models.config import (
     RelativeSinusoids,
     StackConfig,
 )
-from lca_jax.models.mapping import Family, Source, Sources, Tensor, embedding, linear, norm
 
 # Of the texts that the models were trained on (Yang et al. 2019, section 3.1); they have no limit of their own.
 _LONGEST_WINDOW = 512

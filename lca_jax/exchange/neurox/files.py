@@ -1,0 +1,170 @@
+"""The file or files of one NeuroX extraction: found, opened together, and their layers put into one array.
+
+All layers may be in one file, or each in a file of its own (`NAME-layer3.hdf5`, found as `NAME.hdf5`), whose name is
+the only place where a layer's number is kept. A file may also hold layers side by side as one wide layer, as NeuroX's
+loader returns them: neuron j is neuron `j % width` of layer `j // width`.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from lca_jax.errors import SettingsError, StoreError, list_problems
+from lca_jax.exchange.neurox.hdf5_file import Hdf5Reader, Hdf5Writer
+from lca_jax.exchange.neurox.json_file import JsonReader, JsonWriter
+from lca_jax.exchange.neurox.layout import NeuroxReader, NeuroxWriter
+
+READERS: dict[str, Callable[[Path], NeuroxReader]] = {".hdf5": Hdf5Reader, ".json": JsonReader}
+WRITERS: dict[str, Callable[[Path], NeuroxWriter]] = {".hdf5": Hdf5Writer, ".json": JsonWriter}
+_LAYER_IN_NAME = re.compile(r"-layer([0-9]+)")
+
+
+class NeuroxFiles:
+    """The files of one extraction, open for reading; a context."""
+
+    sentences: tuple[tuple[str, ...], ...]
+    """The words as the files have them."""
+    layers: tuple[int, ...]
+    """The model's own numbers of the layers, as far as they are known; else they count from 0."""
+    width: int
+    """Neurons in each layer."""
+    dtype: Literal["float32", "float16"]
+    """Type of the numbers."""
+    fingerprint: str
+    """SHA-256 over the bytes of all files."""
+
+    def __init__(self, path: Path, *, layers: int | None, layer_numbers: Sequence[int] | None) -> None:
+        """Opens and checks the files; no vector is read yet.
+
+        Args:
+            path: `NAME.hdf5` or `NAME.json`, which may stand for the files of its layers.
+            layers: Into how many layers each vector is cut, where they lie side by side.
+            layer_numbers: The model's own numbers of the layers, in the order of the file.
+
+        Raises:
+            SettingsError: The name ends otherwise, or `layers` or `layer_numbers` do not fit.
+            StoreError: There is no such file, files break the layout, or the layers' files differ from one another.
+        """
+        found = _find(path)
+        self._opened = ExitStack()
+        with ExitStack() as opening:
+            self._readers = [opening.enter_context(closing(READERS[path.suffix](file))) for file in found]
+            first = self._readers[0].layout
+            _refuse_unlike(found, self._readers)
+            held = sum(reader.layout.layers or 1 for reader in self._readers)
+            count, self.width = _cut(path, held, first.width, asked=layers, is_known=first.layers is not None)
+            self.sentences, self.dtype = first.sentences, first.dtype
+            self.layers = _numbers(path, found, count, layer_numbers)
+            self.fingerprint = _fingerprint(found)
+            self._opened = opening.pop_all()
+
+    def __enter__(self) -> "NeuroxFiles":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    def read(self, sentence: int) -> Float[np.ndarray, "word layer neuron"]:
+        """The vectors of one sentence, numbered from 0."""
+        parts = [reader.read(sentence) for reader in self._readers]
+        vectors = np.concatenate(parts).swapaxes(0, 1)
+        return vectors.reshape(len(vectors), len(self.layers), self.width)
+
+
+def layer_file(path: Path, layer: int) -> Path:
+    """The name of one layer's own file."""
+    return path.with_name(f"{path.stem}-layer{layer}{path.suffix}")
+
+
+def refuse_other_names(path: Path) -> None:
+    """Lets a name pass that says which kind of file it is.
+
+    Raises:
+        SettingsError: It ends in neither `.hdf5` nor `.json`.
+    """
+    if path.suffix not in READERS:
+        raise SettingsError(f"An activation file of NeuroX ends in {' or '.join(READERS)}, got {path.name}.")
+
+
+def _find(path: Path) -> list[Path]:
+    """The file, or the files of its layers in the order of their numbers."""
+    refuse_other_names(path)
+    if path.exists():
+        return [path]
+    of_layers = [file for file in path.parent.glob("*") if _layer_in_name(file, path) is not None]
+    if not of_layers:
+        raise StoreError(f"{path} does not exist, and neither do files of its layers ({layer_file(path, 0).name}, …).")
+    return sorted(of_layers, key=lambda file: _layer_in_name(file, path) or 0)
+
+
+def _layer_in_name(file: Path, path: Path) -> int | None:
+    """The layer whose file this is, if it is one of `path`'s."""
+    if file.suffix != path.suffix or not file.name.startswith(path.stem):
+        return None
+    number = _LAYER_IN_NAME.fullmatch(file.stem.removeprefix(path.stem))
+    return None if number is None else int(number[1])
+
+
+def _refuse_unlike(found: Sequence[Path], readers: Sequence[NeuroxReader]) -> None:
+    """Files of single layers must hold the same words in vectors of one width and type."""
+    first = readers[0].layout
+    problems = []
+    for file, reader in zip(found, readers, strict=True):
+        layout = reader.layout
+        if len(found) > 1 and layout.layers != 1:
+            problems.append(f"{file.name} holds {layout.layers or 'no'} layers, but must hold one, as its name says")
+        if layout.sentences != first.sentences:
+            problems.append(f"{file.name} holds other sentences than {found[0].name}")
+        if (layout.width, layout.dtype) != (first.width, first.dtype):
+            problems.append(
+                f"{file.name} holds {layout.width} neurons of {layout.dtype}, {found[0].name} {first.width} of "
+                f"{first.dtype}"
+            )
+    if problems:
+        raise StoreError(
+            f"The files of the layers in {found[0].parent} do not belong together:\n{list_problems(problems)}"
+        )
+
+
+def _cut(path: Path, held: int, width: int, *, asked: int | None, is_known: bool) -> tuple[int, int]:
+    """Layers, and neurons in each."""
+    if asked is None:
+        if not is_known:
+            raise SettingsError(f"{path} has layers side by side in {width} columns. Give `layers`: how many they are.")
+        return held, width
+    if is_known and held != 1 and asked != held:
+        raise SettingsError(f"{path} holds {held} layers, but `layers` is {asked}. Leave it out.")
+    if asked < 1 or (held == 1 and width % asked):
+        raise SettingsError(f"`layers` must divide the {width} columns of {path}, got {asked}.")
+    return asked, held * width // asked
+
+
+def _numbers(path: Path, found: Sequence[Path], count: int, asked: Sequence[int] | None) -> tuple[int, ...]:
+    """The model's own layer numbers: as asked, or from the files' names, or from 0."""
+    if asked is not None:
+        if len(asked) != count or len(set(asked)) != count or min(asked) < 0:
+            raise SettingsError(
+                f"`layer_numbers` must be {count} different numbers of 0 or more, one for each layer of {path}, got "
+                f"{list(asked)}."
+            )
+        return tuple(asked)
+    in_names = [re.search(_LAYER_IN_NAME.pattern + "$", file.stem) for file in found]
+    named = [int(match[1]) for match in in_names if match is not None]
+    return tuple(named) if len(named) == count else tuple(range(count))
+
+
+def _fingerprint(files: Sequence[Path]) -> str:
+    digests = []
+    for path in files:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -1,0 +1,249 @@
+"""Statistics in parts: what one stretch of a store's words (a shard) gives, and all parts put together.
+
+A part holds the moments of its words and those of its rows that were drawn for the quantiles. Which rows these are
+follows from the number of rows alone, so that parts made at any time, in any order and by any process fit together.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Float32, Float64, Int32, Int64
+
+from lca_jax.errors import SettingsError
+from lca_jax.gathering.moments import Moments, SiteMoments, merge_moments
+from lca_jax.store.recipe import Recipe
+from lca_jax.store.statistics import LEVELS, ClassStatistics, Gathering, Statistics
+from lca_jax.store.tensor_file import pack_tensors, unpack_tensors
+
+_MOST_CLASSES = 2_000
+"""Of all tasks together. More are labels that name words (lemmas, numbers of heads), not classes to be averaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatheringPlan:
+    """What is gathered of a store, settled."""
+
+    gathering: Gathering
+    recipe: Recipe
+    """Of the store."""
+    classes: Mapping[str, tuple[str, ...]]
+    """Of every task, sorted."""
+    groups: Int32[np.ndarray, "word task"]
+    """The group of every row in every task, 0 for none; groups count on from task to task."""
+    sample: Int64[np.ndarray, " drawn"]
+    """The rows drawn for the quantiles, rising; those without a vector drop out."""
+
+    @property
+    def group_count(self) -> int:
+        """Groups, that of all words included."""
+        return 1 + sum(len(names) for names in self.classes.values())
+
+    def drawn(self, first: int, last: int, usable: Bool[np.ndarray, " word"]) -> Int64[np.ndarray, " drawn"]:
+        """Which of the rows `first, …, last - 1` are drawn and have a vector, counted from `first`."""
+        begin, end = np.searchsorted(self.sample, [first, last])
+        rows = self.sample[begin:end] - first
+        return rows[usable[rows]]
+
+
+def plan_gathering(recipe: Recipe, labels: Mapping[str, pa.Array | pa.ChunkedArray], asked: Gathering) -> GatheringPlan:
+    """Settles what is gathered.
+
+    Args:
+        recipe: Of the store.
+        labels: The label column of every task, null for unlabelled rows.
+        asked: What was asked for.
+
+    Raises:
+        SettingsError: A task is unknown, or there are too many classes; the message lists them.
+    """
+    tasks = tuple(labels) if asked.tasks is None else asked.tasks
+    if unknown := [task for task in tasks if task not in labels]:
+        raise SettingsError(f"No labels for the task {unknown[0]!r}. Tasks held: {', '.join(labels) or 'none'}.")
+    columns = {task: _encode(labels[task]) for task in tasks}
+    classes = {task: names for task, (names, _) in columns.items()}
+    total = sum(map(len, classes.values()))
+    if total > _MOST_CLASSES:
+        counted = ", ".join(f"{task} {len(names):,}" for task, names in classes.items())
+        raise SettingsError(
+            f"Statistics are gathered of {_MOST_CLASSES:,} classes at most, got {total:,} ({counted}). "
+            "Name the tasks that are wanted, in `Gathering(tasks=…)`."
+        )
+    groups = np.zeros((recipe.words, len(tasks)), np.int32)
+    before = 1
+    for number, (names, numbers) in enumerate(columns.values()):
+        groups[:, number] = np.where(numbers < 0, 0, numbers + before)
+        before += len(names)
+    drawn = min(asked.sample_words, recipe.words)
+    sample = np.random.default_rng(0).choice(recipe.words, drawn, replace=False, shuffle=False)
+    return GatheringPlan(gathering=asked, recipe=recipe, classes=classes, groups=groups, sample=np.sort(sample))
+
+
+def _encode(labels: pa.Array | pa.ChunkedArray) -> tuple[tuple[str, ...], Int64[np.ndarray, " word"]]:
+    """The sorted classes of a column, and the number of every row's; -1 for none."""
+    whole = labels.combine_chunks() if isinstance(labels, pa.ChunkedArray) else labels
+    encoded = whole.dictionary_encode()
+    names = np.array(encoded.dictionary.to_pylist(), object)
+    order = np.argsort(names, kind="stable")
+    # One place more, which -1 finds.
+    rank = np.append(np.argsort(order), -1)
+    numbers = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return tuple(names[order].tolist()), rank[numbers]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Of one stretch of words."""
+
+    moments: Moments | None
+    """None where no word has a vector."""
+    sample: Mapping[str, Float32[np.ndarray, "drawn _layer _neuron"]]
+    """The vectors drawn, at every site."""
+
+    def to_bytes(self, plan: GatheringPlan) -> bytes:
+        """For a file."""
+        tensors = {f"sample:{site}": drawn for site, drawn in self.sample.items()}
+        if self.moments is not None:
+            tensors["counts"] = self.moments.counts
+            for site, of_site in self.moments.sites.items():
+                named = of_site._asdict().items()
+                tensors |= {f"{name}:{site}": array for name, array in named if array is not None}
+        return pack_tensors(tensors, _facts_of(plan))
+
+    @classmethod
+    def from_bytes(cls, content: bytes, plan: GatheringPlan) -> "Part":
+        """The inverse of `to_bytes`.
+
+        Raises:
+            ValueError: It was altered, or made for something else.
+        """
+        tensors, facts = unpack_tensors(content)
+        if facts != _facts_of(plan):
+            raise ValueError("was gathered with other settings")
+        sites = plan.recipe.sites
+        moments = None
+        if "counts" in tensors:
+            of_sites = {
+                site: SiteMoments(
+                    **{name: tensors[f"{name}:{site}"] for name in SiteMoments._fields if name != "products"},
+                    products=tensors.get(f"products:{site}"),
+                )
+                for site in sites
+            }
+            moments = Moments(tensors["counts"], of_sites)
+        return cls(moments=moments, sample={site: tensors[f"sample:{site}"] for site in sites})
+
+
+@dataclass(kw_only=True)
+class Total:
+    """Parts put together, one after the other; memory is that of one, and the rows drawn."""
+
+    plan: GatheringPlan
+    moments: Moments | None = None
+    samples: list[Mapping[str, Float32[np.ndarray, "drawn _layer _neuron"]]] = field(default_factory=list)
+
+    def add(self, part: Part) -> None:
+        """Adds one part."""
+        self.samples.append(part.sample)
+        if self.moments is None or part.moments is None:
+            self.moments = self.moments or part.moments
+        else:
+            self.moments = merge_moments(self.moments, part.moments)
+
+    def as_part(self) -> Part:
+        """All that was added, as one part."""
+        return Part(moments=self.moments, sample={site: self._sample_at(site) for site in self.plan.recipe.sites})
+
+    def statistics(self, *, place: str) -> Statistics:
+        """The result; `place` is how the store is called in messages."""
+        plan, moments = self.plan, self._moments
+        words = int(moments.counts[0])
+        mean, squares = (self._columns(name) for name in ("mean", "squares"))
+        known = np.where(moments.counts > 0, moments.counts, np.nan)[:, None]
+        mean, variance = np.where(known > 0, mean, np.nan), squares / known
+        by_task, before = {}, 1
+        for task, names in plan.classes.items():
+            own = slice(before, before + len(names))
+            by_task[task] = ClassStatistics(
+                classes=names, counts=moments.counts[own], mean=mean[own], variance=variance[own]
+            )
+            before += len(names)
+        none = np.full(mean.shape[1], np.nan, np.float32)
+        return Statistics(
+            store=plan.recipe.fingerprint,
+            place=place,
+            gathering=plan.gathering,
+            axis=plan.recipe.axis,
+            words=words,
+            mean=mean[0],
+            variance=variance[0],
+            covariances=self._covariances(),
+            by_task=by_task,
+            sampled=sum(len(next(iter(sample.values()))) for sample in self.samples),
+            quantiles=self._quantiles(),
+            smallest=self._columns("smallest") if words else none,
+            largest=self._columns("largest") if words else none,
+        )
+
+    @property
+    def _moments(self) -> Moments:
+        """Zeros where no word has a vector."""
+        return self.moments if self.moments is not None else _no_words(self.plan)
+
+    @property
+    def _by_site(self) -> list[SiteMoments]:
+        """In the order of the columns; JAX gives dictionaries back in the order of their keys."""
+        return [self._moments.sites[site] for site in self.plan.recipe.sites]
+
+    def _columns(self, name: str) -> Float64[np.ndarray, "*group feature"] | Float32[np.ndarray, "*group feature"]:
+        """One of the moments, all sites and layers side by side."""
+        parts = [getattr(of_site, name) for of_site in self._by_site]
+        return np.concatenate([part.reshape(*part.shape[:-2], -1) for part in parts], axis=-1)
+
+    def _covariances(self) -> tuple[Float32[np.ndarray, "_neuron _neuron"], ...] | None:
+        products = [of_site.products for of_site in self._by_site if of_site.products is not None]
+        words = self._moments.counts[0] or np.nan
+        blocks = tuple((block / words).astype(np.float32) for of_site in products for block in of_site)
+        return blocks if self.plan.gathering.covariance else None
+
+    def _sample_at(self, site: str) -> Float32[np.ndarray, "drawn layer neuron"]:
+        shape = self.plan.recipe.sites[site]
+        none = np.zeros((0, len(shape.layers), shape.width), np.float32)
+        return np.concatenate([none, *(sample[site] for sample in self.samples)])
+
+    def _quantiles(self) -> Float32[np.ndarray, "level feature"]:
+        found = []
+        for site in self.plan.recipe.sites:
+            drawn = self._sample_at(site)
+            for layer in range(drawn.shape[1]):
+                # Sorted first, along memory: NumPy's quantile would select each level, thirty times as slow.
+                rising = np.sort(drawn[:, layer].T, axis=1)
+                found.append(_interpolate(rising) if rising.shape[1] else np.full((len(LEVELS), len(rising)), np.nan))
+        return np.concatenate(found, axis=1, dtype=np.float32)
+
+
+def _interpolate(rising: Float32[np.ndarray, "neuron drawn"]) -> Float64[np.ndarray, "level neuron"]:
+    """Quantiles of sorted values at `LEVELS`, between neighbours as NumPy's method `linear`."""
+    places = LEVELS * (rising.shape[1] - 1)
+    before = np.floor(places).astype(np.int64)
+    after = np.minimum(before + 1, rising.shape[1] - 1)
+    low, high = (rising[:, chosen].astype(np.float64) for chosen in (before, after))
+    return (low + (places - before)[None] * (high - low)).T
+
+
+def _no_words(plan: GatheringPlan) -> Moments:
+    sites = {}
+    for site, shape in plan.recipe.sites.items():
+        one = (len(shape.layers), shape.width)
+        zeros = np.zeros((plan.group_count, *one))
+        products = np.zeros((*one, shape.width)) if plan.gathering.covariance else None
+        end = np.zeros(one, np.float32)
+        sites[site] = SiteMoments(mean=zeros, squares=zeros, smallest=end, largest=end, products=products)
+    return Moments(np.zeros(plan.group_count, np.int64), sites)
+
+
+def _facts_of(plan: GatheringPlan) -> dict:
+    """What a part was made for."""
+    gathering = asdict(plan.gathering) | {"tasks": list(plan.classes)}
+    return {"store": plan.recipe.fingerprint, "gathering": gathering}

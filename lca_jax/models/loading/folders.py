@@ -1,0 +1,177 @@
+"""Finds the folder of a model, on this disk or from the Hugging Face hub, and reads its config and tokenizer.
+
+No code that comes with a model is ever run, and from the hub only config, tokenizer and weights are fetched, no pickle
+and no code. Once the folder is found nothing more is asked of the network.
+"""
+
+import hashlib
+import json
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import StrictDataclassError
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizer,
+    PreTrainedTokenizerFast,
+)
+
+from lca_jax.errors import MissingExtraError, ModelError
+from lca_jax.models.families import find_family
+from lca_jax.models.families.mapping import Family
+from lca_jax.models.writing.generation import TextRules
+
+_SENTENCEPIECE = ("tokenizer.model", "spiece.model", "spm.model", "sentencepiece.bpe.model", "source.spm")
+_VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    *_SENTENCEPIECE,
+)
+_SETTINGS = (
+    "config.json",
+    "generation_config.json",
+    *_VOCABULARIES,
+    "merges.txt",
+    "target.spm",
+    "target_vocab.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+_SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
+_MSGPACK = ("flax_model.msgpack",)
+
+
+def find_folder(name: str | Path, *, revision: str | None, weights: bool) -> Path:
+    """Returns the folder itself, or the place in the hub's cache where the named repository was put.
+
+    Args:
+        name: A folder, or a name on the hub.
+        revision: Branch, tag or commit on the hub.
+        weights: Whether the weights are wanted too; msgpack is fetched only where there are no safetensors.
+
+    Raises:
+        ModelError: There is no such folder, or the repository cannot be had.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise ModelError(f"`revision` picks a version on the hub, but {folder} is a folder. Leave it out.")
+        return folder
+    fetched = _fetch(str(name), revision, [*_SETTINGS, *(_SAFETENSORS if weights else ())])
+    if weights and not any(fetched.glob("model*.safetensors")):
+        fetched = _fetch(str(name), revision, [*_SETTINGS, *_MSGPACK])
+    return fetched
+
+
+def read_config(folder: Path) -> tuple[Family, PreTrainedConfig]:
+    """Reads `config.json`.
+
+    Raises:
+        ModelError: It is missing or damaged, or its family is not supported.
+    """
+    try:
+        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        family = find_family(model_type)
+        return family, AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except ModelError as error:
+        raise ModelError(f"{folder / 'config.json'}: {error}") from None
+    except FileNotFoundError:
+        raise ModelError(f"{folder} holds no config.json. Give a folder as `save_pretrained` writes it.") from None
+    except (OSError, ValueError, AttributeError, StrictDataclassError) as error:
+        raise ModelError(f"{folder / 'config.json'} cannot be read as a model config: {error}") from None
+
+
+def read_rules(folder: Path, config: PreTrainedConfig) -> TextRules:
+    """Reads how texts begin and end from `generation_config.json`, or from the config where that is missing.
+
+    How to search (beams, penalties, sampling) is said there too, and left to the caller here.
+
+    Raises:
+        ModelError: The file cannot be read.
+    """
+    try:
+        told = (
+            GenerationConfig.from_pretrained(folder, local_files_only=True)
+            if (folder / "generation_config.json").is_file()
+            else GenerationConfig.from_model_config(config)
+        )
+    except (OSError, ValueError, StrictDataclassError) as error:
+        raise ModelError(f"{folder / 'generation_config.json'} cannot be read: {error}") from None
+    start = [told.decoder_start_token_id, told.forced_bos_token_id] if config.is_encoder_decoder else []
+    ends = told.eos_token_id if isinstance(told.eos_token_id, list) else [told.eos_token_id]
+    return TextRules(
+        start=tuple(piece for piece in start if piece is not None),
+        ends=tuple(piece for piece in ends if piece is not None),
+        never=tuple(pieces[0] for pieces in told.bad_words_ids or () if len(pieces) == 1),
+    )
+
+
+def read_tokenizer(folder: Path, *, vocabulary: int) -> PreTrainedTokenizerFast | PreTrainedTokenizer:
+    """Reads the tokenizer.
+
+    Args:
+        folder: The model's folder.
+        vocabulary: Rows of the piece embedding, which every piece id must stay below.
+
+    Raises:
+        ModelError: There is none, it cannot say which pieces a word has (fast tokenizers and those of SentencePiece
+            can), or is another model's.
+        MissingExtraError: It is kept in SentencePiece's own format, and that package is not installed.
+    """
+    # Without its files transformers makes up a tokenizer of five pieces and says nothing.
+    if not any((folder / file).is_file() for file in _VOCABULARIES):
+        raise ModelError(f"{folder} holds no tokenizer: one of {', '.join(_VOCABULARIES)} is needed.")
+    try:
+        with warnings.catch_warnings():
+            # Marian's asks for a package whose normalizer it then calls nowhere.
+            warnings.filterwarnings("ignore", message=r"Recommended: pip install sacremoses")
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        in_its_format = any((folder / file).is_file() for file in _SENTENCEPIECE)
+        if in_its_format and not (folder / "tokenizer.json").is_file() and find_spec("sentencepiece") is None:
+            purpose = f"The tokenizer in {folder}, which holds no tokenizer.json,"
+            raise MissingExtraError("sentencepiece", "sentencepiece", purpose) from None
+        raise ModelError(f"The tokenizer in {folder} cannot be read: {error}") from None
+    if not tokenizer.is_fast and not any((folder / file).is_file() for file in _SENTENCEPIECE):
+        raise ModelError(
+            f"The tokenizer in {folder} has no fast form, needed to align words, nor is it one of SentencePiece. Add "
+            "tokenizer.json."
+        )
+    if len(tokenizer) > vocabulary:
+        raise ModelError(
+            f"The tokenizer in {folder} has {len(tokenizer)} pieces, but the model embeds {vocabulary}. "
+            "Take both from one checkpoint."
+        )
+    return tokenizer
+
+
+def tokenizer_content(tokenizer: PreTrainedTokenizerFast | PreTrainedTokenizer) -> str:
+    """All that the pieces of a text depend on, as one text."""
+    if isinstance(tokenizer, PreTrainedTokenizerFast):
+        return tokenizer.backend_tokenizer.to_str()
+    with TemporaryDirectory() as folder:
+        files = [Path(file) for file in tokenizer.save_vocabulary(folder)]
+        digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    special = tokenizer.build_inputs_with_special_tokens([])
+    content = {"files": digests, "added": tokenizer.get_added_vocab(), "special": special}
+    return json.dumps({"class": type(tokenizer).__name__, **content}, sort_keys=True)
+
+
+def _fetch(name: str, revision: str | None, patterns: list[str]) -> Path:
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except (OSError, ValueError) as error:
+        version = f" at revision {revision!r}" if revision else ""
+        raise ModelError(
+            f"`{name}`{version} is no folder here, and the Hugging Face hub did not give it: "
+            f"{str(error).splitlines()[0]} Check the spelling, the network and HF_HUB_OFFLINE; or fetch it elsewhere "
+            f"(`hf download {name} --local-dir FOLDER`) and give that folder."
+        ) from None

@@ -1,0 +1,129 @@
+"""Fills the parameters of a stack: from a checkpoint by a family's table, or at random for a baseline.
+
+One tensor at a time is on the host: as it is stored, and the parts of it that go to the devices. JAX's CPU devices take
+these parts over as they are, so that loading takes the memory of the model and of its largest tensor beside it. All
+missing, unexpected and mis-shaped tensors are reported at once, and nothing is filled in for one that is missing but
+what its family says it then is.
+"""
+
+import hashlib
+import logging
+import re
+from collections.abc import Mapping, Set
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import PyTree, Shaped
+
+from lca_jax.errors import ModelError, list_problems
+from lca_jax.models.families.mapping import Family, Source
+from lca_jax.models.loading.checkpoints import Tensors
+from lca_jax.models.loading.placement import move, place
+from lca_jax.models.stack.config import StackConfig
+from lca_jax.models.stack.stack import Params, Stack
+
+_log = logging.getLogger(__name__)
+
+
+def read_weights(
+    tensors: Tensors,
+    family: Family,
+    config: StackConfig,
+    shapes: PyTree[jax.ShapeDtypeStruct],
+    *,
+    origin: str,
+    mesh: Mesh | None = None,
+) -> tuple[Params, str]:
+    """Reads every parameter of the stack, in the precision of `shapes`.
+
+    Args:
+        tensors: The opened checkpoint.
+        family: Whose names it uses.
+        config: The stack it is to fill.
+        shapes: Shapes and dtypes of the parameters, from `stack.build`.
+        origin: The checkpoint's place, for messages.
+        mesh: Over which devices the parameters are split; None for JAX's default device.
+
+    Returns:
+        The parameters, and a SHA-256 over their names and values: the same for one file and for shards.
+
+    Raises:
+        ModelError: Tensors are missing, unexpected or of another shape; all of them are listed.
+    """
+    sources, head = family.sources(config), config.language_head
+    head_sources = family.head_sources(config, head) if head else {}
+    taken = _list_keys(sources)
+    ignored = family.ignored if config.decoder or not family.decoder else f"{family.ignored}|{family.decoder}"
+    stack, others = _take_stack(tensors, family.prefix, taken, ignored)
+    problems = [f"unexpected: `{key}`" for key in sorted(stack.keys() - taken)]
+    others -= _list_keys(head_sources)
+    digest = hashlib.sha256()
+    filled = []
+
+    def hash_rows(rows: Shaped[np.ndarray, "row ..."]) -> None:
+        digest.update(rows.view(np.uint8).data)
+
+    leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
+    for keys, shape in leaves:
+        path = jax.tree_util.keystr(keys, simple=True, separator=".")
+        source, held = (sources[path], stack) if path in sources else (head_sources[path], tensors)
+        key = source.key if source.key in held or source.other_key is None else source.other_key
+        if key in held:
+            tensor = source.change(held[key]())
+        elif source.otherwise is not None:
+            tensor = source.otherwise()
+        else:
+            problems.append(f"missing: `{key}`, for the parameter `{path}` of shape {shape.shape}")
+            continue
+        if tensor.shape != shape.shape or not jnp.issubdtype(tensor.dtype, jnp.floating):
+            problems.append(f"mis-shaped: `{key}` gives {tensor.dtype} {tensor.shape}, expected floats {shape.shape}")
+            continue
+        digest.update(f"{path} {shape.dtype} {shape.shape}\n".encode())
+        filled.append(place(tensor, path, mesh, dtype=shape.dtype, see=hash_rows))
+        del tensor  # before the next is read
+    if problems:
+        raise ModelError(
+            f"The weights of {origin} do not fit its config.json ({config.family}, {config.layers} layers of "
+            f"{config.residual_width}):\n{list_problems(problems)}\nTake both files from one checkpoint."
+        )
+    if others:
+        names = ", ".join(sorted(others))
+        _log.info("%s: left out %d tensors that nothing asked for depends on: %s", origin, len(others), names)
+    return jax.tree.unflatten(tree, filled), digest.hexdigest()
+
+
+def draw_weights(
+    config: StackConfig, shapes: PyTree[jax.ShapeDtypeStruct], *, seed: int, mesh: Mesh | None = None
+) -> Params:
+    """Draws an untrained model: matrices normal with the config's standard deviation, biases 0, norm scales 1.
+
+    Drawn in float32 whatever the precision, so that a seed means the same model in both.
+    """
+    untrained = nnx.to_pure_dict(nnx.state(Stack(replace(config, dtype="float32"), rngs=nnx.Rngs(seed)), nnx.Param))
+
+    def put(path: tuple, array: jax.Array, shape: jax.ShapeDtypeStruct) -> jax.Array:
+        return move(array.astype(shape.dtype), jax.tree_util.keystr(path, simple=True, separator="."), mesh)
+
+    return jax.tree_util.tree_map_with_path(put, untrained, shapes)
+
+
+def _list_keys(sources: Mapping[str, Source]) -> set[str]:
+    return {key for source in sources.values() for key in (source.key, source.other_key) if key is not None}
+
+
+def _take_stack(tensors: Tensors, prefix: str, taken: Set[str], ignored: str) -> tuple[Tensors, set[str]]:
+    """Splits a checkpoint into the tensors of the stack, named without the prefix, and the names of the rest.
+
+    What this stack takes belongs to it, whatever the family ignores.
+    """
+    prefix = prefix if any(key.startswith(prefix) for key in tensors) else ""
+    stack = {}
+    for key, read in tensors.items():
+        name = key.removeprefix(prefix)
+        if key.startswith(prefix) and (name in taken or not re.fullmatch(ignored, name)):
+            stack[name] = read
+    return stack, {key for key in tensors if key.removeprefix(prefix) not in stack}

@@ -1,0 +1,54 @@
+"""The matrices, tables and norms that all modules of the stack are made of, in the precision its config asks for."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from lca_jax.models.stack.config import Precision, StackConfig
+
+
+def matmul_precision(dtype: Precision) -> jax.lax.Precision:
+    """What a matrix product is computed in: float32 means float32, also where a device has faster, coarser products."""
+    return jax.lax.Precision.HIGHEST if dtype == "float32" else jax.lax.Precision.DEFAULT
+
+
+def linear(config: StackConfig, inputs: int, outputs: int, *, bias: bool, rngs: nnx.Rngs) -> nnx.Linear:
+    """A matrix (input, output), perhaps with a bias."""
+    return nnx.Linear(
+        inputs,
+        outputs,
+        use_bias=bias,
+        param_dtype=jnp.dtype(config.dtype),
+        kernel_init=nnx.initializers.normal(config.initializer_range),
+        precision=matmul_precision(config.dtype),
+        rngs=rngs,
+    )
+
+
+def table(config: StackConfig, rows: int, width: int, *, rngs: nnx.Rngs) -> nnx.Embed:
+    """A table of vectors; a row beyond it reads as NaN."""
+    return nnx.Embed(
+        rows,
+        width,
+        param_dtype=jnp.dtype(config.dtype),
+        embedding_init=nnx.initializers.normal(config.initializer_range),
+        rngs=rngs,
+    )
+
+
+def norm(config: StackConfig, width: int, *, rngs: nnx.Rngs) -> nnx.LayerNorm | nnx.RMSNorm:
+    """A norm of the stack's kind, its parameters in float32."""
+    if config.norm.kind == "rms":
+        return nnx.RMSNorm(width, epsilon=config.norm.epsilon, rngs=rngs)
+    # The variance about the mean costs no more here than E[x²] - E[x]², and loses nothing where a few neurons are huge.
+    return nnx.LayerNorm(
+        width, epsilon=config.norm.epsilon, use_bias=config.norm.bias, use_fast_variance=False, rngs=rngs
+    )
+
+
+def normalize(
+    norm: nnx.LayerNorm | nnx.RMSNorm, states: Float[Array, "*place neuron"]
+) -> Float[Array, "*place neuron"]:
+    """Normalises over the last axis in float32, whatever the states are."""
+    return norm(states.astype(jnp.float32)).astype(states.dtype)

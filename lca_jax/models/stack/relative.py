@@ -1,0 +1,67 @@
+"""What attention by content and distance is made of: vectors of distances, and their products with pieces.
+
+A score of two pieces takes one number out of the products of a piece with the vectors of all distances that a row can
+hold. The products cost (row, head, slot, distance) float32 numbers and `head_width` times as many multiplications;
+with up to 2 · slots - 1 distances, that is at most twice what the products of pieces with pieces cost. Nothing of shape
+(row, slot, slot, neuron) ever exists.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from lca_jax.models.stack.positions import distances
+
+
+class Distances(NamedTuple):
+    """The vectors of all distances that rows can hold, and which of them lies between two slots."""
+
+    vectors: Float[Array, "distance neuron"]
+    number: Int[Array, "row slot slot"]
+    """Of the distance from the second slot to the first; has a meaning inside a segment only."""
+
+
+def number_distances(positions: Int[Array | np.ndarray, "row slot"]) -> Int[Array, "row slot slot"]:
+    """Numbers distances from 0, where the piece that sees is the first and the other the last of a full row.
+
+    The number is position of the piece that sees - position of the piece seen + slots - 1, kept below 2 · slots - 1.
+    """
+    furthest = positions.shape[1] - 1
+    return jnp.clip(-distances(positions, positions), -furthest, furthest) + furthest
+
+
+def match_keys(
+    query: Float[Array, "row slot head unit"],
+    key: Float[Array, "distance head unit"],
+    number: Int[Array, "row slot slot"],
+    *,
+    precision: jax.lax.Precision,
+) -> Float[Array, "row head slot slot"]:
+    """Computes queryᵢ · key of the distance between i and j, in float32."""
+    products = jnp.matmul(
+        jnp.swapaxes(query, 1, 2),
+        jnp.transpose(key, (1, 2, 0))[None],
+        precision=precision,
+        preferred_element_type=jnp.float32,
+    )
+    return jnp.take_along_axis(products, number[:, None], axis=3, mode="promise_in_bounds")
+
+
+def match_queries(
+    query: Float[Array, "distance head unit"],
+    key: Float[Array, "row slot head unit"],
+    number: Int[Array, "row slot slot"],
+    *,
+    precision: jax.lax.Precision,
+) -> Float[Array, "row head slot slot"]:
+    """Computes keyⱼ · query of the distance between i and j, in float32."""
+    products = jnp.matmul(
+        jnp.swapaxes(query, 0, 1)[None],
+        jnp.transpose(key, (0, 2, 3, 1)),
+        precision=precision,
+        preferred_element_type=jnp.float32,
+    )
+    return jnp.take_along_axis(products, number[:, None], axis=2, mode="promise_in_bounds")

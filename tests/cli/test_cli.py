@@ -1,0 +1,134 @@
+"""The `lca` command as its user meets it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lca_jax.cli.main import main
+from lca_jax.demo import demo_corpus_file
+from lca_jax.text.readers import read_conllu
+from tests.experiment.test_experiment import write_conllu
+from tests.neurox_files import SENTENCES, WORDS, draw_vectors, write_hdf5
+from tests.tiny_bert import write_bert
+
+
+def lca(*arguments: object, cache: Path) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-c",
+        "from lca_jax.cli.main import main; main()",
+        *(str(argument) for argument in arguments),
+    ]
+    environment = {"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(cache), "HF_HUB_OFFLINE": "1", "JAX_PLATFORMS": "cpu"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    folder = tmp_path_factory.mktemp("cli")
+    files = {
+        part: write_conllu(folder / f"{part}.conllu", 40, seed=seed) for seed, part in enumerate(("train", "test"))
+    }
+    return [
+        *("--model", write_bert(folder / "bert"), "--train", files["train"], "--test", files["test"]),
+        *("--task", "upos", "--probe.l1", "1e-3", "--probe.l2", "1e-2", "--fractions", "0.1", "0.3", "--draws", "2"),
+    ]
+
+
+def test_run_show_and_steps(options: list[object], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    first = lca("run", *options, "--out", run, "--until", "probe", cache=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert not first.stdout
+    assert (run / "probes").is_dir()
+    assert "no results yet" in lca("show", run, cache=tmp_path).stdout
+    rest = lca("report", "--run", run, "--quiet", cache=tmp_path)
+    assert rest.returncode == 0, rest.stderr
+    assert not rest.stderr
+    assert str(run / "report" / "index.html") in rest.stdout
+    assert "neurons together tell the 4 classes of `upos` apart" in rest.stdout
+    shown = lca("show", run, "--verify", cache=tmp_path).stdout
+    assert "minimal set" in shown
+    assert shown.count("every checksum right") == 3
+    assert "with statistics" not in shown
+    assert lca("extract", "--run", run, "--statistics", "--quiet", cache=tmp_path).returncode == 0
+    shown = lca("show", run, "--verify", cache=tmp_path).stdout
+    assert shown.count("with statistics, every checksum right") == 3
+    again = lca("extract", "--run", run, cache=tmp_path)
+    assert again.stderr.count("finished before, skipped") == 3, again.stderr
+    damaged = next((run / "activations" / "train").rglob("c/0/0/0"))
+    content = bytearray(damaged.read_bytes())
+    content[100] ^= 1
+    damaged.write_bytes(content)
+    refused = lca("show", run, "--verify", cache=tmp_path)
+    assert refused.returncode == 1
+    assert "c/0/0/0" in refused.stderr
+
+
+def test_exit_codes_and_one_line_errors(options: list[object], tmp_path: Path) -> None:
+    missing = lca("run", *options, "--train", tmp_path / "none.conllu", "--out", tmp_path / "run", cache=tmp_path)
+    assert missing.returncode == 1
+    assert "none.conllu" in missing.stderr
+    assert "Traceback" not in missing.stderr
+    assert lca("run", "--nonsense", cache=tmp_path).returncode == 2
+    usage = lca("run", "--help", cache=tmp_path)
+    assert usage.returncode == 0
+    assert "--probe.l1" in usage.stdout
+    assert lca("show", tmp_path, cache=tmp_path).returncode == 1
+    traceback = lca("show", tmp_path, "--debug", cache=tmp_path)
+    assert "Traceback" in traceback.stderr
+
+
+def test_convert_to_and_from_neurox(tmp_path: Path) -> None:
+    source = write_hdf5(tmp_path / "old.hdf5", draw_vectors())
+    labels = tmp_path / "old.label"
+    labels.write_text("".join(" ".join(f"L{len(word)}" for word in words) + "\n" for words in SENTENCES))
+    read = lca("convert", source, tmp_path / "store", "--labels", f"size={labels}", "--quiet", cache=tmp_path)
+    assert read.returncode == 0, read.stderr
+    assert read.stdout == f"store {tmp_path / 'store'}: {WORDS} words, residual [0, 1, 2]\n"
+    written = lca("convert", tmp_path / "store", tmp_path / "new.hdf5", cache=tmp_path)
+    assert written.returncode == 0, written.stderr
+    assert written.stdout.split() == [str(tmp_path / name) for name in ("new.hdf5", "new.word", "new.size.label")]
+    assert (tmp_path / "new.hdf5").read_bytes() == source.read_bytes()
+    assert (tmp_path / "new.size.label").read_bytes() == labels.read_bytes()
+    for name, files in (("a.arrow", ["a.arrow"]), ("a.safetensors", ["a.safetensors", "a.parquet"])):
+        done = lca("convert", tmp_path / "store", tmp_path / name, cache=tmp_path)
+        assert done.stdout.split() == [str(tmp_path / file) for file in files], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.hdf5", "a.json"], "a.hdf5 is first converted to a store, a folder, and that to a.json."),
+        (["a.hdf5", "store", "--space-mark", "~"], "--space-mark: only where `lca convert` writes files of NeuroX."),
+        (["store", "a.hdf5", "--pool", "mean"], "--pool: only where `lca convert` reads files of NeuroX."),
+        (["store", "a.arrow", "--unlabelled", "_"], "--unlabelled: only where"),
+        (["store", "a.csv"], "whose name ends in .hdf5, .json, .arrow, .safetensors, got a.csv"),
+        (["a.hdf5", "store", "--labels", "x", "--labels", "y"], "must name a different task each time"),
+    ],
+)
+def test_convert_says_what_does_not_fit(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lca", "convert", *arguments])
+    monkeypatch.setattr("lca_jax.cli.main.use_compilation_cache", lambda _: None)
+    monkeypatch.setattr("lca_jax.cli.main._log_to_stderr", lambda **_: None)
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert message in capsys.readouterr().err
+
+
+def test_the_embedded_corpus_is_read_by_our_own_reader() -> None:
+    parts = {
+        part: read_conllu(demo_corpus_file(part), tasks=["upos", "feats:Number"]) for part in ("train", "dev", "test")
+    }
+    assert sum(corpus.sentence_count for corpus in parts.values()) >= 400
+    tags = set(parts["train"].classes("upos"))
+    assert len(tags) == 17
+    for corpus in parts.values():
+        assert set(corpus.classes("upos")) == tags
+        assert corpus.skipped
+    every = [sentence for corpus in parts.values() for sentence in corpus.sentences]
+    assert len(set(every)) == len(every)

@@ -1,0 +1,142 @@
+"""Extraction in processes of its own, alone and as a job of several: killed, started again, and stopped by an error."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lca_jax.errors import StoreError
+from lca_jax.extraction.extract import extract
+from lca_jax.models.model import Model, load_model
+from lca_jax.store.store import open_store
+from lca_jax.store.writer import FolderWriter
+from tests.extraction.test_extract import draw_corpus
+from tests.store.test_store import hash_files
+from tests.tiny_bert import write_bert
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load_model(write_bert(tmp_path_factory.mktemp("bert")))
+
+
+def start_process(*arguments: str | Path, before: str = "", settings: str = "") -> subprocess.Popen[bytes]:
+    """Another process that extracts 2,000 drawn sentences in shards of 64 words: model folder, store folder."""
+    program = (
+        f"import sys, jax\njax.config.update('jax_platforms', 'cpu')\n{before}\n"
+        "from tests.extraction.test_extract import draw_corpus, extract, load_model\n"
+        f"extract(load_model(sys.argv[1]), draw_corpus(2000), sys.argv[2], shard_words=64, row_length=24{settings})"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)], env=environment, stderr=subprocess.PIPE
+    )
+
+
+def start_job(
+    model: Model, store: Path, processes: int, *, usual: str = "", odd: str = ""
+) -> list[subprocess.Popen[bytes]]:
+    """The same as a job of several processes, the last of which may have settings of its own."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    join = "jax.distributed.initialize('{}', {}, {})"
+    return [
+        start_process(
+            model.name,
+            store,
+            before=join.format(address, processes, rank),
+            settings=odd if rank == processes - 1 else usual,
+        )
+        for rank in range(processes)
+    ]
+
+
+def end_job(job: list[subprocess.Popen[bytes]]) -> tuple[list[int], list[str]]:
+    """How each process ended, and what it said."""
+    said = [child.communicate(timeout=200)[1].decode() for child in job]
+    return [child.returncode for child in job], said
+
+
+def kill(job: list[subprocess.Popen[bytes]]) -> None:
+    for child in job:
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+
+
+def wait_for(file: Path, job: list[subprocess.Popen[bytes]]) -> None:
+    deadline = time.monotonic() + 120
+    while not file.exists():
+        assert all(child.poll() is None for child in job), "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `start_process` must come to."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "store"
+    extract(model, draw_corpus(2000), folder, shard_words=64, row_length=24)
+    return folder
+
+
+def test_a_killed_process_leaves_what_can_be_gone_on_with(model: Model, undisturbed: Path, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    child = start_process(model.name, killed)
+    wait_for(killed / "unfinished/000004.json", [child])
+    kill([child])
+    assert not (killed / "manifest.json").exists()
+    extract(model, draw_corpus(2000), killed, shard_words=64, row_length=24)
+    assert hash_files(killed) == hash_files(undisturbed)
+    assert not (killed / "unfinished").exists()
+
+
+def check_same_store(store: Path, undisturbed: Path) -> None:
+    ours, theirs = hash_files(store), hash_files(undisturbed)
+    differing = {name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)}
+    assert differing == {"manifest.json"}, "the manifest tells how many processes there were"
+    whole = open_store(store)
+    whole.verify()
+    assert whole.words.equals(open_store(undisturbed).words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 4])
+def test_many_processes_write_one_store(model: Model, undisturbed: Path, tmp_path: Path, processes: int) -> None:
+    codes, said = end_job(start_job(model, tmp_path / "store", processes))
+    assert codes == [0] * processes, said
+    check_same_store(tmp_path / "store", undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 4])
+def test_a_job_of_which_one_was_killed_goes_on(model: Model, undisturbed: Path, tmp_path: Path, processes: int) -> None:
+    """Every process has written something when one is killed; the scheduler then ends the others."""
+    store, shards = tmp_path / "store", -(-draw_corpus(2000).word_count // 64)
+    job = start_job(model, store, processes)
+    for rank in range(processes):
+        wait_for(store / f"unfinished/{shards * rank // processes:06d}.json", job)
+    kill(job[1:2])
+    kill(job[:1] + job[2:])
+    with pytest.raises(StoreError, match="unfinished"):
+        open_store(store)
+    with FolderWriter(store, open_store(undisturbed).manifest.recipe) as writer:
+        assert 0 < len(writer.missing) < shards
+    codes, said = end_job(start_job(model, store, processes))
+    assert codes == [0] * processes, said
+    check_same_store(store, undisturbed)
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_ends_the_whole_job(model: Model, tmp_path: Path) -> None:
+    started = time.monotonic()
+    codes, said = end_job(start_job(model, tmp_path / "store", 2, odd=", pool='mean'"))
+    assert codes == [1, 1]
+    assert "pool: held 'last', asked 'mean'" in said[1]
+    assert "Stopped, since process 1 of 2 failed (opening the folder)" in said[0]
+    assert time.monotonic() - started < 120, "nobody waits in vain"

@@ -1,0 +1,91 @@
+"""Probes of several processes that make one JAX runtime: the same weights as of one, each reading its own words."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lca_jax import ElasticNet, fit_probes, load_probes, open_store
+from lca_jax.demo import demo_corpus_file
+from tests.experiment.test_experiment import write_heads
+from tests.processes import run_processes
+from tests.stores import write_planted_store
+from tests.tiny_bert import write_bert
+
+pytestmark = pytest.mark.slow
+NET = ElasticNet(l1=(1e-3, 5e-3), l2=1e-2)
+SCRIPT = """
+import numpy as np
+from lca_jax import ElasticNet, fit_probes, open_store
+from lca_jax.store.store import ActivationStore
+store, out, options = open_store(sys.argv[5]), sys.argv[6], eval(sys.argv[7])
+read = []
+whole = ActivationStore.matrix
+def matrix(self, rows=None, **choice):
+    read.extend(range(self.word_count) if rows is None else np.asarray(rows).tolist())
+    return whole(self, rows, **choice)
+ActivationStore.matrix = matrix
+probes = fit_probes(store, ElasticNet(l1=(1e-3, 5e-3), l2=1e-2), **options)
+np.savez(f"{out}/{number}.npz", *[probe.weights for probe in probes])
+print(len(set(read)), *[probe.iterations for probe in probes])
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A planted store on disk, of a number of words that no number of devices divides."""
+    return write_planted_store(tmp_path_factory.mktemp("hosts") / "store", words=301)
+
+
+@pytest.mark.parametrize(
+    ("processes", "devices", "options"),
+    [(2, 2, {"stream": False}), (4, 1, {"stream": False}), (2, 1, {"stream": True}), (2, 2, {"split_over": 2})],
+)
+def test_processes_share_the_words_and_find_the_same_weights(
+    folder: Path, tmp_path: Path, processes: int, devices: int, options: dict
+) -> None:
+    store = open_store(folder)
+    alone = fit_probes(store, NET, stream=options.get("stream"))
+    arguments = [str(folder), str(tmp_path), repr(options)]
+    printed = run_processes(SCRIPT, arguments, count=processes, devices=devices)
+    for number, text in enumerate(printed):
+        read, *iterations = map(int, text.splitlines()[-1].split())
+        assert read <= store.word_count / processes + processes * devices, "each reads its own words, and padding"
+        assert iterations == [probe.iterations for probe in alone]
+        found = list(np.load(tmp_path / f"{number}.npz").values())
+        assert len(found) == len(alone)
+        for one, probe in zip(found, alone, strict=True):
+            assert np.abs(one - probe.weights).max() < 1e-5
+
+
+STUDY = """
+from pathlib import Path
+from lca_jax.experiment.study import Study, study
+from lca_jax.probing.objective import ElasticNet
+model, train, dev, out, options = sys.argv[5:10]
+files = {"train": Path(train), "dev": Path(dev), "out": Path(out)}
+settings = Study(model=model, **files, probe=ElasticNet(l1=1e-2, l2=1e-2), **eval(options))
+print(*[f"{probe.objective:.6f}" for probe in study(settings)])
+"""
+
+
+@pytest.mark.parametrize(
+    ("task", "options"),
+    [
+        ("upos", {"max_train_per_class": 40, "layers": (1, 2)}),
+        ("deprel", {"heads": "head"}),
+        ("upos", {"layers": (1,), "stored": False}),
+    ],
+)
+def test_a_study_of_two_processes_is_that_of_one(tmp_path: Path, task: str, options: dict) -> None:
+    model = str(write_bert(tmp_path / "bert"))
+    files = [str(write_heads(tmp_path / f"{part}.conllu", demo_corpus_file(part))) for part in ("test", "dev")]
+    asked, found = {"tasks": (task,), **options}, []
+    for count in (1, 2):
+        out = tmp_path / f"by{count}"
+        printed = run_processes(STUDY, [model, *files, str(out), repr(asked)], count=count, devices=1)
+        assert len({text.splitlines()[-1] for text in printed}) == 1
+        found.append([float(part) for part in printed[0].splitlines()[-1].split()])
+        assert load_probes(out / "probes").one(task).converged
+        assert (out / f"rankings/{task}.csv").read_text().count("\n") > 10
+    np.testing.assert_allclose(found[1], found[0], atol=2e-4)

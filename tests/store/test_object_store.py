@@ -1,0 +1,127 @@
+"""Stores in an object store: `s3://` against a local server. `gs://` goes the same way through tensorstore."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from lca_jax.cli.main import show
+from lca_jax.errors import StoreError
+from lca_jax.store import lock
+from lca_jax.store.folder import open_folder, read_file, write_file
+from lca_jax.store.store import open_store
+from lca_jax.store.writer import FolderWriter, find_finished
+from tests.store.test_store import RECIPE, draw_vectors, write_shard, write_store
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    if find_spec("moto") is None or find_spec("flask_cors") is None:
+        pytest.skip("needs a local S3 server: pip install 'moto[s3]' flask flask-cors (in the extra `test`)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        address = f"http://127.0.0.1:{port}"
+        urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT")).close()
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def place(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    settings = {
+        "AWS_ENDPOINT_URL": server,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "any",
+        "AWS_SECRET_ACCESS_KEY": "any",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(lock, "_BEAT_S", 0.2)
+    monkeypatch.setattr(lock, "_WATCH_S", 2.0)
+    return f"s3://bucket/runs/{request.node.name}"
+
+
+def test_a_bucket_is_a_place(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(StoreError, match=f"{place} is no activation store"):
+        open_store(place)
+    store = write_store(place)
+    for site, expected in draw_vectors(RECIPE).items():
+        np.testing.assert_array_equal(store.read(site)[:], expected)
+    again = find_finished(place, RECIPE)
+    assert again is not None
+    assert again.place == place
+    rows = np.array([49, 3, 31])
+    np.testing.assert_array_equal(again.matrix(rows), write_store(None).matrix(rows))
+    again.verify()
+    show(place, verify=True)
+    assert "50 words, residual [0, 2, 5]; mlp [1], every checksum right" in capsys.readouterr().out
+
+
+def test_a_stopped_run_goes_on(place: str) -> None:
+    with FolderWriter(place, RECIPE) as writer:
+        for shard in (3, 0):
+            write_shard(writer, RECIPE, shard)
+    with pytest.raises(StoreError, match="unfinished"):
+        open_store(place)
+    with FolderWriter(place, RECIPE) as writer:
+        assert writer.missing == {1, 2}
+    store = write_store(place)
+    np.testing.assert_array_equal(store.matrix(), write_store(None).matrix())
+    folder = open_folder(place)
+    assert not [key for key in folder.list().result() if key.startswith(b"unfinished")]
+
+
+def test_the_second_writer_hears_who_holds_the_bucket(place: str) -> None:
+    first = FolderWriter(place, RECIPE)
+    with pytest.raises(StoreError, match=f"{place} is being written by process {os.getpid()} on"):
+        FolderWriter(place, RECIPE)
+    assert isinstance(first._lock, lock._Heartbeat)
+    first._lock._stop.set()  # it is killed
+    write_store(place).verify()
+
+
+def test_altered_objects_are_found_and_named(place: str) -> None:
+    store, folder = write_store(place), open_folder(place)
+    name = "residual/c/1/0/0"
+    content = bytearray(read_file(folder, name) or b"")
+    content[40] ^= 1
+    write_file(folder, name, bytes(content))
+    with pytest.raises(StoreError, match=f"{name} was altered"):
+        store.verify()
+    with pytest.raises(StoreError, match=rf"{name} was altered .*{place}"):
+        store.read("residual")[20]
+    write_file(folder, name, bytes(content[:-1]))
+    with pytest.raises(StoreError, match=f"{name} is shorter"):
+        open_store(place)
+    folder.write(name, None).result()
+    with pytest.raises(StoreError, match=f"{name} is missing"):
+        open_store(place)
+    with pytest.raises(StoreError, match=f"{name} is missing"):
+        store.matrix()
+
+
+def test_other_things_in_the_bucket_are_left_alone(place: str) -> None:
+    write_file(open_folder(place), "thesis.tex", b"do not touch")
+    with pytest.raises(StoreError, match=r"no activation store \(thesis\.tex"):
+        FolderWriter(place, RECIPE)
