@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lca_jax.analysis import words as words_module
 from lca_jax.axes import Neuron
+from lca_jax.descriptors import top_words as words_module
 from lca_jax.descriptors.top_words import SentenceHeat, neuron_cards, top_words
 from lca_jax.errors import DataError
 

@@ -19,7 +19,7 @@ CHUNK = 8
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two chunks a shard, and threads for a few bytes."""
-    for module in (folder, lazy, shard_files):
+    for module in (folder, array, shard_files):
         monkeypatch.setattr(module, "CHUNK_WORDS", CHUNK)
     monkeypatch.setattr(shard_files, "_THREADS", 3)
     monkeypatch.setattr(shard_files, "_BYTES_A_THREAD", 500)

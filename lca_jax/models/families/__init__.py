@@ -20,9 +20,9 @@ decoder.
    (tests/parity.py), where PyTorch's model has the three sites.
    Test: tests/models/test_family_parity.py: all states and logits equal PyTorch's, alone, packed, and with neurons
    zeroed.
-5. Trained weights. A row in `TRAINED` of tests/models/test_trained_parity.py, with text of the checkpoint's kind; put it
-   in a folder of that name, whose parent folder LCA_JAX_MODELS names. Where the kind of tokenizer is new, a row in `KINDS`
-   of tests/tokenizer_kinds.py. The figures of the README are printed by `python -m benchmarks.family_parity`.
+5. Trained weights. A row in `TRAINED` of tests/models/test_trained_parity.py, with text of the checkpoint's kind. Put
+   the weights in a folder of that name, whose parent folder LCA_JAX_MODELS names. Where the kind of tokenizer is new, a
+   row in `KINDS` of tests/tokenizer_kinds.py. `python -m benchmarks.family_parity` prints the figures of all families.
    Test: tests/models/test_trained_parity.py and tests/text/test_running_text.py.
 """
 
