@@ -1,37 +1,83 @@
-"""Files beside a store (exports): written under another name, synced, and renamed once they are whole."""
+"""Writes files whole or not at all: under another name first, synced, and renamed once they are complete.
+
+Everything that the package leaves behind goes through `write_whole`: exports, rankings, results, pages, probe sets,
+models. The shards of a store have their own protocol, which survives a kill at any moment (`store`).
+"""
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
 
 from lca_jax.errors import StoreError
 
 
 @contextmanager
-def write_whole(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """Gives for each path another one to write to; the files get their names when the block ends, the first one last.
+def write_whole(paths: Sequence[Path], *, overwrite: bool = False) -> Iterator[list[Path]]:
+    """Yields for each path another one to write to; the results get their names when the block ends, the first last.
 
-    If the block fails nothing is left. A process that is killed leaves files named `.NAME.unfinished`, which the next
-    run writes over.
+    So a reader that finds the first finds all of them. What is written may be a file or a folder. If the block fails
+    nothing is left. A killed process leaves entries named `.NAME.unfinished`, which the next run writes over.
+
+    Args:
+        paths: Where the results belong; their parent folders are made.
+        overwrite: Whether a file may take the place of an older one. A folder never does, since the file system has no
+            single step for that: write a folder under a new name, beside a file that names it.
 
     Raises:
-        StoreError: A path exists already; all that do are named. Or two are the same.
+        StoreError: A path exists already; the message names all that do. Or two paths are the same.
     """
     if len(set(paths)) < len(paths):
         raise StoreError(f"Files must have different names, got {', '.join(str(path) for path in paths)}.")
-    if taken := [str(path) for path in paths if path.exists()]:
+    if taken := [str(path) for path in paths if path.is_dir() or (path.exists() and not overwrite)]:
         raise StoreError(f"{', '.join(taken)}: there already, and nothing is overwritten. Delete it, or name another.")
     unfinished = [path.with_name(f".{path.name}.unfinished") for path in paths]
-    for path in paths:
+    for path in unfinished:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(path)
     try:
         yield unfinished
         for path in unfinished:
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
+            _sync(path)
         for path, named in reversed(list(zip(unfinished, paths, strict=True))):
             path.replace(named)
+            _sync_folder(named.parent)
     finally:
         for path in unfinished:
-            path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """Writes one UTF-8 text file in place of an older one. Lone surrogates, which UTF-8 cannot hold, become `?`."""
+    with write_whole([path], overwrite=True) as (unfinished,):
+        unfinished.write_bytes(text.encode("utf-8", errors="replace"))
+
+
+def _remove(path: Path) -> None:
+    """Deletes a file or a folder, if it is there; of a link only the link."""
+    if path.is_dir() and not path.is_symlink():
+        rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Brings a file, or all files of a folder, to the disk."""
+    if path.is_dir():
+        for inside in path.iterdir():
+            _sync(inside)
+        _sync_folder(path)
+    else:
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Brings the names in a folder to the disk, where the system can."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
