@@ -2,13 +2,14 @@ r"""What a probe has reached, measured again in float64 by NumPy: the objective 
 
 Nothing here is shared with the package's solver. Letters as in `lca_jax.probing.objective`: for words x with labels y,
 
-    F(W, b) = 1/n Σ_i −log softmax(x_i W + b)[y_i] + l1 ‖W‖₁ + l2 ‖W‖_F          or + (l2/2) ‖W‖²_F if `squared`
+    F(W, b) = 1/n Σ_i −log softmax(x_i W + b)[y_i] + l1 ‖W‖₁ + l2 ‖W‖_F                     for `neurox`
+            … + l1 ‖W‖₁ + (l2/2) ‖W‖²_F                                                    for `elastic_net`
 
 and, for any distributions q over the classes (one a word) with Σ_i (q_i − y_i) = 0, by weak duality,
 
     F ≥ 1/n Σ_i H(q_i) − penalty*(g)        g = X'(q − y)/n
 
-where penalty*(g) = Σ (|g| − l1)₊² / (2 l2) if `squared` and l2 > 0; else 0 where ‖(|g| − l1)₊‖_F ≤ l2, infinite
+where penalty*(g) = Σ (|g| − l1)₊² / (2 l2) for `elastic_net` with l2 > 0; else 0 where ‖(|g| − l1)₊‖_F ≤ l2, infinite
 elsewhere.
 """
 
@@ -17,6 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
+
+from lca_jax.probing.objective import PenaltyName
 
 _BLOCK = 4096
 _NEWTON_STEPS = 50
@@ -36,11 +39,11 @@ def measure_objective(
     *,
     l1: float,
     l2: float,
-    squared: bool,
+    penalty: PenaltyName,
 ) -> float:
     """F(W, b)."""
     (parts,) = measure_parts(X, [(y, W, b)])
-    return parts.objective(l1=l1, l2=l2, squared=squared)
+    return parts.objective(l1=l1, l2=l2, penalty=penalty)
 
 
 class Parts(NamedTuple):
@@ -53,9 +56,10 @@ class Parts(NamedTuple):
     squares: float
     """‖W‖²_F."""
 
-    def objective(self, *, l1: float, l2: float, squared: bool) -> float:
-        """F at these weights."""
-        return self.loss + l1 * self.magnitude + l2 * (self.squares / 2 if squared else self.squares**0.5)
+    def objective(self, *, l1: float, l2: float, penalty: PenaltyName) -> float:
+        """Returns F at these weights; of a penalty that is not among the two there is no reference (KeyError)."""
+        second = {"elastic_net": self.squares / 2, "neurox": self.squares**0.5}[penalty]
+        return self.loss + l1 * self.magnitude + l2 * second
 
 
 def measure_parts(
@@ -88,7 +92,7 @@ def lower_bound(
     *,
     l1: float,
     l2: float,
-    squared: bool,
+    penalty: PenaltyName,
 ) -> float:
     """A number that F never falls below: the dual objective at the predictions of W with their best bias.
 
@@ -97,7 +101,7 @@ def lower_bound(
     targets = np.eye(W.shape[1])[y]
     q = _balanced_predictions(_scores(X, W), b.astype(np.float64), targets)
     gradient = np.abs(_transposed_product(X, q - targets)) / len(y)
-    if squared and l2 > 0:
+    if penalty == "elastic_net" and l2 > 0:
         return float(_entropy(q)) - float((np.maximum(gradient - l1, 0) ** 2).sum()) / (2 * l2)
     # y + s (q − y) keeps the constraint and has the gradient s g: the largest s that makes the conjugate zero.
     low, high = 0.0, 1.0

@@ -2,9 +2,9 @@
 
 The work, for n words, d features and k classes. A product with X costs 2·n·d·k operations and reads 4·n·d bytes. The
 exact solver makes two an iteration, and the Gram matrix of up to 3·d words once: 2·d²·min(n, 3d). At 20,000 × 2,688 ×
-17 that is 3.7 GFLOP and 430 MB an iteration, and 117 GFLOP once. The steps inside an iteration (`probing.proximal`) are
-no work in this count, nor is anything else: `floor_s` and `peak_share` say how far the whole is from what X alone
-demands.
+17 that is 3.7 GFLOP and 430 MB an iteration, and 117 GFLOP once. The steps inside an iteration
+(`probing.solvers.iteration`) are no work in this count, nor is anything else: `floor_s` and `peak_share` say how far
+the whole is from what X alone demands.
 """
 
 import warnings

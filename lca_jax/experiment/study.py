@@ -18,7 +18,7 @@ from lca_jax.experiment.config import Inquiry
 from lca_jax.experiment.inputs import Material, log_left_out
 from lca_jax.machine.devices import describe_device
 from lca_jax.probing.fit import fit_probes
-from lca_jax.probing.matrix.held import MatrixDtype
+from lca_jax.probing.objective import MatrixDtype
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.lca import rank_neurons
 from lca_jax.text.corpus import name_file_of

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from lca_jax.errors import DataError, SettingsError
-from lca_jax.probing.batching import fit_on_design
+from lca_jax.probing.batching import check_settings, fit_on_matrix
 from lca_jax.probing.bootstrap import replicate_labellings
 from lca_jax.probing.labelling import (
     Labelling,
@@ -26,10 +26,10 @@ from lca_jax.probing.labelling import (
     tell_from_rest,
     usable_labels,
 )
-from lca_jax.probing.matrix.held import MatrixDtype, put_design
-from lca_jax.probing.matrix.rows import Rows
-from lca_jax.probing.matrix.streamed import choose_streaming, stream_design
-from lca_jax.probing.objective import ElasticNet
+from lca_jax.probing.matrix.held import hold_matrix
+from lca_jax.probing.matrix.source import MatrixSource
+from lca_jax.probing.matrix.streamed import choose_streaming, stream_matrix
+from lca_jax.probing.objective import ElasticNet, MatrixDtype
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.probing.subsets import Reading, Subsets, readings
@@ -87,6 +87,7 @@ def fit_probes(
         Durrani et al. 2020, §2.1; Hewitt and Liang 2019 (control tasks).
     """
     settings = settings or ElasticNet()
+    check_settings(settings)
     if replicates < 0:
         raise SettingsError(f"`replicates` must be 0 or more, got {replicates}.")
     matrices = readings(store.axis(), subsets)
@@ -107,12 +108,12 @@ def fit_probes(
     for reading in matrices:
         source = rows_of(store, rows, reading)
         streamed = choose_streaming(source, dtype=dtype) if stream is None else stream
-        make = stream_design if streamed else put_design
-        design = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)
+        make = stream_matrix if streamed else hold_matrix
+        matrix = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)
         options = {"keep": reading.keep, "subsets": reading.subsets}
-        probes += fit_on_design(design, len(rows), replicated, settings, **options)
+        probes += fit_on_matrix(matrix, replicated, settings, **options)
         if len(settings.pairs) > 1:
-            unpenalized += fit_on_design(design, len(rows), real, free, **options)
+            unpenalized += fit_on_matrix(matrix, real, free, **options)
     return ProbeSet(
         probes=tuple(probes), axis=store.axis(), settings=settings, unpenalized=tuple(unpenalized), store=store
     )
@@ -145,7 +146,7 @@ def fit_elastic_net(
         standardize: Whether the penalty is on weights of features with mean 0 and deviation 1.
         max_iterations: Limit of the solver.
         tolerance: Largest duality gap, as a share of the objective at zero weights.
-        penalty: `elastic_net` or `neurox`.
+        penalty: `elastic_net`, `neurox` or `group_lasso`.
         regression: Whether `y` are numbers to predict by squared error, ½ (z − y)².
 
     Returns:
@@ -204,10 +205,10 @@ def fit_problems(
     """
     for labelling in labellings:
         check_classes(labelling)
-    design, words = put_design(Rows.of(X), standardize=settings.standardize), len(X)
+    matrix = hold_matrix(MatrixSource.of(X), standardize=settings.standardize)
     del X  # of whole training sets a gigabyte or two, which callers often make for this call alone
     subsets = [None] * (1 if keep is None else len(keep))
-    return fit_on_design(design, words, labellings, settings, keep=keep, subsets=subsets)
+    return fit_on_matrix(matrix, labellings, settings, keep=keep, subsets=subsets)
 
 
 def _labellings(
@@ -243,7 +244,7 @@ def _labellings(
     return labellings
 
 
-def rows_of(store: ActivationStore, words: Int[np.ndarray, " word"], reading: Reading) -> Rows:
+def rows_of(store: ActivationStore, words: Int[np.ndarray, " word"], reading: Reading) -> MatrixSource:
     """The chosen words and columns of a store as rows that are read when they are needed.
 
     Args:
@@ -263,7 +264,7 @@ def rows_of(store: ActivationStore, words: Int[np.ndarray, " word"], reading: Re
         else:
             target[...] = store.matrix(asked, sites=reading.sites)[:, reading.columns]
 
-    return Rows(
+    return MatrixSource(
         words=len(words),
         features=len(reading.columns),
         read_into=read_into,

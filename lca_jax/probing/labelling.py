@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
 from lca_jax.axes import NeuronAxis
 from lca_jax.errors import DataError, SettingsError, list_problems
+from lca_jax.probing.objective import LossName
 from lca_jax.store.finite import place_in_store, refuse_not_finite
 from lca_jax.store.store import ActivationStore
 from lca_jax.text.control import ControlTask, draw_control_task
@@ -36,6 +37,16 @@ class Labelling:
     """Where this class is told from all others: its name."""
     values: Float[np.ndarray, " word"] | None = None
     """Of a regression the number of each word, NaN where `numbers` masks it; then there are no classes."""
+
+    @property
+    def loss(self) -> LossName:
+        """Name of the loss by which its predictions are compared with the labels."""
+        return "cross_entropy" if self.values is None else "squared_error"
+
+    @property
+    def targets(self) -> Num[np.ndarray, " word"]:
+        """The labels in the form that the loss takes: class numbers, or the numbers to predict."""
+        return self.numbers if self.values is None else self.values
 
     @property
     def columns(self) -> int:
