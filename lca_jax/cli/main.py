@@ -19,9 +19,9 @@ from lca_jax.errors import LcaError, SettingsError, StoreError
 from lca_jax.exchange.export import write_arrow, write_safetensors
 from lca_jax.exchange.neurox.convert import read_neurox, write_neurox
 from lca_jax.exchange.neurox.files import READERS
-from lca_jax.experiment.config import Experiment, read_experiment
-from lca_jax.experiment.run import Step, run
-from lca_jax.experiment.study import Study, study
+from lca_jax.experiment.config import Experiment, Step, Study, read_experiment
+from lca_jax.experiment.run import run
+from lca_jax.experiment.study import study
 from lca_jax.machine.devices import join_processes, use_compilation_cache
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.report.findings import findings
