@@ -304,7 +304,9 @@ def test_chosen_neurons_keep_their_names(model: Model, corpus: Corpus, tmp_path:
         Neuron("residual", 1, 7), Neuron("residual", 1, 2), Neuron("residual", 1, 30), Neuron("mlp", 1, 0),
     ]  # fmt: skip
     assert [axis.column(neuron) for neuron in axis.neurons(range(axis.size))] == list(range(43))
-    with pytest.raises(SettingsError, match="holds 3 chosen neurons, 1:4 is none of them"):
+    with pytest.raises(
+        SettingsError, match="Only 3 neurons of layer 1 of `residual` were chosen, and 1:4 is not among"
+    ):
         axis.column(Neuron("residual", 1, 4))
     through_json = json.loads(json.dumps([list(block) for block in axis.blocks]))  # as saved probes keep their axis
     assert NeuronAxis(blocks=tuple(LayerBlock(*block) for block in through_json)) == axis
