@@ -7,7 +7,7 @@ import pytest
 
 from lca_jax import ElasticNet, fit_probes, load_probes, open_store
 from lca_jax.demo import demo_corpus_file
-from tests.experiment.test_experiment import write_heads
+from tests.experiment.files import write_heads
 from tests.processes import run_processes
 from tests.stores import write_planted_store
 from tests.tiny_bert import write_bert
