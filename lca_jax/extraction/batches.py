@@ -18,8 +18,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jaxtyping import Bool, Int32, Int64
-from transformers import PreTrainedTokenizerBase
 
+from lca_jax.hugging_face import PreTrainedTokenizerBase
 from lca_jax.store.recipe import Recipe
 from lca_jax.store.rows import Rows
 from lca_jax.text.alignment import AlignedSentence

@@ -15,10 +15,10 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
-from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from lca_jax.axes import DECODER
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerFast
 from lca_jax.machine.devices import model_mesh
 from lca_jax.models.loading.checkpoints import open_tensors
 from lca_jax.models.loading.folders import find_folder, read_config, read_rules, read_tokenizer, tokenizer_content

@@ -13,10 +13,10 @@ from itertools import accumulate
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int32, Int64
-from transformers import PreTrainedTokenizerBase
 
 from lca_jax.errors import ModelError, SettingsError
 from lca_jax.extraction.choice import WordChoice, choose_sentences, choose_words
+from lca_jax.hugging_face import PreTrainedTokenizerBase
 from lca_jax.store.recipe import Pool, Unit, unit_of
 from lca_jax.store.store import LABEL_PREFIX, SENTENCE_LABEL_PREFIX
 from lca_jax.text.alignment import AlignedSentence

@@ -9,9 +9,8 @@ where no `token_type_ids` are given. XLNet's tokenizer gives the piece `<cls>` a
 told so, other pieces see it a little differently.
 """
 
-from transformers import PreTrainedConfig
-
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, embedding, linear, norm
 from lca_jax.models.stack.config import (
     AttentionConfig,
