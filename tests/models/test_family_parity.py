@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lca_jax.models.families import FAMILIES
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from tests.parity import PLACES, Comparison, Reference, identity_edits, zeroing_edits
 from tests.tiny_bert import draw_windows
 from tests.tiny_models import TINY, VOCABULARY, Tiny, write_model

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lca_jax.axes import SITES
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.models.stack.nonlinearity import NONLINEARITIES
 from tests.parity import PLACES, Comparison, Reference, identity_edits
 from tests.tiny_bert import pack
