@@ -171,7 +171,7 @@ def test_what_cannot_write_says_why(story_teller: Model, tmp_path: Path) -> None
     with pytest.raises(ModelError, match=r"loaded without its head\. Load it with head=True"):
         bert.write(["the cat"])
     write_model(tmp_path / "bert with head", TINY["bert"])
-    with pytest.raises(ModelError, match=r"'bert' model does not write texts"):
+    with pytest.raises(ModelError, match=r"'bert' model cannot write texts"):
         load_model(tmp_path / "bert with head", head=True).write(["w5"])
     with pytest.raises(ModelError, match=r"1 to 55 pieces, text 1 has 0"):
         story_teller.write(["w5", ""], search=Search(longest=10))
