@@ -27,7 +27,8 @@ from lca_jax.store.store import open_store
 from lca_jax.store.writer import FolderWriter
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.pairs import special_pieces_of
-from tests.extraction.test_extract import hash_files
+from tests.extraction.jobs import Killed
+from tests.store.writing import hash_files
 from tests.tiny_bert import draw_tensors, write_bert
 
 WINDOW = 24
@@ -319,10 +320,6 @@ def test_chosen_neurons_keep_their_names(model: Model, corpus: Corpus, tmp_path:
         neurons: dict = {"neurons": wrong}
         with pytest.raises(SettingsError, match=said):
             extract(model, corpus, **neurons)
-
-
-class Killed(Exception):  # noqa: N818 - stands in for a signal
-    pass
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from lca_jax.probing.objective import Solver, sklearn_parameters
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.solvers.proximal import _advance_resident
 from lca_jax.probing.subsets import plan_matrices
-from tests.probing.test_proximal import SHAPES, TIGHT, assert_same_weights, planted
+from tests.probing.planted import SHAPES, TIGHT, assert_same_weights, planted
 from tests.stores import planted_store, store_of, store_of_sites
 
 X, Y = SHAPES["usual"]
