@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.extraction.recompute import recompute as recompute
     from lca_jax.gathering.gather import gather_statistics as gather_statistics
     from lca_jax.machine.devices import join_processes as join_processes
+    from lca_jax.models.load import load_model as load_model
     from lca_jax.models.model import Model as Model
-    from lca_jax.models.model import load_model as load_model
     from lca_jax.models.stack.taps import Edit as Edit
     from lca_jax.models.writing.generation import Search as Search
     from lca_jax.probing.fit import fit_elastic_net as fit_elastic_net
@@ -87,7 +87,7 @@ MODULES = {
     "gather_statistics": "gathering.gather",
     "join_processes": "machine.devices",
     "Model": "models.model",
-    "load_model": "models.model",
+    "load_model": "models.load",
     "Edit": "models.stack.taps",
     "Search": "models.writing.generation",
     "fit_elastic_net": "probing.fit",

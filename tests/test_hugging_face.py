@@ -1,4 +1,4 @@
-"""Importing transformers: no PyTorch, no notice, and PyTorch's models are there for whoever asks for them afterwards."""
+"""Importing transformers: no PyTorch, no notice, and PyTorch's models are still there for others."""
 
 import subprocess
 import sys

@@ -21,7 +21,7 @@ def is_blank(line: str) -> bool:
 
 
 def usual_width(rows: Iterable[Sequence[str]]) -> int:
-    """Returns the number of columns that most rows have, so that one broken row does not accuse the others; 0 for no rows."""
+    """Returns the number of columns that most rows have, so that one broken row does not accuse the others."""
     widths = Counter(map(len, rows))
     return max(widths, key=lambda width: (widths[width], width), default=0)
 
