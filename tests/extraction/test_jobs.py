@@ -13,8 +13,8 @@ import pytest
 from lca_jax.errors import StoreError
 from lca_jax.extraction.extract import extract
 from lca_jax.models.model import Model, load_model
+from lca_jax.store.folder_writer import FolderWriter
 from lca_jax.store.store import open_store
-from lca_jax.store.writer import FolderWriter
 from tests.extraction.test_extract import draw_corpus
 from tests.store.test_store import hash_files
 from tests.tiny_bert import write_bert
