@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
-from transformers import PreTrainedConfig
 
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.stack.config import HeadConfig, Precision, StackConfig
 
 Tensor = Shaped[np.ndarray, "..."]
