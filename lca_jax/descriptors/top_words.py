@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from lca_jax.axes import Neuron
 from lca_jax.errors import DataError
 
-_BLOCK_VALUES = 2**23
+BLOCK_VALUES = 2**23
 """Float64 values held at once: 64 MiB."""
 
 TopWords = tuple[tuple[str, float], ...]
@@ -89,7 +89,7 @@ def top_words(
     frequent = np.flatnonzero(groups.sizes >= min_occurrences)
 
     lists: list[TopWords] = []
-    width = max(1, _BLOCK_VALUES // rows.size)
+    width = max(1, BLOCK_VALUES // rows.size)
     for start in range(0, activations.shape[1], width):
         block = activations[rows, start : start + width].astype(np.float64)
         # The standard deviation is the same for every type of a neuron: it cancels when the largest mean becomes 1.

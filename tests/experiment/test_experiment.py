@@ -144,7 +144,7 @@ def test_without_dev_the_last_tenth_of_train_is_taken(experiment: Experiment, tm
 def test_bad_settings_are_named(experiment: Experiment, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="`fractions` must each be in"):
         replace(experiment, fractions=(20.0,))
-    with pytest.raises(StoreError, match="no run folder"):
+    with pytest.raises(StoreError, match="is not a run folder"):
         read_experiment(tmp_path)
     with pytest.raises(SettingsError, match="Unknown settings colour"):
         Experiment.from_json({**experiment.as_json(), "colour": "red"})
@@ -221,8 +221,8 @@ def test_words_with_their_heads(experiment: Experiment, tmp_path: Path) -> None:
     assert read_experiment(settings.out).heads == "head"
     for change, said in (
         ({"tasks": ("head",)}, "`head` cannot be a task and the heads"),
-        ({"labelled_only": True}, "choose no part of them"),
-        ({"pool": "none"}, "rows are pieces"),
+        ({"labelled_only": True}, "Leave out `labelled_only`"),
+        ({"pool": "none"}, "units are pieces"),
     ):
         wrong: dict = change
         with pytest.raises(SettingsError, match=said):

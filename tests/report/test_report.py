@@ -14,7 +14,8 @@ import pytest
 from lca_jax.axes import Neuron
 from lca_jax.descriptors.top_words import NeuronCard, SentenceHeat
 from lca_jax.errors import DataError, MissingExtraError, SettingsError
-from lca_jax.report import figures, formats, page, scales
+from lca_jax.report import figures, formats, scales
+from lca_jax.report.environment import page_environment
 from lca_jax.report.page import render_report, write_report
 
 VOID = {"meta", "link", "br", "line", "circle", "rect", "path", "polyline", "polygon"}
@@ -277,7 +278,7 @@ def test_errors_say_the_way_out(monkeypatch):
         render_report({"format": 1, "tasks": {}}, {})
     with pytest.raises(SettingsError, match=r"tasks with results \(upos\), got chunk, xpos"):
         render_report(RESULTS, {"xpos": [], "chunk": []})
-    page._environment.cache_clear()
+    page_environment.cache_clear()
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'lca-jax\[plots\]'"):
         render_report(RESULTS, {})
