@@ -49,5 +49,5 @@ def page_environment() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters.update({write.__name__: write for write in _FILTERS})
-    environment.tests["known"] = formats.known
+    environment.tests["known"] = formats.is_number
     return environment

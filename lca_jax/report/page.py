@@ -129,20 +129,20 @@ def _view(index: int, name: str, task: Mapping[str, Any], cards: Sequence[Neuron
 
 
 def _example(curve: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    points = (point for point in curve if formats.known(share := point.get("fraction")) and _EXAMPLE <= share < 1)
+    points = (point for point in curve if formats.is_number(share := point.get("fraction")) and _EXAMPLE <= share < 1)
     point = min(points, key=lambda point: point["fraction"], default=None)
-    return point if point and formats.known(point.get("top")) else None
+    return point if point and formats.is_number(point.get("top")) else None
 
 
 def _numbers(values: Sequence[object]) -> list[float]:
-    return [float(value) if formats.known(value) else 0.0 for value in values]
+    return [float(value) if formats.is_number(value) else 0.0 for value in values]
 
 
 def _class_rows(per_class: Mapping[str, Mapping[str, Any]]) -> tuple[_ClassRow, ...]:
     """Returns the classes, most frequent first; ties, and classes without a count, in the order of their names."""
 
     def count(row: Mapping[str, Any], key: str) -> float:
-        return float(value) if formats.known(value := row.get(key)) else 0.0
+        return float(value) if formats.is_number(value := row.get(key)) else 0.0
 
     most = max((count(row, "neurons") for row in per_class.values()), default=0.0)
     ordered = sorted(per_class.items(), key=lambda item: (-count(item[1], "words"), item[0]))

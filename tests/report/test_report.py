@@ -331,9 +331,9 @@ def test_scales_by_hand():
 
 
 def test_ticks_by_hand():
-    assert scales.straight_ticks(0.0, 1.0) == [0, 0.2, 0.4, 0.6, 0.8, 1]
-    assert scales.straight_ticks(0.13, 0.27) == [0.14, 0.16, 0.18, 0.2, 0.22, 0.24, 0.26]
-    assert scales.straight_ticks(2.0, 2.0) == [2]
+    assert scales.linear_ticks(0.0, 1.0) == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert scales.linear_ticks(0.13, 0.27) == [0.14, 0.16, 0.18, 0.2, 0.22, 0.24, 0.26]
+    assert scales.linear_ticks(2.0, 2.0) == [2]
     assert scales.logarithmic_ticks(0.01, 1.0) == [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
     assert scales.logarithmic_ticks(1e-6, 1.0) == [1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1]
 
