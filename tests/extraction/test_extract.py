@@ -16,12 +16,13 @@ import pytest
 from jax.sharding import Mesh
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from lca_jax.errors import CorpusError, DataError, ModelError, SettingsError, StoreError
+from lca_jax.errors import CorpusError, DataError, SettingsError, StoreError
 from lca_jax.extraction import running
 from lca_jax.extraction.batches import ReadBatch, choose_row_length, plan_batches, plan_shapes
 from lca_jax.extraction.extract import extract
 from lca_jax.extraction.running import WordVectors
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Batch
 from lca_jax.models.stack.taps import Edit
 from lca_jax.store.recipe import Recipe, SiteShape, StoreDtype
@@ -127,7 +128,7 @@ def test_sites_and_layers(model: Model, corpus: Corpus) -> None:
     assert some.sites == {"mlp": (1,), "residual": (2, 0)}
     np.testing.assert_allclose(some.read("mlp")[:], everything.read("mlp")[:, [1]], rtol=0, atol=1e-5)
     np.testing.assert_allclose(some.read("residual")[:], everything.read("residual")[:, [2, 0]], rtol=0, atol=1e-5)
-    with pytest.raises(ModelError, match="run from 0 to 2"):
+    with pytest.raises(SettingsError, match="run from 0 to 2"):
         extract(model, words, layers=[3])
 
 
