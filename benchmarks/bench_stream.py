@@ -109,21 +109,21 @@ def fit(settings: Settings) -> dict[str, float]:
     from lca_jax.errors import NotConverged
     from lca_jax.probing.batching import fit_on_design
     from lca_jax.probing.bootstrap import replicate_labellings
-    from lca_jax.probing.fit import rows_of
-    from lca_jax.probing.labelling import number_labels, take_rows, usable_labels
+    from lca_jax.probing.fit import source_of
+    from lca_jax.probing.labelling import number_labels, take_words, usable_labels
     from lca_jax.probing.matrix.held import put_design
     from lca_jax.probing.matrix.streamed import stream_design
-    from lca_jax.probing.subsets import readings
+    from lca_jax.probing.subsets import plan_matrices
 
     store = open_store(settings.store)
     labelling = number_labels(settings.task, usable_labels(store, settings.task))
     words = np.flatnonzero(labelling.numbers >= 0)[: settings.words]
     sentences = store.words["sentence"].to_numpy()[words]
-    one = take_rows(labelling, words)
+    one = take_words(labelling, words)
     (problems,) = settings.problems
     labellings = replicate_labellings([one], sentences, replicates=problems - 1, seed=0)
-    (reading,) = readings(store.axis(), "layers" if settings.by_layer else None)
-    source = rows_of(store, words, reading)
+    (plan,) = plan_matrices(store.axis(), "layers" if settings.by_layer else None)
+    source = source_of(store, words, plan)
     began = time.perf_counter()
     design = (put_design if settings.child == "held" else stream_design)(source, standardize=True)
     ready = time.perf_counter()
@@ -133,9 +133,9 @@ def fit(settings: Settings) -> dict[str, float]:
         start = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotConverged)
-            probes = fit_on_design(design, len(words), labellings, net, subsets=reading.subsets)
+            probes = fit_on_design(design, len(words), labellings, net, subsets=plan.subsets)
         laps.append(time.perf_counter() - start)
-    of_first = probes[: len(reading.subsets)]
+    of_first = probes[: len(plan.subsets)]
     fewer, more = settings.iterations
     seconds = (laps[2] - laps[1]) / (more - fewer)
     return {

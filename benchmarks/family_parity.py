@@ -17,9 +17,9 @@ import numpy as np
 
 from lca_jax.axes import DECODER_SITES, SITES
 from lca_jax.models.model import load_model
-from tests.models.test_family_parity import compare_tiny
-from tests.models.test_trained_parity import TRAINED, compare
-from tests.parity import Compared, Seen, identity_edits
+from tests.models.parity import Compared, Seen, identity_edits
+from tests.models.tiny import compare_tiny
+from tests.models.trained import TRAINED, compare
 from tests.tiny_models import TINY
 
 KINDS = ((*SITES, *DECODER_SITES), ("logits",))

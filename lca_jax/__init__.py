@@ -2,6 +2,7 @@
 
 from lca_jax.analysis.curves import keep_curve as keep_curve
 from lca_jax.analysis.minimal import minimal_neurons as minimal_neurons
+from lca_jax.analysis.redundancy import strongest_correlations as strongest_correlations
 from lca_jax.errors import LcaError as LcaError
 from lca_jax.errors import NotConverged as NotConverged
 from lca_jax.experiment.config import Experiment as Experiment
@@ -22,13 +23,12 @@ from lca_jax.ranking.lca import rank_neurons as rank_neurons
 from lca_jax.ranking.probeless import rank_by_means as rank_by_means
 from lca_jax.ranking.ranking import Ranking as Ranking
 from lca_jax.ranking.variance import rank_by_variance as rank_by_variance
-from lca_jax.ranking.variance import strongest_correlations as strongest_correlations
 from lca_jax.report.page import write_report as write_report
 from lca_jax.store.statistics import Gathering as Gathering
 from lca_jax.store.statistics import Statistics as Statistics
 from lca_jax.store.store import ActivationStore as ActivationStore
 from lca_jax.store.store import open_store as open_store
+from lca_jax.text.columns import read_columns as read_columns
+from lca_jax.text.columns import read_text as read_text
+from lca_jax.text.conllu import read_conllu as read_conllu
 from lca_jax.text.corpus import Corpus as Corpus
-from lca_jax.text.readers import read_columns as read_columns
-from lca_jax.text.readers import read_conllu as read_conllu
-from lca_jax.text.readers import read_text as read_text

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from lca_jax.analysis.retraining import TrainingWords, accuracies_of_nested_sets
 from lca_jax.errors import SettingsError
-from lca_jax.probing.labelling import MeasuredWords, measured_words
+from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import accuracy
 from lca_jax.probing.probe import Probe, predict_masked
 from lca_jax.probing.probe_set import ProbeSet
@@ -55,27 +55,29 @@ class KeepCurve:
 def keep_curve(
     probes: ProbeSet,
     ranking: Ranking,
-    test: ActivationStore,
+    test: ActivationStore | MeasuredWords,
     *,
     fractions: Sequence[float] = (0.1, 0.15, 0.2),
     mode: Mode = "mask",
     draws: int = 5,
     seed: int = 0,
+    training: TrainingWords | None = None,
 ) -> KeepCurve:
     """Measures top, random and bottom sets of a ranking on a task's probe.
 
     Args:
-        probes: A selected set that has the ranking's task; for `retrain` it must still hold its training store.
-        ranking: Which neurons are best.
-        test: Activations of the words to measure on.
+        probes: A selected set that has the ranking's task; `retrain` needs its training store too.
+        ranking: The order of the neurons.
+        test: Activations of the words to measure on, or these words where they were read before (`measured_words`).
         fractions: Shares of the neurons to keep, each in (0, 1].
         mode: `mask` or `retrain`.
-        draws: Random sets for each fraction, 2 or more.
-        seed: Of the random draws and of the ties at the bottom.
+        draws: Number of random sets for each fraction, 2 or more.
+        seed: Seed of the random draws and of the order of ties at the bottom.
+        training: The task's training words where they were read before; `retrain` reads them if None.
 
     Raises:
-        SettingsError: A fraction out of range, fewer than two draws, an unknown mode, or no training words for
-        `retrain`.
+        SettingsError: A fraction is out of range, there are fewer than two draws, the mode is unknown, or `retrain` has
+            no training words.
     """
     if not fractions or any(not 0 < fraction <= 1 for fraction in fractions):
         raise SettingsError(f"`fractions` must each be in (0, 1], got {tuple(fractions)}. Give fractions, e.g. 0.2.")
@@ -92,7 +94,7 @@ def keep_curve(
     if mode == "mask":
         measured = _masked(probe, words, orders, sizes)
     else:
-        training = TrainingWords.of(probes, ranking.task)
+        training = training or TrainingWords.of(probes, ranking.task)
         measured = np.stack([accuracies_of_nested_sets(training, words, order, sizes) for order in orders])
     top, bottom, random = measured[0], measured[1], measured[2:]
     return KeepCurve(

@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from lca_jax.analysis.retraining import TrainingWords, accuracies, train_nested_sets
 from lca_jax.errors import SettingsError
-from lca_jax.probing.labelling import MeasuredWords, measured_words
+from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.ranking import Ranking
@@ -47,13 +47,19 @@ class MinimalSet:
 
 
 def minimal_neurons(
-    train: ActivationStore, dev: ActivationStore, ranking: Ranking, probes: ProbeSet, *, drop: float = 0.01
+    train: ActivationStore | TrainingWords,
+    dev: ActivationStore | MeasuredWords,
+    ranking: Ranking,
+    probes: ProbeSet,
+    *,
+    drop: float = 0.01,
 ) -> MinimalSet:
     """Finds the smallest leading part of a ranking whose own probe is within `drop` of the probe on all neurons.
 
     Args:
-        train: Activations of the training words.
-        dev: Activations of the words on which the choice is made.
+        train: Activations of the training words, or these words where they were read before (`TrainingWords.of`).
+        dev: Activations of the words on which the choice is made, or these words where they were read before
+            (`measured_words`).
         ranking: The order in which neurons are taken.
         probes: A selected set that has the ranking's task.
         drop: Accuracy that may be lost, as a fraction; 0.01 is one point.
@@ -65,7 +71,7 @@ def minimal_neurons(
         raise SettingsError(f"`drop` must be in [0, 1), got {drop}. One point of accuracy is 0.01.")
     task = ranking.task
     whole = probes.one(task)
-    training = TrainingWords.of(replace(probes, store=train), task)
+    training = train if isinstance(train, TrainingWords) else TrainingWords.of(replace(probes, store=train), task)
     words = measured_words(dev, probes.axis, task, whole.classes)
     oracle = float((whole.predict(words.X) == words.gold).mean())
     size, steps = _first_within(training, words, ranking, oracle - drop)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import tyro
 
@@ -15,6 +15,10 @@ from lca_jax.axes import Site
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.store.recipe import Pool, unit_of
+
+Step = Literal["extract", "probe", "rank", "ablate", "report"]
+STEPS: tuple[Step, ...] = get_args(Step)
+"""The steps of a run, in their order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +141,34 @@ class Experiment(Inquiry):
             raise SettingsError(f"`probe` must be a table of settings, got {probe!r}.")
         values["probe"] = ElasticNet.from_json(probe)
         return cls(**values)  # pyright: ignore[reportArgumentType] - plain JSON, checked by __post_init__
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(Inquiry):
+    """Many tasks of one model on one treebank."""
+
+    out: Path
+    """Folder of the results, reached by all processes. What is extracted there already is not extracted again."""
+    replicates: int = 0
+    """Bootstrap samples of the sentences on which everything is fitted once more."""
+    by_layer: bool = False
+    """Fit a probe of every layer instead of one of all neurons."""
+    matrix_dtype: Literal["float32", "bfloat16"] = "float32"
+    """In which the words lie on the devices while they are solved for."""
+    split_over: int = 1
+    """Devices that share the columns, for very wide matrices."""
+    stream: bool | None = None
+    """Read the words at every iteration instead of holding them; by default the memory at hand decides."""
+    stored: bool = True
+    """Write the activations into `--out`. Otherwise the model computes them whenever they are read, which is once a fit
+    where the words are held: for studies whose stores would fit no disk."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.statistics and not self.stored:
+            raise SettingsError("`statistics` are kept with the activations, which `stored=False` writes nowhere.")
+        if self.replicates < 0:
+            raise SettingsError(f"`replicates` must be 0 or more, got {self.replicates}.")
 
 
 def read_experiment(folder: Path) -> Experiment:

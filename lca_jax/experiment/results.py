@@ -12,14 +12,14 @@ import numpy as np
 
 from lca_jax.analysis.baselines import majority_accuracy
 from lca_jax.analysis.curves import KeepCurve, keep_curve
-from lca_jax.analysis.distribution import class_neurons, sharing
-from lca_jax.analysis.layers import centre_of_mass, layer_shares
+from lca_jax.analysis.distribution import centre_of_mass, class_neurons, layer_shares, sharing
 from lca_jax.analysis.minimal import MinimalSet, minimal_neurons
-from lca_jax.analysis.retraining import accuracies
+from lca_jax.analysis.retraining import TrainingWords, accuracies
 from lca_jax.axes import NeuronAxis
 from lca_jax.experiment.config import Experiment
 from lca_jax.models.model import Model
-from lca_jax.probing.labelling import MeasuredWords, control_task_of, measured_words, usable_labels
+from lca_jax.probing.labelling import control_task_of, usable_labels
+from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import accuracy_interval, class_accuracy
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.lca import neurons_by_class
@@ -45,7 +45,7 @@ def describe_model(model: Model, axis: NeuronAxis) -> dict[str, object]:
         "fingerprint": model.fingerprint,
         "random_weights": model.random_weights,
         "layers": len(axis.blocks),
-        "layer_names": layer_names(axis),
+        "layer_names": axis.layer_names,
         "width": max(block.width for block in axis.blocks),
         "neurons": axis.size,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
@@ -62,11 +62,6 @@ def describe_corpus(corpus: Corpus, store: ActivationStore) -> dict[str, object]
         "excluded": store.excluded,
         "skipped": dict(corpus.skipped),
     }
-
-
-def layer_names(axis: NeuronAxis) -> list[str]:
-    """`residual 0`, `residual 1`, …: the names behind every list of layer shares."""
-    return [f"{block.site} {block.layer}" for block in axis.blocks]
 
 
 def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: Experiment) -> dict[str, object]:
@@ -86,26 +81,27 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
     control_test = control_accuracy = control_gap = None
     if (control_task := control_task_of(stores.train, task, seed=settings.seed)) is not None:
         control_probe = probes.one(task, control=True)
-        control_test = measured_words(stores.test, probes.axis, task, probe.classes, control=control_task)
+        control_test = test.labelled_by(control_task)
         control_accuracy = float((control_probe.predict(test.X) == control_test.gold).mean())
         control_gap = control_probe.duality_gap
     dev = measured_words(stores.dev, probes.axis, task, probe.classes)
     predicted = probe.predict(test.X)
     right = predicted == test.gold
-    sentences = stores.test.words["sentence"].to_numpy()[test.rows]
+    training = TrainingWords.of(probes, task)
     curves = {
         mode: keep_curve(
             probes,
             ranking,
-            stores.test,
+            test,
             fractions=settings.fractions,
             mode=mode,
             draws=settings.draws,
             seed=settings.seed,
+            training=training,
         )
         for mode in ("mask", "retrain")
     }
-    minimal = minimal_neurons(stores.train, stores.dev, ranking, probes, drop=settings.drop)
+    minimal = minimal_neurons(training, dev, ranking, probes, drop=settings.drop)
     accuracy = float(right.mean())
     return {
         "unit": stores.train.unit,
@@ -118,7 +114,7 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
             usable_labels(stores.test, task),
         ),
         "accuracy": {"dev": float((probe.predict(dev.X) == dev.gold).mean()), "test": accuracy},
-        "accuracy_interval": {"test": list(accuracy_interval(right, sentences, seed=settings.seed))},
+        "accuracy_interval": {"test": list(accuracy_interval(right, test.sentences, seed=settings.seed))},
         "l1": probe.l1,
         "l2": probe.l2,
         "objective": probe.objective,
@@ -196,7 +192,7 @@ def _neuron_entries(
     }
     return {
         "layers": shares.tolist(),
-        "layer_names": layer_names(axis),
+        "layer_names": axis.layer_names,
         "centre_of_mass": centre_of_mass(shares, axis),
         "per_class": per_class,
         "sharing": {

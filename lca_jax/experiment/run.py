@@ -18,11 +18,11 @@ from contextlib import contextmanager
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from lca_jax.descriptors.top_words import NeuronCard, neuron_cards
 from lca_jax.errors import SettingsError
-from lca_jax.experiment.config import Experiment
+from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
 from lca_jax.experiment.inputs import Material, log_left_out
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
@@ -37,8 +37,6 @@ from lca_jax.store.statistics import STATISTICS
 from lca_jax.text.corpus import name_file_of
 
 _log = logging.getLogger("lca_jax")
-Step = Literal["extract", "probe", "rank", "ablate", "report"]
-STEPS: tuple[Step, ...] = get_args(Step)
 _PARTS = ("train", "dev", "test")
 _CARDS = 12
 """Neurons shown on the page."""

@@ -8,50 +8,19 @@ heads; parts of the words, the layers and the neurons. Curves and minimal sets a
 """
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 
-from lca_jax.errors import SettingsError
-from lca_jax.experiment.config import Inquiry
+from lca_jax.experiment.config import Study
 from lca_jax.experiment.inputs import Material, log_left_out
 from lca_jax.machine.devices import describe_device
 from lca_jax.probing.fit import fit_probes
-from lca_jax.probing.matrix.held import MatrixDtype
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.lca import rank_neurons
 from lca_jax.text.corpus import name_file_of
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Study(Inquiry):
-    """Many tasks of one model on one treebank."""
-
-    out: Path
-    """Folder of the results, reached by all processes. What is extracted there already is not extracted again."""
-    replicates: int = 0
-    """Bootstrap samples of the sentences on which everything is fitted once more."""
-    by_layer: bool = False
-    """Fit a probe of every layer instead of one of all neurons."""
-    matrix_dtype: MatrixDtype = "float32"
-    """In which the words lie on the devices while they are solved for."""
-    split_over: int = 1
-    """Devices that share the columns, for very wide matrices."""
-    stream: bool | None = None
-    """Read the words at every iteration instead of holding them; by default the memory at hand decides."""
-    stored: bool = True
-    """Write the activations into `--out`. Otherwise the model computes them whenever they are read, which is once a fit
-    where the words are held: for studies whose stores would fit no disk."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.statistics and not self.stored:
-            raise SettingsError("`statistics` are kept with the activations, which `stored=False` writes nowhere.")
-        if self.replicates < 0:
-            raise SettingsError(f"`replicates` must be 0 or more, got {self.replicates}.")
 
 
 def study(settings: Study, *, progress: bool = False) -> ProbeSet:

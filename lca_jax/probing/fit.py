@@ -22,7 +22,7 @@ from lca_jax.probing.labelling import (
     control_task_of,
     number_labels,
     read_numbers,
-    take_rows,
+    take_words,
     tell_from_rest,
     usable_labels,
 )
@@ -32,7 +32,7 @@ from lca_jax.probing.matrix.streamed import choose_streaming, stream_design
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
-from lca_jax.probing.subsets import Reading, Subsets, readings
+from lca_jax.probing.subsets import MatrixPlan, Subsets, plan_matrices
 from lca_jax.store.finite import place_in_store
 from lca_jax.store.store import ActivationStore
 
@@ -89,13 +89,13 @@ def fit_probes(
     settings = settings or ElasticNet()
     if replicates < 0:
         raise SettingsError(f"`replicates` must be 0 or more, got {replicates}.")
-    matrices = readings(store.axis(), subsets)
+    matrices = plan_matrices(store.axis(), subsets)
     chosen = tuple(tasks if tasks is not None else store.tasks)
     if unknown := set(regression) - set(chosen):
         raise SettingsError(f"`regression` names {sorted(unknown)}, which are not among the tasks {list(chosen)}.")
     labellings = _labellings(store, chosen, settings, one_vs_rest=one_vs_rest, regression=regression)
     rows = np.flatnonzero(np.any([labelling.numbers >= 0 for labelling in labellings], axis=0))
-    labellings = [take_rows(labelling, rows) for labelling in labellings]
+    labellings = [take_words(labelling, rows) for labelling in labellings]
     sentences = store.words["sentence"].to_numpy()[rows]
     replicated = replicate_labellings(labellings, sentences, replicates=replicates, seed=settings.seed)
     for labelling in replicated:
@@ -104,12 +104,12 @@ def fit_probes(
     real = [labelling for labelling in labellings if not labelling.control]
     probes: list[Probe] = []
     unpenalized: list[Probe] = []
-    for reading in matrices:
-        source = rows_of(store, rows, reading)
+    for plan in matrices:
+        source = source_of(store, rows, plan)
         streamed = choose_streaming(source, dtype=dtype) if stream is None else stream
         make = stream_design if streamed else put_design
         design = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)
-        options = {"keep": reading.keep, "subsets": reading.subsets}
+        options = {"keep": plan.keep, "subsets": plan.subsets}
         probes += fit_on_design(design, len(rows), replicated, settings, **options)
         if len(settings.pairs) > 1:
             unpenalized += fit_on_design(design, len(rows), real, free, **options)
@@ -243,30 +243,30 @@ def _labellings(
     return labellings
 
 
-def rows_of(store: ActivationStore, words: Int[np.ndarray, " word"], reading: Reading) -> Rows:
-    """The chosen words and columns of a store as rows that are read when they are needed.
+def source_of(store: ActivationStore, words: Int[np.ndarray, " word"], plan: MatrixPlan) -> Rows:
+    """Returns a source of some words of a store, in the columns of a planned matrix; it reads when it is asked to.
 
     Args:
-        store: Where they are.
-        words: The words wanted, in their order.
-        reading: The columns wanted, from `readings`.
+        store: The store to read.
+        words: Positions of the words among the units of the store, in the order of the matrix.
+        plan: The columns, from `plan_matrices`.
     """
     place = place_in_store(store, words, store.axis())
     all_words = len(words) == store.word_count
-    all_columns = len(reading.columns) == store.axis(reading.sites).size
+    all_columns = len(plan.columns) == store.axis(plan.sites).size
 
     def read_into(first: int, target: Float[np.ndarray, "word feature"]) -> None:
-        # Of a store in memory, all words at once are a view.
-        asked = None if all_words and len(target) == len(words) else words[first : first + len(target)]
+        # None asks for all words, which a store in memory returns as a view.
+        units = None if all_words and len(target) == len(words) else words[first : first + len(target)]
         if all_columns:
-            store.matrix(asked, sites=reading.sites, out=target)
+            store.matrix(units, sites=plan.sites, out=target)
         else:
-            target[...] = store.matrix(asked, sites=reading.sites)[:, reading.columns]
+            target[...] = store.matrix(units, sites=plan.sites)[:, plan.columns]
 
     return Rows(
         words=len(words),
-        features=len(reading.columns),
+        features=len(plan.columns),
         read_into=read_into,
-        name_place=lambda row, column: place(row, int(reading.columns[column])),
-        layers=reading.layers,
+        name_place=lambda word, column: place(word, int(plan.columns[column])),
+        layers=plan.layers,
     )

@@ -7,14 +7,11 @@ prediction equals it, so it counts as an error.
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from lca_jax.axes import NeuronAxis
-from lca_jax.errors import DataError, SettingsError, list_problems
-from lca_jax.store.finite import place_in_store, refuse_not_finite
+from lca_jax.errors import DataError, list_problems
 from lca_jax.store.store import ActivationStore
 from lca_jax.text.control import ControlTask, draw_control_task
 
@@ -97,11 +94,11 @@ def tell_from_rest(labelling: Labelling, target: str) -> Labelling:
     )
 
 
-def take_rows(labelling: Labelling, rows: Int[np.ndarray, " row"]) -> Labelling:
-    """The same labelling on some of the words."""
-    weights = None if labelling.weights is None else labelling.weights[rows]
-    values = None if labelling.values is None else labelling.values[rows]
-    return replace(labelling, numbers=labelling.numbers[rows], weights=weights, values=values)
+def take_words(labelling: Labelling, places: Int[np.ndarray, " word"]) -> Labelling:
+    """Returns the labelling of some of the words, given their places, in the order given."""
+    weights = None if labelling.weights is None else labelling.weights[places]
+    values = None if labelling.values is None else labelling.values[places]
+    return replace(labelling, numbers=labelling.numbers[places], weights=weights, values=values)
 
 
 def check_classes(labelling: Labelling) -> None:
@@ -147,16 +144,6 @@ def _check_weights(weights: Float[np.ndarray, " word"], name: str) -> None:
         )
 
 
-class MeasuredWords(NamedTuple):
-    """The words of a store on which probes of a task are measured."""
-
-    X: Float[np.ndarray, "word feature"]
-    gold: Int[np.ndarray, " word"] | Float[np.ndarray, " word"]
-    """Class numbers, -2 for a label that training never saw; of a regression the numbers."""
-    rows: Int[np.ndarray, " word"]
-    """Their rows in the store."""
-
-
 def usable_labels(store: ActivationStore, task: str) -> list[str | None]:
     """The labels of a task, None where the word has no label or no vector."""
     return [label if has else None for label, has in zip(store.labels(task), store.usable.tolist(), strict=True)]
@@ -173,41 +160,3 @@ def control_task_of(train: ActivationStore, task: str, *, seed: int) -> ControlT
     if train.unit == "sentence":
         return None
     return draw_control_task(train.forms(), usable_labels(train, task), seed=seed)
-
-
-def measured_words(
-    store: ActivationStore, axis: NeuronAxis, task: str, classes: Sequence[str], *, control: ControlTask | None = None
-) -> MeasuredWords:
-    """The labelled words of a store that have a vector, in the features that the probes read.
-
-    Args:
-        store: Train, dev or test.
-        axis: Of the probes.
-        task: The task whose labelled words are wanted.
-        classes: Of the probes; none of a regression.
-        control: Gives these words the labels of a control task instead.
-
-    Raises:
-        SettingsError: The store holds other neurons than the probes were trained on.
-        DataError: No word of the store is labelled, or an activation is not finite.
-    """
-    if store.axis() != axis:
-        raise SettingsError(
-            f"The probes read {axis.size} neurons of {_places(axis)}; {store.place} holds {store.axis().size} of "
-            f"{_places(store.axis())}. Extract the same sites and layers for training, dev and test."
-        )
-    labels = usable_labels(store, task)
-    if control is not None:
-        labels = control.label_like(store.forms(), labels)
-    read = number_labels(task, labels, classes=classes) if classes else read_numbers(task, labels)
-    gold = read.numbers if read.values is None else read.values
-    rows = np.flatnonzero(read.numbers != -1)
-    if not len(rows):
-        raise DataError(f"No {store.unit} of {store.place} has a label for `{task}` and a vector.")
-    X = store.matrix(rows) if len(rows) < store.word_count else store.matrix()
-    refuse_not_finite(lambda first, last: X[first:last], len(X), place_in_store(store, rows, axis))
-    return MeasuredWords(X, gold[rows], rows)
-
-
-def _places(axis: NeuronAxis) -> str:
-    return ", ".join(f"{block.site} {block.layer}" for block in axis.blocks)

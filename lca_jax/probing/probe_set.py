@@ -27,7 +27,7 @@ from orbax.checkpoint import v1 as ocp
 
 from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import SettingsError, StoreError
-from lca_jax.probing.labelling import measured_words
+from lca_jax.probing.measuring import measured_words
 from lca_jax.probing.metrics import accuracy, determination
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe, predict_masked, predict_masked_numbers
@@ -214,7 +214,7 @@ class ProbeSet:
         for task in self.tasks:
             here = [probe for probe in self.probes if probe.task == task]
             words = measured_words(dev, self.axis, task, here[0].classes)
-            labels = np.array(dev.labels(task), object)[words.rows]
+            labels = np.array(dev.labels(task), object)[words.units]
             for key in dict.fromkeys(_choice(probe) for probe in here):
                 # Rows and X are the same for all targets, whose gold is 1 at the target and 0 at the rest.
                 gold = words.gold if key[1] is None else (labels == key[1]).astype(np.int32)

@@ -17,7 +17,7 @@ from lca_jax.errors import SettingsError, StoreError
 from lca_jax.exchange.export import write_arrow, write_safetensors
 from lca_jax.store import in_order
 from lca_jax.store.recipe import Recipe, StoreDtype
-from tests.store.test_store import RECIPE, draw_vectors, write_store
+from tests.store.writing import RECIPE, draw_vectors, write_store
 
 
 @pytest.fixture(autouse=True)

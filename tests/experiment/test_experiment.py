@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lca_jax import ElasticNet, Experiment, load_probes, open_store, run
@@ -12,25 +11,10 @@ from lca_jax.errors import SettingsError, StoreError
 from lca_jax.experiment.config import read_experiment
 from lca_jax.experiment.folder import RunFolder, key_of
 from lca_jax.report.findings import findings
+from tests.experiment.files import write_conllu, write_heads, write_sentences
 from tests.tiny_bert import write_bert
 
-TAGS = {"cat": "NOUN", "cats": "NOUN", "sat": "VERB", "the": "DET", "a": "DET", "slowly": "ADV"}
 PROBE = ElasticNet(l1=(1e-3, 1e-2), l2=1e-2)
-
-
-def write_conllu(path: Path, sentences: int, *, seed: int) -> Path:
-    """Sentences of words the tiny tokenizer knows, some of which it cannot see at all."""
-    rng = np.random.default_rng(seed)
-    lines = []
-    for _ in range(sentences):
-        for position in range(1, int(rng.integers(3, 9))):
-            form = str(rng.choice(list(TAGS)))
-            number = "Number=Sing" if form == "cat" else "Number=Plur" if form == "cats" else "_"
-            lines.append(f"{position}\t{form}\t_\t{TAGS[form]}\t_\t{number}\t_\t_\t_\t_")
-        lines.append("")
-    lines[0:0] = ["1\t\u200b\t_\tX\t_\t_\t_\t_\t_\t_", "2\tcat\t_\tNOUN\t_\tNumber=Sing\t_\t_\t_\t_", ""]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -183,17 +167,6 @@ def test_a_step_is_remembered_by_its_key(tmp_path: Path) -> None:
     assert set(RunFolder(tmp_path).seconds) == {"step"}
 
 
-def write_sentences(path: Path, sentences: int, *, seed: int) -> Path:
-    """A label and a text a row: whether it has more nouns than verbs."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for _ in range(sentences):
-        words = [str(word) for word in rng.choice(["cat", "sat", "the"], int(rng.integers(3, 8)))]
-        rows.append(f"{'noun' if words.count('cat') > words.count('sat') else 'other'}\t{' '.join(words)}\n")
-    path.write_text("".join(rows), encoding="utf-8")
-    return path
-
-
 @pytest.mark.slow
 def test_labels_of_sentences(experiment: Experiment, tmp_path: Path) -> None:
     """A sentence has no type that training and test share, so there is no control task to be selective against."""
@@ -225,16 +198,6 @@ def test_labels_of_sentences(experiment: Experiment, tmp_path: Path) -> None:
         wrong: dict = change
         with pytest.raises(SettingsError, match=said):
             run(replace(of_sentences, **wrong, max_train_per_class=None))
-
-
-def write_heads(path: Path, source: Path) -> Path:
-    """The same words, each with the one before it as its head; the first is the root."""
-    rows = [line.split("\t") for line in source.read_text("utf-8").split("\n")]
-    for row in rows:
-        if len(row) == 10 and row[0].isdecimal():
-            row[6], row[7] = str(int(row[0]) - 1), row[3].lower()
-    path.write_text("\n".join("\t".join(row) for row in rows), encoding="utf-8")
-    return path
 
 
 @pytest.mark.slow

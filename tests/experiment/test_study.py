@@ -8,8 +8,9 @@ import pytest
 
 from lca_jax import ElasticNet, Experiment, load_probes, open_store, run
 from lca_jax.errors import SettingsError
-from lca_jax.experiment.study import Study, study
-from tests.experiment.test_experiment import write_conllu, write_heads, write_sentences
+from lca_jax.experiment.config import Study
+from lca_jax.experiment.study import study
+from tests.experiment.files import write_conllu, write_heads, write_sentences
 from tests.tiny_bert import write_bert
 
 

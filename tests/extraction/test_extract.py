@@ -4,7 +4,6 @@ The reference takes another way: sentences through the tokenizer's own `word_ids
 word in NumPy.
 """
 
-import hashlib
 import logging
 from dataclasses import replace
 from functools import partial, partialmethod
@@ -33,40 +32,17 @@ from lca_jax.store.recipe import Recipe, SiteShape, StoreDtype
 from lca_jax.store.store import open_store
 from lca_jax.store.units import all_words
 from lca_jax.text.alignment import align_sentences, special_pieces
+from lca_jax.text.conllu import read_conllu
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.readers import read_conllu
 from lca_jax.text.windows import Window, cut_windows
+from tests.extraction.corpora import ODD, draw_corpus
+from tests.extraction.jobs import Killed
+from tests.store.writing import hash_files
 from tests.tiny_bert import write_bert
 
 WordPool = Literal["last", "first", "mean", "max"]
 ROOM = 22
 """Pieces of a sentence that the tiny model's windows of 24 hold."""
-
-ODD = [
-    ["مرحبا", "بالعالم"],
-    ["日本語", "の", "cat"],
-    ["🙂", "👩‍👩‍👧", "cats"],
-    ["a\u200bb", "\u200b", "\ufeff", "c"],
-    ["x" * 300],
-    [],
-    ["a", " ", "", "b", "\t", "\xa0", "d"],
-    ["cat" + "s" * 30, "the"],
-    ["the", "cat" + "s" * 300, "sat"],
-    ["cats", "a", "satly"] * 20,
-    ["[CLS]", "[MASK]", "##s"],
-    ["e\u0301", "é"],
-]
-
-
-def draw_corpus(sentences: int, *, seed: int = 0) -> Corpus:
-    """Words of one to four pieces in sentences of nought to ten words."""
-    generator = np.random.default_rng(seed)
-    stems = [*"abcdefghijklmnopqrstuvwxyz", "the", "cat", "sat"]
-    words = [
-        [str(generator.choice(stems)) + "s" * int(generator.integers(0, 4)) for _ in range(int(size))]
-        for size in generator.integers(0, 11, sentences)
-    ]
-    return Corpus.from_words(words, {"length": [[str(len(word)) for word in sentence] for sentence in words]})
 
 
 @pytest.fixture(scope="module")
@@ -106,14 +82,6 @@ def read_alone(model: Model, corpus: Corpus, pool: str = "last") -> np.ndarray:
 def short(corpus: Corpus) -> Corpus:
     """Without the sentences that the model cannot take whole."""
     return Corpus.from_words([sentence for sentence in corpus.sentences if len("".join(sentence)) <= ROOM])
-
-
-def hash_files(folder: Path) -> dict[str, str]:
-    return {
-        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-    }
 
 
 @pytest.mark.parametrize("pool", ["last", "first", "mean", "max"])
@@ -235,10 +203,6 @@ def test_one_compilation_serves_every_corpus(tmp_path: Path, corpus: Corpus, cap
         second = [line for line in caplog.messages if line.startswith("Compiling")]
     assert len([line for line in first if "read_vectors" in line]) == 1
     assert not second
-
-
-class Killed(Exception):  # noqa: N818 - stands in for a signal
-    pass
 
 
 def test_a_stopped_run_ends_with_the_same_bytes(

@@ -14,7 +14,7 @@ from lca_jax.models.stack.taps import Edit
 from lca_jax.store.derived import pair_words
 from lca_jax.store.recipe import WordChoice
 from lca_jax.text.corpus import Corpus
-from tests.extraction.test_extract import ODD, draw_corpus
+from tests.extraction.corpora import ODD, draw_corpus
 from tests.tiny_bert import write_bert
 
 SETTINGS: dict = {"shard_words": 64, "rows_per_batch": 8, "row_length": 24}

@@ -18,10 +18,10 @@ from lca_jax.store.folder_writer import FolderWriter
 from lca_jax.store.recipe import StoreDtype
 from lca_jax.store.statistics import STATISTICS
 from lca_jax.text.corpus import Corpus
-from tests.extraction.test_extract import ODD, Killed, draw_corpus
-from tests.extraction.test_jobs import end_job, start_job
-from tests.gathering.test_statistics import check_against_numpy
-from tests.store.test_store import hash_files
+from tests.extraction.corpora import ODD, draw_corpus
+from tests.extraction.jobs import Killed, end_job, start_job
+from tests.gathering.reference import check_against_numpy
+from tests.store.writing import hash_files
 from tests.tiny_bert import write_bert
 
 ALL = Gathering()

@@ -12,7 +12,7 @@ from lca_jax.errors import ModelError, SettingsError
 from lca_jax.models.model import Model, load_model
 from lca_jax.models.stack.stack import Batch
 from lca_jax.models.writing.generation import Search, Written
-from tests.parity import PLACES, Reference, identity_edits, zeroing_edits
+from tests.models.parity import PLACES, Reference, identity_edits, zeroing_edits
 from tests.tiny_bert import draw_windows, write_bert
 from tests.tiny_models import TINY, VOCABULARY, write_model
 

@@ -8,7 +8,8 @@ import pytest
 
 from lca_jax import ElasticNet, ProbeSet, fit_probes, load_probes, rank_neurons
 from lca_jax.errors import DataError, SettingsError, StoreError
-from lca_jax.probing.labelling import control_task_of, measured_words, number_labels
+from lca_jax.probing.labelling import control_task_of, number_labels
+from lca_jax.probing.measuring import measured_words
 from lca_jax.probing.metrics import accuracy_interval, class_accuracy
 from lca_jax.probing.probe import predict_masked
 from lca_jax.probing.weight_mass import mass_order
@@ -61,7 +62,8 @@ def test_tasks_of_sentences_have_no_control(fitted: ProbeSet) -> None:
 def test_the_score_is_the_papers(fitted: ProbeSet) -> None:
     dev = planted_store(seed=1)
     selected = fitted.select(dev, fraction=0.25)
-    X, gold, _ = measured_words(dev, fitted.axis, "upos", CLASSES)
+    words = measured_words(dev, fitted.axis, "upos", CLASSES)
+    X, gold = words.X, words.gold
     reference = float((fitted.unpenalized[0].predict(X) == gold).mean())
     for row, probe in zip(selected.search, fitted.of("upos"), strict=True):
         order = mass_order(probe.weights).order
@@ -156,7 +158,8 @@ def test_raw_probes_mask_to_zero_activation() -> None:
     probe = fit_probes(store, ElasticNet(l1=1e-3, l2=1e-2, standardize=False)).one("upos")
     assert not probe.mean.any()
     assert (probe.scale == 1).all()
-    X, gold, _ = measured_words(store, store.axis(), "upos", CLASSES)
+    words = measured_words(store, store.axis(), "upos", CLASSES)
+    X, gold = words.X, words.gold
     keep = np.zeros((1, 1, X.shape[1]), bool)
     keep[0, 0, :12] = True
     blanked = np.where(keep[0, 0], X, 0)

@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 from lca_jax import ElasticNet, fit_elastic_net, fit_probes, load_probes, rank_neurons
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.metrics import determination
-from tests.probing.test_proximal import TIGHT, planted
+from tests.probing.planted import TIGHT, planted
 from tests.stores import store_of
 
 X, _ = planted(300, 12, [0.4, 0.3, 0.2, 0.1], noise=2.0)

@@ -21,7 +21,7 @@ from lca_jax.probing.matrix.streamed import StreamedDesign, choose_streaming, st
 from lca_jax.probing.objective import Penalty, Solver
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.problems import Problems, Question, make_problems, word_weights
-from tests.probing.test_proximal import TIGHT, assert_same_weights, objective, planted
+from tests.probing.planted import TIGHT, assert_same_weights, objective, planted
 from tests.stores import planted_store
 
 WORDS, FEATURES = 203, 12

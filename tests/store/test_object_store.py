@@ -12,13 +12,13 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from lca_jax.cli.main import show
+from lca_jax.cli.show import show
 from lca_jax.errors import StoreError
 from lca_jax.store import lock
 from lca_jax.store.folder import open_folder, read_file, write_file
 from lca_jax.store.folder_writer import FolderWriter, find_finished
 from lca_jax.store.store import open_store
-from tests.store.test_store import RECIPE, draw_vectors, write_shard, write_store
+from tests.store.writing import RECIPE, draw_vectors, write_shard, write_store
 
 
 @pytest.fixture(scope="module")

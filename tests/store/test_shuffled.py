@@ -13,7 +13,7 @@ from lca_jax.store.shuffled import read_shuffled
 from lca_jax.store.store import ActivationStore, open_store
 from lca_jax.store.writer import ShardRecord
 from lca_jax.text.corpus import Corpus
-from tests.store.test_store import RECIPE, write_store
+from tests.store.writing import RECIPE, write_store
 
 WORDS = 3000
 

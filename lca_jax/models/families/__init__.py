@@ -17,7 +17,7 @@ decoder.
 3. Row in `FAMILIES`, below.
    Test: `test_every_family_is_tested` of tests/models/test_family_parity.py, which fails until 4 is there.
 4. Rows in `TINY` (tests/tiny_models.py), one for each variant that the config can switch on, and in `PLACES`
-   (tests/parity.py), where PyTorch's model has the three sites.
+   (tests/models/parity.py), where PyTorch's model has the three sites.
    Test: tests/models/test_family_parity.py: all states and logits equal PyTorch's, alone, packed, and with neurons
    zeroed.
 5. Trained weights. A row in `TRAINED` of tests/models/test_trained_parity.py, with text of the checkpoint's kind. Put
