@@ -38,7 +38,8 @@ from jaxtyping import Float32
 from benchmarks import harness, incumbent
 from benchmarks.source import ModelAndCorpus
 from lca_jax.extraction.extract import extract
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.store.store import ActivationStore, open_store
 from lca_jax.text.alignment import align_sentences, special_pieces

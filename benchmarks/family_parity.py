@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from lca_jax.axes import DECODER_SITES, SITES
-from lca_jax.models.model import load_model
+from lca_jax.models.load import load_model
 from tests.models.parity import Compared, Seen, identity_edits
 from tests.models.tiny import compare_tiny
 from tests.models.trained import TRAINED, compare

@@ -10,8 +10,8 @@ from lca_jax.experiment.run import run as run
 from lca_jax.extraction.extract import extract as extract
 from lca_jax.extraction.recompute import recompute as recompute
 from lca_jax.gathering.gather import gather_statistics as gather_statistics
+from lca_jax.models.load import load_model as load_model
 from lca_jax.models.model import Model as Model
-from lca_jax.models.model import load_model as load_model
 from lca_jax.models.stack.taps import Edit as Edit
 from lca_jax.probing.fit import fit_elastic_net as fit_elastic_net
 from lca_jax.probing.fit import fit_probes as fit_probes

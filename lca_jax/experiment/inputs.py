@@ -17,7 +17,8 @@ from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import Inquiry
 from lca_jax.extraction.extract import extract
 from lca_jax.extraction.recompute import recompute
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.store.derived import pair_words
 from lca_jax.store.recipe import Pool, WordChoice, unit_of
 from lca_jax.store.statistics import Gathering

@@ -16,7 +16,7 @@ import pytest
 from jax.sharding import Mesh
 from transformers import AutoTokenizer
 
-from lca_jax.errors import CorpusError, DataError, ModelError, SettingsError, StoreError
+from lca_jax.errors import CorpusError, DataError, SettingsError, StoreError
 from lca_jax.extraction import running
 from lca_jax.extraction.batches import ReadBatch, plan_batches
 from lca_jax.extraction.extract import extract
@@ -24,7 +24,8 @@ from lca_jax.extraction.reading import Reading
 from lca_jax.extraction.running import WordVectors
 from lca_jax.extraction.shapes import choose_row_length, plan_shapes
 from lca_jax.machine.devices import data_mesh
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Batch
 from lca_jax.models.stack.taps import Edit
 from lca_jax.store.folder_writer import FolderWriter
@@ -130,7 +131,7 @@ def test_sites_and_layers(model: Model, corpus: Corpus) -> None:
     assert some.sites == {"mlp": (1,), "residual": (2, 0)}
     np.testing.assert_allclose(some.read("mlp")[:], everything.read("mlp")[:, [1]], rtol=0, atol=1e-5)
     np.testing.assert_allclose(some.read("residual")[:], everything.read("residual")[:, [2, 0]], rtol=0, atol=1e-5)
-    with pytest.raises(ModelError, match="run from 0 to 2"):
+    with pytest.raises(SettingsError, match="run from 0 to 2"):
         extract(model, words, layers=[3])
 
 

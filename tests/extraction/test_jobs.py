@@ -7,7 +7,8 @@ import pytest
 
 from lca_jax.errors import StoreError
 from lca_jax.extraction.extract import extract
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.store.folder_writer import FolderWriter
 from lca_jax.store.store import open_store
 from tests.extraction.corpora import draw_corpus

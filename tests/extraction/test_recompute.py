@@ -9,7 +9,8 @@ import pytest
 from lca_jax import ElasticNet, extract, fit_probes, recompute
 from lca_jax.errors import CorpusError, DataError, SettingsError
 from lca_jax.extraction import running
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.models.stack.taps import Edit
 from lca_jax.store.derived import pair_words
 from lca_jax.store.recipe import WordChoice

@@ -18,7 +18,8 @@ from lca_jax.axes import LayerBlock, Neuron, NeuronAxis
 from lca_jax.errors import DataError, SettingsError, StoreError
 from lca_jax.extraction.choice import choose_words
 from lca_jax.extraction.extract import extract
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Batch
 from lca_jax.models.stack.taps import Edit
 from lca_jax.store.derived import pool_sentences

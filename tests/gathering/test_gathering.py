@@ -12,7 +12,8 @@ from jax.sharding import Mesh
 from lca_jax import Gathering, Statistics, extract, gather_statistics, open_store
 from lca_jax.errors import DataError, SettingsError, StoreError
 from lca_jax.gathering import gather
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.models.stack.taps import Edit
 from lca_jax.store.folder_writer import FolderWriter
 from lca_jax.store.recipe import StoreDtype

@@ -10,9 +10,9 @@ from transformers import DebertaV2Config, XLNetConfig
 from lca_jax.axes import SITES
 from lca_jax.errors import ModelError
 from lca_jax.models.families import find_family
-from lca_jax.models.model import load_model
-from lca_jax.models.stack.config import Disentangled
-from lca_jax.models.stack.disentangled import row_of_distance
+from lca_jax.models.load import load_model
+from lca_jax.models.stack.attention_config import Disentangled
+from lca_jax.models.stack.disentangled import index_of_distance
 from tests.tiny_bert import draw_windows, pack
 from tests.tiny_models import TINY, write_model
 
@@ -31,12 +31,12 @@ def test_rows_of_distances_are_those_of_pytorch(span: int, longest: int) -> None
 
     distance = np.arange(-longest, longest + 1)
     theirs = make_log_bucket_position(torch.tensor(distance), span, longest).to(torch.long).numpy()
-    ours = row_of_distance(distance, disentangled(span=span, longest=longest))
+    ours = index_of_distance(distance, disentangled(span=span, longest=longest))
     np.testing.assert_array_equal(ours, np.clip(theirs + span, 0, 2 * span - 1))
 
 
 def test_rows_of_plain_distances_end_at_the_table() -> None:
-    rows = row_of_distance(np.array([-7, -4, -3, 0, 3, 4, 7]), disentangled(span=4, longest=None))
+    rows = index_of_distance(np.array([-7, -4, -3, 0, 3, 4, 7]), disentangled(span=4, longest=None))
     assert rows.tolist() == [0, 0, 1, 4, 7, 7, 7]
 
 

@@ -8,7 +8,7 @@ import pytest
 from lca_jax.errors import ModelError
 from lca_jax.extraction.extract import extract
 from lca_jax.extraction.planning import plan_units
-from lca_jax.models.model import load_model
+from lca_jax.models.load import load_model
 from lca_jax.models.stack.stack import Batch
 from lca_jax.store.recipe import WordChoice
 from lca_jax.text.corpus import Corpus

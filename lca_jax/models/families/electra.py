@@ -1,4 +1,4 @@
-"""ELECTRA: BERT's blocks behind an embedding that may be narrower than they are (Clark et al. 2020)."""
+"""ELECTRA: BERT's blocks after an embedding that may be narrower than they are (Clark et al. 2020)."""
 
 from transformers import PreTrainedConfig
 
