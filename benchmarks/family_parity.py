@@ -1,4 +1,4 @@
-"""How far states and logits are from PyTorch's, as Markdown rows: the figures of the README's section on models.
+"""How far states and logits are from PyTorch's, as Markdown rows: the figures of lca_jax/models/README.md.
 
     python -m benchmarks.family_parity                                    the tiny random models of the tests
     python -m benchmarks.family_parity minilm=FOLDER smollm2-135m=FOLDER  trained checkpoints, on the tests' text
