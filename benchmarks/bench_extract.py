@@ -203,12 +203,12 @@ def logged_facts() -> Iterator[list[Mapping[str, object]]]:
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if isinstance(record.args, Mapping):
+            if isinstance(record.args, Mapping) and "waited_share" in record.args:
                 facts.append(record.args)
 
     log, listener = logging.getLogger("lca_jax.machine.progress"), Listener()
     level = log.level
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.DEBUG)
     log.propagate = False
     log.addHandler(listener)
     try:

@@ -46,13 +46,13 @@ from lca_jax.text.conllu import read_conllu
 
 model, corpus, store, cache, words, shard_words = sys.argv[1:]
 use_compilation_cache(Path(cache))
-copy = running._copy_to_host
+copy = running.copy_to_host
 
 def tell(*batch, **settings):
     os.write(1, b".")
     return copy(*batch, **settings)
 
-running._copy_to_host = tell
+running.copy_to_host = tell
 corpus = read_conllu(corpus, tasks=["upos"]).take_words(int(words))
 extract(load_model(model), corpus, store, shard_words=int(shard_words))
 """

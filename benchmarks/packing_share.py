@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(model: Model, corpus: Corpus) -> dict[str, float]:
     """Extracts once and returns how full the rows were and how many shapes were compiled."""
-    program: Any = running._read_words
+    program: Any = running.read_vectors
     program.clear_cache()
     with logged_facts() as facts:
         extract(model, corpus)

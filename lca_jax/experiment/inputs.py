@@ -15,13 +15,12 @@ from typing import Any, get_args
 
 from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import Request
-from lca_jax.extraction.choice import WordChoice
 from lca_jax.extraction.extract import extract
 from lca_jax.extraction.recompute import recompute
 from lca_jax.models.load import load_model
 from lca_jax.models.model import Model
 from lca_jax.store.derived import pair_words
-from lca_jax.store.recipe import Pool, unit_of
+from lca_jax.store.recipe import Pool, WordChoice, unit_of
 from lca_jax.store.statistics import Gathering
 from lca_jax.store.store import ActivationStore
 from lca_jax.text.corpus import Corpus

@@ -25,7 +25,6 @@ from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
 from lca_jax.experiment.inputs import Inputs, log_left_out
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
-from lca_jax.extraction.choice import WordChoice
 from lca_jax.machine.devices import describe_device
 from lca_jax.machine.versions import package_versions
 from lca_jax.probing.fit import fit_probes
@@ -33,6 +32,7 @@ from lca_jax.probing.probe_set import ProbeSet, load_probes
 from lca_jax.ranking.lca import neurons_by_class, rank_neurons
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.report.page import write_report
+from lca_jax.store.recipe import WordChoice
 from lca_jax.store.statistics import STATISTICS
 from lca_jax.text.corpus import name_file_of
 

@@ -13,7 +13,9 @@ from tempfile import TemporaryDirectory
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import StrictDataclassError
-from transformers import (
+
+from lca_jax.errors import MissingExtraError, ModelError
+from lca_jax.hugging_face import (
     AutoConfig,
     AutoTokenizer,
     GenerationConfig,
@@ -21,8 +23,6 @@ from transformers import (
     PreTrainedTokenizer,
     PreTrainedTokenizerFast,
 )
-
-from lca_jax.errors import MissingExtraError, ModelError
 from lca_jax.models.families import find_family
 from lca_jax.models.families.mapping import Family
 from lca_jax.models.writing.generation import TextRules
