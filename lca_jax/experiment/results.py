@@ -1,7 +1,8 @@
-"""What a run reports of a task: every number of `results.json`, from the selected probes and the three stores.
+"""Computes the entries of `results.json`: those of each task, from the chosen probes and the three stores, and more.
 
-Choices (penalty, minimal set) are made on dev before; everything here but `accuracy.dev` and the search table is
-measured on test, once. Its keys are documented in the README and keep their meaning within a `format` number.
+Penalty and minimal set are chosen on dev. Everything else is measured on test, except `accuracy.dev`, the steps of the
+minimal set and the search table. `README.md` in this folder documents every key; keys keep their meaning within a
+`format` number.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ import jax
 import numpy as np
 
 from lca_jax.analysis.baselines import majority_accuracy
-from lca_jax.analysis.curves import KeepCurve, keep_curve
+from lca_jax.analysis.curves import keep_curve
 from lca_jax.analysis.distribution import centre_of_mass, class_neurons, layer_shares, sharing
 from lca_jax.analysis.minimal import MinimalSet, minimal_neurons
 from lca_jax.analysis.retraining import TrainingWords, accuracies
@@ -28,10 +29,11 @@ from lca_jax.store.store import ActivationStore
 from lca_jax.text.corpus import Corpus
 
 FORMAT = 1
+"""Number of the layout of `results.json`."""
 
 
 class Stores(NamedTuple):
-    """Activations of the three parts of a corpus."""
+    """The stores of the three parts of a corpus."""
 
     train: ActivationStore
     dev: ActivationStore
@@ -39,7 +41,7 @@ class Stores(NamedTuple):
 
 
 def describe_model(model: Model, axis: NeuronAxis) -> dict[str, object]:
-    """The `model` entry: what was read, and of which weights."""
+    """Returns the entry `model`: the weights, and the neurons that were read."""
     return {
         "name": model.name,
         "fingerprint": model.fingerprint,
@@ -53,7 +55,7 @@ def describe_model(model: Model, axis: NeuronAxis) -> dict[str, object]:
 
 
 def describe_corpus(corpus: Corpus, store: ActivationStore) -> dict[str, object]:
-    """One part of the `corpus` entry: counts, and every word left out by reason."""
+    """Returns one part of the entry `corpus`: counts, and the words that are left out by reason."""
     return {
         "name": corpus.name,
         "fingerprint": corpus.fingerprint(),
@@ -65,15 +67,15 @@ def describe_corpus(corpus: Corpus, store: ActivationStore) -> dict[str, object]
 
 
 def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: Experiment) -> dict[str, object]:
-    """The entry of one task.
+    """Returns the entry of one task.
 
     Tasks of sentences have no control task: their control accuracy and selectivity are None.
 
     Args:
-        probes: Selected, with their training store.
-        ranking: Of the task.
-        stores: Train, dev and test.
-        settings: The experiment.
+        probes: Chosen probes, with their training store.
+        ranking: Ranking of the neurons for the task.
+        stores: Stores of train, dev and test.
+        settings: Settings of the run.
     """
     task = ranking.task
     probe = probes.one(task)
@@ -88,19 +90,6 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
     predicted = probe.predict(test.X)
     right = predicted == test.gold
     training = TrainingWords.of(probes, task)
-    curves = {
-        mode: keep_curve(
-            probes,
-            ranking,
-            test,
-            fractions=settings.fractions,
-            mode=mode,
-            draws=settings.draws,
-            seed=settings.seed,
-            training=training,
-        )
-        for mode in ("mask", "retrain")
-    }
     minimal = minimal_neurons(training, dev, ranking, probes, drop=settings.drop)
     accuracy = float(right.mean())
     return {
@@ -126,25 +115,41 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         "control_accuracy": control_accuracy,
         "control_duality_gap": control_gap,
         "selectivity": _selectivity(accuracy, control_accuracy),
-        "keep": {mode: _curve_points(curve) for mode, curve in curves.items()},
+        "keep": _keep_entry(probes, ranking, test, settings, training),
         "minimal": _minimal_entry(minimal, test, control_test),
         **_neuron_entries(probes, ranking, minimal, test, predicted),
         "search": _search_rows(probes, task),
     }
 
 
-def _curve_points(curve: KeepCurve) -> list[dict[str, float]]:
-    return [
-        {
-            "fraction": point.fraction,
-            "neurons": point.neurons,
-            "top": point.top,
-            "random": point.random,
-            "random_std": point.random_std,
-            "bottom": point.bottom,
-        }
-        for point in curve.points
-    ]
+def _keep_entry(
+    probes: ProbeSet, ranking: Ranking, test: MeasuredWords, settings: Experiment, training: TrainingWords
+) -> dict[str, list[dict[str, float]]]:
+    """Returns the points of both keep curves."""
+    entry = {}
+    for mode in ("mask", "retrain"):
+        curve = keep_curve(
+            probes,
+            ranking,
+            test,
+            fractions=settings.fractions,
+            mode=mode,
+            draws=settings.draws,
+            seed=settings.seed,
+            training=training,
+        )
+        entry[mode] = [
+            {
+                "fraction": point.fraction,
+                "neurons": point.neurons,
+                "top": point.top,
+                "random": point.random,
+                "random_std": point.random_std,
+                "bottom": point.bottom,
+            }
+            for point in curve.points
+        ]
+    return entry
 
 
 def _selectivity(accuracy: float, control: float | None) -> float | None:
@@ -172,21 +177,21 @@ def _minimal_entry(minimal: MinimalSet, test: MeasuredWords, control_test: Measu
 def _neuron_entries(
     probes: ProbeSet, ranking: Ranking, minimal: MinimalSet, test: MeasuredWords, predicted: np.ndarray
 ) -> dict[str, object]:
-    """Where the minimal set's neurons sit, and which classes they serve."""
+    """Returns the entries about the layers of the minimal set and the classes that its neurons serve."""
     axis = probes.axis
     classes = probes.one(ranking.task).classes
     shares = layer_shares(minimal.columns, axis)
     by_class = neurons_by_class(probes, ranking.task, count=len(minimal.columns))
-    found = class_neurons(by_class, axis)
-    together = sharing(by_class)
+    of_class = class_neurons(by_class, axis)
+    shared_use = sharing(by_class)
     recall = class_accuracy(predicted, test.gold, classes=len(classes))
     words = np.bincount(test.gold[test.gold >= 0], minlength=len(classes))
     per_class: Mapping[str, dict[str, object]] = {
         name: {
-            "neurons": len(found[name].columns),
+            "neurons": len(of_class[name].columns),
             "accuracy": recall[number],
             "words": int(words[number]),
-            "layers": found[name].layers.tolist(),
+            "layers": of_class[name].layers.tolist(),
         }
         for number, name in enumerate(classes)
     }
@@ -196,10 +201,10 @@ def _neuron_entries(
         "centre_of_mass": centre_of_mass(shares, axis),
         "per_class": per_class,
         "sharing": {
-            "sum": together.total,
-            "distinct": together.distinct,
-            "shared": together.shared,
-            "factor": together.factor,
+            "sum": shared_use.total,
+            "distinct": shared_use.distinct,
+            "shared": shared_use.shared,
+            "factor": shared_use.factor,
         },
         "top_neurons": [list(neuron) for neuron in ranking.neurons[:20]],
     }
