@@ -42,8 +42,8 @@ from lca_jax.models.model import Model, load_model
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.store.store import ActivationStore, open_store
 from lca_jax.text.alignment import align_sentences, special_pieces
+from lca_jax.text.conllu import read_conllu
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.readers import read_conllu
 
 LARGEST_DIFFERENCE = 1e-4
 """Between the vectors of two competitors: float32 rounding of a whole model."""

@@ -43,8 +43,8 @@ from lca_jax.models.model import Model, load_model
 from lca_jax.models.stack.config import AttentionKind, Precision, StackConfig
 from lca_jax.models.stack.stack import Batch, Params, build, forward
 from lca_jax.text.alignment import align_sentences, special_pieces
+from lca_jax.text.conllu import read_conllu
 from lca_jax.text.packing import PackedRows, pack_windows
-from lca_jax.text.readers import read_conllu
 from lca_jax.text.windows import Window, cut_windows
 
 ROW_LENGTH = 128

@@ -42,7 +42,7 @@ from lca_jax.extraction import running
 from lca_jax.extraction.extract import extract
 from lca_jax.machine.devices import use_compilation_cache
 from lca_jax.models.model import load_model
-from lca_jax.text.readers import read_conllu
+from lca_jax.text.conllu import read_conllu
 
 model, corpus, store, cache, words, shard_words = sys.argv[1:]
 use_compilation_cache(Path(cache))

@@ -36,8 +36,8 @@ from lca_jax.store.recipe import Recipe, SiteShape
 from lca_jax.store.shuffled import read_shuffled
 from lca_jax.store.store import open_store
 from lca_jax.store.writer import FolderWriter, ShardRecord
+from lca_jax.text.conllu import read_conllu
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.readers import read_conllu
 
 _BATCH_WORDS = 512
 _BUFFER_BYTES = 2**23

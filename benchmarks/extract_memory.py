@@ -25,8 +25,8 @@ from benchmarks.source import ModelAndCorpus
 from lca_jax.extraction.extract import extract
 from lca_jax.models.model import Model, load_model
 from lca_jax.store.recipe import StoreDtype
+from lca_jax.text.conllu import read_conllu
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.readers import read_conllu
 
 _STAND_IN_UNITS = 16
 _SAMPLE_S = 0.1

@@ -22,8 +22,8 @@ from lca_jax.demo import demo_corpus_file, demo_model_folder
 from lca_jax.extraction import running
 from lca_jax.extraction.extract import extract
 from lca_jax.models.model import Model
+from lca_jax.text.conllu import read_conllu
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.readers import read_conllu
 
 _LINE_WORDS = (2, 3, 4, 5)
 

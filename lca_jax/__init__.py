@@ -28,7 +28,7 @@ from lca_jax.store.statistics import Gathering as Gathering
 from lca_jax.store.statistics import Statistics as Statistics
 from lca_jax.store.store import ActivationStore as ActivationStore
 from lca_jax.store.store import open_store as open_store
+from lca_jax.text.columns import read_columns as read_columns
+from lca_jax.text.columns import read_text as read_text
+from lca_jax.text.conllu import read_conllu as read_conllu
 from lca_jax.text.corpus import Corpus as Corpus
-from lca_jax.text.readers import read_columns as read_columns
-from lca_jax.text.readers import read_conllu as read_conllu
-from lca_jax.text.readers import read_text as read_text

@@ -9,8 +9,8 @@ from jaxtyping import Float32, Int
 from benchmarks.source import ModelAndCorpus
 from lca_jax.extraction.extract import extract
 from lca_jax.models.model import load_model
+from lca_jax.text.conllu import read_conllu
 from lca_jax.text.control import draw_control_task
-from lca_jax.text.readers import read_conllu
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from lca_jax.store.recipe import Pool, unit_of
 from lca_jax.store.statistics import Gathering
 from lca_jax.store.store import ActivationStore
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.readers import read_corpus
+from lca_jax.text.formats import read_corpus
 
 _log = logging.getLogger("lca_jax")
 

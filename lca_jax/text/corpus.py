@@ -1,9 +1,9 @@
 """Words and their labels, as every later step sees them.
 
-A `Corpus` is plain Python text: sentences of word forms and, for each task, one label or None a word, or one a
-sentence. A sentence of a corpus of pairs is both texts, one after the other. A corpus knows no model and no pieces. It
-costs what its strings cost (about 130 bytes a word). Files are read in `readers`, `sentences` and `json_lines`, pieces
-are made in `alignment`.
+A `Corpus` is plain Python text: sentences of word forms and, for each task, one label (or None) per word, or one per
+sentence. In a corpus of pairs, a sentence is both texts, one after the other. A corpus knows no model and no pieces. It
+costs what its strings cost (about 130 bytes a word). Files are read in `conllu`, `columns`, `sentences` and
+`json_lines`, pieces are made in `alignment`.
 """
 
 import hashlib

@@ -15,6 +15,11 @@ from lca_jax.errors import CorpusError, list_problems
 from lca_jax.text.corpus import Corpus
 
 
+def is_blank(line: str) -> bool:
+    """Returns whether a line separates sentences: it is empty, or holds spaces alone."""
+    return not line.strip(" ")
+
+
 def usual_width(rows: Iterable[Sequence[str]]) -> int:
     """The number of columns that most rows have, so that one broken row does not accuse all others; 0 without rows."""
     widths = Counter(map(len, rows))

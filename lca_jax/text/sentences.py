@@ -3,7 +3,7 @@
 This is the form of the GLUE tasks, of SentEval's probing tasks and of most sentiment data, with or without a row of
 column names. Pairs (entailment, paraphrase) have their second text in one more column and become one sentence with a
 mark where the second begins. Nothing is quoted: a quotation mark is a character like any other. JSON lines are read in
-`json_lines`, labels of words in `readers`.
+`json_lines`, labels of words in `columns` and `conllu`.
 """
 
 from collections import Counter

@@ -20,7 +20,7 @@ from benchmarks.probing.reached import Fitted, Problem, accuracy, fitted_of, pos
 from benchmarks.probing.words import Split, Words, tell_from_rest
 from lca_jax.demo import demo_corpus_file
 from lca_jax.probing.objective import ElasticNet
-from lca_jax.text.readers import read_conllu
+from lca_jax.text.conllu import read_conllu
 from tests.stores import write_planted_store
 from tests.tiny_bert import write_bert
 

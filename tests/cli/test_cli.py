@@ -8,7 +8,7 @@ import pytest
 
 from lca_jax.cli.main import main
 from lca_jax.demo import demo_corpus_file
-from lca_jax.text.readers import read_conllu
+from lca_jax.text.conllu import read_conllu
 from tests.experiment.files import write_conllu
 from tests.neurox_files import SENTENCES, WORDS, draw_vectors, write_hdf5
 from tests.tiny_bert import write_bert

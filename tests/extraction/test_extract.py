@@ -29,8 +29,8 @@ from lca_jax.store.rows import all_words
 from lca_jax.store.store import open_store
 from lca_jax.store.writer import FolderWriter
 from lca_jax.text.alignment import align_sentences, special_pieces
+from lca_jax.text.conllu import read_conllu
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.readers import read_conllu
 from lca_jax.text.windows import Window, cut_windows
 from tests.extraction.corpora import ODD, draw_corpus
 from tests.extraction.jobs import Killed

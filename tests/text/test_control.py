@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lca_jax.errors import DataError, SettingsError
+from lca_jax.text.conllu import read_conllu
 from lca_jax.text.control import ControlTask, control_labels, draw_control_task
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.readers import read_conllu
 
 WORDS = ["the", "cat", "sat", "the", "mat", "The"]
 TAGS = ["DET", "NOUN", "VERB", "DET", None, "DET"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lca_jax.errors import CorpusError, SettingsError
+from lca_jax.text.formats import read_corpus
 from lca_jax.text.json_lines import read_json_lines
-from lca_jax.text.readers import read_corpus
 from lca_jax.text.sentences import read_sentences
 
 PARTS = """\
