@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 from lca_jax.axes import Neuron, NeuronAxis
 from lca_jax.errors import SettingsError
+from lca_jax.machine.files import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +59,18 @@ class Ranking:
         return np.random.default_rng(seed).permutation(len(self.columns))[: self._checked(count)]
 
     def write_csv(self, path: Path) -> None:
-        """Writes one row a neuron, best first: rank, site, layer, index, score, tie block, and each class's rank."""
+        """Writes one row a neuron, best first: rank, site, layer, index, score, tie block, and each class's rank.
+
+        The file is written whole or not at all, in place of an older one.
+        """
         names = list(self.by_class)
         ranks = np.empty((len(names), len(self.columns)), np.int64)
         for place, name in enumerate(names):
             ranks[place, self.by_class[name].columns] = np.arange(len(self.columns))
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with (
+            write_whole([path], overwrite=True) as (unfinished,),
+            unfinished.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(["rank", "site", "layer", "index", "score", "tie", *(f"rank:{name}" for name in names)])
             for rank, (column, neuron) in enumerate(zip(self.columns, self.neurons, strict=True)):

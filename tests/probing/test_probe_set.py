@@ -1,6 +1,5 @@
 """Fitting from a store, choosing a penalty, saving and loading."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -137,20 +136,6 @@ def test_each_subset_chooses_its_own_penalty_and_its_samples_follow(tmp_path: Pa
             assert getattr(before, name) == getattr(after, name)
         np.testing.assert_array_equal(after.columns, before.columns)
         np.testing.assert_array_equal(after.weights, before.weights)
-
-
-def test_probes_of_the_first_format_are_read_and_of_a_later_one_refused(fitted: ProbeSet, tmp_path: Path) -> None:
-    fitted.save(tmp_path)
-    file = tmp_path / "probes.json"
-    description = json.loads(file.read_text("utf-8"))
-    for fields in [*description["probes"], *description["unpenalized"]]:
-        for name in ("target", "replicate", "subset"):
-            del fields[name]
-    file.write_text(json.dumps({**description, "format": 1}), "utf-8")
-    assert load_probes(tmp_path).of("upos", control=True)[1].l2 == fitted.of("upos", control=True)[1].l2
-    file.write_text(json.dumps({**description, "format": 3}), "utf-8")
-    with pytest.raises(StoreError, match=r"has format 3, this version reads 1 to 2\. Upgrade"):
-        load_probes(tmp_path)
 
 
 def test_raw_probes_mask_to_zero_activation() -> None:
