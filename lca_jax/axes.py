@@ -1,8 +1,8 @@
-"""The words for places in a network: site, layer, neuron, and which feature column is which neuron.
+"""The words for places in a network: site, layer, neuron, and which neuron each feature column is.
 
 Axis names in array shapes, everywhere in the package: `sentence piece word layer neuron feature class problem`.
-A neuron is `(site, layer, index)`, never a bare column number; `NeuronAxis` is the one place where the two are
-converted.
+A neuron is `(site, layer, index)`, never a bare column number. `NeuronAxis` is the one place that converts between the
+two, and `LayerBlock.name` is the one name of a layer of a site.
 """
 
 from collections.abc import Sequence
@@ -20,22 +20,22 @@ SITES: tuple[Site, ...] = ("residual", "attention", "mlp")
 """`residual`: hidden states, layer 0 is the embedding output. `attention`: per-head outputs before the output
 projection. `mlp`: units after the non-linearity. Layer 0 of the last two is the first block."""
 DECODER = "decoder."
-"""What stands before the sites of the second stack of an encoder-decoder; its first stack has the plain names."""
+"""Prefix of the sites of an encoder-decoder's second stack; the sites of its first stack have the plain names."""
 DECODER_SITES: tuple[str, ...] = ("decoder.residual", "decoder.attention", "decoder.cross", "decoder.mlp")
-"""`decoder.cross`: per-head outputs of the attention to the encoder's states. The others as in `SITES`."""
+"""`decoder.cross`: per-head outputs of the attention to the encoder's states. The others are as in `SITES`."""
 HEAD = "head."
-"""What stands before the sites of a word's head where words are read together with their heads (`pair_words`)."""
+"""Prefix of the sites of a word's head, where words are read together with their heads (`pair_words`)."""
 
 
 class Neuron(NamedTuple):
-    """One dimension of one layer at one site; the layer is the model's own number, also where only some were read."""
+    """One dimension of one layer at one site. The layer has the model's own number, also where only some were read."""
 
     site: str
     layer: int
     index: int  # pyright: ignore[reportIncompatibleMethodOverride] - the field's own word; tuple.index goes unused
 
     def __str__(self) -> str:
-        """`residual 3:127`; the site is left out where it is the usual one."""
+        """Returns `3:127` for a neuron of the residual stream, and `mlp 3:127` for one of another site."""
         place = f"{self.layer}:{self.index}"
         return place if self.site == "residual" else f"{self.site} {place}"
 
@@ -48,64 +48,73 @@ class LayerBlock(NamedTuple):
     width: int
     """Number of columns."""
     indices: tuple[int, ...] | None = None
-    """The neuron's index in each column; None where all of the layer are held, in their order."""
+    """The neuron's index in each column; None if the block has all neurons of the layer, in their order."""
+
+    @property
+    def name(self) -> str:
+        """Name of the layer, e.g. `residual 3`: the same in subsets, messages, tables and results."""
+        return f"{self.site} {self.layer}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronAxis:
-    """Which neuron each feature column is: blocks of layers side by side, in the order of the columns."""
+    """Assigns a neuron to each feature column: blocks of layers side by side, in the order of the columns."""
 
     blocks: tuple[LayerBlock, ...]
-    """The layers, each with its width; no (site, layer) twice."""
+    """The layers, each with its width; each (site, layer) at most once."""
 
     def __post_init__(self) -> None:
-        # Blocks that were read from JSON hold lists, which would equal no tuples.
+        # Blocks read from JSON hold lists, and a list never equals a tuple.
         blocks = [block._replace(indices=tuple(block.indices)) if block.indices else block for block in self.blocks]
         object.__setattr__(self, "blocks", tuple(blocks))
-        places = [(block.site, block.layer) for block in self.blocks]
-        if len(set(places)) != len(places):
-            raise SettingsError(f"Each (site, layer) may stand once on a neuron axis, got {places}.")
+        if len({(block.site, block.layer) for block in blocks}) != len(blocks):
+            raise SettingsError(f"A neuron axis must have each layer of a site once, got {self.layer_names}.")
 
     @property
     def size(self) -> int:
         """Number of feature columns."""
         return sum(block.width for block in self.blocks)
 
+    @property
+    def layer_names(self) -> list[str]:
+        """Names of the blocks, in their order, e.g. `["residual 0", "residual 1"]`."""
+        return [block.name for block in self.blocks]
+
     @cached_property
     def block_of_column(self) -> Int[np.ndarray, "feature"]:
-        """Position in `blocks` for every column: what layer histograms count."""
+        """Position in `blocks` of every column's block; histograms over layers count these."""
         return np.repeat(np.arange(len(self.blocks)), [block.width for block in self.blocks])
 
     @cached_property
     def index_of_column(self) -> Int[np.ndarray, "feature"]:
-        """Index inside its layer for every column."""
+        """Index of every column's neuron within its layer."""
         indices = [np.arange(block.width) if block.indices is None else block.indices for block in self.blocks]
         return np.concatenate([np.arange(0), *indices])
 
     def neuron(self, column: int) -> Neuron:
-        """The neuron of one column."""
+        """Returns the neuron of one column."""
         if not 0 <= column < self.size:
             raise SettingsError(f"Columns run from 0 to {self.size - 1}, got {column}.")
         block = self.blocks[self.block_of_column[column]]
         return Neuron(block.site, block.layer, int(self.index_of_column[column]))
 
     def neurons(self, columns: Sequence[int] | Int[np.ndarray, "neuron"]) -> list[Neuron]:
-        """The neurons of several columns, in their order."""
+        """Returns the neurons of several columns, in the order given."""
         return [self.neuron(int(column)) for column in columns]
 
     def column(self, neuron: Neuron) -> int:
-        """The column of one neuron.
+        """Returns the column of one neuron.
 
         Raises:
-            SettingsError: The axis does not hold the neuron; the message lists the layers that it holds.
+            SettingsError: The axis does not have the neuron; the message lists its layers.
         """
         start = 0
         for block in self.blocks:
             if (block.site, block.layer) == (neuron.site, neuron.layer):
                 if block.indices is not None and neuron.index not in block.indices:
                     raise SettingsError(
-                        f"Layer {block.layer} of `{block.site}` holds {block.width} chosen neurons, {neuron} is none "
-                        "of them."
+                        f"Only {block.width} neurons of layer {block.layer} of `{block.site}` were chosen, "
+                        f"and {neuron} is not among them."
                     )
                 if block.indices is not None:
                     return start + block.indices.index(neuron.index)
@@ -115,5 +124,6 @@ class NeuronAxis:
                     )
                 return start + neuron.index
             start += block.width
-        held = ", ".join(f"{block.site} {block.layer}" for block in self.blocks)
-        raise SettingsError(f"No layer {neuron.layer} of `{neuron.site}` here. Layers held: {held}.")
+        raise SettingsError(
+            f"This axis has no layer {neuron.layer} of `{neuron.site}`. It has: {', '.join(self.layer_names)}."
+        )

@@ -14,7 +14,7 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from lca_jax.demo import demo_corpus_file
-from lca_jax.text.readers import read_conllu
+from lca_jax.text.conllu import read_conllu
 
 MANY_SCRIPTS = """The cat 's owner , who 'd paid 1,250 dollars in 2020 , did n't mind .
 Быстрая лиса прыгнула через забор в 7:30 утра .

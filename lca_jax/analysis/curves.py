@@ -1,14 +1,14 @@
-"""Keep curves: how much of a task some neurons carry, beside as many random and as many bottom ones.
+"""Keep curves: how much of a task the best neurons carry, compared with as many random and as many bottom ones.
 
-`mask` asks the trained probe with all other neurons masked: one matrix product for all fractions and sets. `retrain`
-trains a new probe on the kept neurons alone, which is what tells redundancy: for each kind of set (top, bottom, each
+`mask` measures the trained probe with all other neurons masked: one matrix product for all fractions and sets.
+`retrain` trains a new probe on the kept neurons alone, which shows redundancy: for each kind of set (top, bottom, each
 random draw) the largest set is one matrix, and its nested smaller sets are solved with it in one batch.
 
 Reference: Dalvi et al. 2019, Tables 2 to 6; Durrani et al. 2020, Table 1; Durrani et al. 2023, Tables 2, 3 and 5.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -16,71 +16,96 @@ from jaxtyping import Bool, Float, Int
 
 from lca_jax.analysis.retraining import TrainingWords, accuracies_of_nested_sets
 from lca_jax.errors import SettingsError
-from lca_jax.probing.labelling import MeasuredWords, measured_words
+from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import accuracy
 from lca_jax.probing.probe import Probe, predict_masked
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.store.store import ActivationStore
+from lca_jax.tables import html_table, text_table
 
 Mode = Literal["mask", "retrain"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeepPoint:
-    """Accuracy with one share of the neurons kept, by which neurons they are."""
+    """Accuracies with one share of the neurons kept: the best, random and the worst ones."""
 
     fraction: float
+    """Share of the neurons that is kept."""
     neurons: int
+    """Their number."""
     top: float
+    """Accuracy with the first neurons of the ranking."""
     random: float
-    """Mean over the draws."""
+    """Mean accuracy over the random sets."""
     random_std: float
-    """Standard deviation over the draws (n - 1)."""
+    """Standard deviation over the random sets (n - 1)."""
     bottom: float
+    """Accuracy with the last neurons of the ranking."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class KeepCurve:
     """Points by growing fraction, and the accuracy with all neurons."""
 
     task: str
     mode: Mode
     draws: int
-    """Random sets behind each point."""
+    """Number of random sets behind each point."""
     whole: float
+    """Accuracy of the trained probe with all neurons."""
     points: tuple[KeepPoint, ...]
+
+    def __repr__(self) -> str:
+        """Describes the curve in one line, and its points in a table."""
+        return text_table(self.table(), caption=self._caption())
+
+    def _repr_html_(self) -> str:
+        return html_table(self.table(), caption=self._caption())
+
+    def table(self) -> dict[str, list[float]]:
+        """Returns one row a point, as columns of equal length, ready for `pandas.DataFrame(...)`."""
+        return {field.name: [getattr(point, field.name) for point in self.points] for field in fields(KeepPoint)}
+
+    def _caption(self) -> str:
+        return (
+            f"Accuracy on {self.task} with some neurons kept (mode {self.mode}, {self.draws} random sets); "
+            f"with all neurons {self.whole:.4g}"
+        )
 
 
 def keep_curve(
     probes: ProbeSet,
     ranking: Ranking,
-    test: ActivationStore,
+    test: ActivationStore | MeasuredWords,
     *,
     fractions: Sequence[float] = (0.1, 0.15, 0.2),
     mode: Mode = "mask",
     draws: int = 5,
     seed: int = 0,
+    training: TrainingWords | None = None,
 ) -> KeepCurve:
     """Measures top, random and bottom sets of a ranking on a task's probe.
 
     Args:
-        probes: A selected set that has the ranking's task; for `retrain` it must still hold its training store.
-        ranking: Which neurons are best.
-        test: Activations of the words to measure on.
+        probes: A selected set that has the ranking's task; `retrain` needs its training store too.
+        ranking: The order of the neurons.
+        test: Activations of the words to measure on, or these words where they were read before (`measured_words`).
         fractions: Shares of the neurons to keep, each in (0, 1].
         mode: `mask` or `retrain`.
-        draws: Random sets for each fraction, 2 or more.
-        seed: Of the random draws and of the ties at the bottom.
+        draws: Number of random sets for each fraction, 2 or more.
+        seed: Seed of the random draws and of the order of ties at the bottom.
+        training: The task's training words where they were read before; `retrain` reads them if None.
 
     Raises:
-        SettingsError: A fraction out of range, fewer than two draws, an unknown mode, or no training words for
-        `retrain`.
+        SettingsError: A fraction is out of range, there are fewer than two draws, the mode is unknown, or `retrain` has
+            no training words.
     """
     if not fractions or any(not 0 < fraction <= 1 for fraction in fractions):
         raise SettingsError(f"`fractions` must each be in (0, 1], got {tuple(fractions)}. Give fractions, e.g. 0.2.")
     if draws < 2:
-        raise SettingsError(f"`draws` must be 2 or more, or there is no spread to report; got {draws}.")
+        raise SettingsError(f"`draws` must be 2 or more, or the random sets have no standard deviation; got {draws}.")
     if mode not in ("mask", "retrain"):
         raise SettingsError(f"`mode` must be 'mask' or 'retrain', got {mode!r}.")
     probe = probes.one(ranking.task)
@@ -92,7 +117,7 @@ def keep_curve(
     if mode == "mask":
         measured = _masked(probe, words, orders, sizes)
     else:
-        training = TrainingWords.of(probes, ranking.task)
+        training = training or TrainingWords.of(probes, ranking.task)
         measured = np.stack([accuracies_of_nested_sets(training, words, order, sizes) for order in orders])
     top, bottom, random = measured[0], measured[1], measured[2:]
     return KeepCurve(
@@ -117,7 +142,7 @@ def keep_curve(
 def _masked(
     probe: Probe, words: MeasuredWords, orders: Sequence[Int[np.ndarray, " neuron"]], sizes: Sequence[int]
 ) -> Float[np.ndarray, "set size"]:
-    """Accuracy of the trained probe for the leading parts of several orders."""
+    """Measures the trained probe with the leading parts of several orders kept."""
     masks: Bool[np.ndarray, "mask feature"] = np.zeros((len(orders) * len(sizes), len(probe.weights)), bool)
     for place, (order, size) in enumerate((order, size) for order in orders for size in sizes):
         masks[place, order[:size]] = True

@@ -1,10 +1,10 @@
-"""How many neurons each class needs, which they share, and where each class's neurons sit.
+"""How a set of neurons is distributed: over the layers, and over the classes that need them.
 
 Counts of classes with few examples are unstable: with little evidence a class's weights are flat and any mass level
-admits many neurons (JMLR 2023 prints `B-UCP` 253, 1 and 6 for three models), so every count stands beside the class's
-words.
+admits many neurons (JMLR 2023 prints `B-UCP` 253, 1 and 6 for three models). So every count is reported beside the
+number of the class's words.
 
-Reference: Dalvi et al. 2019, Figure 6; Durrani et al. 2020, Figures 2 to 5; JMLR 2023, Figures 7 and 13.
+Reference: Dalvi et al. 2019, Figure 6; Durrani et al. 2020, Figures 1 to 5; JMLR 2023, Figures 6, 7 and 13.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from lca_jax.analysis.layers import layer_shares
 from lca_jax.axes import NeuronAxis
+
+
+def layer_shares(columns: Int[np.ndarray, " neuron"], axis: NeuronAxis) -> Float[np.ndarray, " layer"]:
+    """Returns the share of the neurons in each block of the axis, in the axis's order; all zero for an empty set."""
+    counts = np.bincount(axis.block_of_column[columns], minlength=len(axis.blocks))
+    return counts / max(1, counts.sum())
+
+
+def centre_of_mass(shares: Float[np.ndarray, " layer"], axis: NeuronAxis) -> float:
+    """Returns the mean layer number of a set of neurons, from its share in each layer."""
+    numbers = np.array([block.layer for block in axis.blocks], np.float64)
+    return float(shares @ numbers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +33,9 @@ class ClassNeurons:
     """The part of a neuron set that one class needs."""
 
     columns: Int[np.ndarray, " neuron"]
+    """Columns of these neurons."""
     layers: Float[np.ndarray, " layer"]
-    """Their share in every layer."""
+    """Share of these neurons in each layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +45,13 @@ class Sharing:
     total: int
     """Sum of the classes' counts."""
     distinct: int
-    """Neurons that at least one class needs."""
+    """Number of neurons that at least one class needs."""
     shared: int
-    """Neurons that at least two classes need."""
+    """Number of neurons that at least two classes need."""
 
     @property
     def factor(self) -> float:
-        """Classes a neuron serves on average: 1 means that no neuron is shared."""
+        """Mean number of classes that a neuron serves; 1 if no neuron is shared."""
         return self.total / max(1, self.distinct)
 
 

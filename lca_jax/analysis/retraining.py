@@ -1,8 +1,8 @@
-"""Training again on some of the neurons: nested sets of one order share a matrix and a solve.
+"""Trains again on some of the neurons: nested sets of one order share a matrix and a solve.
 
-The largest set's columns are taken out of the training matrix once; the smaller sets are feature masks on it. One shape
-for all sets of a curve, so a curve compiles once. Penalties stay those of the probe that is compared with (Durrani et
-al. 2023, Algorithm 4).
+The columns of the largest set are taken out of the training matrix once; the smaller sets are feature masks on it. All
+sets of a curve have one shape, so a curve compiles once. Penalties stay those of the probe that the sets are compared
+with (Durrani et al. 2023, Algorithm 4).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 
 from lca_jax.errors import SettingsError
 from lca_jax.probing.fit import fit_problems
-from lca_jax.probing.labelling import Labelling, MeasuredWords, control_task_of, measured_words, number_labels
+from lca_jax.probing.labelling import Labelling, control_task_of
+from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import accuracy
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe, predict_masked
@@ -22,38 +23,34 @@ from lca_jax.probing.probe_set import ProbeSet
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingWords:
-    """A task's training words, its control labels, and the objective of the probe that is compared with."""
+    """The training words of a task, its control labels, and the objective of the probe that sets are compared with."""
 
     X: Float[np.ndarray, "word feature"]
+    """Raw activations."""
     real: Labelling
+    """The task itself on these words."""
     control: Labelling | None
-    """None where the task has no control task."""
+    """Its control task on these words; None if the task has none."""
     settings: ElasticNet
-    """With the one penalty pair of the probe."""
+    """Settings of the probe's fit, with the one penalty pair of the probe."""
 
     @staticmethod
     def of(probes: ProbeSet, task: str) -> "TrainingWords":
         """Reads the words that a probe was trained on.
 
         Raises:
-            SettingsError: The probes were loaded without their training store, or have several penalties of the task.
+            SettingsError: The probes were loaded without their training store, or have several penalties for the task.
         """
         probe = probes.one(task)
         if probes.store is None:
             raise SettingsError("Training again needs the training words: load_probes(folder, store=train_store).")
         words = measured_words(probes.store, probes.axis, task, probe.classes)
+        real = Labelling(task=task, control=False, classes=probe.classes, numbers=words.gold)
         control = None
         if (drawn := control_task_of(probes.store, task, seed=probes.settings.seed)) is not None:
-            forms = probes.store.forms()
-            imitation = [drawn.label(forms[row]) for row in words.rows]
-            control = replace(number_labels(task, imitation, classes=probe.classes), control=True)
-        real = Labelling(task=task, control=False, classes=probe.classes, numbers=words.gold)
-        return TrainingWords(
-            X=words.X,
-            real=real,
-            control=control,
-            settings=replace(probes.settings, l1=probe.l1, l2=probe.l2),
-        )
+            control = replace(real, control=True, numbers=words.labelled_by(drawn).gold)
+        settings = replace(probes.settings, l1=probe.l1, l2=probe.l2)
+        return TrainingWords(X=words.X, real=real, control=control, settings=settings)
 
 
 def train_nested_sets(
@@ -63,10 +60,16 @@ def train_nested_sets(
     *,
     labellings: Sequence[Labelling],
 ) -> list[Probe]:
-    """Probes on the leading parts of an order of columns; their features are the first max(sizes) columns of the order.
+    """Fits probes on the leading parts of an order of columns.
+
+    Args:
+        training: The words to train on.
+        order: Columns of the training matrix, best first.
+        sizes: Number of leading columns of each set.
+        labellings: The task, its control task, or both.
 
     Returns:
-        Probes, labelling outermost, then size.
+        Probes, labelling outermost, then size. Their features are the first max(sizes) columns of the order.
     """
     columns = order[: max(sizes)]
     keep = np.arange(len(columns))[None, :] < np.asarray(sizes)[:, None]
@@ -76,7 +79,7 @@ def train_nested_sets(
 def accuracies_of_nested_sets(
     training: TrainingWords, words: MeasuredWords, order: Int[np.ndarray, " neuron"], sizes: Sequence[int]
 ) -> Float[np.ndarray, " size"]:
-    """Accuracy on the measured words of probes trained on the leading parts of an order of columns."""
+    """Measures probes that are trained on the leading parts of an order of columns: their accuracy on other words."""
     probes = train_nested_sets(training, order, sizes, labellings=[training.real])
     return accuracies(probes, words, order[: max(sizes)])
 
@@ -84,6 +87,6 @@ def accuracies_of_nested_sets(
 def accuracies(
     probes: Sequence[Probe], words: MeasuredWords, columns: Int[np.ndarray, " neuron"]
 ) -> Float[np.ndarray, " probe"]:
-    """Accuracy of probes that read some columns of the measured words, and no others."""
+    """Returns the accuracy of probes whose features are some columns of the measured words."""
     keep = np.ones((len(probes), 1, len(columns)), bool)
     return accuracy(predict_masked(probes, words.X[:, columns], keep=keep)[:, 0], words.gold)

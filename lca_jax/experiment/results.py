@@ -1,25 +1,27 @@
-"""What a run reports of a task: every number of `results.json`, from the selected probes and the three stores.
+"""Computes the entries of `results.json`: those of each task, from the chosen probes and the three stores, and more.
 
-Choices (penalty, minimal set) are made on dev before; everything here but `accuracy.dev` and the search table is
-measured on test, once. Its keys are documented in the README and keep their meaning within a `format` number.
+Penalty and minimal set are chosen on dev. Everything else is measured on test, except `accuracy.dev`, the steps of the
+minimal set and the search table. `README.md` in this folder documents every key; keys keep their meaning within a
+`format` number. For a task each store is read once.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from lca_jax.analysis.baselines import majority_accuracy
-from lca_jax.analysis.curves import KeepCurve, keep_curve
-from lca_jax.analysis.distribution import class_neurons, sharing
-from lca_jax.analysis.layers import centre_of_mass, layer_shares
+from lca_jax.analysis.baselines import word_type_majority
+from lca_jax.analysis.curves import keep_curve
+from lca_jax.analysis.distribution import centre_of_mass, class_neurons, layer_shares, sharing
 from lca_jax.analysis.minimal import MinimalSet, minimal_neurons
-from lca_jax.analysis.retraining import accuracies
+from lca_jax.analysis.retraining import TrainingWords, accuracies
 from lca_jax.axes import NeuronAxis
 from lca_jax.experiment.config import Experiment
 from lca_jax.models.model import Model
-from lca_jax.probing.labelling import MeasuredWords, control_task_of, measured_words, usable_labels
+from lca_jax.probing.labelling import control_task_of, usable_labels
+from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import accuracy_interval, class_accuracy
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.lca import neurons_by_class
@@ -28,6 +30,10 @@ from lca_jax.store.store import ActivationStore
 from lca_jax.text.corpus import Corpus
 
 FORMAT = 1
+"""Number of the layout of `results.json`."""
+_PROBE_FACTS = (
+    "l1", "l2", "objective", "null_objective", "duality_gap", "iterations", "converged", "nonzero_fraction",
+)  # fmt: skip
 
 
 class Stores(NamedTuple):
@@ -39,13 +45,13 @@ class Stores(NamedTuple):
 
 
 def describe_model(model: Model, axis: NeuronAxis) -> dict[str, object]:
-    """The `model` entry: what was read, and of which weights."""
+    """Returns the `model` entry: name and weights of the model, and the layers that were read."""
     return {
         "name": model.name,
         "fingerprint": model.fingerprint,
         "random_weights": model.random_weights,
         "layers": len(axis.blocks),
-        "layer_names": layer_names(axis),
+        "layer_names": axis.layer_names,
         "width": max(block.width for block in axis.blocks),
         "neurons": axis.size,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(model.params)),
@@ -53,7 +59,7 @@ def describe_model(model: Model, axis: NeuronAxis) -> dict[str, object]:
 
 
 def describe_corpus(corpus: Corpus, store: ActivationStore) -> dict[str, object]:
-    """One part of the `corpus` entry: counts, and every word left out by reason."""
+    """Returns one part of the `corpus` entry: counts, and the number of words left out for each reason."""
     return {
         "name": corpus.name,
         "fingerprint": corpus.fingerprint(),
@@ -64,19 +70,14 @@ def describe_corpus(corpus: Corpus, store: ActivationStore) -> dict[str, object]
     }
 
 
-def layer_names(axis: NeuronAxis) -> list[str]:
-    """`residual 0`, `residual 1`, …: the names behind every list of layer shares."""
-    return [f"{block.site} {block.layer}" for block in axis.blocks]
-
-
 def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: Experiment) -> dict[str, object]:
-    """The entry of one task.
+    """Measures one task and returns its entry.
 
     Tasks of sentences have no control task: their control accuracy and selectivity are None.
 
     Args:
-        probes: Selected, with their training store.
-        ranking: Of the task.
+        probes: The selected probes, with their training store.
+        ranking: The ranking of the task.
         stores: Train, dev and test.
         settings: The experiment.
     """
@@ -86,69 +87,49 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
     control_test = control_accuracy = control_gap = None
     if (control_task := control_task_of(stores.train, task, seed=settings.seed)) is not None:
         control_probe = probes.one(task, control=True)
-        control_test = measured_words(stores.test, probes.axis, task, probe.classes, control=control_task)
+        control_test = test.labelled_by(control_task)
         control_accuracy = float((control_probe.predict(test.X) == control_test.gold).mean())
         control_gap = control_probe.duality_gap
     dev = measured_words(stores.dev, probes.axis, task, probe.classes)
     predicted = probe.predict(test.X)
     right = predicted == test.gold
-    sentences = stores.test.words["sentence"].to_numpy()[test.rows]
+    training = TrainingWords.of(probes, task)
     curves = {
         mode: keep_curve(
             probes,
             ranking,
-            stores.test,
+            test,
             fractions=settings.fractions,
             mode=mode,
             draws=settings.draws,
             seed=settings.seed,
+            training=training,
         )
         for mode in ("mask", "retrain")
     }
-    minimal = minimal_neurons(stores.train, stores.dev, ranking, probes, drop=settings.drop)
+    minimal = minimal_neurons(training, dev, ranking, probes, drop=settings.drop)
     accuracy = float(right.mean())
     return {
         "unit": stores.train.unit,
         "classes": list(probe.classes),
         "words": {"train": probe.words, "dev": len(dev.gold), "test": len(test.gold)},
-        "majority": majority_accuracy(
+        "majority": word_type_majority(
             stores.train.forms(),
             usable_labels(stores.train, task),
             stores.test.forms(),
             usable_labels(stores.test, task),
         ),
         "accuracy": {"dev": float((probe.predict(dev.X) == dev.gold).mean()), "test": accuracy},
-        "accuracy_interval": {"test": list(accuracy_interval(right, sentences, seed=settings.seed))},
-        "l1": probe.l1,
-        "l2": probe.l2,
-        "objective": probe.objective,
-        "null_objective": probe.null_objective,
-        "duality_gap": probe.duality_gap,
-        "iterations": probe.iterations,
-        "converged": probe.converged,
-        "nonzero_fraction": probe.nonzero_fraction,
+        "accuracy_interval": {"test": list(accuracy_interval(right, test.sentences, seed=settings.seed))},
+        **{name: getattr(probe, name) for name in _PROBE_FACTS},
         "control_accuracy": control_accuracy,
         "control_duality_gap": control_gap,
         "selectivity": _selectivity(accuracy, control_accuracy),
-        "keep": {mode: _curve_points(curve) for mode, curve in curves.items()},
+        "keep": {mode: [asdict(point) for point in curve.points] for mode, curve in curves.items()},
         "minimal": _minimal_entry(minimal, test, control_test),
         **_neuron_entries(probes, ranking, minimal, test, predicted),
         "search": _search_rows(probes, task),
     }
-
-
-def _curve_points(curve: KeepCurve) -> list[dict[str, float]]:
-    return [
-        {
-            "fraction": point.fraction,
-            "neurons": point.neurons,
-            "top": point.top,
-            "random": point.random,
-            "random_std": point.random_std,
-            "bottom": point.bottom,
-        }
-        for point in curve.points
-    ]
 
 
 def _selectivity(accuracy: float, control: float | None) -> float | None:
@@ -176,7 +157,7 @@ def _minimal_entry(minimal: MinimalSet, test: MeasuredWords, control_test: Measu
 def _neuron_entries(
     probes: ProbeSet, ranking: Ranking, minimal: MinimalSet, test: MeasuredWords, predicted: np.ndarray
 ) -> dict[str, object]:
-    """Where the minimal set's neurons sit, and which classes they serve."""
+    """Returns the entries about the minimal set's neurons: their layers, and the classes that need them."""
     axis = probes.axis
     classes = probes.one(ranking.task).classes
     shares = layer_shares(minimal.columns, axis)
@@ -196,7 +177,7 @@ def _neuron_entries(
     }
     return {
         "layers": shares.tolist(),
-        "layer_names": layer_names(axis),
+        "layer_names": axis.layer_names,
         "centre_of_mass": centre_of_mass(shares, axis),
         "per_class": per_class,
         "sharing": {
@@ -211,7 +192,7 @@ def _neuron_entries(
 
 def _search_rows(probes: ProbeSet, task: str) -> list[dict[str, object]]:
     return [
-        {name: value for name, value in row.__dict__.items() if name not in ("task", "target", "subset")}
+        {name: value for name, value in asdict(row).items() if name not in ("task", "target", "subset")}
         for row in probes.search
         if (row.task, row.target, row.subset) == (task, None, None)
     ]

@@ -1,10 +1,11 @@
-"""From activations and labels to probes: every task, penalty, sample and subset of one store in one call.
+"""Fits probes to activations and labels: every task, penalty, sample and subset of one store in one call.
 
-`fit_probes` reads a store, `fit_elastic_net` plain arrays. Words that have no vector or no label are masked, never
-dropped from the matrix: all tasks share one X. Memory: X on the devices (and on the host until it is there) or, where
-that is more than there is, a few blocks of it; and what `batching` says. Of several processes that called
-`jax.distributed.initialize()` each calls this with the same arguments, reads its own devices' words, and returns all
-probes.
+`fit_probes` reads a store, `fit_elastic_net` plain arrays. All tasks share one X; a word that has no label for a task
+is masked in that task.
+
+Memory: X on the devices (and on the host until it is there), or a few blocks of X if it does not fit; and what
+`batching` says. In a job of several processes each calls `fit_probes` with the same arguments, after
+`jax.distributed.initialize()`; each reads the words of its own devices, and all return all probes.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from lca_jax.probing.labelling import (
     control_task_of,
     number_labels,
     read_numbers,
-    take_rows,
+    take_words,
     tell_from_rest,
     usable_labels,
 )
@@ -32,7 +33,7 @@ from lca_jax.probing.matrix.streamed import choose_streaming, stream_matrix
 from lca_jax.probing.objective import ElasticNet, MatrixDtype
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
-from lca_jax.probing.subsets import Reading, Subsets, readings
+from lca_jax.probing.subsets import MatrixPlan, Subsets, plan_matrices
 from lca_jax.store.finite import place_in_store
 from lca_jax.store.store import ActivationStore
 
@@ -52,36 +53,40 @@ def fit_probes(
 ) -> ProbeSet:
     """Fits probes for every task, penalty pair and control task, and for every neuron subset and bootstrap sample.
 
-    Tasks of sentences have no control task: its random labels are by word type, and sentences have none.
+    Tasks of sentences have no control task, because its random labels are by word type.
 
     Args:
         store: Activations of the training words, with their label columns.
         settings: Objective, penalties and solver; the default grid if None.
-        tasks: Label columns; None takes all that the store has.
+        tasks: Label columns; None for all that the store has.
         subsets: None for probes of all neurons; `"layers"` for a probe of every layer of every site, named like
-            `residual 3`; or subsets by name, each as columns of `store.axis()` or a mask over them. All layers together
-            cost an iteration about what one probe of all neurons does; each mask costs that by itself.
-        replicates: Bootstrap samples of the sentences, drawn with the settings' seed, on which everything is fitted
-            once more; their probes have `replicate` 1, 2, …
-        one_vs_rest: Instead of one probe of all classes, a probe of two for each class: `target` is the class that it
-            tells from all others. Its two columns of weights are each other's negative. Regressions stay as they are.
+            `residual 3`; or subsets by name, each as columns of `store.axis()` or a mask over them. An iteration for
+            all layers together costs about as much as one for a probe of all neurons; one for each mask costs as much
+            again.
+        replicates: Number of bootstrap samples of the sentences, drawn with the settings' seed, on which everything is
+            fitted once more; their probes have `replicate` 1, 2, …
+        one_vs_rest: Whether to fit a probe of two classes for each class, instead of one probe of all classes: `target`
+            is the class that it tells from all others. Its two columns of weights are each other's negative.
+            Regressions stay as they are.
         regression: Tasks whose labels are numbers to predict by squared error, instead of classes. Their penalties are
             relative to ½ (z − y)², so they scale with the square of the unit of y; R² takes the place of accuracies.
-        stream: Whether X is read from the store block by block at every iteration, not held by the devices as a whole;
-            None decides by the memory at hand, and says so in the log.
-        dtype: In which X is held: `bfloat16` takes half of the memory. Products and certificates are float32 all the
-            same, for the rounded X.
-        split_over: Devices that share the columns of X, for very wide matrices; the words are split over the others.
+        stream: Whether X is read from the store block by block at every iteration, instead of being held whole on the
+            devices; None decides by the available memory, and the log says which.
+        dtype: Type in which X is held: `bfloat16` takes half of the memory. Products and certificates stay float32, for
+            the rounded X.
+        split_over: Number of devices that share the columns of X, for very wide matrices; the words are split over the
+            others.
 
     Returns:
         All problems of the fit: for each task (and target) the pairs of the grid, then the same pairs on its control
-        task, if it has one; then the same on each bootstrap sample. Subsets of one pair stand side by side.
+        task, if it has one; then all of these on each bootstrap sample. Probes of one pair on several subsets are
+        neighbours.
 
     Raises:
-        DataError: A task has no labelled word, or one class only; an activation is not finite (its layer, neuron and
-            word are named); a sample has no word of a task.
-        SettingsError: An unknown task; the message lists the known ones. Subsets that are empty or no neurons;
-            negative `replicates`.
+        DataError: A task has no labelled word or only one class; an activation is not finite (the message names its
+            layer, neuron and word); or a sample has no word of a task.
+        SettingsError: A task is unknown (the message lists the known ones), a subset is empty or has columns outside
+            the axis, or `replicates` is negative.
 
     Reference:
         Durrani et al. 2020, §2.1; Hewitt and Liang 2019 (control tasks).
@@ -90,13 +95,13 @@ def fit_probes(
     check_settings(settings)
     if replicates < 0:
         raise SettingsError(f"`replicates` must be 0 or more, got {replicates}.")
-    matrices = readings(store.axis(), subsets)
+    matrices = plan_matrices(store.axis(), subsets)
     chosen = tuple(tasks if tasks is not None else store.tasks)
     if unknown := set(regression) - set(chosen):
         raise SettingsError(f"`regression` names {sorted(unknown)}, which are not among the tasks {list(chosen)}.")
     labellings = _labellings(store, chosen, settings, one_vs_rest=one_vs_rest, regression=regression)
     rows = np.flatnonzero(np.any([labelling.numbers >= 0 for labelling in labellings], axis=0))
-    labellings = [take_rows(labelling, rows) for labelling in labellings]
+    labellings = [take_words(labelling, rows) for labelling in labellings]
     sentences = store.words["sentence"].to_numpy()[rows]
     replicated = replicate_labellings(labellings, sentences, replicates=replicates, seed=settings.seed)
     for labelling in replicated:
@@ -105,12 +110,12 @@ def fit_probes(
     real = [labelling for labelling in labellings if not labelling.control]
     probes: list[Probe] = []
     unpenalized: list[Probe] = []
-    for reading in matrices:
-        source = rows_of(store, rows, reading)
+    for plan in matrices:
+        source = source_of(store, rows, plan)
         streamed = choose_streaming(source, dtype=dtype) if stream is None else stream
         make = stream_matrix if streamed else hold_matrix
         matrix = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)
-        options = {"keep": reading.keep, "subsets": reading.subsets}
+        options = {"keep": plan.keep, "subsets": plan.subsets}
         probes += fit_on_matrix(matrix, replicated, settings, **options)
         if len(settings.pairs) > 1:
             unpenalized += fit_on_matrix(matrix, real, free, **options)
@@ -136,25 +141,25 @@ def fit_elastic_net(
 
     Args:
         X: Features.
-        y: A label a word: strings, numbers, anything that sorts.
-        sample_weight: How much each word counts, in any unit: the loss is the weighted mean. Weight 2 is a word given
-            twice, weight 0 one that is left out; but mean and deviation of `standardize` are always those of the words
-            of X as they are, so that one standardised X serves all weightings. A class without any weight stays among
-            the classes, with bias −∞. None: all count the same.
+        y: One label for each word: strings, numbers, anything that sorts.
+        sample_weight: How much each word counts, in any unit: the loss is the weighted mean. A word of weight 2 counts
+            as two equal words, one of weight 0 is left out of the loss. Mean and deviation of `standardize` are always
+            those of the words of X as they are, so that one standardised X serves all weightings. A class without any
+            weight stays among the classes, with bias −∞. None gives all words the same weight.
         l1: Weight of ‖W‖₁.
         l2: Weight of ‖W‖²_F / 2 (of ‖W‖_F for `penalty="neurox"`).
         standardize: Whether the penalty is on weights of features with mean 0 and deviation 1.
-        max_iterations: Limit of the solver.
+        max_iterations: Maximum number of iterations of the solver.
         tolerance: Largest duality gap, as a share of the objective at zero weights.
-        penalty: `elastic_net`, `neurox` or `group_lasso`.
+        penalty: `elastic_net` or `neurox`.
         regression: Whether `y` are numbers to predict by squared error, ½ (z − y)².
 
     Returns:
         The probe with its objective, duality gap and iterations; `classes` are the distinct labels in order, as text.
 
     Raises:
-        DataError: One class only, no word, a value that is not finite, a weight that is negative or not finite, weights
-            that are all zero, or as many labels or weights as X has not words.
+        DataError: There is no word or only one class; a value is not finite; a weight is negative or not finite, or all
+            are zero; or the number of labels or weights differs from the number of words in X.
     """
     settings = ElasticNet(
         l1=l1,
@@ -168,12 +173,12 @@ def fit_elastic_net(
     values = np.asarray(y, np.float32) if regression else None
     if values is not None and not np.isfinite(values).all():
         place = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise DataError(f"The numbers `y` must be finite; that of word {place} is {values[place]}.")
+        raise DataError(f"The numbers `y` must be finite; word {place} has {values[place]}.")
     if len(numbers) != len(X):
-        raise DataError(f"`X` has {len(X)} words, `y` has {len(numbers)} labels. Give one label a word.")
+        raise DataError(f"`X` has {len(X)} words, `y` has {len(numbers)} labels. Give one label for each word.")
     weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
     if weights is not None and len(weights) != len(X):
-        raise DataError(f"`X` has {len(X)} words, `sample_weight` has {len(weights)}. Give one weight a word.")
+        raise DataError(f"`X` has {len(X)} words, `sample_weight` has {len(weights)}. Give one weight for each word.")
     labelling = Labelling(
         task="y",
         control=False,
@@ -195,10 +200,10 @@ def fit_problems(
     """Fits every labelling with every penalty pair on every feature subset, in as few solves as memory allows.
 
     Args:
-        X: Raw activations; words without label are masked.
-        labellings: Tasks, controls and weighted versions of them on these words.
+        X: Raw activations of all words, also of those without a label.
+        labellings: Tasks, control tasks and weighted versions of them on these words.
         settings: Objective, penalties and solver.
-        keep: Feature subsets; None is one subset with all features. Weights of features not kept are zero.
+        keep: Feature subsets; None for one subset with all features. Weights of the other features are zero.
 
     Returns:
         Probes, labelling outermost, then pair, then subset.
@@ -206,7 +211,7 @@ def fit_problems(
     for labelling in labellings:
         check_classes(labelling)
     matrix = hold_matrix(MatrixSource.of(X), standardize=settings.standardize)
-    del X  # of whole training sets a gigabyte or two, which callers often make for this call alone
+    del X  # a gigabyte or two for a whole training set, which callers often make for this call alone
     subsets = [None] * (1 if keep is None else len(keep))
     return fit_on_matrix(matrix, labellings, settings, keep=keep, subsets=subsets)
 
@@ -219,7 +224,7 @@ def _labellings(
     one_vs_rest: bool,
     regression: Sequence[str],
 ) -> list[Labelling]:
-    """Each task and its control, if it has one, on all words of the store; or each class of it, with its control."""
+    """Returns each task and its control task, if it has one, on all words of the store; or the same for each class."""
     forms = store.forms()
     labellings: list[Labelling] = []
     for task in tasks:
@@ -239,35 +244,35 @@ def _labellings(
             labellings += kinds
     if not labellings:
         raise SettingsError(
-            "There is no task to fit: the store has no label column. Give `tasks` when reading the corpus."
+            "There must be at least one task, and the store has no label column. Give `tasks` when reading the corpus."
         )
     return labellings
 
 
-def rows_of(store: ActivationStore, words: Int[np.ndarray, " word"], reading: Reading) -> MatrixSource:
-    """The chosen words and columns of a store as rows that are read when they are needed.
+def source_of(store: ActivationStore, words: Int[np.ndarray, " word"], plan: MatrixPlan) -> MatrixSource:
+    """Returns a source of some words of a store, in the columns of a planned matrix; it reads when it is asked to.
 
     Args:
-        store: Where they are.
-        words: The words wanted, in their order.
-        reading: The columns wanted, from `readings`.
+        store: The store to read.
+        words: Positions of the words among the units of the store, in the order of the matrix.
+        plan: The columns, from `plan_matrices`.
     """
     place = place_in_store(store, words, store.axis())
     all_words = len(words) == store.word_count
-    all_columns = len(reading.columns) == store.axis(reading.sites).size
+    all_columns = len(plan.columns) == store.axis(plan.sites).size
 
     def read_into(first: int, target: Float[np.ndarray, "word feature"]) -> None:
-        # Of a store in memory, all words at once are a view.
-        asked = None if all_words and len(target) == len(words) else words[first : first + len(target)]
+        # None asks for all words, which a store in memory returns as a view.
+        units = None if all_words and len(target) == len(words) else words[first : first + len(target)]
         if all_columns:
-            store.matrix(asked, sites=reading.sites, out=target)
+            store.matrix(units, sites=plan.sites, out=target)
         else:
-            target[...] = store.matrix(asked, sites=reading.sites)[:, reading.columns]
+            target[...] = store.matrix(units, sites=plan.sites)[:, plan.columns]
 
     return MatrixSource(
         words=len(words),
-        features=len(reading.columns),
+        features=len(plan.columns),
         read_into=read_into,
-        name_place=lambda row, column: place(row, int(reading.columns[column])),
-        layers=reading.layers,
+        name_place=lambda word, column: place(word, int(plan.columns[column])),
+        layers=plan.layers,
     )

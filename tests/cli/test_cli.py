@@ -8,8 +8,8 @@ import pytest
 
 from lca_jax.cli.main import main
 from lca_jax.demo import demo_corpus_file
-from lca_jax.text.readers import read_conllu
-from tests.experiment.test_experiment import write_conllu
+from lca_jax.text.conllu import read_conllu
+from tests.experiment.files import write_conllu
 from tests.neurox_files import SENTENCES, WORDS, draw_vectors, write_hdf5
 from tests.tiny_bert import write_bert
 
@@ -101,22 +101,17 @@ def test_convert_to_and_from_neurox(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["a.hdf5", "a.json"], "a.hdf5 is first converted to a store, a folder, and that to a.json."),
+        (["a.hdf5", "a.json"], "Convert a.hdf5 to a store (a folder) first, and that store to a.json."),
         (["a.hdf5", "store", "--space-mark", "~"], "--space-mark: only where `lca convert` writes files of NeuroX."),
         (["store", "a.hdf5", "--pool", "mean"], "--pool: only where `lca convert` reads files of NeuroX."),
         (["store", "a.arrow", "--unlabelled", "_"], "--unlabelled: only where"),
-        (["store", "a.csv"], "whose name ends in .hdf5, .json, .arrow, .safetensors, got a.csv"),
+        (["store", "a.csv"], "to a file ending in .hdf5, .json, .arrow, .safetensors; got a.csv"),
         (["a.hdf5", "store", "--labels", "x", "--labels", "y"], "must name a different task each time"),
     ],
 )
-def test_convert_says_what_does_not_fit(
-    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["lca", "convert", *arguments])
-    monkeypatch.setattr("lca_jax.cli.main.use_compilation_cache", lambda _: None)
-    monkeypatch.setattr("lca_jax.cli.main._log_to_stderr", lambda **_: None)
+def test_convert_says_what_does_not_fit(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="1"):
-        main()
+        main(["convert", *arguments])
     assert message in capsys.readouterr().err
 
 

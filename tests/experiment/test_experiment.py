@@ -1,36 +1,23 @@
 """A whole run on a tiny model: what it writes, how it resumes, that it is deterministic."""
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+import lca_jax
 from lca_jax import ElasticNet, Experiment, load_probes, open_store, run
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.experiment.config import read_experiment
 from lca_jax.experiment.folder import RunFolder, key_of
 from lca_jax.report.findings import findings
+from tests.experiment.files import write_conllu, write_heads, write_sentences
 from tests.tiny_bert import write_bert
 
-TAGS = {"cat": "NOUN", "cats": "NOUN", "sat": "VERB", "the": "DET", "a": "DET", "slowly": "ADV"}
 PROBE = ElasticNet(l1=(1e-3, 1e-2), l2=1e-2)
-
-
-def write_conllu(path: Path, sentences: int, *, seed: int) -> Path:
-    """Sentences of words the tiny tokenizer knows, some of which it cannot see at all."""
-    rng = np.random.default_rng(seed)
-    lines = []
-    for _ in range(sentences):
-        for position in range(1, int(rng.integers(3, 9))):
-            form = str(rng.choice(list(TAGS)))
-            number = "Number=Sing" if form == "cat" else "Number=Plur" if form == "cats" else "_"
-            lines.append(f"{position}\t{form}\t_\t{TAGS[form]}\t_\t{number}\t_\t_\t_\t_")
-        lines.append("")
-    lines[0:0] = ["1\t\u200b\t_\tX\t_\t_\t_\t_\t_\t_", "2\tcat\t_\tNOUN\t_\tNumber=Sing\t_\t_\t_\t_", ""]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +78,33 @@ def test_results_have_the_documented_keys(results: dict) -> None:
     # The word without a piece is labelled X, and masked: it is no class and no word of the task.
     assert "X" not in entry["classes"]
     assert entry["words"]["train"] == results["corpus"]["train"]["words"] - 1
+
+
+def keys_of(value: object, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of every figure; a list of tables is one step, marked with `[]`."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from keys_of(part, (*above, name))
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for part in value:
+            yield from keys_of(part, (*above[:-1], f"{above[-1]}[]"))
+    else:
+        yield above
+
+
+def test_every_key_is_documented_and_every_documented_key_is_written(results: dict) -> None:
+    page = (Path(lca_jax.__file__).parent / "experiment" / "README.md").read_text("utf-8")
+    table = page.split("## Keys of results.json")[1].split("## Studies")[0]
+    rows = [line.split("|")[1:4] for line in table.splitlines() if line.startswith("| `")]
+    optional = {tuple(key.strip(" `").split(".")): "optional" in kind for key, kind, _ in rows}
+    assert len(optional) == len(rows) > 70
+    patterns = {row: re.compile(re.sub(r"[A-Z]+", "[^|]+", re.escape("|".join(row)))) for row in optional}
+    rows_of = {
+        key: [row for row, pattern in patterns.items() if pattern.fullmatch("|".join(key))] for key in keys_of(results)
+    }
+    assert [key for key, matches in rows_of.items() if not matches] == []
+    written = {row for matches in rows_of.values() for row in matches}
+    assert [row for row in optional if row not in written and not optional[row]] == []
 
 
 def test_words_decide_this_corpus(results: dict) -> None:
@@ -160,7 +174,7 @@ def test_without_dev_the_last_tenth_of_train_is_taken(experiment: Experiment, tm
 def test_bad_settings_are_named(experiment: Experiment, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="`fractions` must each be in"):
         replace(experiment, fractions=(20.0,))
-    with pytest.raises(StoreError, match="no run folder"):
+    with pytest.raises(StoreError, match="is not a run folder"):
         read_experiment(tmp_path)
     with pytest.raises(SettingsError, match="Unknown settings colour"):
         Experiment.from_json({**experiment.as_json(), "colour": "red"})
@@ -181,17 +195,6 @@ def test_a_step_is_remembered_by_its_key(tmp_path: Path) -> None:
     assert RunFolder(tmp_path).do("step", key_of(2, "a"), ["made"], work)
     assert len(calls) == 3
     assert set(RunFolder(tmp_path).seconds) == {"step"}
-
-
-def write_sentences(path: Path, sentences: int, *, seed: int) -> Path:
-    """A label and a text a row: whether it has more nouns than verbs."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for _ in range(sentences):
-        words = [str(word) for word in rng.choice(["cat", "sat", "the"], int(rng.integers(3, 8)))]
-        rows.append(f"{'noun' if words.count('cat') > words.count('sat') else 'other'}\t{' '.join(words)}\n")
-    path.write_text("".join(rows), encoding="utf-8")
-    return path
 
 
 @pytest.mark.slow
@@ -227,16 +230,6 @@ def test_labels_of_sentences(experiment: Experiment, tmp_path: Path) -> None:
             run(replace(of_sentences, **wrong, max_train_per_class=None))
 
 
-def write_heads(path: Path, source: Path) -> Path:
-    """The same words, each with the one before it as its head; the first is the root."""
-    rows = [line.split("\t") for line in source.read_text("utf-8").split("\n")]
-    for row in rows:
-        if len(row) == 10 and row[0].isdecimal():
-            row[6], row[7] = str(int(row[0]) - 1), row[3].lower()
-    path.write_text("\n".join("\t".join(row) for row in rows), encoding="utf-8")
-    return path
-
-
 @pytest.mark.slow
 def test_words_with_their_heads(experiment: Experiment, tmp_path: Path) -> None:
     files: dict = {
@@ -258,8 +251,8 @@ def test_words_with_their_heads(experiment: Experiment, tmp_path: Path) -> None:
     assert read_experiment(settings.out).heads == "head"
     for change, said in (
         ({"tasks": ("head",)}, "`head` cannot be a task and the heads"),
-        ({"labelled_only": True}, "choose no part of them"),
-        ({"pool": "none"}, "rows are pieces"),
+        ({"labelled_only": True}, "Leave out `labelled_only`"),
+        ({"pool": "none"}, "units are pieces"),
     ):
         wrong: dict = change
         with pytest.raises(SettingsError, match=said):

@@ -8,8 +8,9 @@ import pytest
 
 from lca_jax import ElasticNet, Experiment, load_probes, open_store, run
 from lca_jax.errors import SettingsError
-from lca_jax.experiment.study import Study, study
-from tests.experiment.test_experiment import write_conllu, write_heads, write_sentences
+from lca_jax.experiment.config import Study
+from lca_jax.experiment.study import study
+from tests.experiment.files import write_conllu, write_heads, write_sentences
 from tests.tiny_bert import write_bert
 
 
@@ -97,7 +98,7 @@ def test_what_cannot_be_asked_of_a_study_is_said(files: dict[str, Path], tmp_pat
         study(replace(settings, heads="2"))
     with pytest.raises(SettingsError, match="`replicates` must be 0 or more, got -1"):
         replace(settings, replicates=-1)
-    with pytest.raises(SettingsError, match="`statistics` are kept with the activations"):
+    with pytest.raises(SettingsError, match="`statistics` lie beside the activations"):
         replace(settings, statistics=True, stored=False)
-    with pytest.raises(SettingsError, match="choose no part of them"):
+    with pytest.raises(SettingsError, match="Leave out `labelled_only`"):
         replace(settings, heads="head", labelled_only=True)

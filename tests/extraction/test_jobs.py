@@ -1,10 +1,5 @@
 """Extraction in processes of its own, alone and as a job of several: killed, started again, and stopped by an error."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,69 +7,19 @@ import pytest
 
 from lca_jax.errors import StoreError
 from lca_jax.extraction.extract import extract
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
+from lca_jax.store.folder_writer import FolderWriter
 from lca_jax.store.store import open_store
-from lca_jax.store.writer import FolderWriter
-from tests.extraction.test_extract import draw_corpus
-from tests.store.test_store import hash_files
+from tests.extraction.corpora import draw_corpus
+from tests.extraction.jobs import end_job, kill, start_job, start_process, wait_for
+from tests.store.writing import hash_files
 from tests.tiny_bert import write_bert
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return load_model(write_bert(tmp_path_factory.mktemp("bert")))
-
-
-def start_process(*arguments: str | Path, before: str = "", settings: str = "") -> subprocess.Popen[bytes]:
-    """Another process that extracts 2,000 drawn sentences in shards of 64 words: model folder, store folder."""
-    program = (
-        f"import sys, jax\njax.config.update('jax_platforms', 'cpu')\n{before}\n"
-        "from tests.extraction.test_extract import draw_corpus, extract, load_model\n"
-        f"extract(load_model(sys.argv[1]), draw_corpus(2000), sys.argv[2], shard_words=64, row_length=24{settings})"
-    )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, arguments)], env=environment, stderr=subprocess.PIPE
-    )
-
-
-def start_job(
-    model: Model, store: Path, processes: int, *, usual: str = "", odd: str = ""
-) -> list[subprocess.Popen[bytes]]:
-    """The same as a job of several processes, the last of which may have settings of its own."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    join = "jax.distributed.initialize('{}', {}, {})"
-    return [
-        start_process(
-            model.name,
-            store,
-            before=join.format(address, processes, rank),
-            settings=odd if rank == processes - 1 else usual,
-        )
-        for rank in range(processes)
-    ]
-
-
-def end_job(job: list[subprocess.Popen[bytes]]) -> tuple[list[int], list[str]]:
-    """How each process ended, and what it said."""
-    said = [child.communicate(timeout=200)[1].decode() for child in job]
-    return [child.returncode for child in job], said
-
-
-def kill(job: list[subprocess.Popen[bytes]]) -> None:
-    for child in job:
-        child.send_signal(signal.SIGKILL)
-        child.communicate()
-
-
-def wait_for(file: Path, job: list[subprocess.Popen[bytes]]) -> None:
-    deadline = time.monotonic() + 120
-    while not file.exists():
-        assert all(child.poll() is None for child in job), "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 @pytest.fixture(scope="module")

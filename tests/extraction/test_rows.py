@@ -16,18 +16,20 @@ from transformers import AutoTokenizer, BatchEncoding
 
 from lca_jax.axes import LayerBlock, Neuron, NeuronAxis
 from lca_jax.errors import DataError, SettingsError, StoreError
-from lca_jax.extraction.choice import WordChoice, choose_words
+from lca_jax.extraction.choice import choose_words
 from lca_jax.extraction.extract import extract
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Batch
 from lca_jax.models.stack.taps import Edit
 from lca_jax.store.derived import pool_sentences
-from lca_jax.store.recipe import Pool, Recipe
+from lca_jax.store.folder_writer import FolderWriter
+from lca_jax.store.recipe import Pool, Recipe, WordChoice
 from lca_jax.store.store import open_store
-from lca_jax.store.writer import FolderWriter
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.pairs import special_pieces_of
-from tests.extraction.test_extract import hash_files
+from tests.extraction.jobs import Killed
+from tests.store.writing import hash_files
 from tests.tiny_bert import draw_tensors, write_bert
 
 WINDOW = 24
@@ -304,7 +306,9 @@ def test_chosen_neurons_keep_their_names(model: Model, corpus: Corpus, tmp_path:
         Neuron("residual", 1, 7), Neuron("residual", 1, 2), Neuron("residual", 1, 30), Neuron("mlp", 1, 0),
     ]  # fmt: skip
     assert [axis.column(neuron) for neuron in axis.neurons(range(axis.size))] == list(range(43))
-    with pytest.raises(SettingsError, match="holds 3 chosen neurons, 1:4 is none of them"):
+    with pytest.raises(
+        SettingsError, match="Only 3 neurons of layer 1 of `residual` were chosen, and 1:4 is not among"
+    ):
         axis.column(Neuron("residual", 1, 4))
     through_json = json.loads(json.dumps([list(block) for block in axis.blocks]))  # as saved probes keep their axis
     assert NeuronAxis(blocks=tuple(LayerBlock(*block) for block in through_json)) == axis
@@ -317,10 +321,6 @@ def test_chosen_neurons_keep_their_names(model: Model, corpus: Corpus, tmp_path:
         neurons: dict = {"neurons": wrong}
         with pytest.raises(SettingsError, match=said):
             extract(model, corpus, **neurons)
-
-
-class Killed(Exception):  # noqa: N818 - stands in for a signal
-    pass
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,13 @@
 """Every family against PyTorch: all states and logits, alone and packed, plain and with neurons zeroed by hooks."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from lca_jax.models.families import FAMILIES
-from lca_jax.models.model import Model, load_model
-from tests.parity import PLACES, Comparison, Reference, identity_edits, zeroing_edits
-from tests.tiny_bert import draw_windows
-from tests.tiny_models import TINY, VOCABULARY, Tiny, write_model
-
-LENGTHS = [1, 5, 20, 7, 16, 2, 3, 10]
-TARGET_LENGTHS = [4, 1, 13, 9, 3, 2, 6, 8]
+from lca_jax.models.model import Model
+from tests.models.parity import PLACES, Comparison, identity_edits, zeroing_edits
+from tests.models.tiny import compare_tiny
+from tests.tiny_models import TINY
 
 
 def test_every_family_is_tested() -> None:
@@ -23,16 +18,6 @@ def test_every_family_is_tested() -> None:
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Comparison]:
     pytest.importorskip("torch")
     return compare_tiny(TINY[request.param], tmp_path_factory.mktemp("tiny"))
-
-
-def compare_tiny(tiny: Tiny, folder: Path) -> tuple[Model, Comparison]:
-    """Writes the model to a folder and makes ready to compare it."""
-    theirs = write_model(folder, tiny)
-    model = load_model(folder, head=True)
-    reference = Reference(theirs, model.config, PLACES[model.config.family])
-    windows = draw_windows(LENGTHS, vocabulary=VOCABULARY)
-    targets = draw_windows(TARGET_LENGTHS, vocabulary=VOCABULARY, seed=2) if model.config.decoder else None
-    return model, Comparison(model, reference, windows, slots=24, targets=targets)
 
 
 def tolerance(model: Model, size: float) -> float:

@@ -87,7 +87,7 @@ def test_loading_takes_the_model_and_one_shard(
     write: Callable[[str, str], Path], stored: str, loaded: str, parts: int
 ) -> None:
     small, large = write("small", stored), write("large", stored)
-    command = [sys.executable, "-m", "tests.loading", str(small), str(large), loaded, str(parts)]
+    command = [sys.executable, "-m", "tests.models.loading", str(small), str(large), loaded, str(parts)]
     output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]).stdout
     measured = json.loads(output)
     shard = max(file.stat().st_size for file in large.glob("*.safetensors"))

@@ -7,7 +7,7 @@ import pytest
 
 from lca_jax import ElasticNet, fit_probes, load_probes, open_store
 from lca_jax.demo import demo_corpus_file
-from tests.experiment.test_experiment import write_heads
+from tests.experiment.files import write_heads
 from tests.processes import run_processes
 from tests.stores import write_planted_store
 from tests.tiny_bert import write_bert
@@ -60,7 +60,8 @@ def test_processes_share_the_words_and_find_the_same_weights(
 
 STUDY = """
 from pathlib import Path
-from lca_jax.experiment.study import Study, study
+from lca_jax.experiment.config import Study
+from lca_jax.experiment.study import study
 from lca_jax.probing.objective import ElasticNet
 model, train, dev, out, options = sys.argv[5:10]
 files = {"train": Path(train), "dev": Path(dev), "out": Path(out)}

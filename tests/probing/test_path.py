@@ -8,7 +8,7 @@ from lca_jax.probing.choices import penalty_named
 from lca_jax.probing.objective import PenaltyName
 from lca_jax.probing.problems import Answer, Question
 from lca_jax.probing.solvers.path import best_start, neighbours
-from tests.probing.test_proximal import SHAPES, TIGHT, assert_same_weights, problems_of
+from tests.probing.planted import SHAPES, TIGHT, assert_same_weights, problems_of
 
 
 def test_neighbours_are_the_next_stronger_along_each_axis() -> None:

@@ -1,19 +1,23 @@
 """Fitting from a store, choosing a penalty, saving and loading."""
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lca_jax import ElasticNet, ProbeSet, fit_probes, load_probes, rank_neurons
+from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import DataError, SettingsError, StoreError
-from lca_jax.probing.labelling import control_task_of, measured_words, number_labels
+from lca_jax.probing.labelling import control_task_of, number_labels
+from lca_jax.probing.measuring import measured_words
 from lca_jax.probing.metrics import accuracy_interval, class_accuracy
 from lca_jax.probing.probe import predict_masked
 from lca_jax.probing.weight_mass import mass_order
+from tests.probing.random_probes import probe_set
 from tests.stores import CLASSES, as_sentences, kept_accuracy, planted_store, store_of
 
+LAST = LayerBlock("mlp", 2, 3)
 GRID = ElasticNet(l1=(1e-3, 1e-2), l2=(1e-3, 1e-2))
 
 
@@ -61,7 +65,8 @@ def test_tasks_of_sentences_have_no_control(fitted: ProbeSet) -> None:
 def test_the_score_is_the_papers(fitted: ProbeSet) -> None:
     dev = planted_store(seed=1)
     selected = fitted.select(dev, fraction=0.25)
-    X, gold, _ = measured_words(dev, fitted.axis, "upos", CLASSES)
+    words = measured_words(dev, fitted.axis, "upos", CLASSES)
+    X, gold = words.X, words.gold
     reference = float((fitted.unpenalized[0].predict(X) == gold).mean())
     for row, probe in zip(selected.search, fitted.of("upos"), strict=True):
         order = mass_order(probe.weights).order
@@ -137,26 +142,13 @@ def test_each_subset_chooses_its_own_penalty_and_its_samples_follow(tmp_path: Pa
         np.testing.assert_array_equal(after.weights, before.weights)
 
 
-def test_probes_of_the_first_format_are_read_and_of_a_later_one_refused(fitted: ProbeSet, tmp_path: Path) -> None:
-    fitted.save(tmp_path)
-    file = tmp_path / "probes.json"
-    description = json.loads(file.read_text("utf-8"))
-    for fields in [*description["probes"], *description["unpenalized"]]:
-        for name in ("target", "replicate", "subset"):
-            del fields[name]
-    file.write_text(json.dumps({**description, "format": 1}), "utf-8")
-    assert load_probes(tmp_path).of("upos", control=True)[1].l2 == fitted.of("upos", control=True)[1].l2
-    file.write_text(json.dumps({**description, "format": 3}), "utf-8")
-    with pytest.raises(StoreError, match=r"has format 3, this version reads 1 to 2\. Upgrade"):
-        load_probes(tmp_path)
-
-
 def test_raw_probes_mask_to_zero_activation() -> None:
     store = planted_store()
     probe = fit_probes(store, ElasticNet(l1=1e-3, l2=1e-2, standardize=False)).one("upos")
     assert not probe.mean.any()
     assert (probe.scale == 1).all()
-    X, gold, _ = measured_words(store, store.axis(), "upos", CLASSES)
+    words = measured_words(store, store.axis(), "upos", CLASSES)
+    X, gold = words.X, words.gold
     keep = np.zeros((1, 1, X.shape[1]), bool)
     keep[0, 0, :12] = True
     blanked = np.where(keep[0, 0], X, 0)
@@ -209,3 +201,32 @@ def test_class_accuracy_and_interval() -> None:
     wide_low, wide_high = accuracy_interval(np.repeat(right[:400], 10), np.repeat(np.arange(400), 10))
     assert wide_high - wide_low > 2 * (high - low)
     assert accuracy_interval(right, np.arange(4000)) == (low, high)
+
+
+def test_probes_describe_themselves() -> None:
+    probes = probe_set(seed=1)
+    first, names, *problems = repr(probes).splitlines()
+    assert first == "2 probes of upos on 6 neurons (residual 0)"
+    assert names.split() == [
+        "task", "control", "subset", "l1", "l2", "words", "objective", "duality_gap", "iterations", "converged",
+    ]  # fmt: skip
+    assert [problem.split()[:5] for problem in problems] == [
+        ["upos", "False", "-", "0.1", "0.001"],
+        ["upos", "False", "two", "0.1", "0.001"],
+    ]
+    table = probes.table()
+    assert {len(values) for values in table.values()} == {2}
+    assert (table["target"], table["replicate"], table["subset"]) == ([None, None], [0, 0], [None, "two"])
+    assert probes._repr_html_().count("<tr>") == 3
+    assert "(residual 0 to mlp 2)" in repr(replace(probes, axis=NeuronAxis(blocks=(*probes.axis.blocks, LAST))))
+    probe = replace(probes.probes[1], control=True, replicate=2, classes=("<a>", "b"))
+    assert repr(probe).splitlines()[:3] == [
+        "Probe of 2 classes for upos (control task), bootstrap sample 2, 2 features of two, 10 words",
+        f"l1=0.1, l2=0.001: objective {probe.objective:.4g}, duality gap inf, converged after 3 iterations",
+        "class  bias  nonzero   mass",
+    ]
+    assert probe.table()["mass"] == pytest.approx(np.abs(probe.weights).sum(axis=0).tolist())
+    assert "&lt;a&gt;" in probe._repr_html_()
+    regression = replace(probe, classes=(), control=False, replicate=0, weights=probe.weights[:, :1], bias=np.ones(1))
+    assert repr(regression).startswith("Regression for upos, 2 features of two, 10 words\n")
+    assert regression.table()["class"] == [None]

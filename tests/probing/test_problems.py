@@ -20,9 +20,9 @@ from lca_jax.probing.fit import fit_problems
 from lca_jax.probing.labelling import Labelling, number_labels, tell_from_rest
 from lca_jax.probing.objective import SolverName, sklearn_parameters
 from lca_jax.probing.probe import Probe
-from lca_jax.probing.subsets import readings
+from lca_jax.probing.subsets import plan_matrices
 from tests.compilations import count_programs
-from tests.probing.test_proximal import SHAPES, TIGHT, assert_same_weights, planted
+from tests.probing.planted import SHAPES, TIGHT, assert_same_weights, planted
 from tests.stores import planted_store, store_of, store_of_sites
 
 X, Y = SHAPES["usual"]
@@ -230,11 +230,11 @@ def test_the_probe_of_a_layer_is_the_probe_of_its_small_matrix(solver: SolverNam
     net = ElasticNet(l1=2e-3, l2=1e-2, tolerance=TIGHT, solver=solver, epochs=3, batch_size=100)
     probes = fit_probes(store, net, subsets="layers")
     axis = store.axis()
-    assert set(probes.subsets) == {f"{block.site} {block.layer}" for block in axis.blocks}
+    assert set(probes.subsets) == set(axis.layer_names)
     assert len(probes) == 7 * 2
     real = number_labels("upos", store.labels("upos"))
     for place, block in enumerate(axis.blocks):
-        probe = probes.one("upos", subset=f"{block.site} {block.layer}")
+        probe = probes.one("upos", subset=block.name)
         columns = np.flatnonzero(axis.block_of_column == place)
         assert probe.columns is not None
         np.testing.assert_array_equal(probe.columns, columns)
@@ -275,15 +275,15 @@ def test_named_subsets_are_columns_of_the_axis() -> None:
 def test_subsets_that_are_none_are_refused() -> None:
     axis = planted_store().axis()
     wrong: dict[str, Any] = {
-        "`subsets` is empty": {},
+        "`subsets` must name at least one": {},
         "'a' has no neuron": {"a": []},
-        "'a' needs one value for each of 24 neurons": {"a": np.ones(5, bool)},
+        "'a' must have one value for each of 24 neurons": {"a": np.ones(5, bool)},
         r"whole numbers from 0 to 23.*got \[24\]": {"a": [24]},
         r"whole numbers from 0 to 23.*got \[-1\]": {"a": [-1]},
     }
     for message, subsets in wrong.items():
         with pytest.raises(SettingsError, match=message):
-            readings(axis, subsets)
+            plan_matrices(axis, subsets)
 
 
 def test_one_class_against_the_rest_is_a_task_of_two_classes() -> None:
@@ -392,9 +392,9 @@ def test_weights_and_masks_compile_nothing_new() -> None:
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (np.r_[1.0, -0.5, np.ones(WORDS - 2)], r"word 1 of the task `y` is -0\.5 \(1 such words\)"),
-        (np.r_[np.nan, np.ones(WORDS - 1)], "word 0 of the task `y` is nan"),
-        (np.r_[np.ones(WORDS - 1), np.inf], f"word {WORDS - 1} of the task `y` is inf"),
+        (np.r_[1.0, -0.5, np.ones(WORDS - 2)], r"word 1 of the task `y` has -0\.5 \(1 such words\)"),
+        (np.r_[np.nan, np.ones(WORDS - 1)], "word 0 of the task `y` has nan"),
+        (np.r_[np.ones(WORDS - 1), np.inf], f"word {WORDS - 1} of the task `y` has inf"),
         (np.zeros(WORDS), "All labelled words of the task `y` have weight 0"),
         (np.where(Y == 0, 1.0, 0.0), r"one class only \('0'\)"),
         (np.ones(3), "300 words, `sample_weight` has 3"),

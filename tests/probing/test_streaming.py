@@ -26,7 +26,7 @@ from lca_jax.probing.placement import place_problems
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.problems import Problems, Question
 from tests.compilations import count_programs
-from tests.probing.test_proximal import TIGHT, assert_same_weights, objective, planted
+from tests.probing.planted import TIGHT, assert_same_weights, objective, planted
 from tests.stores import planted_store
 
 WORDS, FEATURES = 203, 12

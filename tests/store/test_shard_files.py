@@ -11,7 +11,7 @@ from lca_jax.errors import StoreError
 from lca_jax.store import array, folder, shard_files
 from lca_jax.store.recipe import StoreDtype
 from lca_jax.store.store import ActivationStore, open_store
-from tests.store.test_store import RECIPE, draw_vectors, write_store
+from tests.store.writing import RECIPE, draw_vectors, write_store
 
 CHUNK = 8
 

@@ -1,6 +1,5 @@
 """The store by itself, with drawn vectors and no model: what is written is read, and what is damaged is refused."""
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,63 +12,10 @@ import pytest
 from lca_jax.axes import LayerBlock
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.store.array import Index
-from lca_jax.store.recipe import Recipe, SiteShape, StoreDtype
-from lca_jax.store.store import ActivationStore, open_store
-from lca_jax.store.writer import FolderWriter, MemoryWriter, ShardRecord, StoreWriter, find_finished
-from lca_jax.text.corpus import Corpus
-
-SENTENCES = [["a", "b", "", "c"], [], ["d"] * 30, ["é", "日本", "🙂"], ["e"] * 13]
-LABELS = [[None if word == "d" else word.upper() for word in sentence] for sentence in SENTENCES]
-CORPUS = Corpus.from_words(SENTENCES, {"upper": LABELS}, name="drawn")
-SITES = {"residual": SiteShape(layers=(0, 2, 5), width=8), "mlp": SiteShape(layers=(1,), width=16)}
-RECIPE = Recipe(
-    model="m" * 64,
-    corpus=CORPUS.fingerprint(),
-    words=50,
-    sites=SITES,
-    dtype="float32",
-    pool="last",
-    edits=None,
-    longest_window=512,
-    row_length=128,
-    shard_words=16,
-)
-
-
-def draw_vectors(recipe: Recipe) -> dict[str, np.ndarray]:
-    generator = np.random.default_rng(0)
-    vectors = {
-        site: generator.standard_normal((recipe.words, len(shape.layers), shape.width)).astype(recipe.dtype)
-        for site, shape in recipe.sites.items()
-    }
-    for array in vectors.values():
-        array[2] = 0
-    return vectors
-
-
-def write_shard(writer: StoreWriter, recipe: Recipe, shard: int) -> None:
-    first, last = recipe.shard_range(shard)
-    arrays = writer.new_arrays(shard)
-    for site, vectors in draw_vectors(recipe).items():
-        arrays[site][:] = vectors[first:last]
-    excluded = {2: "no piece"} if shard == 0 else {}
-    pieces = [0 if word in excluded else 1 + word % 3 for word in range(last - first)]
-    writer.write(shard, arrays, ShardRecord(pieces=pieces, excluded=excluded))
-
-
-def write_store(path: str | Path | None, recipe: Recipe = RECIPE) -> ActivationStore:
-    with MemoryWriter(recipe) if path is None else FolderWriter(path, recipe) as writer:
-        for shard in sorted(writer.missing):
-            write_shard(writer, recipe, shard)
-        return writer.finish(CORPUS, {"model": "none", "tokenizer": "none"})
-
-
-def hash_files(folder: Path) -> dict[str, str]:
-    return {
-        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-    }
+from lca_jax.store.folder_writer import FolderWriter, find_finished
+from lca_jax.store.recipe import StoreDtype
+from lca_jax.store.store import open_store
+from tests.store.writing import CORPUS, RECIPE, SITES, draw_vectors, hash_files, write_shard, write_store
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +174,7 @@ def test_another_recipe_is_refused_by_name(tmp_path: Path, folder: Path) -> None
         FolderWriter(tmp_path / "begun", RECIPE)
     (tmp_path / "home").mkdir()
     (tmp_path / "home/thesis.tex").write_text("do not touch")
-    with pytest.raises(StoreError, match=r"no activation store \(thesis\.tex"):
+    with pytest.raises(StoreError, match=r"not an activation store \(thesis\.tex"):
         FolderWriter(tmp_path / "home", RECIPE)
 
 
@@ -282,5 +228,5 @@ def test_other_formats_and_no_store_at_all(copy: Path, tmp_path: Path) -> None:
     manifest.write_text(text[:-50])
     with pytest.raises(StoreError, match="breaks its format"):
         open_store(copy)
-    with pytest.raises(StoreError, match="no activation store"):
+    with pytest.raises(StoreError, match="not an activation store"):
         open_store(tmp_path / "nothing")

@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lca_jax.cli.main import show
+from lca_jax.cli.show import show
 from lca_jax.errors import StoreError
 from lca_jax.store import lock
 from lca_jax.store.folder import open_folder, reaching
+from lca_jax.store.folder_writer import FolderWriter, find_finished
 from lca_jax.store.lock import _Heartbeat
-from lca_jax.store.recipe import Manifest
+from lca_jax.store.manifest import Manifest
 from lca_jax.store.store import open_store
-from lca_jax.store.writer import FolderWriter, find_finished
-from tests.store.test_store import CORPUS, RECIPE, hash_files, write_shard, write_store
+from tests.store.writing import CORPUS, RECIPE, hash_files, write_shard, write_store
 
 NAMES = {"model": "none", "tokenizer": "none"}
 
@@ -97,7 +97,7 @@ def test_the_second_writer_hears_who_holds_the_folder(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_leaves_does_not_block(tmp_path: Path) -> None:
     program = (
-        "import sys, time\nfrom tests.store.test_store import FolderWriter, RECIPE\n"
+        "import sys, time\nfrom lca_jax.store.writer import FolderWriter\nfrom tests.store.writing import RECIPE\n"
         "writer = FolderWriter(sys.argv[1], RECIPE)\nprint('held', flush=True)\ntime.sleep(600)"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "JAX_PLATFORMS": "cpu"}

@@ -10,8 +10,8 @@ from transformers import AutoTokenizer
 
 from lca_jax.errors import SettingsError
 from lca_jax.text.alignment import AlignedSentence, align_sentences, special_pieces
+from lca_jax.text.conllu import read_conllu
 from lca_jax.text.packing import PackedRows, pack_windows
-from lca_jax.text.readers import read_conllu
 from lca_jax.text.windows import Window, cut_windows
 
 PREFIX, SUFFIX, PAD = (-1, -2), (-3,), -9

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizer, PreTrainedTokenizer
 
 from lca_jax.demo import demo_corpus_file
 from lca_jax.text.alignment import align_sentences
-from lca_jax.text.readers import read_conllu
+from lca_jax.text.conllu import read_conllu
 from tests.tokenizer_kinds import KINDS, llama2_normalizer, many_scripts
 
 Sentences = Sequence[Sequence[str]]

@@ -25,7 +25,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from lca_jax.machine.devices import aligned_empty, free_bytes, joint_mesh, place_parts, replicate, zeros_by_word
-from lca_jax.machine.prefetch import make_ahead
+from lca_jax.machine.prefetch import prefetch
 from lca_jax.probing.matrix.block import Block, over_layers
 from lca_jax.probing.matrix.matrix import Gram, Stretch, Sweep, Visit, gram_stride, metric_of
 from lca_jax.probing.matrix.programs import BlockPrograms, add_gram, block_programs
@@ -207,7 +207,7 @@ class StreamedMatrix:
             X = place_parts(self.mesh, shape, split, part).block_until_ready()
             return number, Block(X, self.mean, self.scale)
 
-        yield from make_ahead(read, enumerate(numbers), ahead=BLOCKS_AHEAD, name="block-reader")
+        yield from prefetch(read, enumerate(numbers), ahead=BLOCKS_AHEAD, name="block-reader")
 
 
 def choose_streaming(source: MatrixSource, *, dtype: MatrixDtype) -> bool:

@@ -1,4 +1,6 @@
-"""Loads a model in a process of its own and prints what that took: `python -m tests.loading FIRST FOLDER DTYPE PARTS`.
+"""Loads a model in a process of its own and prints what that took.
+
+    python -m tests.models.loading FIRST FOLDER DTYPE PARTS
 
 FIRST is a small model of the same family that is loaded before, so that no module is imported while FOLDER is. Linux
 counts a process's memory together with what it has mapped of files: the strictest of the ways to count it.
@@ -14,7 +16,7 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
 import jax
 
-from lca_jax.models.model import load_model
+from lca_jax.models.load import load_model
 
 
 def read_bytes(field: str) -> int:

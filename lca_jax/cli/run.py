@@ -1,0 +1,50 @@
+"""`lca run`: a whole experiment; and what the other commands that work in a run folder share with it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lca_jax.cli.compiling import keep_compiled_programs
+from lca_jax.cli.output import say
+from lca_jax.experiment.config import Experiment, Step
+
+
+def run_experiment(
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")],
+    *,
+    until: Step = "report",
+    quiet: bool = False,
+    debug: bool = False,
+) -> None:
+    """Does everything: activations, probes, rankings, curves, page.
+
+    Started again, it skips finished steps, and does those again whose input or settings have changed.
+
+    Args:
+        experiment: The run.
+        until: The last step to do.
+        quiet: Show no progress.
+        debug: Show tracebacks.
+    """
+    del debug
+    run_and_report(experiment, until=until, quiet=quiet)
+
+
+def run_and_report(experiment: Experiment, *, until: Step, quiet: bool) -> None:
+    """Does an experiment up to a step and, after the last one, says where the page is and what was found."""
+    from lca_jax.experiment.run import run
+
+    keep_compiled_programs()
+    results = run(experiment, until=until, progress=not quiet)
+    if results:
+        say(*_findings(results, experiment.out))
+
+
+def _findings(results: dict, folder: Path) -> list[str]:
+    from lca_jax.report.findings import findings
+
+    lines = [f"Page: {folder.absolute() / 'report' / 'index.html'}"]
+    for task in results["tasks"]:
+        lines += [f"{task}:", *(f"  {number}. {text}" for number, text in enumerate(findings(results, task), start=1))]
+    return lines

@@ -1,0 +1,86 @@
+"""`lca show`: what a run folder or a store holds. It reads JSON alone, unless checksums are compared."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lca_jax.cli.output import say
+from lca_jax.errors import StoreError
+from lca_jax.experiment.config import read_experiment
+from lca_jax.store.manifest import Manifest
+from lca_jax.store.statistics import STATISTICS
+
+
+def show(path: Annotated[str, tyro.conf.Positional], *, verify: bool = False, debug: bool = False) -> None:
+    """Says in a few lines what a run folder or a store holds.
+
+    Args:
+        path: A run folder or a store; a store may be a URL.
+        verify: Read every byte of the stores and compare checksums.
+        debug: Show tracebacks.
+    """
+    del debug
+    folder = Path(path)
+    lines: list[str] = []
+    if "://" in path or (folder / "manifest.json").exists():
+        stores = [path]
+    elif (folder / "config.json").exists():
+        lines = _describe_run(folder)
+        stores = [str(manifest.parent) for manifest in sorted((folder / "activations").glob("*/manifest.json"))]
+    else:
+        raise StoreError(f"{path} is neither a run folder (config.json) nor a whole store (manifest.json).")
+    for place in stores:
+        name = place.rstrip("/").split("/")[-1]
+        described = _describe_opened(place, verify=verify) if verify or "://" in place else _describe_local(Path(place))
+        lines.append(f"store {name}: {described}")
+    say(*lines)
+
+
+def describe_store(manifest: Manifest, *, has_statistics: bool) -> str:
+    """Describes a store in one line: units, layers, chosen neurons, statistics."""
+    recipe = manifest.recipe
+    sites = []
+    for site, shape in recipe.sites.items():
+        chosen = "" if shape.neurons is None else f" ({shape.width} chosen neurons)"
+        sites.append(f"{site} {list(shape.layers)}{chosen}")
+    statistics = ", with statistics" if has_statistics else ""
+    return f"{recipe.words:,} {recipe.unit}s, {'; '.join(sites)}{statistics}"
+
+
+def _describe_local(folder: Path) -> str:
+    """Describes a store on this machine by its manifest and the sizes of its files."""
+    manifest = Manifest.from_text((folder / "manifest.json").read_bytes(), place=str(folder))
+    sizes = {file: file.stat().st_size if file.is_file() else -1 for file in (folder / name for name in manifest.files)}
+    if any(sizes[folder / name] < record.size_bytes for name, record in manifest.files.items()):
+        return _describe_opened(str(folder), verify=False)  # which raises, and names every such file
+    return describe_store(manifest, has_statistics=(folder / STATISTICS).is_file())
+
+
+def _describe_opened(place: str, *, verify: bool) -> str:
+    from lca_jax.store.store import open_store
+
+    store = open_store(place)
+    if verify:
+        store.verify()
+    described = describe_store(store.manifest, has_statistics=store.has_statistics)
+    return f"{described}, every checksum right" if verify else described
+
+
+def _describe_run(path: Path) -> list[str]:
+    experiment = read_experiment(path)
+    lines = [f"model: {experiment.model}", f"train: {experiment.train}", f"test: {experiment.test}"]
+    file = path / "results.json"
+    if not file.exists():
+        return [*lines, "no results yet: lca run goes on where it stopped"]
+    results = json.loads(file.read_text(encoding="utf-8"))
+    for task, entry in results["tasks"].items():
+        selectivity = entry["selectivity"]
+        beside = "" if selectivity is None else f", selectivity {selectivity:.3f}"
+        lines.append(
+            f"{task}: accuracy {entry['accuracy']['test']:.3f} (majority {entry['majority']:.3f}{beside}), "
+            f"minimal set {entry['minimal']['neurons']} of {results['model']['neurons']} neurons"
+        )
+    lines.append(f"seconds: {sum(results['seconds'].values()):.0f}; page: {path / 'report' / 'index.html'}")
+    return lines

@@ -1,0 +1,53 @@
+"""`lca study`: many tasks, by one process or by all processes of a job."""
+
+from typing import Annotated
+
+import tyro
+
+from lca_jax.cli.compiling import keep_compiled_programs
+from lca_jax.cli.output import say
+from lca_jax.experiment.config import Study
+
+
+def run_study(
+    settings: Annotated[Study, tyro.conf.arg(name="")],
+    *,
+    join: bool = False,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+    quiet: bool = False,
+    debug: bool = False,
+) -> None:
+    """Does the probes and rankings of many tasks, in many processes.
+
+    These are the processes of a TPU pod or a GPU cluster (`--join`); one process alone does it too.
+
+    Args:
+        settings: The study.
+        join: Make one runtime of the processes of the job. Start the same command in each of them.
+        coordinator: host:port of the first process, where neither a TPU pod nor Slurm tells it.
+        processes: Number of processes, in the same case.
+        process: Number of this process, from 0, in the same case.
+        quiet: Show no progress.
+        debug: Show tracebacks.
+    """
+    del debug
+    import jax
+
+    from lca_jax.experiment.study import study
+    from lca_jax.machine.devices import join_processes
+
+    keep_compiled_programs()
+    if join:
+        join_processes(coordinator, processes, process)
+    probes = study(settings, progress=not quiet)
+    if jax.process_index() == 0:
+        lines = [
+            f"{probe.task}{'' if probe.subset is None else f' {probe.subset}'}: l1={probe.l1:g}, l2={probe.l2:g}, "
+            f"gap {probe.duality_gap / probe.null_objective:.1e} of the objective at zero weights, "
+            f"{probe.iterations} iterations"
+            for probe in probes
+            if not (probe.control or probe.replicate)
+        ]
+        say(f"{settings.out}: probes and rankings of {len(probes)} problems", *lines)

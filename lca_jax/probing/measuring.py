@@ -1,0 +1,129 @@
+"""Reads the words of a store on which the probes of a task are measured, once for all that is measured on them.
+
+A record of measured words holds X, so it takes as much memory as these words do. Whatever is measured on a store (the
+probe, its control, keep curves, minimal sets) takes the record in place of the store, and nothing is read again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from lca_jax.axes import NeuronAxis
+from lca_jax.errors import DataError, SettingsError
+from lca_jax.probing.labelling import number_labels, read_numbers, usable_labels
+from lca_jax.store.finite import place_in_store, refuse_not_finite
+from lca_jax.store.store import ActivationStore
+from lca_jax.text.control import ControlTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredWords:
+    """The labelled words of a store that have a vector, in the features that the probes read."""
+
+    store: ActivationStore
+    """Where they were read."""
+    axis: NeuronAxis
+    """The neuron of each feature."""
+    task: str
+    """The task whose labels they have."""
+    classes: tuple[str, ...]
+    """Classes of the probes; none for a regression."""
+    control: bool
+    """Whether `gold` has the labels of the task's control task."""
+    X: Float[np.ndarray, "word feature"]
+    """Raw activations."""
+    gold: Int[np.ndarray, " word"] | Float[np.ndarray, " word"]
+    """Class numbers, -2 for a label that training never saw; for a regression the numbers themselves."""
+    units: Int[np.ndarray, " word"]
+    """Position of each word among the units of the store."""
+
+    @property
+    def sentences(self) -> Int[np.ndarray, " word"]:
+        """Number of the sentence that each word stands in."""
+        return self.store.words["sentence"].to_numpy()[self.units]
+
+    def labelled_by(self, control: ControlTask) -> "MeasuredWords":
+        """Returns the same words with the labels of a control task; X is shared, not read again."""
+        labels = control.label_like(self.store.forms(), usable_labels(self.store, self.task))
+        _, gold = _gold(self.task, labels, self.classes)
+        return replace(self, control=True, gold=gold[self.units])
+
+
+def measured_words(
+    words: ActivationStore | MeasuredWords,
+    axis: NeuronAxis,
+    task: str,
+    classes: Sequence[str],
+    *,
+    control: ControlTask | None = None,
+) -> MeasuredWords:
+    """Reads the labelled words of a store that have a vector; of words that were read before, checks that they fit.
+
+    Args:
+        words: The train, dev or test store, or what this function returned for it.
+        axis: Neurons that the probes read.
+        task: The task whose labelled words are read.
+        classes: Classes of the probes; none for a regression.
+        control: Control task whose labels the words get instead.
+
+    Raises:
+        SettingsError: The store has other neurons than the probes were trained on, or the words were read for another
+            task.
+        DataError: No word of the store is labelled, or an activation is not finite.
+    """
+    if isinstance(words, MeasuredWords):
+        _check_purpose(words, axis, task, classes)
+    else:
+        words = _read(words, axis, task, classes)
+    return words if control is None else words.labelled_by(control)
+
+
+def _read(store: ActivationStore, axis: NeuronAxis, task: str, classes: Sequence[str]) -> MeasuredWords:
+    if store.axis() != axis:
+        raise SettingsError(
+            f"The probes read {_describe(axis)}; {store.place} has {_describe(store.axis())}. Extract the same sites "
+            "and layers for training, dev and test."
+        )
+    numbers, gold = _gold(task, usable_labels(store, task), classes)
+    units = np.flatnonzero(numbers != -1)
+    if not len(units):
+        raise DataError(f"No {store.unit} of {store.place} has both a label for `{task}` and a vector.")
+    X = store.matrix(units) if len(units) < store.word_count else store.matrix()
+    refuse_not_finite(lambda first, last: X[first:last], len(X), place_in_store(store, units, axis))
+    return MeasuredWords(
+        store=store,
+        axis=axis,
+        task=task,
+        classes=tuple(classes),
+        control=False,
+        X=X,
+        gold=gold[units],
+        units=units,
+    )
+
+
+def _check_purpose(words: MeasuredWords, axis: NeuronAxis, task: str, classes: Sequence[str]) -> None:
+    """Refuses words that were read for another task, for other classes or neurons, or with a control task's labels."""
+    if words.control:
+        raise SettingsError(f"These words have the labels of the control task of `{words.task}`. Give its own labels.")
+    if (words.task, words.classes) != (task, tuple(classes)):
+        raise SettingsError(
+            f"These words were read for `{words.task}` with classes {list(words.classes)}, not for `{task}` with "
+            f"{list(classes)}. Read them again: measured_words(store, probes.axis, {task!r}, probe.classes)."
+        )
+    if words.axis != axis:
+        raise SettingsError(f"The probes read {_describe(axis)}; these words have {_describe(words.axis)}.")
+
+
+def _gold(
+    task: str, labels: Sequence[str | None], classes: Sequence[str]
+) -> tuple[Int[np.ndarray, " word"], Int[np.ndarray, " word"] | Float[np.ndarray, " word"]]:
+    """Returns the class numbers, -1 where there is no label, and what predictions are compared with."""
+    labelling = number_labels(task, labels, classes=classes) if classes else read_numbers(task, labels)
+    return labelling.numbers, labelling.numbers if labelling.values is None else labelling.values
+
+
+def _describe(axis: NeuronAxis) -> str:
+    return f"{axis.size} neurons of {', '.join(axis.layer_names)}"

@@ -1,0 +1,165 @@
+"""Chooses one penalty for each task, on dev words.
+
+The choice follows Durrani et al. 2020, A.2 (JMLR 2023, Algorithm 2): for every pair (l1, l2)
+
+    S = ½ (A_top − A_bottom) − ½ (A_0 − A)
+
+A is the accuracy on the dev words with all neurons. A_top and A_bottom are the accuracies with the first and the last
+fifth of the probe's own weight-mass ranking kept and the rest masked. A_0 is the accuracy of a probe without penalty.
+A_0 is the same for all pairs, so it moves S and never the choice; it is taken from the papers' own schedule (`adam`),
+since without penalty there is no certified optimum. All pairs and masks of a task are one matrix product over the dev
+words.
+
+The choice is made for a task, or for one target of it against the rest, on all neurons or on one subset. Each gets its
+own pair, by its probe of the training words as they are; its control probe and its bootstrap samples follow that
+choice. For regressions R² takes the place of the accuracy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from lca_jax.axes import NeuronAxis
+from lca_jax.errors import SettingsError
+from lca_jax.probing.measuring import measured_words
+from lca_jax.probing.metrics import accuracy, determination
+from lca_jax.probing.probe import Probe, predict_masked, predict_masked_numbers
+from lca_jax.probing.weight_mass import mass_order
+from lca_jax.store.store import ActivationStore
+
+Criterion = Literal["score", "accuracy"]
+
+_Key = tuple[str, str | None, str | None]
+"""Task, target and subset, for which one penalty is chosen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRow:
+    """What was measured for one penalty pair of one task on dev words; accuracies are R² for regressions."""
+
+    task: str
+    l1: float
+    l2: float
+    score: float
+    """S of the module's docstring."""
+    accuracy: float
+    """Accuracy with all neurons."""
+    top: float
+    """Accuracy with the first neurons of the probe's own ranking kept, the rest masked."""
+    bottom: float
+    """Accuracy with the last neurons of that ranking kept, the rest masked."""
+    chosen: bool
+    """Whether this pair was chosen."""
+    target: str | None = None
+    subset: str | None = None
+
+
+def choose_penalties(
+    probes: Sequence[Probe],
+    unpenalized: Sequence[Probe],
+    dev: ActivationStore,
+    *,
+    axis: NeuronAxis,
+    by: Criterion,
+    fraction: float,
+) -> tuple[tuple[Probe, ...], tuple[SearchRow, ...]]:
+    """Chooses one penalty pair for each task, target and subset.
+
+    Args:
+        probes: All problems of a fit.
+        unpenalized: The probe without penalty of each task, target and subset that has several pairs.
+        dev: Activations of the dev words.
+        axis: Neurons that the probes read.
+        by: `score` for S of the papers, `accuracy` for the accuracy with all neurons. Ties go to the larger l1, then to
+            the larger l2.
+        fraction: Share of the neurons kept at top and bottom for S.
+
+    Returns:
+        The probes of the chosen pairs, and what was measured for every pair.
+
+    Raises:
+        SettingsError: `fraction` is not in (0, 0.5], `by` is unknown, or the dev store has other neurons or no such
+            task.
+        DataError: No dev word is labelled, or an activation is not finite.
+    """
+    if not 0 < fraction <= 0.5:
+        raise SettingsError(f"`fraction` must be in (0, 0.5], got {fraction}. Give a fraction, e.g. 0.2.")
+    if by not in ("score", "accuracy"):
+        raise SettingsError(f"`by` must be 'score' or 'accuracy', got {by!r}.")
+    chosen: list[Probe] = []
+    search: list[SearchRow] = []
+    for task in dict.fromkeys(probe.task for probe in probes):
+        of_task = [probe for probe in probes if probe.task == task]
+        words = measured_words(dev, axis, task, of_task[0].classes)
+        labels = np.array(dev.labels(task), object)[words.units]
+        for key in dict.fromkeys(_key(probe) for probe in of_task):
+            # Words and X are the same for all targets; the gold number is 1 at the target and 0 at the rest.
+            gold = words.gold if key[1] is None else (labels == key[1]).astype(np.int32)
+            candidates = [probe for probe in of_task if _key(probe) == key]
+            without = [probe for probe in unpenalized if _key(probe) == key]
+            measured = _measure(candidates, without, words.X, gold, fraction=fraction)
+            best = max(measured, key=lambda row: (row.score if by == "score" else row.accuracy, row.l1, row.l2))
+            search += [replace(row, chosen=row is best) for row in measured]
+            chosen += [probe for probe in candidates if (probe.l1, probe.l2) == (best.l1, best.l2)]
+    return tuple(chosen), tuple(search)
+
+
+def _measure(
+    candidates: Sequence[Probe],
+    without: Sequence[Probe],
+    X: Float[np.ndarray, "word neuron"],
+    gold: Int[np.ndarray, " word"] | Float[np.ndarray, " word"],
+    *,
+    fraction: float,
+) -> list[SearchRow]:
+    """Measures the pairs of one task, target and subset, by the probes of the task itself on all training words."""
+    probes = [probe for probe in candidates if not probe.control and not probe.replicate]
+    keep = np.stack([_ends_of(probe, fraction) for probe in probes])
+    accuracies = _score(probes, X, gold, keep)
+    all_features = np.ones((1, 1, keep.shape[2]), bool)
+    reference = float(_score(without[:1], X, gold, all_features)[0, 0] if without else accuracies[:, 0].max())
+    return [
+        SearchRow(
+            task=probe.task,
+            target=probe.target,
+            subset=probe.subset,
+            l1=probe.l1,
+            l2=probe.l2,
+            score=float(0.5 * (top - bottom) - 0.5 * (reference - whole)),
+            accuracy=float(whole),
+            top=float(top),
+            bottom=float(bottom),
+            chosen=False,
+        )
+        for probe, (whole, top, bottom) in zip(probes, accuracies, strict=True)
+    ]
+
+
+def _score(
+    probes: Sequence[Probe],
+    X: Float[np.ndarray, "word neuron"],
+    gold: Int[np.ndarray, " word"] | Float[np.ndarray, " word"],
+    keep: Bool[np.ndarray, "problem mask feature"],
+) -> Float[np.ndarray, "problem mask"]:
+    """Returns the accuracy, for regressions R², of every probe with every mask."""
+    if probes[0].regression:
+        return determination(predict_masked_numbers(probes, X, keep=keep), gold.astype(np.float64))
+    return accuracy(predict_masked(probes, X, keep=keep), gold.astype(np.int32))
+
+
+def _ends_of(probe: Probe, fraction: float) -> Bool[np.ndarray, "mask feature"]:
+    """Returns masks that keep all features, the first ones of the probe's ranking, and the last ones."""
+    order = mass_order(probe.weights).order
+    count = max(1, round(fraction * len(order)))
+    masks = np.zeros((3, len(order)), bool)
+    masks[0] = True
+    masks[1, order[:count]] = True
+    masks[2, order[-count:]] = True
+    return masks
+
+
+def _key(probe: Probe) -> _Key:
+    return probe.task, probe.target, probe.subset

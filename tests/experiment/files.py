@@ -1,0 +1,43 @@
+"""Label files for runs on the tiny BERT: words, sentences, and words with their heads."""
+
+from pathlib import Path
+
+import numpy as np
+
+TAGS = {"cat": "NOUN", "cats": "NOUN", "sat": "VERB", "the": "DET", "a": "DET", "slowly": "ADV"}
+
+
+def write_conllu(path: Path, sentences: int, *, seed: int) -> Path:
+    """Sentences of words the tiny tokenizer knows, some of which it cannot see at all."""
+    rng = np.random.default_rng(seed)
+    lines = []
+    for _ in range(sentences):
+        for position in range(1, int(rng.integers(3, 9))):
+            form = str(rng.choice(list(TAGS)))
+            number = "Number=Sing" if form == "cat" else "Number=Plur" if form == "cats" else "_"
+            lines.append(f"{position}\t{form}\t_\t{TAGS[form]}\t_\t{number}\t_\t_\t_\t_")
+        lines.append("")
+    lines[0:0] = ["1\t\u200b\t_\tX\t_\t_\t_\t_\t_\t_", "2\tcat\t_\tNOUN\t_\tNumber=Sing\t_\t_\t_\t_", ""]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def write_sentences(path: Path, sentences: int, *, seed: int) -> Path:
+    """A label and a text a row: whether it has more nouns than verbs."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(sentences):
+        words = [str(word) for word in rng.choice(["cat", "sat", "the"], int(rng.integers(3, 8)))]
+        rows.append(f"{'noun' if words.count('cat') > words.count('sat') else 'other'}\t{' '.join(words)}\n")
+    path.write_text("".join(rows), encoding="utf-8")
+    return path
+
+
+def write_heads(path: Path, source: Path) -> Path:
+    """The same words, each with the one before it as its head; the first is the root."""
+    rows = [line.split("\t") for line in source.read_text("utf-8").split("\n")]
+    for row in rows:
+        if len(row) == 10 and row[0].isdecimal():
+            row[6], row[7] = str(int(row[0]) - 1), row[3].lower()
+    path.write_text("\n".join("\t".join(row) for row in rows), encoding="utf-8")
+    return path
