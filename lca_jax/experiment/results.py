@@ -2,16 +2,17 @@
 
 Penalty and minimal set are chosen on dev. Everything else is measured on test, except `accuracy.dev`, the steps of the
 minimal set and the search table. `README.md` in this folder documents every key; keys keep their meaning within a
-`format` number.
+`format` number. For a task each store is read once.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from lca_jax.analysis.baselines import majority_accuracy
+from lca_jax.analysis.baselines import word_type_majority
 from lca_jax.analysis.curves import keep_curve
 from lca_jax.analysis.distribution import centre_of_mass, class_neurons, layer_shares, sharing
 from lca_jax.analysis.minimal import MinimalSet, minimal_neurons
@@ -30,10 +31,13 @@ from lca_jax.text.corpus import Corpus
 
 FORMAT = 1
 """Number of the layout of `results.json`."""
+_PROBE_FACTS = (
+    "l1", "l2", "objective", "null_objective", "duality_gap", "iterations", "converged", "nonzero_fraction",
+)  # fmt: skip
 
 
 class Stores(NamedTuple):
-    """The stores of the three parts of a corpus."""
+    """Activations of the three parts of a corpus."""
 
     train: ActivationStore
     dev: ActivationStore
@@ -41,7 +45,7 @@ class Stores(NamedTuple):
 
 
 def describe_model(model: Model, axis: NeuronAxis) -> dict[str, object]:
-    """Returns the entry `model`: the weights, and the neurons that were read."""
+    """Returns the `model` entry: name and weights of the model, and the layers that were read."""
     return {
         "name": model.name,
         "fingerprint": model.fingerprint,
@@ -55,7 +59,7 @@ def describe_model(model: Model, axis: NeuronAxis) -> dict[str, object]:
 
 
 def describe_corpus(corpus: Corpus, store: ActivationStore) -> dict[str, object]:
-    """Returns one part of the entry `corpus`: counts, and the words that are left out by reason."""
+    """Returns one part of the `corpus` entry: counts, and the number of words left out for each reason."""
     return {
         "name": corpus.name,
         "fingerprint": corpus.fingerprint(),
@@ -67,15 +71,15 @@ def describe_corpus(corpus: Corpus, store: ActivationStore) -> dict[str, object]
 
 
 def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: Experiment) -> dict[str, object]:
-    """Returns the entry of one task.
+    """Measures one task and returns its entry.
 
     Tasks of sentences have no control task: their control accuracy and selectivity are None.
 
     Args:
-        probes: Chosen probes, with their training store.
-        ranking: Ranking of the neurons for the task.
-        stores: Stores of train, dev and test.
-        settings: Settings of the run.
+        probes: The selected probes, with their training store.
+        ranking: The ranking of the task.
+        stores: Train, dev and test.
+        settings: The experiment.
     """
     task = ranking.task
     probe = probes.one(task)
@@ -90,45 +94,8 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
     predicted = probe.predict(test.X)
     right = predicted == test.gold
     training = TrainingWords.of(probes, task)
-    minimal = minimal_neurons(training, dev, ranking, probes, drop=settings.drop)
-    accuracy = float(right.mean())
-    return {
-        "unit": stores.train.unit,
-        "classes": list(probe.classes),
-        "words": {"train": probe.words, "dev": len(dev.gold), "test": len(test.gold)},
-        "majority": majority_accuracy(
-            stores.train.forms(),
-            usable_labels(stores.train, task),
-            stores.test.forms(),
-            usable_labels(stores.test, task),
-        ),
-        "accuracy": {"dev": float((probe.predict(dev.X) == dev.gold).mean()), "test": accuracy},
-        "accuracy_interval": {"test": list(accuracy_interval(right, test.sentences, seed=settings.seed))},
-        "l1": probe.l1,
-        "l2": probe.l2,
-        "objective": probe.objective,
-        "null_objective": probe.null_objective,
-        "duality_gap": probe.duality_gap,
-        "iterations": probe.iterations,
-        "converged": probe.converged,
-        "nonzero_fraction": probe.nonzero_fraction,
-        "control_accuracy": control_accuracy,
-        "control_duality_gap": control_gap,
-        "selectivity": _selectivity(accuracy, control_accuracy),
-        "keep": _keep_entry(probes, ranking, test, settings, training),
-        "minimal": _minimal_entry(minimal, test, control_test),
-        **_neuron_entries(probes, ranking, minimal, test, predicted),
-        "search": _search_rows(probes, task),
-    }
-
-
-def _keep_entry(
-    probes: ProbeSet, ranking: Ranking, test: MeasuredWords, settings: Experiment, training: TrainingWords
-) -> dict[str, list[dict[str, float]]]:
-    """Returns the points of both keep curves."""
-    entry = {}
-    for mode in ("mask", "retrain"):
-        curve = keep_curve(
+    curves = {
+        mode: keep_curve(
             probes,
             ranking,
             test,
@@ -138,18 +105,31 @@ def _keep_entry(
             seed=settings.seed,
             training=training,
         )
-        entry[mode] = [
-            {
-                "fraction": point.fraction,
-                "neurons": point.neurons,
-                "top": point.top,
-                "random": point.random,
-                "random_std": point.random_std,
-                "bottom": point.bottom,
-            }
-            for point in curve.points
-        ]
-    return entry
+        for mode in ("mask", "retrain")
+    }
+    minimal = minimal_neurons(training, dev, ranking, probes, drop=settings.drop)
+    accuracy = float(right.mean())
+    return {
+        "unit": stores.train.unit,
+        "classes": list(probe.classes),
+        "words": {"train": probe.words, "dev": len(dev.gold), "test": len(test.gold)},
+        "majority": word_type_majority(
+            stores.train.forms(),
+            usable_labels(stores.train, task),
+            stores.test.forms(),
+            usable_labels(stores.test, task),
+        ),
+        "accuracy": {"dev": float((probe.predict(dev.X) == dev.gold).mean()), "test": accuracy},
+        "accuracy_interval": {"test": list(accuracy_interval(right, test.sentences, seed=settings.seed))},
+        **{name: getattr(probe, name) for name in _PROBE_FACTS},
+        "control_accuracy": control_accuracy,
+        "control_duality_gap": control_gap,
+        "selectivity": _selectivity(accuracy, control_accuracy),
+        "keep": {mode: [asdict(point) for point in curve.points] for mode, curve in curves.items()},
+        "minimal": _minimal_entry(minimal, test, control_test),
+        **_neuron_entries(probes, ranking, minimal, test, predicted),
+        "search": _search_rows(probes, task),
+    }
 
 
 def _selectivity(accuracy: float, control: float | None) -> float | None:
@@ -177,21 +157,21 @@ def _minimal_entry(minimal: MinimalSet, test: MeasuredWords, control_test: Measu
 def _neuron_entries(
     probes: ProbeSet, ranking: Ranking, minimal: MinimalSet, test: MeasuredWords, predicted: np.ndarray
 ) -> dict[str, object]:
-    """Returns the entries about the layers of the minimal set and the classes that its neurons serve."""
+    """Returns the entries about the minimal set's neurons: their layers, and the classes that need them."""
     axis = probes.axis
     classes = probes.one(ranking.task).classes
     shares = layer_shares(minimal.columns, axis)
     by_class = neurons_by_class(probes, ranking.task, count=len(minimal.columns))
-    of_class = class_neurons(by_class, axis)
-    shared_use = sharing(by_class)
+    found = class_neurons(by_class, axis)
+    together = sharing(by_class)
     recall = class_accuracy(predicted, test.gold, classes=len(classes))
     words = np.bincount(test.gold[test.gold >= 0], minlength=len(classes))
     per_class: Mapping[str, dict[str, object]] = {
         name: {
-            "neurons": len(of_class[name].columns),
+            "neurons": len(found[name].columns),
             "accuracy": recall[number],
             "words": int(words[number]),
-            "layers": of_class[name].layers.tolist(),
+            "layers": found[name].layers.tolist(),
         }
         for number, name in enumerate(classes)
     }
@@ -201,10 +181,10 @@ def _neuron_entries(
         "centre_of_mass": centre_of_mass(shares, axis),
         "per_class": per_class,
         "sharing": {
-            "sum": shared_use.total,
-            "distinct": shared_use.distinct,
-            "shared": shared_use.shared,
-            "factor": shared_use.factor,
+            "sum": together.total,
+            "distinct": together.distinct,
+            "shared": together.shared,
+            "factor": together.factor,
         },
         "top_neurons": [list(neuron) for neuron in ranking.neurons[:20]],
     }
@@ -212,7 +192,7 @@ def _neuron_entries(
 
 def _search_rows(probes: ProbeSet, task: str) -> list[dict[str, object]]:
     return [
-        {name: value for name, value in row.__dict__.items() if name not in ("task", "target", "subset")}
+        {name: value for name, value in asdict(row).items() if name not in ("task", "target", "subset")}
         for row in probes.search
         if (row.task, row.target, row.subset) == (task, None, None)
     ]
