@@ -38,7 +38,8 @@ from jaxtyping import Float32
 from benchmarks import harness, incumbent
 from benchmarks.source import ModelAndCorpus
 from lca_jax.extraction.extract import extract
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.store.store import ActivationStore, open_store
 from lca_jax.text.alignment import align_sentences, special_pieces
@@ -201,12 +202,12 @@ def logged_facts() -> Iterator[list[Mapping[str, object]]]:
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if isinstance(record.args, Mapping):
+            if isinstance(record.args, Mapping) and "waited_share" in record.args:
                 facts.append(record.args)
 
     log, listener = logging.getLogger("lca_jax.machine.progress"), Listener()
     level = log.level
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.DEBUG)
     log.propagate = False
     log.addHandler(listener)
     try:

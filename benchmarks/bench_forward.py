@@ -38,9 +38,11 @@ from transformers import AutoConfig
 from benchmarks import harness, incumbent
 from benchmarks.source import ModelAndCorpus
 from lca_jax.models.families import FAMILIES
+from lca_jax.models.load import load_model
 from lca_jax.models.loading.weights import draw_weights
-from lca_jax.models.model import Model, load_model
-from lca_jax.models.stack.config import AttentionKind, Precision, StackConfig
+from lca_jax.models.model import Model
+from lca_jax.models.stack.attention_config import AttentionKind
+from lca_jax.models.stack.config import Precision, StackConfig
 from lca_jax.models.stack.stack import Batch, Params, build, forward
 from lca_jax.text.alignment import align_sentences, special_pieces
 from lca_jax.text.conllu import read_conllu

@@ -41,18 +41,18 @@ from pathlib import Path
 from lca_jax.extraction import running
 from lca_jax.extraction.extract import extract
 from lca_jax.machine.devices import use_compilation_cache
-from lca_jax.models.model import load_model
+from lca_jax.models.load import load_model
 from lca_jax.text.conllu import read_conllu
 
 model, corpus, store, cache, words, shard_words = sys.argv[1:]
 use_compilation_cache(Path(cache))
-copy = running._copy_to_host
+copy = running.copy_to_host
 
 def tell(*batch, **settings):
     os.write(1, b".")
     return copy(*batch, **settings)
 
-running._copy_to_host = tell
+running.copy_to_host = tell
 corpus = read_conllu(corpus, tasks=["upos"]).take_words(int(words))
 extract(load_model(model), corpus, store, shard_words=int(shard_words))
 """

@@ -32,10 +32,11 @@ from jaxtyping import Float32
 
 from benchmarks import harness
 from lca_jax.demo import demo_corpus_file
+from lca_jax.store.folder_writer import FolderWriter
 from lca_jax.store.recipe import Recipe, SiteShape
 from lca_jax.store.shuffled import read_shuffled
 from lca_jax.store.store import open_store
-from lca_jax.store.writer import FolderWriter, ShardRecord
+from lca_jax.store.writer import ShardRecord
 from lca_jax.text.conllu import read_conllu
 from lca_jax.text.corpus import Corpus
 

@@ -23,7 +23,8 @@ import tyro
 from benchmarks import harness
 from benchmarks.source import ModelAndCorpus
 from lca_jax.extraction.extract import extract
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.store.recipe import StoreDtype
 from lca_jax.text.conllu import read_conllu
 from lca_jax.text.corpus import Corpus

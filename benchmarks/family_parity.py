@@ -1,4 +1,4 @@
-"""How far states and logits are from PyTorch's, as Markdown rows: the figures of the README's section on models.
+"""How far states and logits are from PyTorch's, as Markdown rows: the figures of lca_jax/models/README.md.
 
     python -m benchmarks.family_parity                                    the tiny random models of the tests
     python -m benchmarks.family_parity minilm=FOLDER smollm2-135m=FOLDER  trained checkpoints, on the tests' text
@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from lca_jax.axes import DECODER_SITES, SITES
-from lca_jax.models.model import load_model
+from lca_jax.models.load import load_model
 from tests.models.parity import Compared, Seen, identity_edits
 from tests.models.tiny import compare_tiny
 from tests.models.trained import TRAINED, compare

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(model: Model, corpus: Corpus) -> dict[str, float]:
     """Extracts once and tells how full the rows were and what was compiled for them."""
-    program: Any = running._read_words
+    program: Any = running.read_vectors
     program.clear_cache()
     with logged_facts() as facts:
         extract(model, corpus)

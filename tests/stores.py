@@ -8,9 +8,11 @@ import numpy as np
 
 from lca_jax.axes import Site
 from lca_jax.probing.probe import Probe
+from lca_jax.store.folder_writer import FolderWriter
+from lca_jax.store.memory_writer import MemoryWriter
 from lca_jax.store.recipe import Recipe, SiteShape
 from lca_jax.store.store import ActivationStore
-from lca_jax.store.writer import FolderWriter, MemoryWriter, ShardRecord
+from lca_jax.store.writer import ShardRecord
 from lca_jax.text.corpus import Corpus
 
 CLASSES = ("ADJ", "NOUN", "VERB")

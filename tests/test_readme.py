@@ -8,10 +8,12 @@ import pytest
 from lca_jax.models.families import FAMILIES
 
 README = Path(__file__).parents[1] / "README.md"
+MODELS = README.parent / "lca_jax" / "models" / "README.md"
 
 
-def test_the_table_of_models_names_every_family() -> None:
-    section = README.read_text("utf-8").partition("\n## Models\n")[2].partition("\n## ")[0]
+@pytest.mark.parametrize(("page", "heading"), [(README, "Models"), (MODELS, "Families")])
+def test_the_table_of_models_names_every_family(page: Path, heading: str) -> None:
+    section = page.read_text("utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     cells = re.findall(r"^\| ((?:`[\w-]+` ?)+)\|", section, re.MULTILINE)
     named = [name for cell in cells for name in re.findall(r"`([\w-]+)`", cell) if name != "model_type"]
     assert sorted(named) == sorted(FAMILIES)

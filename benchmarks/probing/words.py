@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int
 
 from benchmarks.source import ModelAndCorpus
 from lca_jax.extraction.extract import extract
-from lca_jax.models.model import load_model
+from lca_jax.models.load import load_model
 from lca_jax.text.conllu import read_conllu
 from lca_jax.text.control import draw_control_task
 

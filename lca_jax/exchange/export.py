@@ -1,8 +1,8 @@
 """Whole stores as one file for other programs: Arrow, which `datasets`, pandas and Polars read, and safetensors.
 
-Both are written slab by slab, so memory is a few thousand words whatever the store, and get their names once they are
-whole. A store is not read back from them; they are for use elsewhere. Words without a vector keep their zeros, and are
-marked in `excluded` or `usable`.
+Both are written some thousands of words at a time, so memory is a few thousand words whatever the store, and get their
+names once they are whole. A store is not read back from them; they are for use elsewhere. Words without a vector keep
+their zeros, and are marked in `excluded` or `usable`.
 """
 
 import json
@@ -18,7 +18,7 @@ from jaxtyping import Shaped
 
 from lca_jax.errors import SettingsError
 from lca_jax.machine.files import write_whole
-from lca_jax.store.in_order import slabs
+from lca_jax.store.in_order import in_order
 from lca_jax.store.store import LABEL_PREFIX, ActivationStore
 
 _SAFETENSORS_TYPES = {
@@ -59,7 +59,7 @@ def write_arrow(store: ActivationStore, path: str | Path) -> Path:
     ]
     schema = pa.schema([*store.words.schema, *fields], metadata={"lca_jax": json.dumps(_origin(store))})
     with write_whole([path]) as [unfinished], pa.ipc.new_stream(unfinished, schema) as writer:
-        for words in slabs(store):
+        for words in in_order(store):
             vectors = {site: _as_arrow_can(store.read(site)[words]) for site in store.sites}
             columns = [
                 pa.FixedSizeListArray.from_arrays(pa.array(vectors[site][:, position].ravel()), vectors[site].shape[-1])
@@ -136,7 +136,7 @@ class _Tensor(NamedTuple):
 
 def _of_site(store: ActivationStore, site: str) -> _Tensor:
     array = store.read(site)
-    return _Tensor(site, array.dtype, array.shape, (array[words] for words in slabs(store)))
+    return _Tensor(site, array.dtype, array.shape, (array[words] for words in in_order(store)))
 
 
 def _write_tensors(path: Path, tensors: Sequence[_Tensor], metadata: Mapping[str, str]) -> None:

@@ -8,53 +8,18 @@ is counted by reason.
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool
 
 from lca_jax.errors import SettingsError
+from lca_jax.store.recipe import WordChoice
 from lca_jax.text.corpus import Corpus
 
 BEYOND_SENTENCES = "beyond `max_sentences`"
 BEYOND_WORDS = "beyond `max_words`"
 UNLABELLED = "no label"
 OVER_THE_CAP = "not drawn from its class"
-
-
-@dataclass(frozen=True, kw_only=True)
-class WordChoice:
-    """What is read of a corpus; by default everything."""
-
-    labelled: Sequence[str] = ()
-    """Tasks: only words that have a label of one of them."""
-    per_class: int | None = None
-    """Most words of each class of each of these tasks (of all tasks, if none is named), drawn at random. A word drawn
-    for one task is read with its labels of the others."""
-    seed: int = 0
-    """Of the draw, which depends on the seed, the task, its classes and the labels alone."""
-    max_sentences: int | None = None
-    """Only so many sentences, the first ones."""
-    max_words: int | None = None
-    """Only the first sentences that together have at most so many words, labelled or not."""
-    special_pieces: bool = False
-    """Whether the special pieces around a sentence are rows too, without labels; where every piece is a row."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "labelled", tuple(sorted(set(self.labelled))))
-        for name in ("per_class", "max_sentences", "max_words"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise SettingsError(f"`{name}` must be 1 or more, got {value}. Leave it out for no limit.")
-        if self.seed < 0:
-            raise SettingsError(f"`seed` must be 0 or more, got {self.seed}.")
-        if self.per_class is None:  # then nothing is drawn, and the seed decides nothing
-            object.__setattr__(self, "seed", 0)
-
-    def __str__(self) -> str:
-        """What differs from everything."""
-        default = WordChoice()
-        said = {name: value for name, value in vars(self).items() if value != getattr(default, name)}
-        return ", ".join(f"{name}={value!r}" for name, value in said.items()) or "everything"
 
 
 def choose_words(corpus: Corpus, choice: WordChoice) -> tuple[Bool[np.ndarray, "word"], Counter[str]]:

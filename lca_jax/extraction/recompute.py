@@ -1,11 +1,11 @@
-"""A store without arrays: the model runs over the sentences of the words that are read, whenever they are read.
+"""Makes a store without arrays: whenever words are read, the model runs over their sentences.
 
 The batches are those that `extract` makes with the same settings, whatever is read and in whatever order: a read
-computes the batches that hold the words asked for, whole. So a word has the same bits in every read, and those of the
+computes whole batches, those that hold the requested words. So a word has the same bits in every read, and those of the
 store that `extract` would have written; and all reads together compile the same few shapes.
 
 Memory on the host: the batches as pieces, about 50 bytes a word; the vectors of three batches in flight; and those of
-the few batches that reach beyond the last word of a read, where the next one will go on.
+the few batches that reach beyond the last word of a read, where the next read will go on.
 """
 
 import threading
@@ -18,27 +18,26 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import tensorstore as ts
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Int, Int32, Shaped
 
 from lca_jax.extraction.batches import BlockNotes, ReadBatch, plan_batches
-from lca_jax.extraction.choice import WordChoice
-from lca_jax.extraction.extract import Neurons, names_of, settle, shapes_on, warn_of_excluded
+from lca_jax.extraction.extract import warn_of_excluded
+from lca_jax.extraction.reading import Neurons, Reading, plan_reading
 from lca_jax.extraction.running import WordVectors, compute_vectors
-from lca_jax.machine.devices import data_mesh
-from lca_jax.machine.progress import Tally
+from lca_jax.machine.progress import Progress
 from lca_jax.models.model import Model
 from lca_jax.models.stack.taps import Edit
 from lca_jax.store.array import LazyArray
-from lca_jax.store.computed import ComputedArray, Wanted
-from lca_jax.store.recipe import Pool, Recipe, StoreDtype
-from lca_jax.store.rows import Rows
+from lca_jax.store.computed import ComputedArray, VectorRequest
+from lca_jax.store.memory_writer import store_without_folder
+from lca_jax.store.recipe import Pool, StoreDtype, WordChoice
 from lca_jax.store.store import ActivationStore, Layers
-from lca_jax.store.writer import ShardRecord, store_without_folder
+from lca_jax.store.writer import ShardRecord
 from lca_jax.text.corpus import Corpus
 
-_Vectors = Mapping[str, Shaped[np.ndarray, "read _layer _neuron"]]
-"""Of a batch, by site."""
+_BatchVectors = Mapping[str, Shaped[np.ndarray, "read _layer _neuron"]]
+"""The vectors of one batch by site."""
 
 
 def recompute(
@@ -56,91 +55,85 @@ def recompute(
     rows_per_batch: int | None = None,
     shard_words: int = 2_048,
 ) -> ActivationStore:
-    """A store as `extract` makes it, with its words, labels and counts, whose vectors are computed when read.
+    """Makes a store as `extract` does, with words, labels and counts, whose vectors are computed when they are read.
 
-    They have the bits that `extract` stores with the same `shard_words`, whose default is another there: that decides
+    They have the bits that `extract` stores with the same `shard_words`, which has another default there: it decides
     which sentences are packed together, and so the last digits.
 
-    No vector is stored anywhere, so that neither disk nor memory limits the corpus. It pays where X is read once or a
-    few times: `fit_probes` with X on the devices reads it once, `adam` once an epoch, and both find nothing on disk
-    that they must read first. The exact solver on streamed X reads it once an iteration, fifty times and more:
-    then recomputing pays only where the store would fit no disk.
+    No vector is stored anywhere, so neither disk nor memory limits the corpus. This pays where X is read once or a few
+    times: `fit_probes` with X on the devices reads it once, `adam` once an epoch, and both find nothing on disk that
+    they must read first. The exact solver on streamed X reads it once an iteration, fifty times and more: then
+    recomputing pays only where the store would fit on no disk.
 
     Reading neighbouring words one stretch after the other computes each of them once. Words that lie apart cost whole
     batches (1,024 pieces on CPU), and reading site after site costs a run of the model each: `matrix` reads all sites
-    in one. Only making the store tokenizes the corpus, once. Several processes compute what each of them reads.
+    in one run. Making the store tokenizes the corpus, once. Each of several processes computes what it reads.
 
     Args:
-        model: From `load_model`; it is kept as long as the store.
-        corpus: As in `extract`, as are the others that are not named here.
-        sites: Places in the network.
-        layers: Layer numbers.
-        neurons: Indices of the neurons kept.
-        pool: Which pieces make a word's vector.
-        choice: Which words are read.
-        dtype: Numbers are rounded to this type, as if they were stored.
-        edits: Scale and shift of neurons inside the model.
+        model: A model from `load_model`; it is kept as long as the store.
+        corpus: The words. The arguments below are those of `extract`.
+        sites: Places in the network, in the order of the feature columns.
+        layers: Layer numbers for every site alike, or by site; all if None.
+        neurons: Indices of the neurons kept, of every layer alike, or by site; all if None.
+        pool: Pieces that make a word's vector, and what a unit is.
+        choice: Which words are read; all if None.
+        dtype: Type to which numbers are rounded, as if they were stored.
+        edits: Scale and shift of neurons inside the model, by site.
         row_length: Pieces of a packed row.
         rows_per_batch: Rows computed at once, the least that a read costs.
-        shard_words: How many words' sentences are packed together; a read of fewer neighbours computes about as many.
+        shard_words: Number of units whose sentences are packed together; a read of fewer neighbours computes about as
+            many.
 
     Raises:
-        CorpusError: As in `extract`.
-        ModelError: As in `extract`.
-        SettingsError: As in `extract`.
+        CorpusError: The corpus has no words.
+        ModelError: The corpus or an edit does not fit the model, as in `extract`.
+        SettingsError: A setting is out of its range, or a site, layer or task is unknown.
         DataError: When it is read: the model computed something that is not a finite number.
     """
-    rows, recipe = settle(
+    reading = plan_reading(
         model,
         corpus,
         sites=sites,
         layers=layers,
         neurons=neurons,
         pool=pool,
-        choice=choice or WordChoice(),
+        choice=choice,
         dtype=dtype,
-        edits=edits or {},
+        edits=edits,
         row_length=row_length,
         rows_per_batch=rows_per_batch,
         shard_words=shard_words,
     )
-    mesh = model.mesh or data_mesh()
-    plan = _plan(model, corpus, recipe, rows, shapes_on(mesh, recipe, rows_per_batch=rows_per_batch))
-    computer = _Recomputation(model, corpus, recipe, rows, plan.batches, edits=edits or {}, mesh=mesh)
+    batches, records = _plan(reading)
+    computer = _Recomputation(reading, batches)
     arrays = {
         site: ComputedArray(
             computer=computer,
             site=site,
-            shape=(recipe.words, len(shape.layers), shape.width),
-            dtype=ts.dtype(recipe.dtype).numpy_dtype,
+            shape=(reading.recipe.words, len(shape.layers), shape.width),
+            dtype=ts.dtype(dtype).numpy_dtype,
         )
-        for site, shape in recipe.sites.items()
+        for site, shape in reading.recipe.sites.items()
     }
     store = store_without_folder(
-        recipe,
+        reading.recipe,
         corpus,
-        names_of(model),
-        rows,
-        records=plan.records,
+        reading.names,
+        reading.units,
+        records=records,
         arrays={site: LazyArray(array) for site, array in arrays.items()},
     )
-    warn_of_excluded(store, rows)
+    warn_of_excluded(store, reading.units)
     return store
 
 
-class _Plan(NamedTuple):
-    """What is known before the model has run."""
-
-    batches: list[ReadBatch]
-    records: dict[int, ShardRecord]
-
-
-def _plan(model: Model, corpus: Corpus, recipe: Recipe, rows: Rows, shapes: dict[int, int]) -> _Plan:
-    """All batches of the corpus, and what is known of its words, by shard."""
+def _plan(reading: Reading) -> tuple[list[ReadBatch], dict[int, ShardRecord]]:
+    """Returns all batches of the corpus, and the record of every shard."""
+    recipe = reading.recipe
     every = frozenset(range(recipe.shard_count))
     batches: list[ReadBatch] = []
     notes: list[BlockNotes] = []
-    for item in plan_batches(corpus, model.tokenizer, recipe, shapes, rows=rows, missing=every):
+    for item in plan_batches(reading, missing=every):
         if isinstance(item, BlockNotes):
             notes.append(item)
         else:
@@ -149,113 +142,96 @@ def _plan(model: Model, corpus: Corpus, recipe: Recipe, rows: Rows, shapes: dict
     bounds = {shard: slice(*recipe.shard_range(shard)) for shard in every}
     records = {shard: ShardRecord(pieces=pieces[bound].tolist(), excluded={}) for shard, bound in bounds.items()}
     for block in notes:
-        for row, reason in block.excluded.items():
-            shard, place = divmod(row, recipe.shard_words)
+        for word, reason in block.excluded.items():
+            shard, place = divmod(word, recipe.shard_words)
             records[shard].excluded[place] = reason
-    return _Plan(batches, records)
+    return batches, records
 
 
 class _Recomputation:
-    """Runs the batches that hold the words asked for; one read after the other, from whatever thread."""
+    """Runs the batches that hold the requested words, one read after the other, for any number of threads."""
 
-    def __init__(
-        self,
-        model: Model,
-        corpus: Corpus,
-        recipe: Recipe,
-        rows: Rows,
-        batches: Sequence[ReadBatch],
-        *,
-        edits: Mapping[str, Edit],
-        mesh: Mesh,
-    ) -> None:
-        everywhere = NamedSharding(mesh, PartitionSpec())
+    def __init__(self, reading: Reading, batches: Sequence[ReadBatch]) -> None:
+        everywhere = NamedSharding(reading.mesh, PartitionSpec())
+        model = reading.model
         placed = model.params if model.mesh is not None else jax.device_put(model.params, everywhere)
-        self._model = replace(model, params=placed)
-        self._edits = jax.device_put(dict(edits), everywhere)
-        self._corpus, self._recipe, self._rows, self._mesh = corpus, recipe, rows, mesh
+        edits = jax.device_put(dict(reading.edits), everywhere)
+        self._reading = replace(reading, model=replace(model, params=placed), edits=edits)
         self._batches = batches
-        self._batch_of_row: Int32[np.ndarray, " row"] = np.full(recipe.words, -1, np.int32)
-        self._place_of_row: Int32[np.ndarray, " row"] = np.zeros(recipe.words, np.int32)
-        self._last_row: Int[np.ndarray, " batch"] = np.zeros(len(batches), np.int64)
-        first_row = np.zeros(len(batches), np.int64)
+        words = reading.recipe.words
+        self._batch_of_word: Int32[np.ndarray, " word"] = np.full(words, -1, np.int32)
+        self._place_of_word: Int32[np.ndarray, " word"] = np.zeros(words, np.int32)
+        self._last_word: Int[np.ndarray, " batch"] = np.zeros(len(batches), np.int64)
+        first_word = np.zeros(len(batches), np.int64)
         for number, batch in enumerate(batches):
-            words = batch.words.reshape(-1)
-            places = np.flatnonzero(words >= 0)
-            self._batch_of_row[words[places]] = number
-            self._place_of_row[words[places]] = places
-            first_row[number], self._last_row[number] = words[places].min(), words[places].max()
-        self._kept: OrderedDict[int, _Vectors] = OrderedDict()
-        self._most_kept = _most_at_once(first_row, self._last_row) * mesh.shape["data"]
+            of_batch = batch.words.reshape(-1)
+            places = np.flatnonzero(of_batch >= 0)
+            self._batch_of_word[of_batch[places]] = number
+            self._place_of_word[of_batch[places]] = places
+            first_word[number], self._last_word[number] = of_batch[places].min(), of_batch[places].max()
+        self._cache: OrderedDict[int, _BatchVectors] = OrderedDict()
+        self._cache_size = _most_at_once(first_word, self._last_word) * reading.mesh.shape["data"]
         self._lock = threading.Lock()
 
-    def compute(self, wanted: Sequence[Wanted]) -> None:
-        """See `Computer`.
+    def compute(self, requests: Sequence[VectorRequest]) -> None:
+        """Fills the targets of all requests, as `Computer` says.
 
         Raises:
             DataError: The model computed something that is not finite; the message names layer, sentence and word.
         """
         with self._lock:
-            sorted_words = [_Sorted.of(self._batch_of_row[one.words]) for one in wanted]
-            for one, by_batch in zip(wanted, sorted_words, strict=True):
-                one.target[by_batch.places_of(-1)] = 0
-            needed = np.unique(np.concatenate([by_batch.batches for by_batch in sorted_words]))
-            last_row = max((int(one.words.max()) for one in wanted if len(one.words)), default=0)
-            with closing(self._run(needed[needed >= 0].tolist(), last_row)) as computed:
+            batches = [_WordsByBatch.of(self._batch_of_word[request.words]) for request in requests]
+            for request, by_batch in zip(requests, batches, strict=True):
+                request.target[by_batch.places_of(-1)] = 0
+            needed = np.unique(np.concatenate([by_batch.batches for by_batch in batches]))
+            last_word = max((int(request.words.max()) for request in requests if len(request.words)), default=0)
+            with closing(self._run(needed[needed >= 0].tolist(), last_word)) as computed:
                 for number, vectors in computed:
-                    for one, by_batch in zip(wanted, sorted_words, strict=True):
+                    for request, by_batch in zip(requests, batches, strict=True):
                         places = by_batch.places_of(number)
-                        read = self._place_of_row[one.words[places]]
-                        one.target[places] = vectors[one.site][read[:, None], one.layers[None, :]]
+                        read = self._place_of_word[request.words[places]]
+                        request.target[places] = vectors[request.site][read[:, None], request.layers[None, :]]
 
-    def _run(self, numbers: Sequence[int], last_row: int) -> Generator[tuple[int, _Vectors], None, None]:
-        """The vectors of some batches, those first that are there already; keeps what reaches beyond a row."""
-        missing = [number for number in numbers if number not in self._kept]
+    def _run(self, numbers: Sequence[int], last_word: int) -> Generator[tuple[int, _BatchVectors], None, None]:
+        """Yields the vectors of some batches, those in the cache first; caches batches that reach beyond a word."""
+        missing = [number for number in numbers if number not in self._cache]
         for number in numbers:
-            if number in self._kept:
-                self._kept.move_to_end(number)
-                yield number, self._kept[number]
+            if number in self._cache:
+                self._cache.move_to_end(number)
+                yield number, self._cache[number]
         if not missing:
             return
-        computed = compute_vectors(
-            self._model,
-            self._corpus,
-            self._recipe,
-            iter([self._batches[number] for number in missing]),
-            rows=self._rows,
-            edits=self._edits,
-            mesh=self._mesh,
-            tally=Tally(words=0, stored=0, progress=False),
-        )
-        with closing(computed):
+        items = iter([self._batches[number] for number in missing])
+        with closing(compute_vectors(self._reading, items, progress=Progress(total=0))) as computed:
             for number, batch in zip(missing, computed, strict=True):
                 assert isinstance(batch, WordVectors)
-                if self._last_row[number] > last_row:
-                    self._kept[number] = batch.vectors
-                    if len(self._kept) > self._most_kept:
-                        self._kept.popitem(last=False)
+                if self._last_word[number] > last_word:
+                    self._cache[number] = batch.vectors
+                    if len(self._cache) > self._cache_size:
+                        self._cache.popitem(last=False)
                 yield number, batch.vectors
 
 
-class _Sorted(NamedTuple):
-    """Words in the order of the batches that hold them."""
+class _WordsByBatch(NamedTuple):
+    """Requested words in the order of the batches that hold them."""
 
     order: Int[np.ndarray, " word"]
+    """Places of the words in the request."""
     batches: Int32[np.ndarray, " word"]
-    """Of each word in that order."""
+    """Number of each word's batch, in that order."""
 
     @classmethod
-    def of(cls, batches: Int32[np.ndarray, " word"]) -> "_Sorted":
+    def of(cls, batches: Int32[np.ndarray, " word"]) -> "_WordsByBatch":
         order = np.argsort(batches, kind="stable")
         return cls(order, batches[order])
 
     def places_of(self, batch: int) -> Int[np.ndarray, " place"]:
-        """Where the words of one batch stand."""
+        """Returns the places in the request of the words of one batch."""
         return self.order[slice(*np.searchsorted(self.batches, [batch, batch + 1]))]
 
 
 def _most_at_once(first: Int[np.ndarray, " batch"], last: Int[np.ndarray, " batch"]) -> int:
-    """How many of the batches, each a stretch of rows, lie over one row at most."""
+    """Returns how many batches, each a stretch from its first to its last word, lie over one word at most."""
     begun = np.searchsorted(np.sort(first), first, side="right")
     ended = np.searchsorted(np.sort(last), first, side="left")
     return int((begun - ended).max(initial=1))

@@ -1,111 +1,93 @@
-"""Batches through the model and back: words' vectors in host memory, in the order of the batches.
+"""Runs batches through the model and brings the words' vectors to host memory, in the order of the batches.
 
-One jitted function runs the model, pools pieces to words and casts to the store's type; it is compiled once a batch
-shape, for all runs of the same model, and only words leave the device. JAX returns before a batch is computed, so while
-the device works on one, the host makes the next ones in a second thread, copies the one before in a third, and the
-caller stores the one before that.
+One jitted function runs the model, pools pieces to words and casts to the store's type. It is compiled once a batch
+shape, for all runs of the same model, and only words leave the device. JAX returns before a batch is computed: while
+the device works on one batch, the host makes the next ones in a second thread and copies the one before in a third, and
+the caller stores the one before that.
 
-Memory on the device: the parameters and the captured layers of three batches; on the host as many.
+Memory on the device: the parameters and the captured layers of three batches; on the host the vectors of as many.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from itertools import repeat
 from types import TracebackType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Int, Int64, Shaped
 
 from lca_jax.errors import DataError
 from lca_jax.extraction.batches import BlockNotes, ReadBatch
 from lca_jax.extraction.pooling import finite_rows, pool_words
+from lca_jax.extraction.reading import Reading
 from lca_jax.machine.devices import shard_rows
-from lca_jax.machine.progress import Tally
-from lca_jax.models.model import Model
+from lca_jax.machine.prefetch import prefetch
+from lca_jax.machine.progress import Progress
 from lca_jax.models.stack.stack import Batch, Params, Stack, forward
 from lca_jax.models.stack.taps import Edit
-from lca_jax.store.recipe import Pool, Recipe, StoreDtype
-from lca_jax.store.rows import Rows
-from lca_jax.text.corpus import Corpus
+from lca_jax.store.recipe import Pool, StoreDtype
 
 _BATCHES_IN_FLIGHT = 2
 _ITEMS_AHEAD = 16
 
-_Item = TypeVar("_Item")
+Item = BlockNotes | ReadBatch
+"""What `plan_batches` makes."""
 
 
 class WordVectors(NamedTuple):
-    """One computed batch."""
+    """The vectors of one batch."""
 
     words: Int64[np.ndarray, "read"]
-    """Each word's row in the store; -1 for padding."""
+    """Number of each word in the store; -1 for padding."""
     vectors: dict[str, Shaped[np.ndarray, "read _layer _neuron"]]
-    """Their vectors at each site."""
+    """The words' vectors at each site."""
     slots: int
-    """Slots computed."""
+    """Number of slots that were computed."""
     pieces: int
-    """Slots that held a piece."""
+    """Number of slots that held a piece."""
 
 
 def compute_vectors(
-    model: Model,
-    corpus: Corpus,
-    recipe: Recipe,
-    items: Iterator[BlockNotes | ReadBatch],
+    reading: Reading,
+    items: Iterator[Item],
     *,
-    rows: Rows,
-    edits: Mapping[str, Edit],
-    mesh: Mesh,
-    tally: Tally,
+    progress: Progress,
     watch: Callable[[Int64[np.ndarray, "row read"], dict[str, Array]], None] | None = None,
 ) -> Generator[BlockNotes | WordVectors, None, None]:
     """Runs the batches; notes pass through as soon as they are met, before the vectors of their words.
 
     Args:
-        model: The model.
-        corpus: For messages.
-        recipe: What is read, and how.
-        items: From `plan_batches`.
-        rows: What is read, for messages.
-        edits: Changes made inside the model, by site.
-        mesh: The devices over which the rows of every batch are split.
-        tally: Told how long batches were made, computed and copied.
-        watch: Given the words of every batch and their vectors on the devices, before they are copied.
+        reading: The model, and what is read.
+        items: Notes and batches from `plan_batches`.
+        progress: Counter of the seconds in which batches were made, computed and copied.
+        watch: Function that is given the words of every batch and their vectors on the devices, before they are copied.
 
     Raises:
         DataError: The model computed something that is not finite; the message names layer, sentence and word.
     """
-    everywhere = NamedSharding(mesh, PartitionSpec())
-    params = model.params if model.mesh is not None else jax.device_put(model.params, everywhere)
-    edits = jax.device_put(dict(edits), everywhere)
-    reads = tuple((site, shape.layers) for site, shape in recipe.sites.items())
-    read = partial(_read_words, graph=model.graph, reads=reads, pool=recipe.pool, dtype=recipe.dtype)
-    chosen = {site: np.array(shape.neurons) for site, shape in recipe.sites.items() if shape.neurons is not None}
-    columns = jax.device_put(chosen, everywhere)
-    describe = partial(rows.describe, corpus=corpus)
+    read = _program(reading)
     in_flight: deque[Future[WordVectors]] = deque()
-    with _DeviceClock(tally) as clock, closing(_Thread("copier")) as copier:
+    with _DeviceClock(progress) as clock, closing(_Thread("copier")) as copier:
 
-        def copy(batch: ReadBatch, computed: _Read) -> WordVectors:
+        def copy(batch: ReadBatch, computed: DeviceVectors) -> WordVectors:
             jax.block_until_ready(computed)
-            with tally.working("copying"):
-                return _copy_to_host(batch, computed, describe=describe, recipe=recipe)
+            with progress.working("copying"):
+                return copy_to_host(batch, computed, reading)
 
-        for item in _made_ahead(items, tally):
+        for item in _plan_ahead(items, progress):
             if isinstance(item, BlockNotes):
                 yield item
                 continue
-            sent: ReadBatch = jax.tree.map(partial(shard_rows, mesh), item._replace(words=None))
-            batch = Batch(sent.piece_ids, sent.positions, sent.segments, sent.token_types)
-            computed = read(params, edits, batch, sent.starts, sent.ends, sent.between, columns)
+            computed = read(item)
             if watch is not None:
                 watch(item.words, computed.vectors)
             clock.watch(computed)
@@ -116,8 +98,41 @@ def compute_vectors(
             yield copied.result()
 
 
+def _program(reading: Reading) -> "Callable[[ReadBatch], DeviceVectors]":
+    """Returns the function that sends one batch to the devices and begins to compute it."""
+    model, recipe, mesh = reading.model, reading.recipe, reading.mesh
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    params = model.params if model.mesh is not None else jax.device_put(model.params, everywhere)
+    edits = jax.device_put(dict(reading.edits), everywhere)
+    reads = tuple((site, shape.layers) for site, shape in recipe.sites.items())
+    read = partial(read_vectors, graph=model.graph, reads=reads, pool=recipe.pool, dtype=recipe.dtype)
+    chosen = {site: np.array(shape.neurons) for site, shape in recipe.sites.items() if shape.neurons is not None}
+    columns = jax.device_put(chosen, everywhere)
+
+    def begin(batch: ReadBatch) -> DeviceVectors:
+        sent: ReadBatch = jax.tree.map(partial(shard_rows, mesh), batch._replace(words=None))
+        rows = Batch(sent.piece_ids, sent.positions, sent.segments, sent.token_types)
+        return read(params, edits, rows, sent.starts, sent.ends, sent.between, columns)
+
+    return begin
+
+
+def _plan_ahead(items: Iterator[Item], progress: Progress) -> Iterator[Item]:
+    """Yields the same items, the next few of them made in another thread meanwhile."""
+
+    def make(_: None) -> Item | None:
+        with progress.working("tokenizing"):
+            return next(items, None)
+
+    with closing(prefetch(make, repeat(None), ahead=_ITEMS_AHEAD, name="batch-planner")) as coming:
+        for item in coming:
+            if item is None:
+                return
+            yield item
+
+
 class _Thread(ThreadPoolExecutor):
-    """One thread that does one thing after the other; on closing it drops what it has not begun."""
+    """One thread that runs one function after the other; on closing it drops those that it has not begun."""
 
     def __init__(self, name: str) -> None:
         super().__init__(1, name)
@@ -129,8 +144,8 @@ class _Thread(ThreadPoolExecutor):
 class _DeviceClock:
     """Counts the seconds in which the device has something to compute; batches are computed one after the other."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._thread = _Thread("device-clock")
         self._last_ready = 0.0
 
@@ -142,26 +157,28 @@ class _DeviceClock:
     ) -> None:
         self._thread.close()
 
-    def watch(self, computed: "_Read") -> None:
-        """Counts a batch that was just handed over."""
+    def watch(self, computed: "DeviceVectors") -> None:
+        """Counts the seconds of a batch that was handed over now."""
         self._thread.submit(self._wait, computed.finite, time.perf_counter())
 
     def _wait(self, last_result: Bool[Array, " row"], handed_over: float) -> None:
         last_result.block_until_ready()
         ready = time.perf_counter()
-        self._tally.count_work("model", ready - max(handed_over, self._last_ready))
+        self._progress.count_work("model", ready - max(handed_over, self._last_ready))
         self._last_ready = ready
 
 
-class _Read(NamedTuple):
-    """What the device gives for a batch, perhaps still being computed."""
+class DeviceVectors(NamedTuple):
+    """The vectors of one batch on the devices, perhaps still being computed."""
 
     vectors: dict[str, Shaped[Array, "row read _layer _neuron"]]
+    """The words' vectors at each site."""
     finite: Bool[Array, " row"]
+    """Whether all numbers of a row are finite."""
 
 
 @partial(jax.jit, static_argnames=("graph", "reads", "pool", "dtype"))
-def _read_words(
+def read_vectors(
     params: Params,
     edits: dict[str, Edit],
     batch: Batch,
@@ -174,53 +191,44 @@ def _read_words(
     reads: tuple[tuple[str, tuple[int, ...]], ...],
     pool: Pool,
     dtype: StoreDtype,
-) -> _Read:
-    """The model, the pooling and the cast; whether all is finite is asked after the cast, which may overflow."""
+) -> DeviceVectors:
+    """Runs the model, pools and casts. Finite numbers are checked after the cast, which may overflow."""
     hidden = forward(graph, params, batch, edits, reads=dict(reads))
     pooled = {site: pool_words(states, starts, ends, pool=pool, between=between) for site, states in hidden.items()}
     pooled |= {site: pooled[site][..., chosen] for site, chosen in columns.items()}
     vectors = {site: of_words.astype(dtype) for site, of_words in pooled.items()}
     finite = jnp.stack([finite_rows(of_site, starts, ends) for of_site in vectors.values()])
-    return _Read(vectors, finite.all(axis=0))
+    return DeviceVectors(vectors, finite.all(axis=0))
 
 
-def _copy_to_host(batch: ReadBatch, read: _Read, *, describe: Callable[[int], str], recipe: Recipe) -> WordVectors:
+def copy_to_host(batch: ReadBatch, computed: DeviceVectors, reading: Reading) -> WordVectors:
+    """Copies the vectors of one batch to host memory.
+
+    Raises:
+        DataError: A number is not finite; the message names layer, sentence and word.
+    """
     words = batch.words.reshape(-1)
-    vectors = {site: np.asarray(array).reshape(-1, *array.shape[2:]) for site, array in read.vectors.items()}
-    if not np.asarray(read.finite).all():
-        raise DataError(_describe_infinite(words, vectors, describe, recipe))
+    vectors = {site: np.asarray(array).reshape(-1, *array.shape[2:]) for site, array in computed.vectors.items()}
+    if not np.asarray(computed.finite).all():
+        raise DataError(_describe_infinite(words, vectors, reading))
     return WordVectors(words, vectors, batch.segments.size, int(np.count_nonzero(batch.segments)))
 
 
 def _describe_infinite(
     words: Int64[np.ndarray, "read"],
     vectors: Mapping[str, Shaped[np.ndarray, "read _layer _neuron"]],
-    describe: Callable[[int], str],
-    recipe: Recipe,
+    reading: Reading,
 ) -> str:
     """Names the first layer that is not finite, and its first word."""
     broken = {
         (site, layer): words[(words >= 0) & ~np.isfinite(vectors[site][:, place].astype(np.float32)).all(axis=1)]
-        for site, shape in recipe.sites.items()
+        for site, shape in reading.recipe.sites.items()
         for place, layer in enumerate(shape.layers)
     }
     (site, layer), where = next(place for place in broken.items() if place[1].size)
+    unit = reading.units.describe(int(where.min()), reading.corpus)
     return (
-        f"Activations must be finite, but layer {layer} of `{site}` is not at {describe(int(where.min()))}. "
-        f"Stored as {recipe.dtype}: numbers beyond 65,504 need `float32` or `bfloat16`. "
+        f"Activations must be finite, but layer {layer} of `{site}` is not at {unit}. "
+        f"Stored as {reading.recipe.dtype}: numbers beyond 65,504 need `float32` or `bfloat16`. "
         "Else look for NaN in the checkpoint or in the edits."
     )
-
-
-def _made_ahead(items: Iterator[_Item], tally: Tally) -> Iterable[_Item]:
-    """The same items, the next few of them made in another thread meanwhile."""
-
-    def make() -> _Item | None:
-        with tally.working("tokenizing"):
-            return next(items, None)
-
-    with closing(_Thread("batch-planner")) as thread:
-        coming = deque(thread.submit(make) for _ in range(_ITEMS_AHEAD))
-        while (item := coming.popleft().result()) is not None:
-            coming.append(thread.submit(make))
-            yield item

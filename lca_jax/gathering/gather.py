@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float32, Int64, Shaped
 from lca_jax.gathering.moments import Sums, add_words, begin_sums, moments_of
 from lca_jax.gathering.parts import GatheringPlan, Part, Total, plan_gathering
 from lca_jax.machine.devices import data_mesh, shard_rows
-from lca_jax.machine.prefetch import make_ahead
+from lca_jax.machine.prefetch import prefetch
 from lca_jax.machine.processes import all_bytes, share_of_process, together
 from lca_jax.store.array import LazyArray
 from lca_jax.store.finite import place_in_store, refuse_not_finite
@@ -204,7 +204,7 @@ def _read_ahead(plan: GatheringPlan, arrays: Mapping[str, LazyArray], stretch: r
         return _Block(words, vectors)
 
     ranges = [range(first, min(first + size, stretch.stop)) for first in range(stretch.start, stretch.stop, size)]
-    return make_ahead(read, ranges, name="block-reader")
+    return prefetch(read, ranges, name="block-reader")
 
 
 def _begin(

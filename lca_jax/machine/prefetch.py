@@ -1,35 +1,37 @@
-"""Making things one after the other in a thread, the next few while the one before is used."""
+"""Makes things one after the other in a thread, a few of them ahead of their use."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
-_Made = TypeVar("_Made")
+_Result = TypeVar("_Result")
 
 
-def make_ahead(make: Callable[[_Item], _Made], items: Iterable[_Item], *, ahead: int = 1, name: str) -> Iterator[_Made]:
-    """What is made of every item, in their order.
+def prefetch(
+    make: Callable[[_Item], _Result], items: Iterable[_Item], *, ahead: int = 1, name: str
+) -> Generator[_Result, None, None]:
+    """Yields `make(item)` for each item, in order, with up to `ahead` results made before they are asked for.
 
-    At any time one is in use, and no more than `ahead` others are made or being made: the maker may write into so many
-    pieces of memory and one more, in turn.
+    At any time one result is in use, and at most `ahead` others are finished or being made. So `make` may write into
+    `ahead + 1` pieces of memory in turn.
 
     Args:
-        make: Called in the thread; what it raises is raised here.
-        items: Looked at when their turn comes.
-        ahead: How many are made before they are asked for.
-        name: Of the thread.
+        make: Function that is called in the thread; an error that it raises is raised here.
+        items: Arguments of `make`. The caller's thread takes each one from the iterable when its turn comes.
+        ahead: Number of results that are made before they are asked for, 1 or more.
+        name: Name of the thread.
     """
     remaining = iter(items)
-    coming: deque[Future[_Made]] = deque()
+    coming: deque[Future[_Result]] = deque()
     thread = ThreadPoolExecutor(1, name)
     try:
         coming.extend(thread.submit(make, item) for item in islice(remaining, ahead))
         while coming:
-            made = coming.popleft().result()
+            result = coming.popleft().result()
             coming.extend(thread.submit(make, item) for item in islice(remaining, 1))
-            yield made
+            yield result
     finally:
         thread.shutdown(cancel_futures=True)

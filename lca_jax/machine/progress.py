@@ -1,8 +1,8 @@
-"""How far a run is and what it waits for: a bar on stderr while it goes on, one line in the log when it is done.
+"""Shows how far a run is: a bar on stderr while it goes on, and one line in the log when it is done.
 
-The stages of the line work at the same time, each in a thread of its own (the model on its device). Of each the seconds
-are counted in which it worked; the rest of the time it waited for the others, since all queues between them are short.
-The stage that waits least is the one that sets the pace.
+A run may work in several stages at the same time, each in a thread of its own (the model on its device). `Progress`
+counts the seconds in which each stage worked; the rest of the time it waited for the others, since all queues between
+stages are short. The stage that waits least sets the pace. These shares go to the log at DEBUG.
 """
 
 import logging
@@ -10,34 +10,32 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Literal, get_args
 
 from tqdm import tqdm
 
 _log = logging.getLogger(__name__)
 
-Stage = Literal["tokenizing", "model", "copying", "sorting", "writing"]
-"""Text into batches; the forward pass and pooling; from the device to the host; words into shards; shards to disk."""
 
+class Progress:
+    """Counts what is done, and the seconds of each stage; a context."""
 
-class Tally:
-    """Counts words, slots and the seconds of each stage; a context."""
-
-    def __init__(self, *, words: int, stored: int, progress: bool) -> None:
+    def __init__(self, *, total: int, done: int = 0, unit: str = "word", bar: bool = False) -> None:
         """Begins to count.
 
         Args:
-            words: Words of the corpus.
-            stored: How many of them an earlier run has stored.
-            progress: Whether to show the bar, with words a second and the time left.
+            total: Number of things (words, pieces, sentences) of the whole work.
+            done: Number of them that an earlier run has done.
+            unit: Name of one of them.
+            bar: Whether to show a bar, with the speed and the time left.
         """
-        self._to_do = words - stored
-        self._bar = tqdm(total=words, initial=stored, unit="word", unit_scale=True, disable=not progress)
+        self._to_do = total - done
+        self._unit = unit
+        self._bar = tqdm(total=total, initial=done, unit=unit, unit_scale=True, disable=not bar)
         self._started = time.perf_counter()
         self._slots = self._pieces = 0
-        self._worked_s: dict[Stage, float] = dict.fromkeys(get_args(Stage), 0.0)
+        self._worked_s: dict[str, float] = {}
 
-    def __enter__(self) -> "Tally":
+    def __enter__(self) -> "Progress":
         return self
 
     def __exit__(
@@ -45,40 +43,46 @@ class Tally:
     ) -> None:
         self._bar.close()
         if error is None and self._slots:
-            seconds = time.perf_counter() - self._started
-            waited = {stage: max(1 - worked / seconds, 0.0) for stage, worked in self._worked_s.items()}
-            facts = {
-                "words": self._to_do,
-                "seconds": seconds,
-                "words_per_s": self._to_do / seconds,
-                "packed_share": self._pieces / self._slots,
-                "waited": ", ".join(f"{stage} {share:.2f}" for stage, share in waited.items()),
-                "waited_share": waited,
-            }
-            _log.info(
-                "%(words)d words in %(seconds).1f s (%(words_per_s).0f a second); %(packed_share).3f of the computed "
-                "slots held pieces; share of the time that each stage waited: %(waited)s",
-                facts,
-            )
+            self._log_end(time.perf_counter() - self._started)
 
     @contextmanager
-    def working(self, stage: Stage) -> Iterator[None]:
-        """Counts the seconds of the block for a stage; only the stage's own thread may do so."""
+    def working(self, stage: str) -> Iterator[None]:
+        """Counts the seconds of the block for a stage; the thread of the stage alone may do so."""
         started = time.perf_counter()
         try:
             yield
         finally:
             self.count_work(stage, time.perf_counter() - started)
 
-    def count_work(self, stage: Stage, seconds: float) -> None:
+    def count_work(self, stage: str, seconds: float) -> None:
         """Counts seconds in which a stage worked."""
-        self._worked_s[stage] += seconds
+        self._worked_s[stage] = self._worked_s.get(stage, 0.0) + seconds
 
-    def count_words(self, words: int) -> None:
-        """Counts words that are settled: stored, or known to have no vector."""
-        self._bar.update(words)
+    def count_done(self, count: int) -> None:
+        """Counts things that are done: stored, or known to have no vector."""
+        self._bar.update(count)
 
     def count_slots(self, slots: int, *, pieces: int) -> None:
-        """Counts what was computed, and what of it held a piece."""
+        """Counts slots of rows that were computed, and how many of them held a piece."""
         self._slots += slots
         self._pieces += pieces
+
+    def _log_end(self, seconds: float) -> None:
+        speed = {
+            "count": self._to_do,
+            "unit": self._unit,
+            "seconds": seconds,
+            "per_s": self._to_do / seconds,
+        }
+        _log.info("%(count)d %(unit)ss in %(seconds).1f s (%(per_s).0f a second)", speed)
+        waited = {stage: max(1 - worked / seconds, 0.0) for stage, worked in self._worked_s.items()}
+        shares = {
+            "packed_share": self._pieces / self._slots,
+            "waited": ", ".join(f"{stage} {share:.2f}" for stage, share in waited.items()),
+            "waited_share": waited,
+        }
+        _log.debug(
+            "%(packed_share).3f of the computed slots held pieces; share of the time that each stage waited: "
+            "%(waited)s",
+            shares,
+        )

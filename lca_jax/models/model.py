@@ -1,45 +1,40 @@
-"""A model as the rest of the package sees it: a pure `forward`, its parameters, its tokenizer and who it is.
+"""A model as the rest of the package sees it: a pure `forward`, its parameters, its tokenizer and its identity.
 
-`load_model` takes about a second for 100 MB of weights; parameters are placed on JAX's default device. Compiling,
-sharding and batching are left to the caller, who jits `forward`.
+Compiling, sharding and batching are left to the caller, who jits `forward`. `load` opens models.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from html import escape
 from pathlib import Path
 
 import jax
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
-from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
-from lca_jax.axes import DECODER
 from lca_jax.errors import ModelError
-from lca_jax.machine.devices import model_mesh
-from lca_jax.models.loading.checkpoints import open_tensors
-from lca_jax.models.loading.folders import find_folder, read_config, read_rules, read_tokenizer, tokenizer_content
-from lca_jax.models.loading.saving import DESCRIPTION, read_description, read_params, write_model
-from lca_jax.models.loading.weights import draw_weights, read_weights
+from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerFast
+from lca_jax.models.description import describe_head, sites_table
+from lca_jax.models.loading.saving import write_model
 from lca_jax.models.stack import stack
-from lca_jax.models.stack.config import Precision, StackConfig
+from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.stack import Batch, Params, Stack
 from lca_jax.models.stack.taps import Edit
-from lca_jax.models.writing.generation import Search, TextRules, Written, check_writer, write_pieces, write_texts
-from lca_jax.models.writing.search import Found
+from lca_jax.models.writing.generation import Generation, Search, TextRules, check_writer, write_pieces, write_texts
+from lca_jax.models.writing.search import GeneratedPieces
+from lca_jax.tables import html_table, text_table
 
-_write = jax.jit(write_pieces, static_argnames=("graph", "rules", "search"))
+_write_pieces = jax.jit(write_pieces, static_argnames=("graph", "rules", "search"))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Model:
     """A loaded transformer. Compared by identity; two loads of the same model share their `fingerprint`."""
 
     name: str
-    """As it was asked for: a folder or a hub name."""
+    """The folder or the hub name that it was loaded from, as the caller gave it."""
     config: StackConfig
     """Sizes and precision."""
     tokenizer: PreTrainedTokenizerFast | PreTrainedTokenizer
@@ -55,9 +50,9 @@ class Model:
     fingerprint: str
     """SHA-256 over config, parameters and tokenizer: equal for equal activations."""
     max_pieces: int
-    """The longest window, special pieces included."""
+    """Maximum number of pieces in a window, special pieces included."""
     rules: TextRules
-    """How texts begin and end that it writes."""
+    """How the texts that it writes begin and end."""
 
     def forward(
         self,
@@ -73,20 +68,21 @@ class Model:
 
         Args:
             params: `self.params`, or the same tree placed elsewhere.
-            batch: Rows of pieces; what stands in padding slots of the result has no meaning.
+            batch: Rows of pieces. Results in padding slots have no meaning.
             edits: Site to scale and shift, (layer, neuron) each, for every layer of that site. Traced: new values do
                 not recompile, and a leading axis can be mapped over with `jax.vmap`.
             sites: Sites to return.
             layers: Layer numbers for all of these sites, or a mapping from site to its layer numbers; None for all.
-                Blocks above the last layer asked for are not computed.
-            targets: Of an encoder-decoder, what its decoder reads: as many rows as `batch`, and in each the windows of
-                the same numbers. Only needed for sites of the decoder.
+                Blocks above the last requested layer are not computed.
+            targets: Rows of pieces for the decoder of an encoder-decoder: as many rows as `batch`, with windows of the
+                same numbers in each. Only needed for sites of the decoder.
 
         Returns:
-            Site to states after the edits, the layers in the order asked for.
+            Site to states after the edits, the layers in the requested order.
 
         Raises:
-            ModelError: A site or layer is unknown, an edit has another shape than its site, or `targets` are missing.
+            SettingsError: The model does not have a site or layer of this number; the message lists those it has.
+            ModelError: An edit is of another shape than its site, or `targets` are missing.
         """
         stack.check_edits(self.config, edits or {})
         reads = self.config.choose_layers(sites, layers)
@@ -105,16 +101,17 @@ class Model:
         Args:
             params: `self.params`, or the same tree placed elsewhere.
             batch: Rows of pieces.
-            edits: As in `forward`.
-            targets: As in `forward`.
+            edits: Site to scale and shift, as in `forward`.
+            targets: Rows of pieces for the decoder, as in `forward`.
 
         Returns:
             Float32 logits of the piece at every slot (masked language models) or after it (causal ones; in an
             encoder-decoder, of the slots of `targets`).
 
         Raises:
-            ModelError: The model was loaded without its head, an edit has another shape than its site, or `targets` are
-            missing.
+            SettingsError: An edit names a site that the model does not have.
+            ModelError: The model was loaded without its head, an edit is of another shape than its site, or `targets`
+                are missing.
         """
         self._check_head()
         stack.check_edits(self.config, edits or {})
@@ -128,25 +125,27 @@ class Model:
         *,
         search: Search | None = None,
         start: Sequence[int] | None = None,
-    ) -> Found:
-        """Goes on with prompts (causal models) or answers sources (encoder-decoders); pure, like `forward`.
+    ) -> GeneratedPieces:
+        """Continues prompts (causal models) or answers sources (encoder-decoders); pure, like `forward`.
 
         Args:
             params: `self.params`, or the same tree placed elsewhere.
             prompts: One window a row, from its first slot on.
-            edits: As in `forward`; applied to the prompts and at every step.
-            search: How long the texts may be, and how they are looked for.
+            edits: Site to scale and shift, as in `forward`; applied to the prompts and at every step.
+            search: Maximum length of the texts, and how their pieces are chosen.
             start: The decoder's first pieces, instead of those in `rules`: where a model writes several languages, its
                 start and the piece of the language.
 
         Raises:
-            ModelError: The model was loaded without its head or does not write, an edit has another shape than its
-            site, or prompt and text are longer than its windows.
+            SettingsError: An edit names a site that the model does not have.
+            ModelError: The model was loaded without its head or cannot write, an edit is of another shape than its
+                site, or prompt and text are longer than its windows.
         """
         self._check_head()
         stack.check_edits(self.config, edits or {})
-        rules = self.rules if start is None else replace(self.rules, start=tuple(start))
-        return write_pieces(self.graph, params, prompts, edits, rules=rules, search=search or Search())
+        return write_pieces(
+            self.graph, params, prompts, edits, rules=self._rules_from(start), search=search or Search()
+        )
 
     def write(
         self,
@@ -156,28 +155,28 @@ class Model:
         search: Search | None = None,
         start: Sequence[int] | None = None,
         rows: int = 16,
-    ) -> list[Written]:
-        """Goes on with texts, or translates them; compiles once for every length of prompts, in steps of 16 pieces.
+    ) -> list[Generation]:
+        """Continues texts, or translates them; compiles once for every length of prompts, in steps of 16 pieces.
 
         Args:
             texts: Prompts or sources.
-            edits: As in `forward`.
-            search: As in `write_pieces`.
-            start: As in `write_pieces`.
-            rows: Texts computed together, those of like length.
+            edits: Site to scale and shift, as in `forward`.
+            search: Maximum length of the texts, and how their pieces are chosen.
+            start: The decoder's first pieces, as in `write_pieces`.
+            rows: Number of texts that are computed together; they are of similar length.
 
         Returns:
-            One record a text, in their order.
+            One record for each text, in their order.
 
         Raises:
-            ModelError: As `write_pieces`; or a text has no piece, or more than a window holds.
+            SettingsError: An edit names a site that the model does not have.
+            ModelError: As in `write_pieces`; or a text has no piece, or more than fit into a window.
         """
         self._check_head()
         stack.check_edits(self.config, edits or {})
-        rules = self.rules if start is None else replace(self.rules, start=tuple(start))
-        search = search or Search()
+        rules, search = self._rules_from(start), search or Search()
         check_writer(self.config.decoder or self.config, slots=1, search=search)
-        run = partial(_write, self.graph, self.params, edits=edits, rules=rules, search=search)
+        run = partial(_write_pieces, self.graph, self.params, edits=edits, rules=rules, search=search)
         longest = self.max_pieces
         if self.config.decoder is None:
             longest = min(longest, self.config.longest_window - search.longest + 1)
@@ -194,147 +193,59 @@ class Model:
         if self.config.language_head is None:
             raise ModelError(f"{self.name} was loaded without its head. Load it with head=True.")
 
+    def _rules_from(self, start: Sequence[int] | None) -> TextRules:
+        return self.rules if start is None else replace(self.rules, start=tuple(start))
+
     def save(self, folder: str | Path) -> None:
         """Writes the model in our own format, which `load_model` opens again on any mesh.
 
+        A model saved there before is replaced in one step: killed at any moment, the folder holds the old model or the
+        new one.
+
         Args:
-            folder: Made if it is not there; a model saved there before is replaced.
+            folder: Where the model is written; made if it does not exist.
         """
-        facts = {"random_weights": self.random_weights, "fingerprint": self.fingerprint, "max_pieces": self.max_pieces}
-        facts |= {"rules": asdict(self.rules)}
+        facts = {
+            "random_weights": self.random_weights,
+            "fingerprint": self.fingerprint,
+            "max_pieces": self.max_pieces,
+            "rules": asdict(self.rules),
+        }
         write_model(Path(folder), self.config, self.params, self.tokenizer, facts)
 
     def layer_count(self, site: str) -> int:
-        """Number of layers at a site; `residual` counts the embedding output."""
+        """Returns the number of layers at a site; `residual` counts the embedding output."""
         return self.config.layer_count(site)
 
     def width(self, site: str) -> int:
-        """Number of neurons in one layer of a site."""
+        """Returns the number of neurons in one layer of a site."""
         return self.config.site_width(site)
 
     def describe(self) -> str:
-        """Sites, layers, widths, heads, sizes: a few lines for people."""
+        """Returns a few lines for people: sites, layers, widths, head, sizes, devices, fingerprint."""
+        table = text_table(sites_table(self.config)).splitlines()
+        return "\n  ".join([self._headline(), *table, *self._sizes()])
+
+    def __repr__(self) -> str:
+        return self.describe()
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the table of sites, and the sizes below it."""
+        sizes = "<br>".join(escape(line) for line in self._sizes())
+        return f"{html_table(sites_table(self.config), caption=self._headline())}\n<p>{sizes}</p>"
+
+    def _headline(self) -> str:
+        weights = "trained weights" if self.random_weights is None else f"random weights, seed {self.random_weights}"
+        return f"{self.name}: {self.config.family}, {weights}, {self.config.dtype}"
+
+    def _sizes(self) -> list[str]:
         leaves = jax.tree.leaves(self.params)
         parameters = sum(leaf.size for leaf in leaves)
         mebibytes = sum(leaf.nbytes for leaf in leaves) / 2**20
-        weights = "trained weights" if self.random_weights is None else f"random weights, seed {self.random_weights}"
-        rows = [("site", "layers", "width", "neurons", "")]
-        for site in self.config.sites:
-            count, width = self.layer_count(site), self.width(site)
-            notes = self._describe_heads(site)
-            rows.append((site, f"0-{count - 1}", f"{width:,}", f"{count * width:,}", notes))
-        table = (
-            f"  {site:<18}{layers:>7}{width:>8}{neurons:>10}  {notes}".rstrip()
-            for site, layers, width, neurons, notes in rows
-        )
-        return "\n".join(
-            [
-                f"{self.name}: {self.config.family}, {weights}, {self.config.dtype}",
-                *table,
-                f"  head: {self._describe_head()}",
-                f"  {parameters:,} parameters, {mebibytes:,.1f} MiB; windows of up to {self.max_pieces:,} pieces",
-                f"  fingerprint {self.fingerprint}",
-            ]
-        )
-
-    def _describe_heads(self, site: str) -> str:
-        of_decoder = site.startswith(DECODER) and self.config.decoder is not None
-        config = self.config.decoder if of_decoder and self.config.decoder else self.config
-        name = site.removeprefix(DECODER)
-        if name not in ("attention", "cross"):
-            return ""
-        if name == "attention" and config.mixing == "recurrence":
-            return "a recurrence"
-        attention = config.attention
-        shared = "" if attention.key_heads == attention.heads else f", {attention.key_heads} key heads"
-        return f"{attention.heads} heads of {attention.head_width}{shared}"
-
-    def _describe_head(self) -> str:
-        head = self.config.language_head
-        if head is None:
-            return "not loaded"
-        tied = "tied to the embedding" if head.tied else "with its own vectors"
-        return f"loaded, logits of {(self.config.decoder or self.config).embedding.vocabulary:,} pieces, {tied}"
-
-
-def load_model(
-    name: str | Path,
-    *,
-    revision: str | None = None,
-    random_weights: int | None = None,
-    dtype: Precision = "float32",
-    head: bool = False,
-    split_over: int = 1,
-) -> Model:
-    """Loads a model from a local Hugging Face folder, from the hub, or from a folder that `Model.save` wrote.
-
-    Args:
-        name: Folder with `config.json`, tokenizer and weights (`model.safetensors`, shards with an index, or a legacy
-            `flax_model.msgpack`), or a name on the hub.
-        revision: Branch, tag or commit on the hub.
-        random_weights: Seed of an untrained model of the same architecture and tokenizer: the baseline that shows what
-            the trained weights add. The folder's weights are not read and need not exist.
-        dtype: Precision of matrices and hidden states, whatever the checkpoint is stored in. Products of float32 are
-            computed in float32 on every device.
-        head: Whether the language model's head is wanted too, for `Model.logits` and `Model.write`, and with it, of an
-            encoder-decoder, the decoder. Sentence encoders have none.
-        split_over: Devices that share one copy of the weights, for models larger than one device's memory; the
-            sentences are split over the groups of so many devices. Every part is sent straight to its device.
-
-    Raises:
-        ModelError: The folder or repository cannot be had, its family is not supported, or its files do not agree.
-    """
-    mesh = None if split_over == 1 else model_mesh(split_over)
-    folder = find_folder(name, revision=revision, weights=random_weights is None)
-    if (folder / DESCRIPTION).is_file():
-        if random_weights is not None or head or dtype != "float32":
-            raise ModelError(
-                f"{folder} is a saved model and is loaded as it was saved: give no other choice than `split_over`."
-            )
-        return _load_saved(name, folder, mesh)
-    family, theirs = read_config(folder)
-    try:
-        config = family.read_config(theirs, dtype)
-    except ModelError as error:
-        raise ModelError(f"{folder / 'config.json'}: {error}") from None
-    config = config if head else replace(config, head=None, decoder=None)
-    tokenizer = read_tokenizer(folder, vocabulary=config.embedding.vocabulary)
-    graph, shapes = stack.build(config)
-    if random_weights is None:
-        params, weights = read_weights(open_tensors(folder), family, config, shapes, origin=str(folder), mesh=mesh)
-    else:
-        params, weights = draw_weights(config, shapes, seed=random_weights, mesh=mesh), f"random {random_weights}"
-    return Model(
-        name=str(name),
-        config=config,
-        tokenizer=tokenizer,
-        graph=graph,
-        params=params,
-        mesh=mesh,
-        random_weights=random_weights,
-        fingerprint=_fingerprint(config, weights, tokenizer_content(tokenizer)),
-        max_pieces=min(config.longest_window, tokenizer.model_max_length),
-        rules=read_rules(folder, theirs) if head else TextRules(),
-    )
-
-
-def _load_saved(name: str | Path, folder: Path, mesh: Mesh | None) -> Model:
-    config, facts = read_description(folder)
-    graph, shapes = stack.build(config)
-    return Model(
-        name=str(name),
-        config=config,
-        tokenizer=read_tokenizer(folder, vocabulary=config.embedding.vocabulary),
-        graph=graph,
-        params=read_params(folder, shapes, mesh),
-        mesh=mesh,
-        random_weights=facts["random_weights"],
-        fingerprint=facts["fingerprint"],
-        max_pieces=facts["max_pieces"],
-        rules=TextRules(**{name: tuple(pieces) for name, pieces in facts["rules"].items()}),
-    )
-
-
-def _fingerprint(config: StackConfig, weights: str, tokenizer: str) -> str:
-    parts = (json.dumps(asdict(config), sort_keys=True), weights, tokenizer)
-    return hashlib.sha256(b"".join(hashlib.sha256(part.encode()).digest() for part in parts)).hexdigest()
+        devices = "on one device" if self.mesh is None else f"split over {self.mesh.shape['model']} devices"
+        return [
+            f"vocabulary of {self.config.embedding.vocabulary:,} pieces; windows of up to {self.max_pieces:,} pieces",
+            f"head: {describe_head(self.config)}",
+            f"{parameters:,} parameters, {mebibytes:,.1f} MiB, {devices}",
+            f"fingerprint {self.fingerprint}",
+        ]

@@ -1,7 +1,7 @@
-"""Arrays that are read when they are sliced, from a file or from memory alike, or computed then.
+"""Arrays that are read, or computed, when they are sliced.
 
 A `LazyArray` of a store on disk holds no data: slicing reads the chunks concerned, and nothing else, into fresh NumPy
-memory. One kept in memory hands out views where NumPy would.
+memory. A `LazyArray` in memory hands out views where NumPy would.
 """
 
 import re
@@ -16,12 +16,13 @@ import tensorstore as ts
 from jaxtyping import Float32, Int, Shaped
 
 from lca_jax.errors import SettingsError
-from lca_jax.store.computed import ComputedArray, Computer, Wanted
+from lca_jax.store.computed import ComputedArray, Computer, VectorRequest
 from lca_jax.store.folder import CHUNK_WORDS, damaged_file
 from lca_jax.store.shard_files import ShardFiles, as_slice
 
 _WORDS_AT_ONCE = 4 * CHUNK_WORDS
-"""What is read in one piece. Four times as many leave the processor's caches before they are copied: half the speed."""
+"""Words that are read in one piece. Four times as many leave the processor's caches before they are copied: half the
+speed."""
 _READS_AT_ONCE = 4
 _LONG_RUN = 64
 """From this mean length on, runs of neighbouring words are read one by one, which is twice as fast for whole chunks."""
@@ -30,7 +31,7 @@ Index = int | slice | EllipsisType | list | np.ndarray | np.integer
 
 
 class LazyArray:
-    """A (word, layer, neuron) array that is read where it is indexed."""
+    """A (word, layer, neuron) array that is read when it is indexed."""
 
     def __init__(
         self,
@@ -38,31 +39,31 @@ class LazyArray:
         *,
         place: str = "memory",
         files: ShardFiles | None = None,
-        rows: Int[np.ndarray, "word"] | None = None,
+        words: Int[np.ndarray, "word"] | None = None,
     ) -> None:
         """Wraps a source.
 
         Args:
-            source: The array on disk, in memory, or made of nothing but a computer.
-            place: Where it lies, for messages.
-            files: Its shards, where they are on this machine's disk.
-            rows: Which of its words these are, in their order and as often as they stand there; all if None.
+            source: The array on disk, in memory, or computed when it is read.
+            place: Name of the store for messages.
+            files: The shards of the array, if they are on this machine's disk.
+            words: Numbers of the source's words that this array has, in its order; all if None.
         """
         self._source = source
         self._place = place
         self._files = files
-        self._rows = rows
+        self._words = words
 
-    def take(self, rows: Int[np.ndarray, "row"]) -> "LazyArray":
-        """Some of the words, by number, in any order and as often as wanted; nothing is read until that is sliced."""
-        taken = rows if self._rows is None else self._rows[rows]
-        return LazyArray(self._source, place=self._place, files=self._files, rows=taken)
+    def take(self, words: Int[np.ndarray, "word"]) -> "LazyArray":
+        """Returns an array of some of the words, by number, in any order and repeated at will; nothing is read yet."""
+        of_source = words if self._words is None else self._words[words]
+        return LazyArray(self._source, place=self._place, files=self._files, words=of_source)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Words, layers, neurons."""
+        """Numbers of words, layers and neurons."""
         words, layers, neurons = self._source.shape
-        return words if self._rows is None else len(self._rows), layers, neurons
+        return words if self._words is None else len(self._words), layers, neurons
 
     @property
     def dtype(self) -> np.dtype:
@@ -71,8 +72,8 @@ class LazyArray:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the whole array is there already, so that slicing it costs nothing."""
-        return isinstance(self._source, np.ndarray) and self._rows is None
+        """Whether the whole array is in memory, so that slicing it costs nothing."""
+        return isinstance(self._source, np.ndarray) and self._words is None
 
     @property
     def nbytes(self) -> int:
@@ -88,17 +89,17 @@ class LazyArray:
     def __array__(
         self, dtype: np.dtype | None = None, copy: bool | None = None
     ) -> Shaped[np.ndarray, "word layer neuron"]:
-        """The whole array; this is the way NumPy asks."""
+        """Returns the whole array, as NumPy asks for it."""
         return np.array(self[:], dtype=dtype, copy=copy)
 
     def __getitem__(self, index: Index | tuple[Index, ...]) -> Shaped[np.ndarray, "..."]:
-        """Reads a part: integers, slices and at most one array of positions or Booleans, as in NumPy.
+        """Reads a part by integers, slices and at most one array of positions or Booleans, as in NumPy.
 
         Raises:
             IndexError: A position is outside the array.
-            SettingsError: More than one array of positions.
-            StoreError: The file read was altered since it was written; the message names it.
-            DataError: The model computed something that is not a finite number, where arrays are computed.
+            SettingsError: The index has more than one array of positions.
+            StoreError: The file was altered since it was written; the message names it.
+            DataError: The array is computed, and the model gave something that is not a finite number.
         """
         if self.in_memory:
             assert isinstance(self._source, np.ndarray)
@@ -107,15 +108,15 @@ class LazyArray:
         if sum(isinstance(part, np.ndarray) for part in chosen) > 1:
             raise SettingsError("One array of positions at a time: read the words, then choose layers or neurons.")
         if isinstance(self._source, ComputedArray):
-            words = np.arange(len(self)) if self._rows is None else self._rows
+            words = np.arange(len(self)) if self._words is None else self._words
             layers = np.arange(self.shape[1])
             computed = self._source.read(np.asarray(words[chosen[0]]), np.asarray(layers[chosen[1]]))
             return computed[..., chosen[2]]
-        if self._rows is not None:
-            picked = self._rows[chosen[0]]
+        if self._words is not None:
+            picked = self._words[chosen[0]]
             chosen[0] = int(picked) if picked.ndim == 0 else picked
             if isinstance(self._source, np.ndarray):
-                # Words first: two arrays of positions would be taken pair by pair.
+                # Words first: NumPy would take two arrays of positions pair by pair.
                 return np.asarray(self._source[chosen[0]][(*([slice(None)] * picked.ndim), *chosen[1:])])
         assert isinstance(self._source, ts.TensorStore)
         with naming_the_file(self._place):
@@ -128,22 +129,22 @@ class LazyArray:
         words: Int[np.ndarray, "word"] | None,
         layers: list[int],
     ) -> None:
-        """Reads some words and layers as float32 into memory that is there already, without a second copy of the whole.
+        """Reads some words and layers as float32 into existing memory, without a second copy of the whole.
 
         Args:
-            target: Where the numbers go; may be a strided view.
-            words: The words wanted, in their order; all if None.
+            target: Memory for the numbers; may be a strided view.
+            words: Numbers of the words, in the order of the target; all if None.
             layers: Positions on the layer axis.
 
         Raises:
-            StoreError: A file read was altered since it was written; the message names it.
-            DataError: The model computed something that is not a finite number, where arrays are computed.
+            StoreError: A file was altered since it was written; the message names it.
+            DataError: The array is computed, and the model gave something that is not a finite number.
         """
         if isinstance(self._source, ComputedArray):
-            read_together([Part(self, target, words, layers)])
+            read_together([ArrayRead(self, target, words, layers)])
             return
-        if self._rows is not None:
-            words = self._rows if words is None else self._rows[words]
+        if self._words is not None:
+            words = self._words if words is None else self._words[words]
         if isinstance(self._source, np.ndarray):
             for position, layer in enumerate(layers):
                 target[:, position] = self._source[slice(None) if words is None else words, layer]
@@ -151,7 +152,7 @@ class LazyArray:
         if self._files is not None:
             self._files.read_into(target, words=words, layers=layers)
             return
-        # Left to itself, tensorstore reads faster than it copies, and a large part of the array would wait in memory.
+        # Without a limit tensorstore reads faster than it copies, and a large part of the array would wait in memory.
         source, goal = ts.cast(self._source, ts.float32), ts.array(target)
         reading: deque[ts.WriteFutures] = deque()
         with naming_the_file(self._place):
@@ -163,8 +164,8 @@ class LazyArray:
                 read.result()
 
 
-class Part(NamedTuple):
-    """Some words and layers of an array, as in `LazyArray.read_into`."""
+class ArrayRead(NamedTuple):
+    """One call of `LazyArray.read_into`: the array and the arguments."""
 
     array: LazyArray
     target: Float32[np.ndarray, "word layer neuron"]
@@ -172,18 +173,18 @@ class Part(NamedTuple):
     layers: list[int]
 
 
-def read_together(parts: Sequence[Part]) -> None:
-    """Reads parts of several arrays; a word that is computed is computed once for all of them."""
-    computed: dict[Computer, list[Wanted]] = defaultdict(list)
-    for array, target, words, layers in parts:
+def read_together(reads: Sequence[ArrayRead]) -> None:
+    """Reads parts of several arrays; a word that must be computed is computed once for all of them."""
+    requests: dict[Computer, list[VectorRequest]] = defaultdict(list)
+    for array, target, words, layers in reads:
         source = array._source
         if isinstance(source, ComputedArray):
-            rows = np.arange(source.shape[0]) if array._rows is None else array._rows
-            rows = rows if words is None else rows[words]
-            computed[source.computer].append(Wanted(source.site, rows, np.array(layers), target))
+            numbers = np.arange(source.shape[0]) if array._words is None else array._words
+            numbers = numbers if words is None else numbers[words]
+            requests[source.computer].append(VectorRequest(source.site, numbers, np.array(layers), target))
         else:
             array.read_into(target, words=words, layers=layers)
-    for computer, of_computer in computed.items():
+    for computer, of_computer in requests.items():
         computer.compute(of_computer)
 
 
@@ -208,7 +209,7 @@ def naming_the_file(place: str) -> Iterator[None]:
 def _neighbours(
     count: int, words: Int[np.ndarray, "word"] | None
 ) -> Iterator[tuple[slice | Int[np.ndarray, "part"], slice | Int[np.ndarray, "part"]]]:
-    """Words that lie in the same few chunks, together: their places in the target, and their places in the source."""
+    """Groups words that lie in the same few chunks; yields their places in the target and in the source."""
     if words is None:
         for first in range(0, count, _WORDS_AT_ONCE):
             part = slice(first, min(first + _WORDS_AT_ONCE, count))
@@ -226,12 +227,12 @@ def _neighbours(
 
 
 def _slice_of_run(positions: Int[np.ndarray, "part"]) -> slice:
-    """Positions one after the other, which are copied as a whole."""
+    """Returns positions that follow each other as a slice, which is copied as a whole."""
     return slice(int(positions[0]), int(positions[-1]) + 1)
 
 
 def _fill(index: Index | tuple[Index, ...]) -> list[Index]:
-    """Three parts, one an axis."""
+    """Returns an index of three parts, one for each axis."""
     parts: list[Index] = list(index) if isinstance(index, tuple) else [index]
     if not any(part is Ellipsis for part in parts):
         parts.append(Ellipsis)
@@ -243,7 +244,7 @@ def _fill(index: Index | tuple[Index, ...]) -> list[Index]:
 
 
 def _resolve(part: Index, size: int) -> int | slice | Int[np.ndarray, "chosen"]:
-    """One part of an index in tensorstore's terms, where a negative position would be a position before the start."""
+    """Returns one part of an index as tensorstore takes it: there a negative position would lie before the start."""
     if isinstance(part, slice):
         start, stop, step = part.indices(size)
         return slice(start, max(start, stop)) if step == 1 else np.arange(start, stop, step)

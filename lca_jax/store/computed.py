@@ -1,4 +1,4 @@
-"""Arrays that lie nowhere: vectors are computed when they are asked for, those of several sites and layers together."""
+"""Arrays whose vectors lie nowhere: they are computed when they are read, for several sites and layers at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 
-class Wanted(NamedTuple):
-    """Some vectors of one site, and where they go."""
+class VectorRequest(NamedTuple):
+    """Some vectors of one site, and the memory that they are written to."""
 
     site: str
     words: Int[np.ndarray, " word"]
-    """Their rows in the store, in any order and as often as wanted."""
+    """Numbers of the words in the store, in any order; a word may occur several times."""
     layers: Int[np.ndarray, " layer"]
     """Positions on the layer axis."""
     target: Shaped[np.ndarray, "word layer neuron"]
-    """Of the type of the store, or float32; may be a strided view."""
+    """Memory of the store's type or of float32; may be a strided view."""
 
 
 @runtime_checkable
 class Computer(Protocol):
-    """What computes the vectors of a store."""
+    """Computes the vectors of a store."""
 
-    def compute(self, wanted: Sequence[Wanted]) -> None:
-        """Fills all targets, each vector being computed once for all of them; words without a vector get zeros."""
+    def compute(self, requests: Sequence[VectorRequest]) -> None:
+        """Fills all targets, computing each vector once for all of them; words without a vector get zeros."""
         ...
 
 
@@ -39,7 +39,15 @@ class ComputedArray:
     dtype: np.dtype
 
     def read(self, words: Int[np.ndarray, "*words"], layers: Int[np.ndarray, "*layers"]) -> Shaped[np.ndarray, "..."]:
-        """Computes some words and layers, positions of any shape, whose axes the result has before that of neurons."""
+        """Computes some words and layers.
+
+        Args:
+            words: Numbers of words, of any shape.
+            layers: Positions on the layer axis, of any shape.
+
+        Returns:
+            The vectors, with the axes of `words`, those of `layers`, and the axis of neurons.
+        """
         target = np.empty((np.size(words), np.size(layers), self.shape[2]), self.dtype)
-        self.computer.compute([Wanted(self.site, np.ravel(words), np.ravel(layers), target)])
+        self.computer.compute([VectorRequest(self.site, np.ravel(words), np.ravel(layers), target)])
         return target.reshape(*np.shape(words), *np.shape(layers), self.shape[2])

@@ -1,24 +1,23 @@
-"""Stores made of others without a model: words together with their heads, sentences out of their words.
+"""Makes stores of other stores without a model: words together with their heads, sentences out of their words.
 
-A derived store is used like any other (probes, rankings, curves, exports) and lives as long as the one it is made of:
-`pair_words` copies no vector, it names rows of the source. Its recipe names the source and what was done, so that its
-fingerprint is its own.
+A derived store is used like any other (probes, rankings, curves, exports) and needs the store that it is made of:
+`pair_words` copies no vector, it names words of the source. The recipe of a derived store names the source and how it
+was derived, so that it has a fingerprint of its own.
 
 Reference: Durrani et al. 2023, section 5.5 (dependency labels are probed on head and modifier together).
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Float32, Int64
 
 from lca_jax.axes import HEAD
 from lca_jax.errors import DataError, SettingsError, list_problems
 from lca_jax.store.array import LazyArray
-from lca_jax.store.in_order import slabs
+from lca_jax.store.in_order import in_order
 from lca_jax.store.recipe import Recipe
 from lca_jax.store.store import LABEL_PREFIX, SENTENCE_LABEL_PREFIX, ActivationStore
 
@@ -30,77 +29,65 @@ NO_WORD = "no word with a vector"
 
 
 def pair_words(store: ActivationStore, heads: str = "head") -> ActivationStore:
-    """Every word together with its head: the head's neurons, then its own.
+    """Makes a store of every word together with its head: the head's neurons, then the word's own.
 
-    A row is a word that has a head in its sentence, with its own form and labels. Each site of the source is there
+    Each word that has a head in its sentence is there, with its own form and labels. Each site of the source is there
     twice: `head.residual` and `residual`, so that there are **twice as many neurons**, `head.residual 3:127` and
-    `3:127`. Words that make no row are counted in `excluded`: roots, words without a vector, and those whose head has
-    none or is not held. No vector is copied; what is read is read from the source, each head as often as it has
-    modifiers. Costs about 20 bytes a word.
+    `3:127`. The other words are counted in `excluded`: roots, words without a vector, and those whose head has no
+    vector or is not in the store. No vector is copied; whatever is read is read from the source, each head as often as
+    it has modifiers. Costs about 20 bytes a word.
 
     Args:
         store: A store of words.
-        heads: The task whose labels are the numbers of the heads' places in the sentence, counted from 1, `0` for the
-            root, as the task `head` of CoNLL-U.
+        heads: The task whose labels are the numbers of the heads' places in the sentence, counted from 1, and `0` for
+            the root, as the task `head` of CoNLL-U has them.
 
     Raises:
-        DataError: Labels are no such numbers (all are listed), or no word has a head.
-        SettingsError: There is no such task, the rows are no words, or the store is one of pairs already.
+        DataError: Labels are not such numbers (all are listed), or no word has a head.
+        SettingsError: There is no such task, the units are not words, or the store is one of pairs already.
     """
     if store.unit != "word" or any(site.startswith(HEAD) for site in store.sites):
-        raise SettingsError(f"Pairs are made of words, but the rows of {store.place} are {_rows_of(store)}.")
-    labels = store.labels(heads)
-    positions, sentences = (store.words[name].to_numpy().astype(np.int64) for name in ("position", "sentence"))
-    places = _head_places(store, labels, heads)
-    head_rows = _find_rows(sentences, positions, sentences, places - 1)
-    held = head_rows >= 0
-    reasons = np.array(store.words["excluded"].to_pylist(), object)
-    for reason, rows in (
-        (HEAD_WITHOUT_VECTOR, held & ~store.usable[np.maximum(head_rows, 0)]),
-        (HEAD_NOT_HELD, (places > 0) & ~held),
-        (ROOT, places == 0),
-        (NO_HEAD, places < 0),
-    ):
-        reasons[rows & store.usable] = reason
-    rows = np.flatnonzero([reason is None for reason in reasons])
-    if not len(rows):
+        raise SettingsError(f"Pairs are made of words, but the units of {store.place} are {_units_of(store)}.")
+    head_words, reasons = _find_heads(store, heads)
+    words = np.flatnonzero([reason is None for reason in reasons])
+    if not len(words):
         raise DataError(f"No word of {store.place} has a head with a vector. Check the labels of `{heads}`.")
     recipe = store.manifest.recipe
     sites = {HEAD + site: shape for site, shape in recipe.sites.items()} | dict(recipe.sites)
-    arrays = {HEAD + site: array.take(head_rows[rows]) for site, array in store.arrays.items()}
-    arrays |= {site: array.take(rows) for site, array in store.arrays.items()}
-    not_held = Counter(store.excluded) - Counter(store.words["excluded"].drop_null().to_pylist())
+    arrays = {HEAD + site: array.take(head_words[words]) for site, array in store.arrays.items()}
+    arrays |= {site: array.take(words) for site, array in store.arrays.items()}
+    not_in_store = Counter(store.excluded) - Counter(store.words["excluded"].drop_null().to_pylist())
     return _derive(
         store,
-        recipe=replace(recipe, words=len(rows), sites=sites, derived=f"pairs by `{heads}` of {recipe.fingerprint}"),
-        words=store.words.take(pa.array(rows)),
+        recipe=replace(recipe, words=len(words), sites=sites, derived=f"pairs by `{heads}` of {recipe.fingerprint}"),
+        words=store.words.take(pa.array(words)),
         arrays=arrays,
-        excluded=not_held + Counter(reason for reason in reasons.tolist() if reason is not None),
+        excluded=not_in_store + Counter(reason for reason in reasons if reason is not None),
     )
 
 
 def pool_sentences(store: ActivationStore) -> ActivationStore:
-    """A row a sentence: the mean of its words' vectors, whatever these were pooled by, with the sentence's labels.
+    """Makes a store of sentences: the mean of each one's word vectors, with the sentence's labels.
 
     In contrast to `extract(pool="sentence-mean")`, words of many pieces count as much as others, and sentences longer
-    than a window have a vector, each word from its best window. The means are made at once and kept in memory, in
+    than a window have a vector, each word from its best window. The means are computed at once and kept in memory, in
     float32.
 
     Args:
-        store: A store of words (of a corpus with labels of sentences, if there are to be tasks). Of chosen words, the
-            text is theirs alone.
+        store: A store of words; its corpus needs labels of sentences if there are to be tasks. If the store has chosen
+            words only, the text of a sentence is these words.
 
     Raises:
-        SettingsError: The rows are no words.
+        SettingsError: The units are not words.
     """
     if store.unit != "word":
-        raise SettingsError(f"Sentences are made of words, but the rows of {store.place} are {_rows_of(store)}.")
+        raise SettingsError(f"Sentences are made of words, but the units of {store.place} are {_units_of(store)}.")
     count = store.manifest.counts["sentences"]
     sentences = store.words["sentence"].to_numpy().astype(np.int64)
-    held = np.bincount(sentences[store.usable], minlength=count)
-    arrays = {site: LazyArray(_means(store, site, sentences, held)) for site in store.sites}
+    word_counts = np.bincount(sentences[store.usable], minlength=count)
+    arrays = {site: LazyArray(_means(store, site, sentences, word_counts)) for site in store.sites}
     recipe = store.manifest.recipe
-    excluded = pa.array([None if number else NO_WORD for number in held.tolist()], pa.string())
+    excluded = pa.array([None if number else NO_WORD for number in word_counts.tolist()], pa.string())
     return _derive(
         store,
         recipe=replace(
@@ -136,18 +123,35 @@ def _derive(
     return ActivationStore(manifest=manifest, words=words, arrays=arrays, folder=None)
 
 
-def _rows_of(store: ActivationStore) -> str:
+def _units_of(store: ActivationStore) -> str:
     return "pairs of words" if store.unit == "word" else f"{store.unit}s"
 
 
+def _find_heads(store: ActivationStore, heads: str) -> tuple[Int64[np.ndarray, "word"], list[str | None]]:
+    """Returns the number of every word's head in the store, -1 where there is none, and why a word is left out."""
+    positions, sentences = (store.words[name].to_numpy().astype(np.int64) for name in ("position", "sentence"))
+    places = _head_places(store, store.labels(heads), heads)
+    head_words = _find_words(sentences, positions, sentences, places - 1)
+    in_store = head_words >= 0
+    reasons = np.array(store.words["excluded"].to_pylist(), object)
+    for reason, words in (
+        (HEAD_WITHOUT_VECTOR, in_store & ~store.usable[np.maximum(head_words, 0)]),
+        (HEAD_NOT_HELD, (places > 0) & ~in_store),
+        (ROOT, places == 0),
+        (NO_HEAD, places < 0),
+    ):
+        reasons[words & store.usable] = reason
+    return head_words, reasons.tolist()
+
+
 def _head_places(store: ActivationStore, labels: list[str | None], heads: str) -> Int64[np.ndarray, "word"]:
-    """The place of every word's head, counted from 1; 0 for roots, -1 where there is no label."""
-    wrong = [row for row, label in enumerate(labels) if label is not None and not label.isdecimal()]
+    """Returns the place of every word's head, counted from 1; 0 for roots, -1 where there is no label."""
+    wrong = [number for number, label in enumerate(labels) if label is not None and not label.isdecimal()]
     if wrong:
-        named = (store.words.slice(row, 1).to_pylist()[0] for row in wrong)
+        words = (store.words.slice(number, 1).to_pylist()[0] for number in wrong)
         problems = [
-            f"sentence {word['sentence'] + 1}, word {word['position'] + 1} ({word['form']!r}): {labels[row]!r}"
-            for row, word in zip(wrong, named, strict=True)
+            f"sentence {word['sentence'] + 1}, word {word['position'] + 1} ({word['form']!r}): {labels[number]!r}"
+            for number, word in zip(wrong, words, strict=True)
         ]
         raise DataError(
             f"Labels of `{heads}` must be numbers of words, 0 for the root. Name the task that has them, or mend these "
@@ -156,47 +160,43 @@ def _head_places(store: ActivationStore, labels: list[str | None], heads: str) -
     return np.array([-1 if label is None else int(label) for label in labels], np.int64)
 
 
-def _find_rows(
-    sentences: Int64[np.ndarray, "row"],
-    positions: Int64[np.ndarray, "row"],
-    wanted_sentences: Int64[np.ndarray, "wanted"],
-    wanted_positions: Int64[np.ndarray, "wanted"],
-) -> Int64[np.ndarray, "wanted"]:
-    """The rows at places in sentences; -1 where there is none. Rows are in the order of the corpus."""
-    width = int(max(positions.max(), wanted_positions.max())) + 2
-    keys, wanted = sentences * width + positions, wanted_sentences * width + wanted_positions
-    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where((wanted_positions >= 0) & (keys[found] == wanted), found, -1)
+def _find_words(
+    sentences: Int64[np.ndarray, "word"],
+    positions: Int64[np.ndarray, "word"],
+    target_sentences: Int64[np.ndarray, "target"],
+    target_positions: Int64[np.ndarray, "target"],
+) -> Int64[np.ndarray, "target"]:
+    """Returns the numbers of the words at places in sentences; -1 where there is none. Words are in corpus order."""
+    width = int(max(positions.max(), target_positions.max())) + 2
+    keys, targets = sentences * width + positions, target_sentences * width + target_positions
+    found = np.minimum(np.searchsorted(keys, targets), len(keys) - 1)
+    return np.where((target_positions >= 0) & (keys[found] == targets), found, -1)
 
 
 def _means(
     store: ActivationStore,
     site: str,
     sentences: Int64[np.ndarray, "word"],
-    held: Int64[np.ndarray, "sentence"],
+    word_counts: Int64[np.ndarray, "sentence"],
 ) -> Float32[np.ndarray, "sentence layer neuron"]:
-    """The mean of the usable words of every sentence, summed in float64, zeros where there is none."""
+    """Returns the mean of every sentence's usable words, summed in float64; zeros where there is none."""
     shape = store.manifest.recipe.sites[site]
-    means = np.zeros((len(held), len(shape.layers), shape.width), np.float32)
+    means = np.zeros((len(word_counts), len(shape.layers), shape.width), np.float32)
     source = store.read(site)
-    for words, usable in _usable_slabs(store):
-        mine = sentences[words][usable]
-        if not mine.size:
+    for words in in_order(store):
+        usable = store.usable[words]
+        of_words = sentences[words][usable]
+        if not of_words.size:
             continue
-        starts = np.flatnonzero(np.diff(mine, prepend=-1))
-        share = source[words][usable].astype(np.float64) / held[mine][:, None, None]
-        means[mine[starts]] += np.add.reduceat(share, starts, axis=0)
+        starts = np.flatnonzero(np.diff(of_words, prepend=-1))
+        share = source[words][usable].astype(np.float64) / word_counts[of_words][:, None, None]
+        means[of_words[starts]] += np.add.reduceat(share, starts, axis=0)
     means.flags.writeable = False
     return means
 
 
-def _usable_slabs(store: ActivationStore) -> Iterator[tuple[slice, Bool[np.ndarray, "word"]]]:
-    for words in slabs(store):
-        yield words, store.usable[words]
-
-
 def _sentence_table(store: ActivationStore, sentences: Int64[np.ndarray, "word"], excluded: pa.Array) -> pa.Table:
-    """One row a sentence, as `extract` makes for sentences."""
+    """Returns the table of words of a store of sentences, as `extract` makes it."""
     count = len(excluded)
     starts = np.searchsorted(sentences, np.arange(count + 1))
     texts = pa.ListArray.from_arrays(pa.array(starts.astype(np.int32)), store.words["form"].combine_chunks())

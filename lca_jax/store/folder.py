@@ -21,7 +21,8 @@ from pathlib import Path
 import tensorstore as ts
 
 from lca_jax.errors import LcaError, SettingsError, StoreError
-from lca_jax.store.recipe import FileRecord, Recipe
+from lca_jax.store.manifest import FileRecord
+from lca_jax.store.recipe import Recipe
 
 CHUNK_WORDS = 256
 """Words of one chunk inside a shard. A chunk holds one layer, so that a single layer is read without the others, and is

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float32, Int
 
 from lca_jax.axes import NeuronAxis
 from lca_jax.errors import SettingsError, StoreError
-from lca_jax.store.array import LazyArray, Part, read_together
+from lca_jax.store.array import ArrayRead, LazyArray, read_together
 from lca_jax.store.folder import (
     find_short_files,
     list_files,
@@ -33,7 +33,8 @@ from lca_jax.store.folder import (
     refuse_files,
     verify_files,
 )
-from lca_jax.store.recipe import FileRecord, Manifest, Recipe, Unit
+from lca_jax.store.manifest import FileRecord, Manifest
+from lca_jax.store.recipe import Recipe, Unit
 from lca_jax.store.shard_files import ShardFiles
 from lca_jax.store.statistics import STATISTICS, Statistics
 
@@ -215,14 +216,14 @@ class ActivationStore:
         if out is not None and out.shape != shape:
             raise SettingsError(f"`out` must have the shape {shape}, got {out.shape}.")
         matrix = np.empty(shape, np.float32) if out is None else out
-        column, parts = 0, []
+        column, reads = 0, []
         for site, wanted in chosen:
             width = self.manifest.recipe.sites[site].width
             columns = matrix[:, column : column + len(wanted) * width]
             positions = [self.sites[site].index(layer) for layer in wanted]
-            parts.append(Part(self.arrays[site], columns.reshape(row_count, len(wanted), width), words, positions))
+            reads.append(ArrayRead(self.arrays[site], columns.reshape(row_count, len(wanted), width), words, positions))
             column += columns.shape[1]
-        read_together(parts)
+        read_together(reads)
         return matrix
 
     def verify(self) -> None:
@@ -287,7 +288,9 @@ def open_store(path: str | Path) -> ActivationStore:
                 f"The store {path} is unfinished: a run that writes it is going on, or was stopped. "
                 "Run the same extraction again; it goes on from the last whole shard."
             )
-        raise StoreError(f"{path} is no activation store: it has no {MANIFEST}. Give the folder that `extract` wrote.")
+        raise StoreError(
+            f"{path} is not an activation store: it has no {MANIFEST}. Give the folder that `extract` wrote."
+        )
     refuse_files(folder, list(find_short_files(folder, manifest.files).values()))
     small = {name: read_file(folder, name) or b"" for name in manifest.files if name == WORDS or name.endswith(ARRAY)}
     altered = [name for name, content in small.items() if FileRecord.of(content) != manifest.files[name]]

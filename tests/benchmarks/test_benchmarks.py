@@ -23,7 +23,7 @@ from benchmarks import (
 )
 from benchmarks.probing.reached import Penalties
 from lca_jax.extraction.extract import extract
-from lca_jax.models.model import load_model
+from lca_jax.models.load import load_model
 from lca_jax.probing.fit import fit_elastic_net
 from lca_jax.text.corpus import Corpus
 from tests.tiny_bert import write_bert

@@ -21,9 +21,9 @@ from tests.store.writing import RECIPE, draw_vectors, write_store
 
 
 @pytest.fixture(autouse=True)
-def small_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that 50 words are several in_order."""
-    monkeypatch.setattr(in_order, "_SLAB_WORDS", 16)
+    monkeypatch.setattr(in_order, "WORDS_AT_ONCE", 16)
 
 
 @pytest.mark.parametrize("dtype", get_args(StoreDtype))

@@ -32,9 +32,9 @@ from tests.stores import store_of, store_of_sites
 
 
 @pytest.fixture(autouse=True)
-def small_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the store is read in several slabs, some of which are shorter than a sentence."""
-    monkeypatch.setattr(in_order, "_SLAB_WORDS", 4)
+def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the store is read in several stretches, some of which are shorter than a sentence."""
+    monkeypatch.setattr(in_order, "WORDS_AT_ONCE", 4)
 
 
 def by_word(vectors: list[np.ndarray]) -> np.ndarray:
@@ -214,7 +214,7 @@ def test_a_killed_conversion_goes_on_and_ends_the_same(tmp_path: Path, monkeypat
     source = write_hdf5(tmp_path / "a.hdf5", draw_vectors())
     whole = read_neurox(source, tmp_path / "whole", shard_words=4)
 
-    from lca_jax.store.writer import FolderWriter
+    from lca_jax.store.folder_writer import FolderWriter
 
     write, done = FolderWriter.write, []
 

@@ -14,20 +14,24 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import Mesh
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer
 
-from lca_jax.errors import CorpusError, DataError, ModelError, SettingsError, StoreError
+from lca_jax.errors import CorpusError, DataError, SettingsError, StoreError
 from lca_jax.extraction import running
-from lca_jax.extraction.batches import ReadBatch, choose_row_length, plan_batches, plan_shapes
+from lca_jax.extraction.batches import ReadBatch, plan_batches
 from lca_jax.extraction.extract import extract
+from lca_jax.extraction.reading import Reading
 from lca_jax.extraction.running import WordVectors
-from lca_jax.models.model import Model, load_model
+from lca_jax.extraction.shapes import choose_row_length, plan_shapes
+from lca_jax.machine.devices import data_mesh
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Batch
 from lca_jax.models.stack.taps import Edit
+from lca_jax.store.folder_writer import FolderWriter
 from lca_jax.store.recipe import Recipe, SiteShape, StoreDtype
-from lca_jax.store.rows import all_words
 from lca_jax.store.store import open_store
-from lca_jax.store.writer import FolderWriter
+from lca_jax.store.units import all_words
 from lca_jax.text.alignment import align_sentences, special_pieces
 from lca_jax.text.conllu import read_conllu
 from lca_jax.text.corpus import Corpus
@@ -114,7 +118,7 @@ def test_disk_and_memory_are_the_same(model: Model, corpus: Corpus, tmp_path: Pa
 def test_one_device_and_eight(model: Model, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     on_eight = extract(model, corpus, pool="mean").matrix()
     one = Mesh(np.array(jax.devices()[:1]), ("data",))
-    monkeypatch.setattr("lca_jax.extraction.extract.data_mesh", lambda: one)
+    monkeypatch.setattr("lca_jax.extraction.reading.data_mesh", lambda: one)
     np.testing.assert_allclose(extract(model, corpus, pool="mean").matrix(), on_eight, rtol=0, atol=1e-6)
 
 
@@ -127,7 +131,7 @@ def test_sites_and_layers(model: Model, corpus: Corpus) -> None:
     assert some.sites == {"mlp": (1,), "residual": (2, 0)}
     np.testing.assert_allclose(some.read("mlp")[:], everything.read("mlp")[:, [1]], rtol=0, atol=1e-5)
     np.testing.assert_allclose(some.read("residual")[:], everything.read("residual")[:, [2, 0]], rtol=0, atol=1e-5)
-    with pytest.raises(ModelError, match="run from 0 to 2"):
+    with pytest.raises(SettingsError, match="run from 0 to 2"):
         extract(model, words, layers=[3])
 
 
@@ -198,7 +202,7 @@ def test_one_compilation_serves_every_corpus(tmp_path: Path, corpus: Corpus, cap
         caplog.clear()
         extract(fresh, draw_corpus(50, seed=3))
         second = [line for line in caplog.messages if line.startswith("Compiling")]
-    assert len([line for line in first if "_read_words" in line]) == 1
+    assert len([line for line in first if "read_vectors" in line]) == 1
     assert not second
 
 
@@ -208,7 +212,7 @@ def test_a_stopped_run_ends_with_the_same_bytes(
     sites = ("residual", "mlp")
     run = partial(extract, model, corpus, sites=sites, shard_words=64, rows_per_batch=8, row_length=24)
     run(out=tmp_path / "undisturbed")
-    write, copy_to_host = FolderWriter.write, running._copy_to_host
+    write, copy_to_host = FolderWriter.write, running.copy_to_host
     batches: list[ReadBatch] = []
 
     def write_before(writer: FolderWriter, shard: int, *rest, stop_at: int) -> None:
@@ -227,7 +231,7 @@ def test_a_stopped_run_ends_with_the_same_bytes(
         with pytest.raises(StoreError, match="unfinished"):
             open_store(tmp_path / "stopped")
     monkeypatch.setattr(FolderWriter, "write", write)
-    monkeypatch.setattr(running, "_copy_to_host", count_batches)
+    monkeypatch.setattr(running, "copy_to_host", count_batches)
     run(out=tmp_path / "stopped")
     assert hash_files(tmp_path / "stopped") == hash_files(tmp_path / "undisturbed")
     words = np.concatenate([batch.words[batch.words >= 0] for batch in batches])
@@ -304,8 +308,8 @@ def test_progress_goes_to_stderr(model: Model, corpus: Corpus, capsys: pytest.Ca
 
 
 def plan(
+    model: Model,
     corpus: Corpus,
-    tokenizer: PreTrainedTokenizerBase,
     shapes: dict[int, int],
     *,
     longest_window: int,
@@ -324,13 +328,21 @@ def plan(
         row_length=min(shapes),
         shard_words=shard_words,
     )
-    wanted = frozenset(range(recipe.shard_count)) if missing is None else missing
-    items = plan_batches(corpus, tokenizer, recipe, shapes, rows=all_words(corpus), missing=wanted)
+    reading = Reading(
+        model=model,
+        corpus=corpus,
+        units=all_words(corpus),
+        recipe=recipe,
+        edits={},
+        mesh=data_mesh(),
+        shapes=shapes,
+    )
+    items = plan_batches(reading, missing=frozenset(range(recipe.shard_count)) if missing is None else missing)
     return [item for item in items if isinstance(item, ReadBatch)]
 
 
 def test_batches_that_are_left_out_change_no_other(model: Model, corpus: Corpus) -> None:
-    plan_some = partial(plan, corpus, model.tokenizer, {24: 2}, longest_window=24, shard_words=64)
+    plan_some = partial(plan, model, corpus, {24: 2}, longest_window=24, shard_words=64)
     every = plan_some()
     words = np.concatenate([batch.words[batch.words >= 0] for batch in every])
     np.testing.assert_array_equal(np.sort(words), np.arange(corpus.word_count))
@@ -362,9 +374,10 @@ def test_row_length_follows_the_sentences() -> None:
     assert choose_row_length(Corpus.from_words([["a"] * 1000])) == 512
 
 
-def test_few_slots_are_padding(shared_data: Path, minilm_folder: Path) -> None:
+def test_few_slots_are_padding(model: Model, shared_data: Path, minilm_folder: Path) -> None:
     corpus = read_conllu(shared_data / "ud/en_ewt-ud-train.conllu.gz", tasks=["upos"])
-    tokenizer = AutoTokenizer.from_pretrained(minilm_folder, local_files_only=True)
+    trained = replace(model, tokenizer=AutoTokenizer.from_pretrained(minilm_folder, local_files_only=True))
     shapes = plan_shapes(row_length=128, longest_window=512, rows_per_batch=8, devices=1)
-    segments = [batch.segments for batch in plan(corpus, tokenizer, shapes, longest_window=512, shard_words=16_384)]
+    batches = plan(trained, corpus, shapes, longest_window=512, shard_words=16_384)
+    segments = [batch.segments for batch in batches]
     assert sum(map(np.count_nonzero, segments)) / sum(rows.size for rows in segments) >= 0.95

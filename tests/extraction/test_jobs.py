@@ -7,9 +7,10 @@ import pytest
 
 from lca_jax.errors import StoreError
 from lca_jax.extraction.extract import extract
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
+from lca_jax.store.folder_writer import FolderWriter
 from lca_jax.store.store import open_store
-from lca_jax.store.writer import FolderWriter
 from tests.extraction.corpora import draw_corpus
 from tests.extraction.jobs import end_job, kill, start_job, start_process, wait_for
 from tests.store.writing import hash_files

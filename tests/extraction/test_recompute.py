@@ -9,10 +9,11 @@ import pytest
 from lca_jax import ElasticNet, extract, fit_probes, recompute
 from lca_jax.errors import CorpusError, DataError, SettingsError
 from lca_jax.extraction import running
-from lca_jax.extraction.choice import WordChoice
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.models.stack.taps import Edit
 from lca_jax.store.derived import pair_words
+from lca_jax.store.recipe import WordChoice
 from lca_jax.text.corpus import Corpus
 from tests.extraction.corpora import ODD, draw_corpus
 from tests.tiny_bert import write_bert
@@ -35,13 +36,13 @@ def corpus() -> Corpus:
 def computed_words(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The words of every batch that is computed from now on."""
     words: list[int] = []
-    copy = running._copy_to_host
+    copy = running.copy_to_host
 
     def count(batch: running.ReadBatch, *rest, **keywords) -> running.WordVectors:
         words.extend(batch.words[batch.words >= 0].tolist())
         return copy(batch, *rest, **keywords)
 
-    monkeypatch.setattr(running, "_copy_to_host", count)
+    monkeypatch.setattr(running, "copy_to_host", count)
     return words
 
 
@@ -96,7 +97,7 @@ def test_all_reads_compile_one_shape(tmp_path: Path, corpus: Corpus, caplog: pyt
     with jax.log_compiles():
         for rows in ([0], [7, 300], range(100), range(400, 0, -3)):
             store.matrix(np.array(rows))
-    assert len([line for line in caplog.messages if line.startswith("Compiling") and "_read_words" in line]) == 1
+    assert len([line for line in caplog.messages if line.startswith("Compiling") and "read_vectors" in line]) == 1
 
 
 @pytest.mark.slow

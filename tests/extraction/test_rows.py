@@ -16,15 +16,16 @@ from transformers import AutoTokenizer, BatchEncoding
 
 from lca_jax.axes import LayerBlock, Neuron, NeuronAxis
 from lca_jax.errors import DataError, SettingsError, StoreError
-from lca_jax.extraction.choice import WordChoice, choose_words
+from lca_jax.extraction.choice import choose_words
 from lca_jax.extraction.extract import extract
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Batch
 from lca_jax.models.stack.taps import Edit
 from lca_jax.store.derived import pool_sentences
-from lca_jax.store.recipe import Pool, Recipe
+from lca_jax.store.folder_writer import FolderWriter
+from lca_jax.store.recipe import Pool, Recipe, WordChoice
 from lca_jax.store.store import open_store
-from lca_jax.store.writer import FolderWriter
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.pairs import special_pieces_of
 from tests.extraction.jobs import Killed

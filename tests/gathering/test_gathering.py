@@ -12,11 +12,12 @@ from jax.sharding import Mesh
 from lca_jax import Gathering, Statistics, extract, gather_statistics, open_store
 from lca_jax.errors import DataError, SettingsError, StoreError
 from lca_jax.gathering import gather
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.models.stack.taps import Edit
+from lca_jax.store.folder_writer import FolderWriter
 from lca_jax.store.recipe import StoreDtype
 from lca_jax.store.statistics import STATISTICS
-from lca_jax.store.writer import FolderWriter
 from lca_jax.text.corpus import Corpus
 from tests.extraction.corpora import ODD, draw_corpus
 from tests.extraction.jobs import Killed, end_job, start_job
@@ -80,7 +81,7 @@ def test_words_without_a_vector_and_chosen_neurons(model: Model) -> None:
 def test_one_device_and_eight(model: Model, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     on_eight = extract(model, corpus, statistics=ALL).statistics()
     one = Mesh(np.array(jax.devices()[:1]), ("data",))
-    monkeypatch.setattr("lca_jax.extraction.extract.data_mesh", lambda: one)
+    monkeypatch.setattr("lca_jax.extraction.reading.data_mesh", lambda: one)
     alone = extract(model, corpus, statistics=ALL)
     check_against_numpy(alone.statistics(), alone)
     unit = np.sqrt(on_eight.variance)

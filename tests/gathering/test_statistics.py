@@ -15,10 +15,12 @@ from lca_jax.errors import DataError, SettingsError, StoreError
 from lca_jax.gathering import gather
 from lca_jax.gathering.moments import Moments, add_words, begin_sums, merge_moments, moments_of
 from lca_jax.store.derived import pair_words
+from lca_jax.store.folder_writer import FolderWriter
+from lca_jax.store.memory_writer import MemoryWriter
 from lca_jax.store.recipe import StoreDtype
 from lca_jax.store.statistics import LEVELS, STATISTICS
 from lca_jax.store.store import ActivationStore
-from lca_jax.store.writer import FolderWriter, MemoryWriter, ShardRecord
+from lca_jax.store.writer import ShardRecord
 from lca_jax.text.corpus import Corpus
 from tests.gathering.reference import check_against_numpy
 from tests.processes import run_processes

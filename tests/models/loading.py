@@ -16,7 +16,7 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
 import jax
 
-from lca_jax.models.model import load_model
+from lca_jax.models.load import load_model
 
 
 def read_bytes(field: str) -> int:

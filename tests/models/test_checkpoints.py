@@ -11,8 +11,8 @@ from flax.serialization import msgpack_serialize
 from safetensors.numpy import save_file
 
 from lca_jax.errors import ModelError
+from lca_jax.models.load import load_model
 from lca_jax.models.loading.checkpoints import open_tensors
-from lca_jax.models.model import load_model
 from tests.tiny_bert import draw_tensors, write_bert, write_settings
 
 
@@ -194,5 +194,5 @@ def test_damaged_files_are_named(tmp_path: Path, file: str) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     if file != "model.safetensors":
         (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match=rf"{file} is no readable .*Download it again"):
+    with pytest.raises(ModelError, match=rf"{file} cannot be read as a .*Download it again"):
         load_model(tmp_path)

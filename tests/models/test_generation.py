@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from lca_jax.errors import ModelError, SettingsError
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Batch
-from lca_jax.models.writing.generation import Search, Written
+from lca_jax.models.writing.generation import Generation, Search
 from tests.models.parity import PLACES, Reference, identity_edits, zeroing_edits
 from tests.tiny_bert import draw_windows, write_bert
 from tests.tiny_models import TINY, VOCABULARY, write_model
@@ -139,7 +140,7 @@ def test_texts_in_and_out(story_teller: Model) -> None:
     texts = ["w5 w6 w7", "w9", " ".join(f"w{number}" for number in range(5, 25)), "w11 w12"]
     together = story_teller.write(texts, search=Search(longest=6), rows=3)
     for text, written in zip(texts, together, strict=True):
-        assert isinstance(written, Written)
+        assert isinstance(written, Generation)
         assert written.text.startswith(text)
         assert 1 <= len(written.pieces) <= 6
         (alone,) = story_teller.write([text], search=Search(longest=6))
@@ -165,12 +166,12 @@ def test_a_saved_model_writes_the_same(story_teller: Model, tmp_path: Path) -> N
     assert again.write(["w5 w6"], search=Search(longest=6)) == story_teller.write(["w5 w6"], search=Search(longest=6))
 
 
-def test_what_cannot_write_says_why(story_teller: Model, tmp_path: Path) -> None:
+def test_models_that_cannot_write_say_why(story_teller: Model, tmp_path: Path) -> None:
     bert = load_model(write_bert(tmp_path / "bert"))
     with pytest.raises(ModelError, match=r"loaded without its head\. Load it with head=True"):
         bert.write(["the cat"])
     write_model(tmp_path / "bert with head", TINY["bert"])
-    with pytest.raises(ModelError, match=r"'bert' model does not write texts"):
+    with pytest.raises(ModelError, match=r"'bert' model cannot write texts"):
         load_model(tmp_path / "bert with head", head=True).write(["w5"])
     with pytest.raises(ModelError, match=r"1 to 55 pieces, text 1 has 0"):
         story_teller.write(["w5", ""], search=Search(longest=10))
@@ -184,7 +185,7 @@ def test_what_cannot_write_says_why(story_teller: Model, tmp_path: Path) -> None
 
 @pytest.fixture(scope="module")
 def recurrent(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, dict[str, np.ndarray]]:
-    """A Marian model whose decoder has an SSRU, as transformers does not have it: weights drawn here."""
+    """A Marian model whose decoder has an SSRU, with weights drawn here: transformers does not support it."""
     pytest.importorskip("torch")
     from safetensors.numpy import load_file, save_file
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lca_jax.errors import MissingExtraError, ModelError
+from lca_jax.models.load import load_model
 from lca_jax.models.loading.folders import tokenizer_content
-from lca_jax.models.model import load_model
 from lca_jax.text.alignment import align_sentences
 from tests.tiny_bert import draw_windows, pack, write_bert, write_settings
 from tests.tokenizer_kinds import write_sentencepiece
@@ -45,6 +45,7 @@ def test_description_says_what_there_is(tmp_path: Path) -> None:
     assert ["residual", "0-2", "32", "96"] in lines
     assert ["attention", "0-1", "32", "64", "4", "heads", "of", "8"] in lines
     assert ["mlp", "0-1", "40", "80"] in lines
+    assert ["vocabulary", "of", "48", "pieces;", "windows", "of", "up", "to", "24", "pieces"] in lines
     assert lines[-3] == ["head:", "not", "loaded"]
     assert lines[-2][0] == f"{parameters:,}"
     assert lines[-1] == ["fingerprint", model.fingerprint]
@@ -58,12 +59,13 @@ def test_description_of_a_decoder_with_its_head(tmp_path: Path) -> None:
     assert re.sub(r" {2,}", " | ", described.replace(str(tmp_path), "FOLDER").rpartition("\n")[0]) == "\n".join(
         (
             "FOLDER: llama, random weights, seed 0, float32",
-            " | site | layers | width | neurons",
+            " | site | layers | width | neurons | heads",
             " | residual | 0-2 | 32 | 96",
             " | attention | 0-1 | 32 | 64 | 4 heads of 8, 2 key heads",
-            " | mlp | 0-1 | 1,500 | 3,000",
+            " | mlp | 0-1 | 1500 | 3000",
+            " | vocabulary of 48 pieces; windows of up to 24 pieces",
             " | head: loaded, logits of 48 pieces, with its own vectors",
-            " | 297,376 parameters, 1.1 MiB; windows of up to 24 pieces",
+            " | 297,376 parameters, 1.1 MiB, on one device",
         )
     )
     assert (
@@ -128,9 +130,9 @@ def test_random_weights_follow_the_seed_and_need_no_weights(tmp_path: Path) -> N
     [
         (
             {"model_type": "gpt9"},
-            r"config\.json: No model family 'gpt9'\. Supported values of `model_type`: albert, bart, ",
+            r"config\.json: The model family 'gpt9' is not supported\. Supported values of `model_type`: albert, ",
         ),
-        ({"model_type": None}, "No model family None"),
+        ({"model_type": None}, "The model family None is not supported"),
         ({"is_decoder": True}, r"encoder with absolute positions, got is_decoder=True"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key'"),
         ({"num_attention_heads": 5}, r"`residual_width` must be a multiple of `heads`, got 32 and 5|hidden size"),
@@ -145,10 +147,10 @@ def test_configs_that_cannot_be_loaded(tmp_path: Path, changes: dict, message: s
 
 
 def test_folders_that_lack_something(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"holds no config\.json"):
+    with pytest.raises(ModelError, match=r"does not hold a config\.json"):
         load_model(tmp_path)
     (write_bert(tmp_path) / "vocab.txt").unlink()
-    with pytest.raises(ModelError, match=r"holds no tokenizer: one of tokenizer\.json"):
+    with pytest.raises(ModelError, match=r"does not hold a tokenizer: one of tokenizer\.json"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ModelError, match=r"config\.json cannot be read"):
@@ -159,9 +161,11 @@ def test_tokenizer_without_a_fast_form_gives_the_way_out(tmp_path: Path) -> None
     (write_bert(tmp_path) / "vocab.txt").unlink()
     (tmp_path / "vocab.json").write_text(json.dumps({"<unk>": 0, "a</w>": 1}))
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n")
-    # CTRL's is one of those that transformers has in Python alone.
+    # CTRL's tokenizer is one of those that transformers has in Python only.
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "CTRLTokenizer"}))
-    with pytest.raises(ModelError, match=r"has no fast form, needed to align words.*Add tokenizer\.json"):
+    with pytest.raises(
+        ModelError, match=r"must be a fast one or one of SentencePiece.*a CTRLTokenizer.*Add tokenizer\.json"
+    ):
         load_model(tmp_path)
 
 
@@ -223,7 +227,7 @@ def test_revision_is_for_the_hub(tmp_path: Path) -> None:
 def test_name_that_is_nowhere_gives_the_way_out(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError, match=rf"`{name}` is no folder here.*HF_HUB_OFFLINE.*hf download"):
+    with pytest.raises(ModelError, match=rf"`{name}` is not a folder on this machine.*HF_HUB_OFFLINE.*hf download"):
         load_model(name)
 
 
@@ -242,3 +246,21 @@ def test_hub_name_is_found_in_the_cache_by_revision(tmp_path: Path, monkeypatch:
     assert other.fingerprint == load_model(repository / "snapshots" / ("1" * 40)).fingerprint
     with pytest.raises(ModelError, match="at revision 'v3'"):
         load_model("someone/tiny", revision="v3")
+
+
+def test_a_model_at_a_prompt_and_in_a_notebook(tmp_path: Path) -> None:
+    model = load_model(write_bert(tmp_path / "<bert>"))
+    assert repr(model) == model.describe()
+    assert len(repr(model).splitlines()) == 9
+    shown = model._repr_html_()
+    assert f"{tmp_path}/&lt;bert&gt;: bert, trained weights, float32</caption>" in shown
+    assert "<td" in shown
+    for words in (
+        ">residual</td>",
+        ">4 heads of 8</td>",
+        "vocabulary of 48 pieces",
+        "on one device",
+        model.fingerprint,
+    ):
+        assert words in shown
+    assert "split over 2 devices" in repr(load_model(tmp_path / "<bert>", split_over=2))

@@ -10,9 +10,9 @@ from transformers import DebertaV2Config, XLNetConfig
 from lca_jax.axes import SITES
 from lca_jax.errors import ModelError
 from lca_jax.models.families import find_family
-from lca_jax.models.model import load_model
-from lca_jax.models.stack.config import Disentangled
-from lca_jax.models.stack.disentangled import row_of_distance
+from lca_jax.models.load import load_model
+from lca_jax.models.stack.attention_config import Disentangled
+from lca_jax.models.stack.disentangled import index_of_distance
 from tests.tiny_bert import draw_windows, pack
 from tests.tiny_models import TINY, write_model
 
@@ -31,12 +31,12 @@ def test_rows_of_distances_are_those_of_pytorch(span: int, longest: int) -> None
 
     distance = np.arange(-longest, longest + 1)
     theirs = make_log_bucket_position(torch.tensor(distance), span, longest).to(torch.long).numpy()
-    ours = row_of_distance(distance, disentangled(span=span, longest=longest))
+    ours = index_of_distance(distance, disentangled(span=span, longest=longest))
     np.testing.assert_array_equal(ours, np.clip(theirs + span, 0, 2 * span - 1))
 
 
 def test_rows_of_plain_distances_end_at_the_table() -> None:
-    rows = row_of_distance(np.array([-7, -4, -3, 0, 3, 4, 7]), disentangled(span=4, longest=None))
+    rows = index_of_distance(np.array([-7, -4, -3, 0, 3, 4, 7]), disentangled(span=4, longest=None))
     assert rows.tolist() == [0, 0, 1, 4, 7, 7, 7]
 
 
@@ -58,7 +58,7 @@ def test_rows_sharded_over_eight_devices_give_the_same_and_padding_changes_nothi
         piece_ids=np.where(padding, 7, batch.piece_ids).astype(np.int32),
         positions=np.where(padding, 300, batch.positions).astype(np.int32),
     )
-    # A position that no table has may turn its own row to NaN, so only the models without a table see it.
+    # A position beyond a table would turn its row to NaN, so this is tested on models without a table.
     assert model.config.embedding.positions == 0
     for expected in (step(model.params, batch), step(model.params, other)):
         for site in SITES:
@@ -83,7 +83,7 @@ def test_head_of_deberta_is_found_by_either_name(tmp_path) -> None:
     for leaf in ("dense.weight", "dense.bias", "LayerNorm.weight", "LayerNorm.bias", "bias"):
         part = leaf if leaf == "bias" else f"transform.{leaf}"
         tensors[f"cls.predictions.{part}"] = tensors.pop(f"lm_predictions.lm_head.{leaf}")
-    # As the files of version 3 may: what no state depends on.
+    # Files of version 3 may hold this table, which no state depends on.
     tensors["deberta.embeddings.position_embeddings.weight"] = np.zeros((26, 32), np.float32)
     save_file(tensors, tmp_path / "model.safetensors")
     assert load_model(tmp_path, head=True).fingerprint == before.fingerprint

@@ -10,8 +10,9 @@ import pytest
 from lca_jax.axes import SITES
 from lca_jax.errors import ModelError, SettingsError
 from lca_jax.extraction.extract import extract
+from lca_jax.models.load import load_model
 from lca_jax.models.loading.folders import tokenizer_content
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.model import Model
 from lca_jax.text.corpus import Corpus
 from tests.tiny_bert import draw_windows, pack, write_bert
 from tests.tiny_models import TINY, write_model
@@ -75,11 +76,17 @@ def test_saved_model_takes_no_other_choice_and_says_what_is_damaged(folder: Path
     with pytest.raises(ModelError, match="is loaded as it was saved"):
         load_model(tmp_path, dtype="bfloat16")
     description = json.loads((tmp_path / "stack.json").read_text())
-    (tmp_path / "stack.json").write_text(json.dumps(description | {"format": 2}))
-    with pytest.raises(ModelError, match=r"stack\.json cannot be read as a saved model: .*format is not 1"):
+    (tmp_path / "stack.json").write_text(json.dumps(description | {"format": 3}))
+    with pytest.raises(ModelError, match=r"stack\.json cannot be read as a saved model: .*format is 3, not 1 or 2"):
         load_model(tmp_path)
     description["config"]["layers"] = 3
     (tmp_path / "stack.json").write_text(json.dumps(description))
+    with pytest.raises(ModelError, match=r"stack\.json and parts-\w+ do not belong together: one of them was changed"):
+        load_model(tmp_path)
+    (tmp_path / description["parts"] / "params").rename(tmp_path / "params")
+    (tmp_path / "stack.json").write_text(json.dumps(description | {"format": 1}))
+    for file in (tmp_path / description["parts"] / "tokenizer").iterdir():
+        file.rename(tmp_path / file.name)
     with pytest.raises(ModelError, match=r"params does not hold the parameters of stack\.json"):
         load_model(tmp_path)
 

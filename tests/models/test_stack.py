@@ -9,8 +9,9 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from lca_jax.axes import SITES
-from lca_jax.errors import ModelError
-from lca_jax.models.model import Model, load_model
+from lca_jax.errors import ModelError, SettingsError
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Batch
 from lca_jax.models.stack.taps import Edit
 from tests.tiny_bert import draw_windows, pack, write_bert
@@ -167,7 +168,7 @@ def test_bfloat16_is_near_float32_and_keeps_norms_in_float32(model: Model) -> No
     batch, places = pack(draw_windows([5, 9]), slots=16)
     full, rounded = run(model, batch)["residual"], run(half, batch)["residual"]
     assert rounded.dtype == jnp.bfloat16
-    # Rounding to 8 bits at every product of two blocks: a few hundredths of states of size one.
+    # Every product of the two blocks is rounded to 8 bits, which changes states of size one by a few hundredths.
     for row, place in places:
         error = np.abs(rounded[:, row, place].astype(np.float32) - full[:, row, place])
         assert error.mean() < 0.03
@@ -185,18 +186,21 @@ def test_piece_beyond_the_vocabulary_gives_nan_in_its_row(model: Model) -> None:
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        ({"sites": ("residual", "hidden")}, r"No site 'hidden'\. Sites: residual, attention, mlp"),
+        ({"sites": ("residual", "hidden")}, r"not have a site 'hidden'\. Its sites: residual, attention, mlp"),
         ({"sites": ("mlp", "mlp")}, r"each once, got \('mlp', 'mlp'\)"),
         ({"sites": ()}, "at least one site"),
-        ({"sites": ("mlp",), "layers": (2,)}, r"Layers of `mlp` run from 0 to 1 and may be asked for once, got \(2,\)"),
-        ({"layers": (0, 0)}, "may be asked for once"),
-        ({"layers": ()}, "may be asked for once"),
-        ({"layers": {"mlp": (0,)}}, "`layers` names mlp, which is not among the sites residual"),
+        (
+            {"sites": ("mlp",), "layers": (2,)},
+            r"Layers of `mlp` run from 0 to 1; name at least one, each once\. Got \(2,\)",
+        ),
+        ({"layers": (0, 0)}, "each once"),
+        ({"layers": ()}, "name at least one"),
+        ({"layers": {"mlp": (0,)}}, "`layers` names mlp, but the chosen sites are residual"),
     ],
 )
 def test_sites_and_layers_that_are_not_there(model: Model, chosen: dict, message: str) -> None:
     batch, _ = pack(draw_windows([5]), slots=16)
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(SettingsError, match=message):
         model.forward(model.params, batch, **chosen)
 
 
@@ -205,7 +209,7 @@ def test_edit_of_another_shape_says_which_shape_it_must_have(model: Model) -> No
     edit = Edit(np.ones((2, 32), np.float32), np.zeros((2, 32), np.float32))
     with pytest.raises(ModelError, match=r"edit of `residual` .* \(layer, neuron\) = \(3, 32\), got \(2, 32\)"):
         model.forward(model.params, batch, {"residual": edit})
-    with pytest.raises(ModelError, match="No site 'hidden'"):
+    with pytest.raises(SettingsError, match=r"not have a site 'hidden'\. Its sites: residual, attention, mlp"):
         model.forward(model.params, batch, {"hidden": edit})
 
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from lca_jax.models.model import load_model
+from lca_jax.models.load import load_model
 from lca_jax.models.writing.generation import Search
 from tests.tiny_bert import pack
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lca_jax.axes import SITES
-from lca_jax.models.model import load_model
+from lca_jax.models.load import load_model
 from lca_jax.models.stack.nonlinearity import NONLINEARITIES
 from tests.models.parity import identity_edits
 from tests.models.trained import TRAINED, compare

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from lca_jax.models.model import Model, load_model
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
 from tests.models.parity import PLACES, Comparison, Reference
 from tests.tiny_bert import draw_windows
 from tests.tiny_models import VOCABULARY, Tiny, write_model

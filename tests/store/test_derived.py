@@ -14,10 +14,12 @@ from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.ranking.lca import rank_neurons
 from lca_jax.store.derived import pair_words, pool_sentences
+from lca_jax.store.folder_writer import FolderWriter
+from lca_jax.store.memory_writer import MemoryWriter
 from lca_jax.store.recipe import Recipe, SiteShape
-from lca_jax.store.rows import all_words
 from lca_jax.store.store import ActivationStore
-from lca_jax.store.writer import FolderWriter, MemoryWriter, ShardRecord
+from lca_jax.store.units import all_words
+from lca_jax.store.writer import ShardRecord
 from lca_jax.text.corpus import Corpus
 from tests.stores import store_of
 
@@ -114,14 +116,14 @@ def test_what_is_no_pair_is_refused() -> None:
         pair_words(store, "governor")
     with pytest.raises(DataError, match=r"`deprel` must be numbers.*\n.*sentence 1, word 1 \('the'\): 'det'"):
         pair_words(store, "deprel")
-    with pytest.raises(SettingsError, match="rows of memory are pairs of words"):
+    with pytest.raises(SettingsError, match="units of memory are pairs of words"):
         pair_words(pair_words(store))
     roots = CORPUS.with_task("head", [["0"] * len(sentence) for sentence in SENTENCES])
     with pytest.raises(DataError, match="No word of memory has a head with a vector"):
         pair_words(write_store(None, roots))
-    with pytest.raises(SettingsError, match="rows of memory are sentences"):
+    with pytest.raises(SettingsError, match="units of memory are sentences"):
         pair_words(pool_sentences(store))
-    with pytest.raises(SettingsError, match="rows of memory are sentences"):
+    with pytest.raises(SettingsError, match="units of memory are sentences"):
         pool_sentences(pool_sentences(store))
 
 

@@ -16,8 +16,8 @@ from lca_jax.cli.show import show
 from lca_jax.errors import StoreError
 from lca_jax.store import lock
 from lca_jax.store.folder import open_folder, read_file, write_file
+from lca_jax.store.folder_writer import FolderWriter, find_finished
 from lca_jax.store.store import open_store
-from lca_jax.store.writer import FolderWriter, find_finished
 from tests.store.writing import RECIPE, draw_vectors, write_shard, write_store
 
 
@@ -63,7 +63,7 @@ def place(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureR
 
 
 def test_a_bucket_is_a_place(place: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(StoreError, match=f"{place} is no activation store"):
+    with pytest.raises(StoreError, match=f"{place} is not an activation store"):
         open_store(place)
     store = write_store(place)
     for site, expected in draw_vectors(RECIPE).items():
@@ -123,5 +123,5 @@ def test_altered_objects_are_found_and_named(place: str) -> None:
 
 def test_other_things_in_the_bucket_are_left_alone(place: str) -> None:
     write_file(open_folder(place), "thesis.tex", b"do not touch")
-    with pytest.raises(StoreError, match=r"no activation store \(thesis\.tex"):
+    with pytest.raises(StoreError, match=r"not an activation store \(thesis\.tex"):
         FolderWriter(place, RECIPE)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from lca_jax.errors import SettingsError, StoreError
+from lca_jax.store.folder_writer import FolderWriter
 from lca_jax.store.recipe import SiteShape
 from lca_jax.store.shuffled import read_shuffled
 from lca_jax.store.store import ActivationStore, open_store
-from lca_jax.store.writer import FolderWriter, ShardRecord
+from lca_jax.store.writer import ShardRecord
 from lca_jax.text.corpus import Corpus
 from tests.store.writing import RECIPE, write_store
 
@@ -56,12 +57,12 @@ def test_the_seed_decides_the_order(store: ActivationStore) -> None:
 
 
 def test_some_words_and_layers(store: ActivationStore) -> None:
-    wanted = np.zeros(WORDS, bool)
-    wanted[[5, 700, 701, 2999]] = True
-    (batch,) = read_shuffled(store, 10, seed=0, wanted=wanted, layers=[1])
+    mask = np.zeros(WORDS, bool)
+    mask[[5, 700, 701, 2999]] = True
+    (batch,) = read_shuffled(store, 10, seed=0, mask=mask, layers=[1])
     assert sorted(batch.words.tolist()) == [5, 700, 701, 2999]
     np.testing.assert_array_equal(batch.vectors, np.repeat(batch.words[:, None], 4, axis=1))
-    assert list(read_shuffled(store, 10, seed=0, wanted=np.zeros(WORDS, bool))) == []
+    assert list(read_shuffled(store, 10, seed=0, mask=np.zeros(WORDS, bool))) == []
 
 
 def test_memory_and_disk_give_the_same(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_wrong_settings_and_lost_shards_are_told(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="`batch_words` and `window_words` must be 1 or more, got 0"):
         next(read_shuffled(store, 0, seed=0))
     with pytest.raises(SettingsError, match="one value for each of 50 words"):
-        next(read_shuffled(store, 5, seed=0, wanted=np.ones(49, bool)))
+        next(read_shuffled(store, 5, seed=0, mask=np.ones(49, bool)))
     (tmp_path / "store/mlp/c/2/0/0").unlink()
     with pytest.raises(StoreError, match="mlp/c/2/0/0 is missing"):
         next(read_shuffled(store, 5, seed=0))

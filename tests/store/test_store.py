@@ -12,9 +12,9 @@ import pytest
 from lca_jax.axes import LayerBlock
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.store.array import Index
+from lca_jax.store.folder_writer import FolderWriter, find_finished
 from lca_jax.store.recipe import StoreDtype
 from lca_jax.store.store import open_store
-from lca_jax.store.writer import FolderWriter, find_finished
 from tests.store.writing import CORPUS, RECIPE, SITES, draw_vectors, hash_files, write_shard, write_store
 
 
@@ -174,7 +174,7 @@ def test_another_recipe_is_refused_by_name(tmp_path: Path, folder: Path) -> None
         FolderWriter(tmp_path / "begun", RECIPE)
     (tmp_path / "home").mkdir()
     (tmp_path / "home/thesis.tex").write_text("do not touch")
-    with pytest.raises(StoreError, match=r"no activation store \(thesis\.tex"):
+    with pytest.raises(StoreError, match=r"not an activation store \(thesis\.tex"):
         FolderWriter(tmp_path / "home", RECIPE)
 
 
@@ -228,5 +228,5 @@ def test_other_formats_and_no_store_at_all(copy: Path, tmp_path: Path) -> None:
     manifest.write_text(text[:-50])
     with pytest.raises(StoreError, match="breaks its format"):
         open_store(copy)
-    with pytest.raises(StoreError, match="no activation store"):
+    with pytest.raises(StoreError, match="not an activation store"):
         open_store(tmp_path / "nothing")

@@ -19,10 +19,10 @@ from lca_jax.cli.show import show
 from lca_jax.errors import StoreError
 from lca_jax.store import lock
 from lca_jax.store.folder import open_folder, reaching
+from lca_jax.store.folder_writer import FolderWriter, find_finished
 from lca_jax.store.lock import _Heartbeat
-from lca_jax.store.recipe import Manifest
+from lca_jax.store.manifest import Manifest
 from lca_jax.store.store import open_store
-from lca_jax.store.writer import FolderWriter, find_finished
 from tests.store.writing import CORPUS, RECIPE, hash_files, write_shard, write_store
 
 NAMES = {"model": "none", "tokenizer": "none"}

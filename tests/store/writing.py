@@ -6,9 +6,11 @@ from pathlib import Path
 import ml_dtypes  # noqa: F401 - teaches NumPy the name bfloat16
 import numpy as np
 
+from lca_jax.store.folder_writer import FolderWriter
+from lca_jax.store.memory_writer import MemoryWriter
 from lca_jax.store.recipe import Recipe, SiteShape
 from lca_jax.store.store import ActivationStore
-from lca_jax.store.writer import FolderWriter, MemoryWriter, ShardRecord, StoreWriter
+from lca_jax.store.writer import ShardRecord, StoreWriter
 from lca_jax.text.corpus import Corpus
 
 SENTENCES = [["a", "b", "", "c"], [], ["d"] * 30, ["é", "日本", "🙂"], ["e"] * 13]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from lca_jax.errors import ModelError
-from lca_jax.extraction.choice import WordChoice
 from lca_jax.extraction.extract import extract
-from lca_jax.models.model import load_model
+from lca_jax.extraction.planning import plan_units
+from lca_jax.models.load import load_model
 from lca_jax.models.stack.stack import Batch
-from lca_jax.store.rows import plan_rows
+from lca_jax.store.recipe import WordChoice
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.pairs import align_texts, join_pair, special_pieces_of
 from tests.tiny_models import TINY, write_model
@@ -103,7 +103,7 @@ def test_what_a_model_cannot_be_told_is_refused(tmp_path: Path) -> None:
 def test_where_the_piece_of_a_sentence_stands(kind: str, place: int) -> None:
     tokenizer, single = KINDS[kind](), Corpus.from_words([FIRST])
     special = special_pieces_of(tokenizer, pairs=False)
-    rows = plan_rows(single, tokenizer, special, pool="cls", choice=WordChoice())
-    assert rows.cls == place
+    units = plan_units(single, tokenizer, special, pool="cls", choice=WordChoice())
+    assert units.cls_place == place
     piece = tokenizer(" ".join(FIRST))["input_ids"][place]
     assert piece == (tokenizer.eos_token_id if "T5" in kind else tokenizer.cls_token_id)

@@ -29,12 +29,14 @@ from lca_jax.exchange.neurox.text_files import (
     write_text,
 )
 from lca_jax.machine.files import write_whole
-from lca_jax.machine.progress import Tally
+from lca_jax.machine.progress import Progress
 from lca_jax.store.folder import CHUNK_WORDS
+from lca_jax.store.folder_writer import FolderWriter, find_finished
 from lca_jax.store.in_order import read_sentences, sentence_lengths
+from lca_jax.store.memory_writer import MemoryWriter
 from lca_jax.store.recipe import Pool, Recipe, SiteShape, StoreDtype
 from lca_jax.store.store import ActivationStore
-from lca_jax.store.writer import FolderWriter, MemoryWriter, ShardRecord, StoreWriter, find_finished
+from lca_jax.store.writer import ShardRecord, StoreWriter
 from lca_jax.text.corpus import name_file_of
 
 ALL_ZERO = "all zeros in the NeuroX file"
@@ -192,7 +194,7 @@ def _fill(writer: StoreWriter, recipe: Recipe, files: NeuroxFiles, matched: Matc
     """Writes the missing shards, each out of the sentences that have words in it."""
     bounds = np.array([0, *accumulate(map(len, matched.corpus.sentences))])
     stored = recipe.words - sum(last - first for first, last in map(recipe.shard_range, writer.missing))
-    with Tally(words=recipe.words, stored=stored, progress=progress) as tally:
+    with Progress(total=recipe.words, done=stored, bar=progress) as progress_bar:
         for shard in sorted(writer.missing):
             first, last = recipe.shard_range(shard)
             arrays = writer.new_arrays(shard)
@@ -208,7 +210,7 @@ def _fill(writer: StoreWriter, recipe: Recipe, files: NeuroxFiles, matched: Matc
             without = np.flatnonzero(~(held != 0).any(axis=(1, 2)))
             pieces = [None] * (last - first)
             writer.write(shard, arrays, ShardRecord(pieces=pieces, excluded=dict.fromkeys(without.tolist(), ALL_ZERO)))
-            tally.count_words(last - first)
+            progress_bar.count_done(last - first)
 
 
 def _refuse_non_finite(
@@ -246,7 +248,7 @@ def _write_vectors(
 ) -> None:
     """Writes every sentence to one file, or each of its layers to the file of that layer."""
     words = iter(words_without_spaces(store, space_mark))
-    with ExitStack() as closing, Tally(words=store.word_count, stored=0, progress=progress) as tally:
+    with ExitStack() as closing, Progress(total=store.word_count, bar=progress) as progress_bar:
         writers = [WRITERS[kind](path) for path in paths]
         for writer in writers:
             closing.callback(writer.close)
@@ -256,7 +258,7 @@ def _write_vectors(
             sentence = list(islice(words, length))
             for writer, part in zip(writers, np.split(vectors, len(writers)), strict=True):
                 writer.write(sentence, np.ascontiguousarray(part))
-            tally.count_words(length)
+            progress_bar.count_done(length)
 
 
 def _say_what_is_lost(store: ActivationStore, site: str, path: Path, *, are_numbered: bool) -> None:

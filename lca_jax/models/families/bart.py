@@ -1,4 +1,4 @@
-"""BART, mBART, Marian and M2M100: one encoder-decoder with different positions and norms.
+"""BART, mBART, Marian and M2M100: one encoder-decoder, with positions and norms that differ.
 
 Sources: Lewis et al. 2020 (BART), Liu et al. 2020 (mBART), Junczys-Dowmunt et al. 2018 (Marian), Fan et al. 2021
 (M2M100) and NLLB team 2022. Marian's fast models have a recurrence in the decoder (Kim et al. 2019); their configs say
@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from transformers import PreTrainedConfig
 
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, blocks, embedding, norm
+from lca_jax.models.stack.attention_config import AttentionConfig
 from lca_jax.models.stack.config import (
     Arrangement,
-    AttentionConfig,
     EmbeddingConfig,
     HeadConfig,
     MlpConfig,
@@ -24,9 +24,9 @@ from lca_jax.models.stack.config import (
     Precision,
     StackConfig,
 )
-from lca_jax.models.stack.embedding import sinusoid_rows
+from lca_jax.models.stack.embedding import sinusoid_table
 
-_PADDING_ROWS = 2
+_PADDING_POSITIONS = 2
 _ATTENTION = {
     "attention.query": "self_attn.q_proj",
     "attention.key": "self_attn.k_proj",
@@ -50,26 +50,26 @@ _CROSS = {
 
 
 class _Variant(NamedTuple):
-    """What the models of this file differ in."""
+    """The differences between the models of this file."""
 
     arrangement: Arrangement
     embedding_norm: bool
     learned_positions: bool
-    padding_rows: int
+    padding_positions: int
     sinusoid_gap: int = 0
-    """Frequencies of sinusoids fall to 1/10000 over half the width less this."""
+    """Frequencies of sinusoids fall to 1/10000 over half the width minus this number."""
     head_bias: bool = True
-    """Whether every piece has a bias in the logits; a checkpoint without one means zeros."""
+    """Whether every piece has a bias in the logits; where the checkpoint has none, it is zero."""
 
 
-_BART = _Variant("post_norm", embedding_norm=True, learned_positions=True, padding_rows=_PADDING_ROWS)
-_MBART = _Variant("pre_norm", embedding_norm=True, learned_positions=True, padding_rows=_PADDING_ROWS)
-_MARIAN = _Variant("post_norm", embedding_norm=False, learned_positions=False, padding_rows=0)
+_BART = _Variant("post_norm", embedding_norm=True, learned_positions=True, padding_positions=_PADDING_POSITIONS)
+_MBART = _Variant("pre_norm", embedding_norm=True, learned_positions=True, padding_positions=_PADDING_POSITIONS)
+_MARIAN = _Variant("post_norm", embedding_norm=False, learned_positions=False, padding_positions=0)
 _M2M100 = _Variant(
     "pre_norm",
     embedding_norm=False,
     learned_positions=False,
-    padding_rows=_PADDING_ROWS,
+    padding_positions=_PADDING_POSITIONS,
     sinusoid_gap=1,
     head_bias=False,
 )
@@ -78,7 +78,10 @@ _M2M100 = _Variant(
 def _read_config(config: PreTrainedConfig, dtype: Precision, *, variant: _Variant) -> StackConfig:
     decoder_type = getattr(config, "decoder_type", None)
     if decoder_type not in (None, "ssru"):
-        raise ModelError(f"A decoder must attend to its own pieces or be an SSRU, got decoder_type={decoder_type!r}.")
+        raise ModelError(
+            f"A decoder must attend to its own pieces or be an SSRU, got decoder_type={decoder_type!r}. "
+            "Use another checkpoint."
+        )
     shared = getattr(config, "share_encoder_decoder_embeddings", True)
     width = config.d_model
     decoder = _read_side(
@@ -108,7 +111,7 @@ def _read_config(config: PreTrainedConfig, dtype: Precision, *, variant: _Varian
 
 
 def _read_side(config: PreTrainedConfig, dtype: Precision, variant: _Variant, **fields: Any) -> StackConfig:
-    """Encoder or decoder; `fields` are those in which they differ."""
+    """Returns the stack of encoder or decoder; `fields` are those in which the two differ."""
     return StackConfig(
         family=config.model_type,
         residual_width=config.d_model,
@@ -127,9 +130,9 @@ def _read_embedding(config: PreTrainedConfig, variant: _Variant, *, vocabulary: 
         vocabulary=vocabulary,
         shared=shared,
         width=config.d_model,
-        positions=config.max_position_embeddings + variant.padding_rows,
+        positions=config.max_position_embeddings + variant.padding_positions,
         sinusoids=0 if variant.learned_positions else config.d_model // 2 - variant.sinusoid_gap,
-        first_position=variant.padding_rows,
+        first_position=variant.padding_positions,
         scale=config.d_model**0.5 if config.scale_embedding else 1.0,
         norm=variant.embedding_norm,
     )
@@ -142,8 +145,9 @@ def _sources(config: StackConfig) -> Sources:
         return pieces | encoder
     mixing = _RECURRENCE if config.decoder.mixing == "recurrence" else _ATTENTION
     decoder = _side_sources(config.decoder, "decoder", mixing | _CROSS | _BLOCK, inside="decoder.")
-    own = {} if config.decoder.embedding.shared else embedding("decoder.embedding.pieces", "decoder.embed_tokens")
-    return pieces | encoder | own | decoder
+    if not config.decoder.embedding.shared:
+        decoder |= embedding("decoder.embedding.pieces", "decoder.embed_tokens")
+    return pieces | encoder | decoder
 
 
 def _side_sources(config: StackConfig, side: str, names: Mapping[str, str], *, inside: str = "") -> Sources:
@@ -151,8 +155,8 @@ def _side_sources(config: StackConfig, side: str, names: Mapping[str, str], *, i
     key = f"{side}.embed_positions.weight"
     positions = Source(key)
     if shape.sinusoids:
-        rows = partial(sinusoid_rows, shape.positions, shape.width, sinusoids=shape.sinusoids)
-        positions = Source(key, other_key=f"{key}s", otherwise=rows)
+        table = partial(sinusoid_table, shape.positions, shape.width, sinusoids=shape.sinusoids)
+        positions = Source(key, other_key=f"{key}s", otherwise=table)
     return {
         f"{inside}embedding.positions.embedding": positions,
         **(norm(f"{inside}embedding.norm", f"{side}.layernorm_embedding") if shape.norm else {}),
@@ -163,10 +167,10 @@ def _side_sources(config: StackConfig, side: str, names: Mapping[str, str], *, i
 
 def _head_sources(config: StackConfig, head: HeadConfig) -> Sources:
     vocabulary = (config.decoder or config).embedding.vocabulary
-    own = {} if head.tied else embedding("decoder.head.pieces", "lm_head")
+    pieces = {} if head.tied else embedding("decoder.head.pieces", "lm_head")
     no_bias = partial(np.zeros, (vocabulary,), np.float32)
     bias = {"decoder.head.bias": Source("final_logits_bias", _only_row, otherwise=no_bias)}
-    return own | (bias if head.bias else {})
+    return pieces | (bias if head.bias else {})
 
 
 def _only_row(tensor: Tensor) -> Tensor:

@@ -5,19 +5,11 @@ RoBERTa and ELECTRA have the same blocks under the same names; their files build
 
 from typing import Any
 
-from transformers import PreTrainedConfig
-
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Source, Sources, blocks, embedding, linear, norm
-from lca_jax.models.stack.config import (
-    AttentionConfig,
-    EmbeddingConfig,
-    HeadConfig,
-    MlpConfig,
-    NormConfig,
-    Precision,
-    StackConfig,
-)
+from lca_jax.models.stack.attention_config import AttentionConfig
+from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, NormConfig, Precision, StackConfig
 
 _BLOCK = {
     "attention.query": "attention.self.query",
@@ -34,25 +26,25 @@ _BLOCK = {
 def read_encoder_config(
     config: PreTrainedConfig, dtype: Precision, *, first_position: int = 0, **changes: Any
 ) -> StackConfig:
-    """The stack of an encoder whose config has the keys of BERT's.
+    """Returns the stack of an encoder whose config has the keys of BERT's.
 
     Args:
         config: The Hugging Face config.
         dtype: Precision of the stack.
-        first_position: The row of the position table that a window's first piece has.
+        first_position: Index of a window's first piece in the position table.
         changes: Fields of the `StackConfig` that differ from BERT's.
 
     Raises:
-        ModelError: It is a decoder, or its positions are not absolute.
+        ModelError: The model is a decoder, or its positions are not absolute.
     """
     positions = getattr(config, "position_embedding_type", None) or "absolute"
     is_decoder = getattr(config, "is_decoder", False)
-    crossing = getattr(config, "add_cross_attention", False)
-    if is_decoder or crossing or positions != "absolute":
+    attends_to_encoder = getattr(config, "add_cross_attention", False)
+    if is_decoder or attends_to_encoder or positions != "absolute":
         raise ModelError(
             f"A model of type {config.model_type!r} must be an encoder with absolute positions, got "
-            f"is_decoder={is_decoder}, add_cross_attention={crossing}, position_embedding_type={positions!r}. "
-            "Use another checkpoint."
+            f"is_decoder={is_decoder}, add_cross_attention={attends_to_encoder}, "
+            f"position_embedding_type={positions!r}. Use another checkpoint."
         )
     fields: dict[str, Any] = {
         "family": config.model_type,
@@ -80,7 +72,7 @@ def read_encoder_config(
 
 
 def embedding_sources(config: StackConfig) -> Sources:
-    """Tables and norm, under `embeddings`."""
+    """Returns the sources of tables and norm, under `embeddings`."""
     positions = embedding("embedding.positions", "embeddings.position_embeddings")
     token_types = embedding("embedding.token_types", "embeddings.token_type_embeddings")
     return {
@@ -92,19 +84,19 @@ def embedding_sources(config: StackConfig) -> Sources:
 
 
 def encoder_sources(config: StackConfig) -> Sources:
-    """Embedding and blocks with the names of BERT."""
+    """Returns the sources of embedding and blocks, with the names of BERT."""
     return embedding_sources(config) | blocks(config, "encoder.layer.{}", _BLOCK)
 
 
 def masked_head_sources(head: HeadConfig, *, transform: str, norm_key: str, decoder: str, bias: str) -> Sources:
-    """The head of a masked language model.
+    """Returns the sources of the head of a masked language model.
 
     Args:
-        head: Its config.
-        transform: The matrix before the logits.
-        norm_key: The norm after it.
-        decoder: The piece vectors; needed where they are not tied.
-        bias: Where files keep the pieces' bias that do not keep it as the decoder's.
+        head: The head's config.
+        transform: Name of the matrix before the logits.
+        norm_key: Name of the norm after that matrix.
+        decoder: Name of the piece vectors, which are read unless they are tied.
+        bias: Name of the pieces' bias in files that do not store it with the piece vectors.
     """
     return {
         **linear("head.transform", transform, bias=head.transform_bias),

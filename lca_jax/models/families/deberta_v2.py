@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from transformers import PreTrainedConfig
-
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.bert import embedding_sources, read_encoder_config
 from lca_jax.models.families.mapping import Family, Source, Sources, blocks, embedding, linear, norm
-from lca_jax.models.stack.config import Disentangled, EmbeddingConfig, HeadConfig, Precision, StackConfig
+from lca_jax.models.stack.attention_config import Disentangled
+from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, Precision, StackConfig
 
 _BLOCK = {
     "attention.query": "attention.self.query_proj",
@@ -34,7 +34,7 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
             positions=config.max_position_embeddings if config.position_biased_input else 0,
             token_types=config.type_vocab_size,
         ),
-        # The head that is not `legacy` reads the embedding's table, whatever else a config says.
+        # A head that is not `legacy` reads the embedding's table, whatever else a config says.
         head=HeadConfig(
             transform=config.hidden_act, width=width, tied=config.tie_word_embeddings or not config.legacy, bias=True
         ),
@@ -82,16 +82,16 @@ def _sources(config: StackConfig) -> Sources:
     if relative.norm:
         sources |= norm("distances.norm", "encoder.LayerNorm")
     for number in range(0 if relative.shared else config.layers):
-        ours, theirs = f"blocks.{number}.attention.relative", f"encoder.layer.{number}.attention.self"
+        path, key = f"blocks.{number}.attention.relative", f"encoder.layer.{number}.attention.self"
         if relative.content_to_position:
-            sources |= linear(f"{ours}.key", f"{theirs}.pos_key_proj")
+            sources |= linear(f"{path}.key", f"{key}.pos_key_proj")
         if relative.position_to_content:
-            sources |= linear(f"{ours}.query", f"{theirs}.pos_query_proj")
+            sources |= linear(f"{path}.query", f"{key}.pos_query_proj")
     return sources
 
 
 def _head_sources(_config: StackConfig, head: HeadConfig) -> Sources:
-    """The same head under two names: that of `legacy` configs, and that of the others and the files of version 3."""
+    """Returns the sources of a head that has two names: one in `legacy` configs, one in others and in version 3."""
     legacy, other = "cls.predictions", "lm_predictions.lm_head"
     transform = linear("head.transform", "dense") | norm("head.norm", "LayerNorm")
     sources = {
@@ -109,8 +109,8 @@ DEBERTA_V2 = Family(
     sources=_sources,
     head_sources=_head_sources,
     prefix="deberta.",
-    # Files of version 3 may hold a table of positions that the model does not read.
+    # Files of version 3 may hold a position table that the model does not read.
     ignored=r"(pooler|cls|lm_predictions|mask_predictions|classifier|qa_outputs)\..*"
     r"|embeddings\.position_(ids|embeddings\.weight)",
 )
-"""`model_type` "deberta-v2": DeBERTa-v2 but for its xlarge sizes, DeBERTaV3, mDeBERTa."""
+"""`model_type` "deberta-v2": DeBERTa-v2 except its xlarge sizes, DeBERTaV3, mDeBERTa."""

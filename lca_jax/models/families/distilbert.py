@@ -1,18 +1,10 @@
-"""DistilBERT: half of BERT's blocks, no token types, other names (Sanh et al. 2019)."""
+"""DistilBERT: half of BERT's blocks, without token types, under other names (Sanh et al. 2019)."""
 
-from transformers import PreTrainedConfig
-
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.bert import masked_head_sources
 from lca_jax.models.families.mapping import Family, Sources, blocks, embedding, norm
-from lca_jax.models.stack.config import (
-    AttentionConfig,
-    EmbeddingConfig,
-    HeadConfig,
-    MlpConfig,
-    NormConfig,
-    Precision,
-    StackConfig,
-)
+from lca_jax.models.stack.attention_config import AttentionConfig
+from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, NormConfig, Precision, StackConfig
 
 _BLOCK = {
     "attention.query": "attention.q_lin",

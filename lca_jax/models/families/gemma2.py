@@ -1,8 +1,7 @@
 """Gemma 2: norms before and after each part, capped scores, a sliding window in every other layer (Gemma team 2024)."""
 
-from transformers import PreTrainedConfig
-
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.llama import (
     IGNORED,
     decoder_sources,
@@ -29,7 +28,9 @@ _BLOCK = {
 
 def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
     if config.use_bidirectional_attention:
-        raise ModelError("A Gemma 2 model must be causal, got use_bidirectional_attention=True.")
+        raise ModelError(
+            "A Gemma 2 model must be causal, got use_bidirectional_attention=True. Use another checkpoint."
+        )
     return read_decoder_config(
         config,
         dtype,
@@ -53,13 +54,13 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
 def _sources(config: StackConfig) -> Sources:
     plain = decoder_sources(config, _BLOCK)
     return {
-        path: source._replace(change=_from_zero) if path.endswith("norm.scale") else source
+        path: source._replace(change=_add_one) if path.endswith("norm.scale") else source
         for path, source in plain.items()
     }
 
 
-def _from_zero(scale: Tensor) -> Tensor:
-    """Gemma keeps how far a norm's scale is from 1."""
+def _add_one(scale: Tensor) -> Tensor:
+    """Returns the scale of a norm; Gemma stores its difference from 1."""
     return scale.astype("float32") + 1
 
 

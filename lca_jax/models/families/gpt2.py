@@ -3,19 +3,12 @@
 from functools import partial
 
 import numpy as np
-from transformers import PreTrainedConfig
 
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, causal_head, embedding, norm
-from lca_jax.models.stack.config import (
-    AttentionConfig,
-    EmbeddingConfig,
-    HeadConfig,
-    MlpConfig,
-    NormConfig,
-    Precision,
-    StackConfig,
-)
+from lca_jax.models.stack.attention_config import AttentionConfig
+from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, NormConfig, Precision, StackConfig
 
 
 def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
@@ -23,7 +16,8 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
         raise ModelError(
             "A GPT-2 model must scale attention by the width of a head alone and be a plain decoder, got "
             f"scale_attn_by_inverse_layer_idx={config.scale_attn_by_inverse_layer_idx}, "
-            f"scale_attn_weights={config.scale_attn_weights}, add_cross_attention={config.add_cross_attention}."
+            f"scale_attn_weights={config.scale_attn_weights}, add_cross_attention={config.add_cross_attention}. "
+            "Use another checkpoint."
         )
     return StackConfig(
         family=config.model_type,
@@ -51,21 +45,21 @@ def _sources(config: StackConfig) -> Sources:
         **norm("final_norm", "ln_f"),
     }
     for number in range(config.layers):
-        block, theirs = f"blocks.{number}", f"h.{number}"
+        block, key = f"blocks.{number}", f"h.{number}"
         for part, name in enumerate(("query", "key", "value")):
-            sources |= _matrix(f"{block}.attention.{name}", f"{theirs}.attn.c_attn", part=part, parts=3)
+            sources |= _matrix(f"{block}.attention.{name}", f"{key}.attn.c_attn", part=part, parts=3)
         sources |= {
-            **_matrix(f"{block}.attention.output", f"{theirs}.attn.c_proj"),
-            **norm(f"{block}.attention_norm", f"{theirs}.ln_1"),
-            **_matrix(f"{block}.mlp.expand", f"{theirs}.mlp.c_fc"),
-            **_matrix(f"{block}.mlp.contract", f"{theirs}.mlp.c_proj"),
-            **norm(f"{block}.mlp_norm", f"{theirs}.ln_2"),
+            **_matrix(f"{block}.attention.output", f"{key}.attn.c_proj"),
+            **norm(f"{block}.attention_norm", f"{key}.ln_1"),
+            **_matrix(f"{block}.mlp.expand", f"{key}.mlp.c_fc"),
+            **_matrix(f"{block}.mlp.contract", f"{key}.mlp.c_proj"),
+            **norm(f"{block}.mlp_norm", f"{key}.ln_2"),
         }
     return sources
 
 
 def _matrix(path: str, key: str, *, part: int = 0, parts: int = 1) -> Sources:
-    """GPT-2 keeps matrices as (input, output), several side by side."""
+    """Returns the sources of a matrix and its bias: GPT-2 stores matrices as (input, output), several side by side."""
     take = partial(_take_part, part=part, parts=parts)
     return {f"{path}.kernel": Source(f"{key}.weight", take), f"{path}.bias": Source(f"{key}.bias", take)}
 

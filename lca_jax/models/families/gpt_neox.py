@@ -1,22 +1,12 @@
-"""GPT-NeoX: attention and feed-forward side by side, part of each head turned by position (Black et al. 2022)."""
+"""GPT-NeoX: attention and feed-forward part side by side, rotary positions in part of each head (Black et al. 2022)."""
 
 from functools import partial
 
-from transformers import PreTrainedConfig
-
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, blocks, embedding, norm
 from lca_jax.models.families.rotary import read_rotary
-from lca_jax.models.stack.config import (
-    AttentionConfig,
-    AttentionKind,
-    EmbeddingConfig,
-    HeadConfig,
-    MlpConfig,
-    NormConfig,
-    Precision,
-    StackConfig,
-    split_evenly,
-)
+from lca_jax.models.stack.attention_config import AttentionConfig, AttentionKind, split_evenly
+from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, NormConfig, Precision, StackConfig
 
 _BLOCK = {
     "attention.output": "attention.dense",
@@ -72,7 +62,7 @@ def _sources(config: StackConfig) -> Sources:
 
 
 def _take_of_heads(tensor: Tensor, *, part: int, heads: int) -> Tensor:
-    """Query, key and value of a head stand together, head after head."""
+    """Returns query, key or value of all heads: the checkpoint stores the three of a head together, head after head."""
     by_head = tensor.reshape(heads, 3, -1, *tensor.shape[1:])[:, part]
     return by_head.reshape(-1, *tensor.shape[1:]).T
 

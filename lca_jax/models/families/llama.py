@@ -1,25 +1,15 @@
 """Llama: a pre-norm decoder with rotary positions, RMS norms and a gated feed-forward part (Touvron et al. 2023).
 
-Mistral, Qwen 2 and 3, SmolLM and many others have the same blocks under the same names; what they add is here too.
+Mistral, Qwen 2 and 3, SmolLM and many others have the same blocks under the same names; their additions are here too.
 """
 
 from typing import Any
 
-from transformers import PreTrainedConfig
-
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Sources, blocks, causal_head, embedding, norm
 from lca_jax.models.families.rotary import read_rotary
-from lca_jax.models.stack.config import (
-    AttentionConfig,
-    AttentionKind,
-    EmbeddingConfig,
-    HeadConfig,
-    MlpConfig,
-    NormConfig,
-    Precision,
-    StackConfig,
-    split_evenly,
-)
+from lca_jax.models.stack.attention_config import AttentionConfig, AttentionKind, split_evenly
+from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, NormConfig, Precision, StackConfig
 
 _BLOCK = {
     "attention.query": "self_attn.q_proj",
@@ -36,7 +26,15 @@ _HEAD_NORMS = {"attention.query_norm": "self_attn.q_norm", "attention.key_norm":
 
 
 def read_attention(config: PreTrainedConfig, **changes: Any) -> AttentionConfig:
-    """Attention of a decoder whose config has the keys of Llama's; its layers may be sliding windows or not."""
+    """Returns the attention of a decoder whose config has the keys of Llama's; some layers may be sliding windows.
+
+    Args:
+        config: The Hugging Face config.
+        changes: Fields of the `AttentionConfig` that differ from Llama's.
+
+    Raises:
+        ModelError: Its rotary positions are of a type that is not supported.
+    """
     head_width = getattr(config, "head_dim", None) or split_evenly(config.hidden_size, config.num_attention_heads)
     rotary = read_rotary(config.rope_parameters, head_width=head_width)
     types = list(getattr(config, "layer_types", None) or ())
@@ -44,7 +42,7 @@ def read_attention(config: PreTrainedConfig, **changes: Any) -> AttentionConfig:
     if not types:
         types = ["full_attention" if window is None else "sliding_attention"] * config.num_hidden_layers
     kinds = sorted(set(types))
-    # A window of n pieces is a piece itself and the n - 1 before it.
+    # A window of n pieces holds the piece itself and the n - 1 pieces before it.
     reach = {"full_attention": None, "sliding_attention": None if window is None else window - 1}
     bias = getattr(config, "attention_bias", False)
     fields: dict[str, Any] = {
@@ -62,7 +60,7 @@ def read_attention(config: PreTrainedConfig, **changes: Any) -> AttentionConfig:
 
 
 def read_decoder_config(config: PreTrainedConfig, dtype: Precision, **changes: Any) -> StackConfig:
-    """The stack of a decoder whose config has the keys of Llama's.
+    """Returns the stack of a decoder whose config has the keys of Llama's.
 
     Args:
         config: The Hugging Face config.
@@ -70,7 +68,7 @@ def read_decoder_config(config: PreTrainedConfig, dtype: Precision, **changes: A
         changes: Fields of the `StackConfig` that differ from Llama's.
 
     Raises:
-        ModelError: Its rotary positions are of a type that the stack has not.
+        ModelError: Its rotary positions are of a type that is not supported.
     """
     fields: dict[str, Any] = {
         "family": config.model_type,
@@ -94,7 +92,7 @@ def read_decoder_config(config: PreTrainedConfig, dtype: Precision, **changes: A
 
 
 def decoder_sources(config: StackConfig, names: dict[str, str] = _BLOCK) -> Sources:
-    """Embedding, blocks and last norm with the names of Llama."""
+    """Returns the sources of embedding, blocks and last norm, with the names of Llama."""
     head_norms = _HEAD_NORMS if config.attention.head_norm else {}
     return {
         **embedding("embedding.pieces", "embed_tokens"),
@@ -112,6 +110,7 @@ def _read_qwen3_config(config: PreTrainedConfig, dtype: Precision) -> StackConfi
 
 
 IGNORED = r"(lm_head|score|classifier|qa_outputs)\..*|layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
+"""Tensors of Llama's checkpoints that no hidden state depends on."""
 
 LLAMA = Family(
     read_config=read_decoder_config,

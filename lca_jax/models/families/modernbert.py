@@ -3,22 +3,13 @@
 from functools import partial
 
 import numpy as np
-from transformers import PreTrainedConfig
 
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.bert import masked_head_sources
 from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, blocks, embedding, norm
 from lca_jax.models.families.rotary import read_rotary
-from lca_jax.models.stack.config import (
-    AttentionConfig,
-    AttentionKind,
-    EmbeddingConfig,
-    HeadConfig,
-    MlpConfig,
-    NormConfig,
-    Precision,
-    StackConfig,
-    split_evenly,
-)
+from lca_jax.models.stack.attention_config import AttentionConfig, AttentionKind, split_evenly
+from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, NormConfig, Precision, StackConfig
 
 _BLOCK = {"attention.output": "attn.Wo", "mlp.contract": "mlp.Wo", "mlp_norm": "mlp_norm"}
 
@@ -73,19 +64,19 @@ def _sources(config: StackConfig) -> Sources:
         **norm("final_norm", "final_norm", bias=bias),
     }
     for number in range(config.layers):
-        block, theirs = f"blocks.{number}", f"layers.{number}"
-        if number:  # the first block reads what the embedding has normalised
-            sources |= norm(f"{block}.attention_norm", f"{theirs}.attn_norm", bias=bias)
+        block, key = f"blocks.{number}", f"layers.{number}"
+        if number:  # the first block reads states that the embedding has normalised
+            sources |= norm(f"{block}.attention_norm", f"{key}.attn_norm", bias=bias)
         for part, name in enumerate(("query", "key", "value")):
             path = f"{block}.attention.{name}"
-            sources |= _rows(path, f"{theirs}.attn.Wqkv", part=part, parts=3, bias=config.attention.input_bias)
+            sources |= _part(path, f"{key}.attn.Wqkv", part=part, parts=3, bias=config.attention.input_bias)
         for part, name in enumerate(("gate", "expand")):
-            sources |= _rows(f"{block}.mlp.{name}", f"{theirs}.mlp.Wi", part=part, parts=2, bias=config.mlp.bias)
+            sources |= _part(f"{block}.mlp.{name}", f"{key}.mlp.Wi", part=part, parts=2, bias=config.mlp.bias)
     return sources
 
 
-def _rows(path: str, key: str, *, part: int, parts: int, bias: bool) -> Sources:
-    """One of several matrices that stand one under the other."""
+def _part(path: str, key: str, *, part: int, parts: int, bias: bool) -> Sources:
+    """Returns the sources of one of several matrices that the checkpoint stores as one, stacked by their outputs."""
     take = partial(_take_part, part=part, parts=parts)
     matrix = {f"{path}.kernel": Source(f"{key}.weight", take)}
     return matrix | ({f"{path}.bias": Source(f"{key}.bias", take)} if bias else {})

@@ -1,17 +1,17 @@
-"""MPNet: BERT's blocks with a learned bias by distance in all layers beside absolute positions (Song et al. 2020)."""
+"""MPNet: BERT's blocks, absolute positions, and a learned bias by distance in all layers (Song et al. 2020)."""
 
 from dataclasses import replace
 
-from transformers import PreTrainedConfig
-
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.bert import embedding_sources, masked_head_sources, read_encoder_config
 from lca_jax.models.families.mapping import Family, Sources, blocks, embedding
-from lca_jax.models.stack.config import HeadConfig, Precision, RelativeBuckets, StackConfig
+from lca_jax.models.stack.attention_config import RelativeBuckets
+from lca_jax.models.stack.config import HeadConfig, Precision, StackConfig
 
 # Fixed in the model's own code, whatever a config says.
 _BUCKETS = RelativeBuckets(count=32, longest=128)
-_PADDING_ROW = 1
+_PADDING_POSITION = 1
 
 _BLOCK = {
     "attention.query": "attention.attn.q",
@@ -32,7 +32,7 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
             f"relative_attention_num_buckets={config.relative_attention_num_buckets}. Use another checkpoint."
         )
     head = HeadConfig(transform="gelu", width=config.hidden_size, tied=config.tie_word_embeddings, bias=True)
-    plain = read_encoder_config(config, dtype, first_position=_PADDING_ROW + 1, head=head)
+    plain = read_encoder_config(config, dtype, first_position=_PADDING_POSITION + 1, head=head)
     return replace(plain, attention=replace(plain.attention, buckets=_BUCKETS))
 
 

@@ -1,20 +1,12 @@
-"""OPT: a pre-norm decoder with learned positions, two of whose rows belong to padding (Zhang et al. 2022)."""
-
-from transformers import PreTrainedConfig
+"""OPT: a pre-norm decoder with learned positions, the first two of which belong to padding (Zhang et al. 2022)."""
 
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Sources, blocks, causal_head, embedding, norm
-from lca_jax.models.stack.config import (
-    AttentionConfig,
-    EmbeddingConfig,
-    HeadConfig,
-    MlpConfig,
-    NormConfig,
-    Precision,
-    StackConfig,
-)
+from lca_jax.models.stack.attention_config import AttentionConfig
+from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, NormConfig, Precision, StackConfig
 
-_PADDING_ROWS = 2
+_PADDING_POSITIONS = 2
 _BLOCK = {
     "attention.query": "self_attn.q_proj",
     "attention.key": "self_attn.k_proj",
@@ -42,8 +34,8 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
         embedding=EmbeddingConfig(
             vocabulary=config.vocab_size,
             width=config.hidden_size,
-            positions=config.max_position_embeddings + _PADDING_ROWS,
-            first_position=_PADDING_ROWS,
+            positions=config.max_position_embeddings + _PADDING_POSITIONS,
+            first_position=_PADDING_POSITIONS,
             norm=False,
         ),
         attention=AttentionConfig.plain(

@@ -1,14 +1,13 @@
-"""RoBERTa: BERT's blocks; positions begin after the padding row, and there is one token type (Liu et al. 2019)."""
+"""RoBERTa: BERT's blocks with one token type; positions begin after that of padding (Liu et al. 2019)."""
 
-from transformers import PreTrainedConfig
-
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.bert import encoder_sources, masked_head_sources, read_encoder_config
 from lca_jax.models.families.mapping import Family, Sources
 from lca_jax.models.stack.config import HeadConfig, Precision, StackConfig
 
 
 def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
-    # The head's non-linearity is fixed in the models' own code, whatever the blocks have.
+    # The models' own code fixes the head's non-linearity, whatever the blocks use.
     head = HeadConfig(transform="gelu", width=config.hidden_size, tied=config.tie_word_embeddings, bias=True)
     return read_encoder_config(config, dtype, first_position=config.pad_token_id + 1, head=head)
 

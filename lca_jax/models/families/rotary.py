@@ -1,4 +1,4 @@
-"""Reads the rotary positions of a config: base frequency, part of the head that turns, and rescaling for long texts."""
+"""Reads the rotary positions of a config: base frequency, turned part of a head, rescaling for long texts."""
 
 import math
 from collections.abc import Mapping
@@ -8,22 +8,22 @@ import numpy as np
 from jaxtyping import Float32
 
 from lca_jax.errors import ModelError
-from lca_jax.models.stack.config import Rotary
+from lca_jax.models.stack.attention_config import Rotary
 
 
 def read_rotary(parameters: Mapping[str, Any], *, head_width: int) -> Rotary:
-    """The frequencies that `rope_parameters` of a Hugging Face config describe.
+    """Returns the rotary positions that `rope_parameters` of a Hugging Face config describe.
 
     Args:
-        parameters: `rope_type`, `rope_theta`, and what the type needs.
+        parameters: `rope_type`, `rope_theta`, and the parameters of that type.
         head_width: Units of a head.
 
     Raises:
-        ModelError: The type is none of default, linear and llama3. `dynamic` changes with the length of a text, so that
-            a packed window would not be what it is alone.
+        ModelError: The type is not default, linear or llama3. With `dynamic`, frequencies would depend on the length
+            of a text, and a packed window would differ from the same window alone.
     """
-    turned = int(head_width * parameters.get("partial_rotary_factor", 1.0))
-    exponents = np.arange(0, turned, 2, dtype=np.float32) / np.float32(turned)
+    units = int(head_width * parameters.get("partial_rotary_factor", 1.0))
+    exponents = np.arange(0, units, 2, dtype=np.float32) / np.float32(units)
     frequencies = np.float32(1) / np.float32(parameters["rope_theta"]) ** exponents
     kind = parameters["rope_type"]
     if kind == "linear":
@@ -31,18 +31,20 @@ def read_rotary(parameters: Mapping[str, Any], *, head_width: int) -> Rotary:
     elif kind == "llama3":
         frequencies = _stretch_low_frequencies(frequencies, parameters)
     elif kind != "default":
-        raise ModelError(f"Rotary positions must be of type default, linear or llama3, got {kind!r}.")
+        raise ModelError(
+            f"Rotary positions must be of type default, linear or llama3, got {kind!r}. Use another checkpoint."
+        )
     return Rotary(frequencies=tuple(frequencies.astype(np.float32).tolist()))
 
 
 def _stretch_low_frequencies(
     frequencies: Float32[np.ndarray, "pair"], parameters: Mapping[str, Any]
 ) -> Float32[np.ndarray, "pair"]:
-    """Divides frequencies by `factor` where a wave is longer than the original texts, and less so for shorter waves.
+    """Divides frequencies by `factor` where a wave is longer than the original texts, and by less for shorter waves.
 
-    Source: the rescaling of Llama 3.1 (Llama team 2024, section 3.4.3), with its linear passage between the two.
+    Source: the rescaling of Llama 3.1 (Llama team 2024, section 3.4.3), with its linear transition between the two.
     """
     factor, low, high = (parameters[key] for key in ("factor", "low_freq_factor", "high_freq_factor"))
     waves = parameters["original_max_position_embeddings"] * frequencies.astype(np.float64) / (2 * math.pi)
-    kept = np.clip((waves - low) / (high - low), 0, 1)
-    return ((1 - kept) * frequencies / factor + kept * frequencies).astype(np.float32)
+    share = np.clip((waves - low) / (high - low), 0, 1)
+    return ((1 - share) * frequencies / factor + share * frequencies).astype(np.float32)

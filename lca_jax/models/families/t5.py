@@ -1,43 +1,34 @@
-"""T5 and mT5: pre-norm encoder-decoders whose only positions are a bias by distance (Raffel et al. 2020)."""
+"""T5 and mT5: pre-norm encoder-decoders whose only positions are a learned bias by distance (Raffel et al. 2020)."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from transformers import PreTrainedConfig
-
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Source, Sources, blocks, embedding, norm
-from lca_jax.models.stack.config import (
-    AttentionConfig,
-    EmbeddingConfig,
-    HeadConfig,
-    MlpConfig,
-    NormConfig,
-    Precision,
-    RelativeBuckets,
-    StackConfig,
-)
+from lca_jax.models.stack.attention_config import AttentionConfig, RelativeBuckets
+from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, NormConfig, Precision, StackConfig
 
 _USUAL_WINDOW = 512
 
 
-def _name_attention(part: str, theirs: str) -> dict[str, str]:
+def _name_attention(part: str, key: str) -> dict[str, str]:
     matrices = {"query": "q", "key": "k", "value": "v", "output": "o"}
-    return {f"{part}.{ours}": f"{theirs}.{letter}" for ours, letter in matrices.items()}
+    return {f"{part}.{matrix}": f"{key}.{letter}" for matrix, letter in matrices.items()}
 
 
 def _name_mlp(part: str, *, gated: bool) -> dict[str, str]:
     expand = {"mlp.gate": "wi_0", "mlp.expand": "wi_1"} if gated else {"mlp.expand": "wi"}
-    names = {ours: f"{part}.DenseReluDense.{theirs}" for ours, theirs in (expand | {"mlp.contract": "wo"}).items()}
+    names = {module: f"{part}.DenseReluDense.{name}" for module, name in (expand | {"mlp.contract": "wo"}).items()}
     return names | {"mlp_norm": f"{part}.layer_norm"}
 
 
-_OWN = _name_attention("attention", "layer.0.SelfAttention") | {"attention_norm": "layer.0.layer_norm"}
+_SELF = _name_attention("attention", "layer.0.SelfAttention") | {"attention_norm": "layer.0.layer_norm"}
 _CROSS = _name_attention("cross", "layer.1.EncDecAttention") | {"cross_norm": "layer.1.layer_norm"}
 
 
 def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
-    # The two that have the same name in transformers differ here: T5 scales its states and ties the head to the
-    # embedding, T5 v1.1 and mT5 do neither, whatever transformers makes of `tie_word_embeddings`.
+    # Two kinds of models share a name in transformers: T5 scales its states and ties the head to the embedding; T5 v1.1
+    # and mT5 do neither, whatever their `tie_word_embeddings` says.
     tied = getattr(config, "scale_decoder_outputs", False)
     head = HeadConfig(width=config.d_model, tied=tied, bias=False, scale=config.d_model**-0.5 if tied else 1.0)
     decoder = _read_side(config, dtype, layers=config.num_decoder_layers, causal=True, cross=True, head=head)
@@ -45,11 +36,11 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
 
 
 def _read_side(config: PreTrainedConfig, dtype: Precision, *, causal: bool, **fields: Any) -> StackConfig:
-    """Encoder or decoder; `fields` are those in which they differ."""
+    """Returns the stack of encoder or decoder; `fields` are those in which the two differ."""
     return StackConfig(
         family=config.model_type,
         residual_width=config.d_model,
-        # The model itself has no limit; this is the length that it was trained with.
+        # The model itself sets no limit; this is the length that it was trained with.
         longest_window=getattr(config, "n_positions", None) or _USUAL_WINDOW,
         embedding=EmbeddingConfig(vocabulary=config.vocab_size, shared=causal, width=config.d_model, norm=False),
         attention=AttentionConfig(
@@ -76,10 +67,10 @@ def _read_side(config: PreTrainedConfig, dtype: Precision, *, causal: bool, **fi
 
 def _sources(config: StackConfig) -> Sources:
     pieces = {"embedding.pieces.embedding": Source("shared.weight", other_key="encoder.embed_tokens.weight")}
-    encoder = _side_sources(config, "encoder", _OWN | _name_mlp("layer.1", gated=config.mlp.gated))
+    encoder = _side_sources(config, "encoder", _SELF | _name_mlp("layer.1", gated=config.mlp.gated))
     if config.decoder is None:
         return pieces | encoder
-    names = _OWN | _CROSS | _name_mlp("layer.2", gated=config.mlp.gated)
+    names = _SELF | _CROSS | _name_mlp("layer.2", gated=config.mlp.gated)
     return pieces | encoder | _side_sources(config.decoder, "decoder", names, inside="decoder.")
 
 
@@ -93,9 +84,9 @@ def _side_sources(config: StackConfig, side: str, names: Mapping[str, str], *, i
 
 
 def _head_sources(_config: StackConfig, head: HeadConfig) -> Sources:
-    # A file written by transformers 5 leaves a head out that is equal to the embedding.
-    own = {"decoder.head.pieces.embedding": Source("lm_head.weight", other_key="shared.weight")}
-    return {} if head.tied else own
+    # A file that transformers 5 writes leaves out a head that equals the embedding.
+    pieces = {"decoder.head.pieces.embedding": Source("lm_head.weight", other_key="shared.weight")}
+    return {} if head.tied else pieces
 
 
 T5 = Family(

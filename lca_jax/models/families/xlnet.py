@@ -1,31 +1,22 @@
 """XLNet: a post-norm encoder with relative sinusoids and no other positions (Yang et al. 2019).
 
-What is run is the content stream, where every piece sees all pieces of its window, itself included: what the model
-returns when no permutation, no targets and no memory are given. The logits of a slot come from that stream too.
+Only the content stream is run, in which every piece sees all pieces of its window, itself included. The model returns
+this stream when it is given no permutation, targets or memory. The logits of a slot come from that stream too.
 
-Scores have a further term for pairs of one segment and another for pairs of two. A window is one segment, for which the
-term is the same for all pieces seen, and the softmax takes it away; so it is left out, as transformers leaves it out
-where no `token_type_ids` are given. XLNet's tokenizer gives the piece `<cls>` a segment of its own: to a model that is
-told so, other pieces see it a little differently.
+XLNet's scores have a further term that tells pairs of pieces in one segment from pairs in two. A window is one segment,
+so that the term is the same for all its pieces and cancels in the softmax. It is left out, as transformers leaves it
+out where no `token_type_ids` are given. XLNet's tokenizer gives the piece `<cls>` a segment of its own: a model that
+gets these segments sees that piece a little differently.
 """
 
-from transformers import PreTrainedConfig
-
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, embedding, linear, norm
-from lca_jax.models.stack.config import (
-    AttentionConfig,
-    EmbeddingConfig,
-    HeadConfig,
-    MlpConfig,
-    NormConfig,
-    Precision,
-    RelativeSinusoids,
-    StackConfig,
-)
+from lca_jax.models.stack.attention_config import AttentionConfig, RelativeSinusoids
+from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, NormConfig, Precision, StackConfig
 
-# Of the texts that the models were trained on (Yang et al. 2019, section 3.1); they have no limit of their own.
 _LONGEST_WINDOW = 512
+"""Length of the texts that the models were trained on (Yang et al. 2019, section 3.1); they set no limit themselves."""
 
 
 def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
@@ -59,24 +50,24 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
 def _sources(config: StackConfig) -> Sources:
     sources = embedding("embedding.pieces", "word_embedding")
     for number in range(config.layers):
-        block, theirs = f"blocks.{number}", f"layer.{number}"
-        attention, heads = f"{block}.attention", f"{theirs}.rel_attn"
-        for ours, letter in (("query", "q"), ("key", "k"), ("value", "v"), ("relative.key", "r")):
-            sources[f"{attention}.{ours}.kernel"] = Source(f"{heads}.{letter}", _join_heads)
+        block, key = f"blocks.{number}", f"layer.{number}"
+        attention, heads = f"{block}.attention", f"{key}.rel_attn"
+        for matrix, letter in (("query", "q"), ("key", "k"), ("value", "v"), ("relative.key", "r")):
+            sources[f"{attention}.{matrix}.kernel"] = Source(f"{heads}.{letter}", _join_heads)
         sources |= {
             f"{attention}.output.kernel": Source(f"{heads}.o", _join_heads_transposed),
             f"{attention}.relative.content_bias": Source(f"{heads}.r_w_bias"),
             f"{attention}.relative.distance_bias": Source(f"{heads}.r_r_bias"),
             **norm(f"{block}.attention_norm", f"{heads}.layer_norm"),
-            **linear(f"{block}.mlp.expand", f"{theirs}.ff.layer_1"),
-            **linear(f"{block}.mlp.contract", f"{theirs}.ff.layer_2"),
-            **norm(f"{block}.mlp_norm", f"{theirs}.ff.layer_norm"),
+            **linear(f"{block}.mlp.expand", f"{key}.ff.layer_1"),
+            **linear(f"{block}.mlp.contract", f"{key}.ff.layer_2"),
+            **norm(f"{block}.mlp_norm", f"{key}.ff.layer_norm"),
         }
     return sources
 
 
 def _join_heads(tensor: Tensor) -> Tensor:
-    """XLNet keeps matrices as (input, head, unit), also that after the heads."""
+    """Joins the last two axes: XLNet stores matrices as (input, head, unit), also the one after the heads."""
     return tensor.reshape(len(tensor), -1)
 
 

@@ -2,9 +2,9 @@
 
 Safetensors come first, in one file or in shards with an index; a legacy `flax_model.msgpack` is read where there are
 none. Pickles (`pytorch_model.bin`) are never opened: loading one runs the code inside it. Every layout is brought to
-the tensor names and the matrix layout of PyTorch, which the family files use. Of safetensors only the headers are read
-until a tensor is asked for, and that is then the only one on the host: the files are not mapped into memory, since what
-has been read of a map stays there for as long as the map does. A msgpack file is read whole.
+the tensor names and the matrix layout of PyTorch, which the family files use. At first only the headers of safetensors
+are read; a tensor is read when it is called for, and is then the only one on the host. The files are not mapped into
+memory: a page of a map that was read once stays in memory for as long as the map does. A msgpack file is read whole.
 """
 
 import json
@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from lca_jax.errors import ModelError, list_problems
 
 Tensors = Mapping[str, Callable[[], Shaped[np.ndarray, "..."]]]
-"""Name of a tensor -> the call that reads it."""
+"""Name of a tensor to the call that reads it."""
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -45,7 +45,8 @@ _DTYPES = {
     "U8": np.uint8,
     "BOOL": np.bool_,
 }
-"""Names in safetensors. Narrower floats are left out: they mean nothing without scales stored beside them."""
+"""Types by their names in safetensors. Narrower floats are not supported: they have no meaning without scales stored
+beside them."""
 _FLAX_LEAVES = {"kernel": "weight", "scale": "weight", "embedding": "weight"}
 
 
@@ -53,7 +54,7 @@ def open_tensors(folder: Path) -> Tensors:
     """Opens the weights of a model folder.
 
     Raises:
-        ModelError: There are no weights that may be read, a shard is missing, or a file is damaged.
+        ModelError: The folder holds no weights of a supported format, a shard is missing, or a file is damaged.
     """
     if (folder / _SINGLE).is_file():
         return _open_safetensors([folder / _SINGLE])
@@ -62,11 +63,13 @@ def open_tensors(folder: Path) -> Tensors:
     if (folder / _MSGPACK).is_file():
         return _open_msgpack(folder / _MSGPACK)
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt"))
-    held = f"It holds {', '.join(pickles)}, a pickle, which can run any code and is never opened. " if pickles else ""
+    refusal = (
+        f"It holds {', '.join(pickles)}, a pickle, which can run any code and is never opened. " if pickles else ""
+    )
     convert = f"from transformers import AutoModel; AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')"
     raise ModelError(
-        f"{folder} holds no {_SINGLE}, {_INDEX} or {_MSGPACK}. {held}Where PyTorch is installed and the file trusted, "
-        f'this writes {_SINGLE}: python -c "{convert}". For an untrained baseline, load with random_weights=SEED.'
+        f"{folder} holds no {_SINGLE}, {_INDEX} or {_MSGPACK}. {refusal}Where PyTorch is installed and you trust the "
+        f'file, this writes {_SINGLE}: python -c "{convert}". For an untrained baseline, load with random_weights=SEED.'
     )
 
 
@@ -87,11 +90,11 @@ def _open_safetensors(files: list[Path]) -> Tensors:
     tensors = {}
     for file in files:
         try:
-            # Opened to be checked alone: lengths, and that tensors lie where the header says.
+            # Opening checks the file: its length, and that tensors lie where the header says.
             with safe_open(file, framework="np"):
                 header, first = _read_header(file)
         except (SafetensorError, OSError) as error:
-            raise ModelError(f"{file} is no readable safetensors file: {error}. Download it again.") from None
+            raise ModelError(f"{file} cannot be read as a safetensors file: {error}. Download it again.") from None
         for key, facts in header.items():
             start, _ = facts["data_offsets"]
             tensors[_current_name(key)] = partial(
@@ -101,7 +104,7 @@ def _open_safetensors(files: list[Path]) -> Tensors:
 
 
 def _read_header(file: Path) -> tuple[dict[str, Any], int]:
-    """What stands in a safetensors file, and the byte at which its tensors begin."""
+    """Returns the header of a safetensors file, and the byte at which its tensors begin."""
     with file.open("rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
         header = json.loads(opened.read(size))
@@ -112,8 +115,8 @@ def _read_header(file: Path) -> tuple[dict[str, Any], int]:
 def _read_tensor(file: Path, key: str, *, dtype: str, shape: tuple[int, ...], start: int) -> Shaped[np.ndarray, "..."]:
     if dtype not in _DTYPES:
         raise ModelError(
-            f"`{key}` in {file} is stored as {dtype}, which is not read: it needs scales that only its own kernels "
-            "know. Take the checkpoint in float32, bfloat16 or float16."
+            f"`{key}` in {file} is stored as {dtype}, which is not supported: it needs scales that only its own "
+            "kernels know. Take the checkpoint in float32, bfloat16 or float16."
         )
     return np.fromfile(file, _DTYPES[dtype], count=math.prod(shape), offset=start).reshape(shape)
 
@@ -123,7 +126,7 @@ def _open_msgpack(file: Path) -> Tensors:
         tree = msgpack_restore(file.read_bytes())
         leaves = traverse_util.flatten_dict(tree)
     except (ValueError, TypeError, AttributeError, AssertionError) as error:
-        raise ModelError(f"{file} is no readable Flax checkpoint: {error!r}. Download it again.") from None
+        raise ModelError(f"{file} cannot be read as a Flax checkpoint: {error!r}. Download it again.") from None
     tensors = {}
     for path, array in leaves.items():
         *modules, leaf = map(str, path)
@@ -133,7 +136,7 @@ def _open_msgpack(file: Path) -> Tensors:
 
 
 def _current_name(key: str) -> str:
-    """Layer norms of the first BERT checkpoints are named as in TensorFlow."""
+    """Returns the name that PyTorch uses: the first BERT checkpoints name layer norms as TensorFlow does."""
     for old, new in _LEGACY_SUFFIXES.items():
         if key.endswith(f"LayerNorm{old}"):
             return key.removesuffix(old) + new

@@ -1,7 +1,7 @@
 """Finds the folder of a model, on this disk or from the Hugging Face hub, and reads its config and tokenizer.
 
-No code that comes with a model is ever run, and from the hub only config, tokenizer and weights are fetched, no pickle
-and no code. Once the folder is found nothing more is asked of the network.
+No code that comes with a model is ever run. Only config, tokenizer and weights are fetched from the hub, never a pickle
+or code. Once the folder is found, the network is not used any more.
 """
 
 import hashlib
@@ -13,7 +13,9 @@ from tempfile import TemporaryDirectory
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import StrictDataclassError
-from transformers import (
+
+from lca_jax.errors import MissingExtraError, ModelError
+from lca_jax.hugging_face import (
     AutoConfig,
     AutoTokenizer,
     GenerationConfig,
@@ -21,8 +23,6 @@ from transformers import (
     PreTrainedTokenizer,
     PreTrainedTokenizerFast,
 )
-
-from lca_jax.errors import MissingExtraError, ModelError
 from lca_jax.models.families import find_family
 from lca_jax.models.families.mapping import Family
 from lca_jax.models.writing.generation import TextRules
@@ -50,15 +50,15 @@ _MSGPACK = ("flax_model.msgpack",)
 
 
 def find_folder(name: str | Path, *, revision: str | None, weights: bool) -> Path:
-    """Returns the folder itself, or the place in the hub's cache where the named repository was put.
+    """Returns the folder itself, or the folder in the hub's cache that the named repository was fetched to.
 
     Args:
         name: A folder, or a name on the hub.
         revision: Branch, tag or commit on the hub.
-        weights: Whether the weights are wanted too; msgpack is fetched only where there are no safetensors.
+        weights: Whether to fetch the weights too; msgpack is fetched only where there are no safetensors.
 
     Raises:
-        ModelError: There is no such folder, or the repository cannot be had.
+        ModelError: The name is neither a folder nor a repository that can be fetched.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -72,7 +72,7 @@ def find_folder(name: str | Path, *, revision: str | None, weights: bool) -> Pat
 
 
 def read_config(folder: Path) -> tuple[Family, PreTrainedConfig]:
-    """Reads `config.json`.
+    """Reads `config.json` and finds the family that it names.
 
     Raises:
         ModelError: It is missing or damaged, or its family is not supported.
@@ -84,7 +84,9 @@ def read_config(folder: Path) -> tuple[Family, PreTrainedConfig]:
     except ModelError as error:
         raise ModelError(f"{folder / 'config.json'}: {error}") from None
     except FileNotFoundError:
-        raise ModelError(f"{folder} holds no config.json. Give a folder as `save_pretrained` writes it.") from None
+        raise ModelError(
+            f"{folder} does not hold a config.json. Give a folder as `save_pretrained` writes it."
+        ) from None
     except (OSError, ValueError, AttributeError, StrictDataclassError) as error:
         raise ModelError(f"{folder / 'config.json'} cannot be read as a model config: {error}") from None
 
@@ -92,58 +94,59 @@ def read_config(folder: Path) -> tuple[Family, PreTrainedConfig]:
 def read_rules(folder: Path, config: PreTrainedConfig) -> TextRules:
     """Reads how texts begin and end from `generation_config.json`, or from the config where that is missing.
 
-    How to search (beams, penalties, sampling) is said there too, and left to the caller here.
+    These files also say how to search (beams, penalties, sampling); that is left to the caller here.
 
     Raises:
         ModelError: The file cannot be read.
     """
     try:
-        told = (
+        generation = (
             GenerationConfig.from_pretrained(folder, local_files_only=True)
             if (folder / "generation_config.json").is_file()
             else GenerationConfig.from_model_config(config)
         )
     except (OSError, ValueError, StrictDataclassError) as error:
         raise ModelError(f"{folder / 'generation_config.json'} cannot be read: {error}") from None
-    start = [told.decoder_start_token_id, told.forced_bos_token_id] if config.is_encoder_decoder else []
-    ends = told.eos_token_id if isinstance(told.eos_token_id, list) else [told.eos_token_id]
+    start = [generation.decoder_start_token_id, generation.forced_bos_token_id] if config.is_encoder_decoder else []
+    end = generation.eos_token_id
+    ends = end if isinstance(end, list) else [end]
     return TextRules(
         start=tuple(piece for piece in start if piece is not None),
         ends=tuple(piece for piece in ends if piece is not None),
-        never=tuple(pieces[0] for pieces in told.bad_words_ids or () if len(pieces) == 1),
+        never=tuple(pieces[0] for pieces in generation.bad_words_ids or () if len(pieces) == 1),
     )
 
 
 def read_tokenizer(folder: Path, *, vocabulary: int) -> PreTrainedTokenizerFast | PreTrainedTokenizer:
-    """Reads the tokenizer.
+    """Reads the tokenizer and checks that it is the model's.
 
     Args:
         folder: The model's folder.
-        vocabulary: Rows of the piece embedding, which every piece id must stay below.
+        vocabulary: Number of vectors in the piece embedding; every piece id must be below it.
 
     Raises:
-        ModelError: There is none, it cannot say which pieces a word has (fast tokenizers and those of SentencePiece
-            can), or is another model's.
-        MissingExtraError: It is kept in SentencePiece's own format, and that package is not installed.
+        ModelError: The folder holds no tokenizer, the tokenizer cannot say which pieces a word has (fast ones and
+            those of SentencePiece can), or it is another model's.
+        MissingExtraError: The tokenizer is stored in SentencePiece's own format, and that package is not installed.
     """
-    # Without its files transformers makes up a tokenizer of five pieces and says nothing.
+    # Without these files, transformers makes a tokenizer of five pieces and does not report it.
     if not any((folder / file).is_file() for file in _VOCABULARIES):
-        raise ModelError(f"{folder} holds no tokenizer: one of {', '.join(_VOCABULARIES)} is needed.")
+        raise ModelError(f"{folder} does not hold a tokenizer: one of {', '.join(_VOCABULARIES)} is needed.")
     try:
         with warnings.catch_warnings():
-            # Marian's asks for a package whose normalizer it then calls nowhere.
+            # Marian's tokenizer recommends a package whose normalizer it never calls.
             warnings.filterwarnings("ignore", message=r"Recommended: pip install sacremoses")
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, ImportError, KeyError) as error:
-        in_its_format = any((folder / file).is_file() for file in _SENTENCEPIECE)
-        if in_its_format and not (folder / "tokenizer.json").is_file() and find_spec("sentencepiece") is None:
+        sentencepiece = any((folder / file).is_file() for file in _SENTENCEPIECE)
+        if sentencepiece and not (folder / "tokenizer.json").is_file() and find_spec("sentencepiece") is None:
             purpose = f"The tokenizer in {folder}, which holds no tokenizer.json,"
             raise MissingExtraError("sentencepiece", "sentencepiece", purpose) from None
         raise ModelError(f"The tokenizer in {folder} cannot be read: {error}") from None
     if not tokenizer.is_fast and not any((folder / file).is_file() for file in _SENTENCEPIECE):
         raise ModelError(
-            f"The tokenizer in {folder} has no fast form, needed to align words, nor is it one of SentencePiece. Add "
-            "tokenizer.json."
+            f"The tokenizer in {folder} must be a fast one or one of SentencePiece, so that words can be aligned with "
+            f"their pieces; it is a {type(tokenizer).__name__} without either form. Add tokenizer.json."
         )
     if len(tokenizer) > vocabulary:
         raise ModelError(
@@ -154,7 +157,7 @@ def read_tokenizer(folder: Path, *, vocabulary: int) -> PreTrainedTokenizerFast 
 
 
 def tokenizer_content(tokenizer: PreTrainedTokenizerFast | PreTrainedTokenizer) -> str:
-    """All that the pieces of a text depend on, as one text."""
+    """Returns everything that the pieces of a text depend on, as one text."""
     if isinstance(tokenizer, PreTrainedTokenizerFast):
         return tokenizer.backend_tokenizer.to_str()
     with TemporaryDirectory() as folder:
@@ -171,7 +174,7 @@ def _fetch(name: str, revision: str | None, patterns: list[str]) -> Path:
     except (OSError, ValueError) as error:
         version = f" at revision {revision!r}" if revision else ""
         raise ModelError(
-            f"`{name}`{version} is no folder here, and the Hugging Face hub did not give it: "
-            f"{str(error).splitlines()[0]} Check the spelling, the network and HF_HUB_OFFLINE; or fetch it elsewhere "
-            f"(`hf download {name} --local-dir FOLDER`) and give that folder."
+            f"`{name}`{version} is not a folder on this machine, and it could not be fetched from the Hugging "
+            f"Face hub: {str(error).splitlines()[0]} Check the spelling, the network and HF_HUB_OFFLINE; or "
+            f"fetch it elsewhere (`hf download {name} --local-dir FOLDER`) and give that folder."
         ) from None

@@ -1,29 +1,57 @@
-"""A model in a folder of our own: its stack as JSON, its parameters through orbax, its tokenizer as it came.
+"""A model in a folder of our own: its stack as JSON, its parameters through orbax, its tokenizer.
 
 Unlike a Hugging Face folder it holds the parameters as the stack has them, in their precision, and orbax writes and
 reads them from and to the devices of any mesh without putting them together on one host. `load_model` opens it.
+
+    stack.json        the stack, the facts of the model, and the name of the folder of its parts
+    parts-DIGEST/     `params` (orbax) and `tokenizer` (as `save_pretrained` writes it)
+
+A model is written whole or not at all: first its parts, under a name that is not in use; then `stack.json`, which takes
+the place of an older one in a single step and so turns the folder from the old model into the new; then older parts are
+removed. DIGEST is computed from everything else in `stack.json`, so that a description and parts of different saves are
+told apart. Folders of format 1, which have the tokenizer and `params` beside `stack.json`, are read as well.
 """
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 from orbax.checkpoint import v1 as ocp
-from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerFast
+from lca_jax.machine.files import write_text_whole, write_whole
 from lca_jax.models.loading.placement import sharding
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.stack import Params
 
 DESCRIPTION = "stack.json"
-_PARAMS = "params"
-_FORMAT = 1
+"""The file that makes a folder a saved model."""
+_PARTS, _PARAMS, _TOKENIZER = "parts", "params", "tokenizer"
+_FORMAT = 2
+_ORBAX_FILE = "_CHECKPOINT_METADATA"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedModel:
+    """A saved model before its parameters are read."""
+
+    config: StackConfig
+    """The stack."""
+    facts: Mapping[str, Any]
+    """The other facts that were saved with it."""
+    params: Path
+    """Folder of the parameters."""
+    tokenizer: Path
+    """Folder of the tokenizer."""
 
 
 def write_model(
@@ -33,45 +61,107 @@ def write_model(
     tokenizer: PreTrainedTokenizerFast | PreTrainedTokenizer,
     facts: Mapping[str, Any],
 ) -> None:
-    """Writes a model; the description, without which a folder is no saved model, comes last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(folder)
-    ocp.save(str(folder.absolute() / _PARAMS), params, overwrite=True)
-    description = {"format": _FORMAT, "config": asdict(config), **facts}
-    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+    """Writes a model whole or not at all; an older one in the folder is replaced in one step.
+
+    Args:
+        folder: Where the model is written; made if it does not exist.
+        config: The stack.
+        params: Its parameters.
+        tokenizer: Its tokenizer.
+        facts: Further facts, as JSON holds them.
+    """
+    folder = folder.expanduser().absolute()
+    description = {"config": asdict(config), **facts}
+    parts = _unused_name(folder, _digest(description))
+    with write_whole([folder / parts]) as [unfinished]:
+        unfinished.mkdir()
+        tokenizer.save_pretrained(unfinished / _TOKENIZER)
+        ocp.save(str(unfinished / _PARAMS), params)
+    content = {"format": _FORMAT, "parts": parts, **description}
+    write_text_whole(folder / DESCRIPTION, json.dumps(content, indent=1) + "\n")
+    _remove_older_parts(folder, parts)
 
 
-def read_description(folder: Path) -> tuple[StackConfig, dict[str, Any]]:
-    """The stack of a saved model, and what else was written of it.
+def open_saved(folder: Path) -> SavedModel:
+    """Reads the description of a saved model and finds its parts.
 
     Raises:
-        ModelError: The description is damaged or of a later format.
+        ModelError: The description is damaged or of a later format, its parts are missing, or they are of another save.
     """
+    path = folder / DESCRIPTION
     try:
-        content = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        if content.pop("format") != _FORMAT:
-            raise ValueError(f"its format is not {_FORMAT}")  # noqa: TRY301 - one message for all that may be wrong
-        return StackConfig.from_json(content.pop("config")), content
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        number, parts = content.pop("format"), content.pop("parts", None)
+        if number not in (1, _FORMAT):
+            raise ValueError(f"its format is {number}, not 1 or {_FORMAT}")  # noqa: TRY301 - one message for all causes
+        facts = dict(content)
+        config = StackConfig.from_json(facts.pop("config"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
-            f"{folder / DESCRIPTION} cannot be read as a saved model: {error!r}. Save it again, or use a release that "
-            "knows its format."
+            f"{path} cannot be read as a saved model: {error!r}. Save it again, or use a release that knows its format."
         ) from None
+    if number == 1:
+        return SavedModel(config=config, facts=facts, params=folder / _PARAMS, tokenizer=folder)
+    if not re.fullmatch(rf"{_PARTS}-{_digest(content)}(-\d+)?", str(parts)):
+        raise ModelError(
+            f"{path} and {parts} do not belong together: one of them was changed, or is of another save. "
+            "Save the model again."
+        )
+    if not (folder / parts).is_dir():
+        raise ModelError(
+            f"{path} names {parts}, which is not in the folder: files are missing, or {DESCRIPTION} is of another "
+            "save. Copy the whole folder again, or save the model again."
+        )
+    return SavedModel(
+        config=config, facts=facts, params=folder / parts / _PARAMS, tokenizer=folder / parts / _TOKENIZER
+    )
 
 
 def read_params(folder: Path, shapes: PyTree[jax.ShapeDtypeStruct], mesh: Mesh | None) -> Params:
-    """The parameters, each device's part read straight to it, whatever devices they were saved from.
+    """Reads the parameters, each device's part straight to it, whatever devices they were saved from.
+
+    Args:
+        folder: Folder of the parameters.
+        shapes: Shapes and dtypes of the parameters, from `stack.build`.
+        mesh: The devices that the parameters are split over; None for JAX's default device.
 
     Raises:
-        ModelError: They are missing, damaged or of another stack.
+        ModelError: The parameters are missing, damaged or those of another stack.
     """
 
-    def located(path: tuple, shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    def locate(path: tuple, shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding(name, shape.shape, mesh))
 
-    wanted = jax.tree_util.tree_map_with_path(located, shapes)
+    located_shapes = jax.tree_util.tree_map_with_path(locate, shapes)
     try:
-        return ocp.load(str(folder.absolute() / _PARAMS), wanted)
+        return ocp.load(str(folder.absolute()), located_shapes)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / _PARAMS} does not hold the parameters of {DESCRIPTION}: {error!r}") from None
+        raise ModelError(f"{folder} does not hold the parameters of {DESCRIPTION}: {error!r}") from None
+
+
+def _digest(description: Mapping[str, Any]) -> str:
+    """Returns what tells descriptions apart: sixteen digits of the SHA-256 of their JSON."""
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _unused_name(folder: Path, digest: str) -> str:
+    """Returns a name for the parts that the folder does not hold yet; an older save may have used the first ones."""
+    name, number = f"{_PARTS}-{digest}", 1
+    while (folder / name).exists():
+        number += 1
+        name = f"{_PARTS}-{digest}-{number}"
+    return name
+
+
+def _remove_older_parts(folder: Path, current: str) -> None:
+    """Deletes the parts of models that were saved before, and what killed saves left.
+
+    The tokenizer files of format 1 stay: they may belong to a checkpoint in the same folder.
+    """
+    older = [path for pattern in (f"{_PARTS}-*", f".{_PARTS}-*.unfinished") for path in folder.glob(pattern)]
+    if (folder / _PARAMS / _ORBAX_FILE).is_file():
+        older.append(folder / _PARAMS)
+    for path in older:
+        if path.name != current:
+            rmtree(path)

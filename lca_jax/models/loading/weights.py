@@ -1,9 +1,9 @@
 """Fills the parameters of a stack: from a checkpoint by a family's table, or at random for a baseline.
 
-One tensor at a time is on the host: as it is stored, and the parts of it that go to the devices. JAX's CPU devices take
+The host holds one tensor at a time: as it is stored, and the parts of it that go to the devices. JAX's CPU devices take
 these parts over as they are, so that loading takes the memory of the model and of its largest tensor beside it. All
-missing, unexpected and mis-shaped tensors are reported at once, and nothing is filled in for one that is missing but
-what its family says it then is.
+missing, unexpected and mis-shaped tensors are reported at once. A missing tensor is replaced only where its family says
+what it then is.
 """
 
 import hashlib
@@ -42,11 +42,11 @@ def read_weights(
 
     Args:
         tensors: The opened checkpoint.
-        family: Whose names it uses.
-        config: The stack it is to fill.
+        family: The family whose names the checkpoint uses.
+        config: The stack that the parameters are for.
         shapes: Shapes and dtypes of the parameters, from `stack.build`.
         origin: The checkpoint's place, for messages.
-        mesh: Over which devices the parameters are split; None for JAX's default device.
+        mesh: The devices that the parameters are split over; None for JAX's default device.
 
     Returns:
         The parameters, and a SHA-256 over their names and values: the same for one file and for shards.
@@ -56,35 +56,32 @@ def read_weights(
     """
     sources, head = family.sources(config), config.language_head
     head_sources = family.head_sources(config, head) if head else {}
-    taken = _list_keys(sources)
+    keys = _list_keys(sources)
     ignored = family.ignored if config.decoder or not family.decoder else f"{family.ignored}|{family.decoder}"
-    stack, others = _take_stack(tensors, family.prefix, taken, ignored)
-    problems = [f"unexpected: `{key}`" for key in sorted(stack.keys() - taken)]
+    stack, others = _take_stack(tensors, family.prefix, keys, ignored)
+    problems = [f"unexpected: `{key}`" for key in sorted(stack.keys() - keys)]
     others -= _list_keys(head_sources)
     digest = hashlib.sha256()
-    filled = []
+    arrays = []
 
-    def hash_rows(rows: Shaped[np.ndarray, "row ..."]) -> None:
-        digest.update(rows.view(np.uint8).data)
+    def hash_run(run: Shaped[np.ndarray, "entry ..."]) -> None:
+        digest.update(run.view(np.uint8).data)
 
     leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
-    for keys, shape in leaves:
-        path = jax.tree_util.keystr(keys, simple=True, separator=".")
-        source, held = (sources[path], stack) if path in sources else (head_sources[path], tensors)
-        key = source.key if source.key in held or source.other_key is None else source.other_key
-        if key in held:
-            tensor = source.change(held[key]())
-        elif source.otherwise is not None:
-            tensor = source.otherwise()
-        else:
-            problems.append(f"missing: `{key}`, for the parameter `{path}` of shape {shape.shape}")
+    for names, shape in leaves:
+        path = jax.tree_util.keystr(names, simple=True, separator=".")
+        source, available = (sources[path], stack) if path in sources else (head_sources[path], tensors)
+        tensor = _read_source(source, available)
+        if tensor is None:
+            problems.append(f"missing: `{source.key}`, for the parameter `{path}` of shape {shape.shape}")
             continue
         if tensor.shape != shape.shape or not jnp.issubdtype(tensor.dtype, jnp.floating):
+            key = _stored_key(source, available)
             problems.append(f"mis-shaped: `{key}` gives {tensor.dtype} {tensor.shape}, expected floats {shape.shape}")
             continue
         digest.update(f"{path} {shape.dtype} {shape.shape}\n".encode())
-        filled.append(place(tensor, path, mesh, dtype=shape.dtype, see=hash_rows))
-        del tensor  # before the next is read
+        arrays.append(place(tensor, path, mesh, dtype=shape.dtype, see=hash_run))
+        del tensor  # before the next one is read
     if problems:
         raise ModelError(
             f"The weights of {origin} do not fit its config.json ({config.family}, {config.layers} layers of "
@@ -92,8 +89,8 @@ def read_weights(
         )
     if others:
         names = ", ".join(sorted(others))
-        _log.info("%s: left out %d tensors that nothing asked for depends on: %s", origin, len(others), names)
-    return jax.tree.unflatten(tree, filled), digest.hexdigest()
+        _log.info("%s: %d tensors are not needed and were left out: %s", origin, len(others), names)
+    return jax.tree.unflatten(tree, arrays), digest.hexdigest()
 
 
 def draw_weights(
@@ -101,7 +98,7 @@ def draw_weights(
 ) -> Params:
     """Draws an untrained model: matrices normal with the config's standard deviation, biases 0, norm scales 1.
 
-    Drawn in float32 whatever the precision, so that a seed means the same model in both.
+    They are drawn in float32 whatever the precision, so that a seed means the same model in every precision.
     """
     untrained = nnx.to_pure_dict(nnx.state(Stack(replace(config, dtype="float32"), rngs=nnx.Rngs(seed)), nnx.Param))
 
@@ -115,15 +112,28 @@ def _list_keys(sources: Mapping[str, Source]) -> set[str]:
     return {key for source in sources.values() for key in (source.key, source.other_key) if key is not None}
 
 
-def _take_stack(tensors: Tensors, prefix: str, taken: Set[str], ignored: str) -> tuple[Tensors, set[str]]:
+def _stored_key(source: Source, tensors: Tensors) -> str:
+    """Returns the one of a source's two names that the checkpoint uses."""
+    return source.key if source.key in tensors or source.other_key is None else source.other_key
+
+
+def _read_source(source: Source, tensors: Tensors) -> Shaped[np.ndarray, "..."] | None:
+    """Reads a parameter in the layout of the stack; None where the checkpoint must have it and does not."""
+    key = _stored_key(source, tensors)
+    if key in tensors:
+        return source.change(tensors[key]())
+    return None if source.otherwise is None else source.otherwise()
+
+
+def _take_stack(tensors: Tensors, prefix: str, keys: Set[str], ignored: str) -> tuple[Tensors, set[str]]:
     """Splits a checkpoint into the tensors of the stack, named without the prefix, and the names of the rest.
 
-    What this stack takes belongs to it, whatever the family ignores.
+    A tensor that this stack reads belongs to it, even where the family's pattern would ignore it.
     """
     prefix = prefix if any(key.startswith(prefix) for key in tensors) else ""
     stack = {}
     for key, read in tensors.items():
         name = key.removeprefix(prefix)
-        if key.startswith(prefix) and (name in taken or not re.fullmatch(ignored, name)):
+        if key.startswith(prefix) and (name in keys or not re.fullmatch(ignored, name)):
             stack[name] = read
     return stack, {key for key in tensors if key.removeprefix(prefix) not in stack}

@@ -1,11 +1,11 @@
 """Multi-head attention inside segments of packed rows.
 
-Rows hold several windows side by side; a slot sees the slots of its own segment and no others, so a packed window has
-the same hidden states as one that is alone. Memory: one float32 score for each (row, head, slot, slot).
+Rows hold several windows side by side; a slot sees only the slots of its own segment, so a packed window has the same
+hidden states as one that is alone. Memory: one float32 score for each (row, head, slot, slot).
 
-Heads come first and the division by the sum comes last. On two CPU cores, a whole forward pass of 8 or 16 rows of 128
-slots took 5 to 9 % longer with `jax.nn.dot_product_attention` and 20 to 30 % longer with a softmax between two einsums;
-one fused projection for query, key and value made no difference.
+Inside, the head axis comes first and the division by the sum comes last. On two CPU cores, a whole forward pass of 8 or
+16 rows of 128 slots took 5 to 9 % longer with `jax.nn.dot_product_attention` and 20 to 30 % longer with a softmax
+between two einsums; one fused projection for query, key and value made no difference.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from lca_jax.models.stack.config import Disentangled, StackConfig
+from lca_jax.models.stack.attention_config import Disentangled
+from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.disentangled import DisentangledScores
 from lca_jax.models.stack.layers import linear, matmul_precision, norm, normalize
 from lca_jax.models.stack.memory import KeysValues, Memory
@@ -28,27 +29,31 @@ States = Float[Array, "row slot neuron"]
 
 
 class View(NamedTuple):
-    """What a layer's attention knows of a batch's positions."""
+    """The positions of a batch, as the attention of a layer uses them."""
 
     bias: Float[Array, "row _head slot place"]
-    """Added to the scores, for all heads alike or for each."""
+    """Added to the scores; one for all heads, or one for each."""
     rotation: Rotation | None = None
-    """Applied to query and key."""
+    """Rotation of query and key, where positions are rotary."""
     distances: Distances | None = None
-    """What relative scores are made of."""
+    """Vectors and numbers of distances, where scores depend on distance and content."""
     starts: Bool[Array, "row slot"] | None = None
-    """Where windows begin: what a recurrence knows of positions."""
+    """Whether a window begins at a slot; a recurrence needs no more."""
 
 
-class Source(NamedTuple):
-    """The last states of an encoder, and what the pieces of a decoder see of them."""
+class EncoderStates(NamedTuple):
+    """The last states of an encoder, as a decoder reads them."""
 
     states: Float[Array, "row place neuron"]
     view: View
+    """Which of them the pieces of the decoder see."""
 
 
 class Attention(nnx.Module):
-    """Attention to the stack's own pieces, or to an encoder's; its site lies between heads and output projection."""
+    """Attention to the pieces of the stack itself, or to those of an encoder.
+
+    Its site lies between the heads and the output projection.
+    """
 
     def __init__(self, config: StackConfig, *, site: str, rngs: nnx.Rngs) -> None:
         shape = config.attention
@@ -68,14 +73,14 @@ class Attention(nnx.Module):
         self.relative = _relative_scores(config, rngs=rngs)
 
     def __call__(self, states: States, *, view: View, layer: int, taps: Taps, memory: Memory) -> States:
-        """Computes what attention to the pieces themselves, and to those in memory, adds to the states."""
-        seen = memory.extend(layer, self._keys_values(states, view))
-        return self._look_at(seen, states, view=view, layer=layer, taps=taps)
+        """Computes what attention to these pieces and to those in memory adds to the states."""
+        keys_values = memory.extend(layer, self._keys_values(states, view))
+        return self._mix(keys_values, states, view=view, layer=layer, taps=taps)
 
-    def read(self, source: Source, states: States, *, layer: int, taps: Taps, memory: Memory) -> States:
+    def read(self, encoder: EncoderStates, states: States, *, layer: int, taps: Taps, memory: Memory) -> States:
         """Computes what attention to an encoder's states adds to the states."""
-        seen = memory.once(layer, lambda: self._keys_values(source.states, source.view))
-        return self._look_at(seen, states, view=source.view, layer=layer, taps=taps)
+        keys_values = memory.compute_once(layer, lambda: self._keys_values(encoder.states, encoder.view))
+        return self._mix(keys_values, states, view=encoder.view, layer=layer, taps=taps)
 
     def _keys_values(self, states: Float[Array, "row place neuron"], view: View) -> KeysValues:
         key, value = (_split_heads(project(states), self.key_heads) for project in (self.key, self.value))
@@ -83,7 +88,9 @@ class Attention(nnx.Module):
             key = normalize(self.key_norm, key)
         return KeysValues(key if view.rotation is None else rotate(key, view.rotation), value)
 
-    def _look_at(self, seen: KeysValues, states: States, *, view: View, layer: int, taps: Taps) -> States:
+    def _mix(self, keys_values: KeysValues, states: States, *, view: View, layer: int, taps: Taps) -> States:
+        """Mixes the values by the scores of the queries with the keys, and projects the heads."""
+        key, value = keys_values
         query = _split_heads(self.query(states), self.heads)
         if self.head_norm:
             query = normalize(self.query_norm, query)
@@ -91,10 +98,10 @@ class Attention(nnx.Module):
             query = rotate(query, view.rotation)
         bias = view.bias
         if isinstance(self.relative, DisentangledScores) and view.distances is not None:
-            bias = bias + self.relative(query, seen.key, view.distances, content=(self.query, self.key))
+            bias = bias + self.relative(query, key, view.distances, content=(self.query, self.key))
         if isinstance(self.relative, SinusoidScores) and view.distances is not None:
-            bias = bias + self.relative(query, seen.key, view.distances)
-        mixed = attend(query, *seen, bias=bias, scale=self.scale, softcap=self.softcap, precision=self.precision)
+            bias = bias + self.relative(query, key, view.distances)
+        mixed = attend(query, key, value, bias=bias, scale=self.scale, softcap=self.softcap, precision=self.precision)
         return self.output(taps(self.site, layer, mixed.reshape(*states.shape[:2], -1)))
 
 
@@ -110,7 +117,7 @@ def attend(
 ) -> Float[Array, "row slot head unit"]:
     """Computes softmax(scale · query · keyᵀ + bias) · value for every head, the softmax in float32.
 
-    Neighbouring query heads share a key head; their queries stand under each other in one product.
+    Neighbouring query heads share a key head; their queries are stacked along the slot axis, for one product.
     """
     rows, slots, heads, units = query.shape
     places, key_heads = key.shape[1:3]

@@ -1,12 +1,12 @@
-"""One block of the stack: attention and a feed-forward part, each added to what it reads, with norms around them.
+"""One block of the stack: attention and a feed-forward part, each added to the states, with norms around them.
 
-In a decoder a third part stands between them, attention to the states of the encoder.
+The block of a decoder has a third part between them: attention to the states of the encoder.
 """
 
 from flax import nnx
 from jaxtyping import Array, Float
 
-from lca_jax.models.stack.attention import Attention, Source, View
+from lca_jax.models.stack.attention import Attention, EncoderStates, View
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.layers import linear, norm, normalize
 from lca_jax.models.stack.memory import Memory
@@ -18,7 +18,7 @@ States = Float[Array, "row slot neuron"]
 
 
 class Mlp(nnx.Module):
-    """The feed-forward part; the site `mlp` is what its last matrix reads."""
+    """The feed-forward part; the site `mlp` is the input of its last matrix."""
 
     def __init__(self, config: StackConfig, *, rngs: nnx.Rngs) -> None:
         shape, width = config.mlp, config.residual_width
@@ -38,7 +38,7 @@ class Mlp(nnx.Module):
 
 
 class Block(nnx.Module):
-    """Attention and feed-forward in one of the arrangements of `StackConfig.arrangement`."""
+    """Attention and feed-forward part in the arrangement that the config names (`StackConfig.arrangement`)."""
 
     def __init__(self, config: StackConfig, *, first: bool, rngs: nnx.Rngs) -> None:
         self.arrangement = config.arrangement
@@ -59,7 +59,7 @@ class Block(nnx.Module):
             self.mlp_after_norm = norm(config, config.residual_width, rngs=rngs)
 
     def __call__(
-        self, states: States, *, view: View, source: Source | None, layer: int, taps: Taps, memory: Memory
+        self, states: States, *, view: View, encoder: EncoderStates | None, layer: int, taps: Taps, memory: Memory
     ) -> States:
         """Returns the next hidden states."""
 
@@ -70,13 +70,13 @@ class Block(nnx.Module):
             return self.mlp(states, layer=layer, taps=taps)
 
         def cross(states: States) -> States:
-            if self.cross is None or self.cross_norm is None or source is None:
+            if self.cross is None or self.cross_norm is None or encoder is None:
                 return states
             if self.arrangement == "post_norm":
-                read = self.cross.read(source, states, layer=layer, taps=taps, memory=memory)
+                read = self.cross.read(encoder, states, layer=layer, taps=taps, memory=memory)
                 return normalize(self.cross_norm, states + read)
             normal = normalize(self.cross_norm, states)
-            return states + self.cross.read(source, normal, layer=layer, taps=taps, memory=memory)
+            return states + self.cross.read(encoder, normal, layer=layer, taps=taps, memory=memory)
 
         if self.arrangement == "post_norm":
             states = cross(normalize(self.attention_norm, states + attention(states)))

@@ -1,7 +1,9 @@
-"""The shape of a transformer, and which of its sites and layers a caller may ask for.
+"""The shape of a transformer, and which of its sites and layers a caller may read or edit.
 
 A family file turns a Hugging Face config into a `StackConfig`; everything after it (modules, parameters, captures,
-edits) reads only this record. It holds numbers and names, never arrays.
+edits) reads only this record. It holds numbers and names, never arrays. A model's fingerprint covers the names and
+values of all fields, and stores are known by that fingerprint: a renamed or an added field makes every store of the
+model another one's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from lca_jax.axes import DECODER, DECODER_SITES, SITES
-from lca_jax.errors import ModelError
+from lca_jax.errors import ModelError, SettingsError
+from lca_jax.models.stack.attention_config import AttentionConfig
 from lca_jax.models.stack.nonlinearity import NONLINEARITIES
 
 Precision = Literal["float32", "bfloat16"]
@@ -23,133 +26,28 @@ class EmbeddingConfig:
     """How pieces become the first hidden states."""
 
     vocabulary: int
-    """Rows of the piece table; piece ids run below it."""
+    """Number of vectors in the piece table; piece ids are below it."""
     shared: bool = False
-    """Whether a decoder's piece table is its encoder's."""
+    """Whether a decoder uses the piece table of its encoder."""
     width: int
-    """Of the tables."""
+    """Width of the tables."""
     projected: bool = False
-    """Whether a matrix leads from the tables' width to the residual width; else they are the same."""
+    """Whether a matrix leads from the width of the tables to the residual width; if not, the two are equal."""
     project_first: bool = False
-    """Whether that matrix stands before the norm, then without a bias, rather than after it."""
+    """Whether that matrix stands before the norm and has no bias; if not, it stands after the norm and has one."""
     positions: int = 0
-    """Rows of the table of positions; 0 where positions are known in attention only."""
+    """Number of vectors in the position table; 0 where only attention depends on positions."""
     first_position: int = 0
-    """The row of a window's first piece: RoBERTa and OPT leave the first two to padding."""
+    """Index of a window's first piece in that table: RoBERTa and OPT leave the first two vectors to padding."""
     sinusoids: int = 0
-    """Where that table holds sines and cosines (Vaswani et al. 2017, section 3.5), frequency i is
-    10000^(-i / sinusoids), unless the checkpoint has a table of its own; 0 where the table is learned."""
+    """Divisor in the frequencies 10000^(-i / sinusoids), where the position table holds sines and cosines (Vaswani et
+    al. 2017, section 3.5) unless the checkpoint has a table of its own; 0 where the table is learned."""
     token_types: int = 0
-    """Rows of the token type table; only type 0 is ever used, since a window is one sentence."""
+    """Number of vectors in the token type table; a window of one sentence uses type 0 alone."""
     scale: float = 1.0
-    """What piece vectors are multiplied with."""
+    """Factor of the piece vectors."""
     norm: bool = True
     """Whether the sum of the tables is normalised."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rotary:
-    """Rotary positions (Su et al. 2021): the first units of a head turn, in pairs, by position times frequency."""
-
-    frequencies: tuple[float, ...]
-    """Radians a position, one for every pair of units; half-split pairs (unit i with unit i + n)."""
-    factor: float = 1.0
-    """What sine and cosine are multiplied with."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RelativeBuckets:
-    """A learned bias for every head and bucket of distances, added to the scores (Raffel et al. 2020)."""
-
-    count: int
-    """Buckets; half of them for pieces after one's own, where those are seen."""
-    longest: int
-    """Distances from here on share the last bucket."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Disentangled:
-    """Scores of content with distance beside those of content with content (He et al. 2021, section 3.1)."""
-
-    span: int
-    """Numbers that distances to one side have; the table, one for all layers, has a row for each of both sides."""
-    longest: int | None
-    """Where the numbers of long distances grow with the logarithm, the distance that has the last one; None where every
-    distance below `span` has its own."""
-    content_to_position: bool
-    """Whether the query of a piece meets the key of a distance."""
-    position_to_content: bool
-    """Whether the key of a piece meets the query of a distance."""
-    shared: bool
-    """Whether the matrices of pieces make query and key of distances too; else each layer has further ones."""
-    norm: bool
-    """Whether the table is normalised."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RelativeSinusoids:
-    """Scores of content with sines and cosines of distance, and two biases (Dai et al. 2019, section 3.3)."""
-
-    longest: int | None = None
-    """Larger distances count as this one; None where each counts as itself."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttentionKind:
-    """What differs between the layers of one stack."""
-
-    reach: int | None = None
-    """How many positions away a piece sees; None for all."""
-    rotary: Rotary | None = None
-    """Rotary positions, if it has them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttentionConfig:
-    """Attention heads of a block."""
-
-    heads: int
-    """Query heads."""
-    head_width: int
-    """Units of a head; the `attention` site has `heads` times as many neurons."""
-    key_heads: int
-    """Heads of keys and values, each shared by `heads / key_heads` query heads."""
-    scale: float
-    """What products of query and key are multiplied with."""
-    causal: bool = False
-    """Whether a piece sees only itself and those before it."""
-    input_bias: bool = True
-    """Of the matrices that make query, key and value."""
-    output_bias: bool = True
-    """Of the matrix after the heads."""
-    head_norm: bool = False
-    """Whether every head's query and key are normalised."""
-    softcap: float | None = None
-    """Scores s become softcap · tanh(s / softcap)."""
-    buckets: RelativeBuckets | None = None
-    """Bias by distance, one table for all layers."""
-    relative: Disentangled | RelativeSinusoids | None = None
-    """Scores that depend on distance and content, if it has them."""
-    kinds: tuple[AttentionKind, ...] = (AttentionKind(),)
-    """The kinds of layers there are."""
-    kind_of_layer: tuple[int, ...] = ()
-    """Which of `kinds` each layer is; empty where there is one kind."""
-
-    @classmethod
-    def plain(cls, *, width: int, heads: int, **changes: Any) -> "AttentionConfig":
-        """Heads that share a width evenly, each with its own keys and values, scores divided by the root of its width.
-
-        Args:
-            width: Of all heads together.
-            heads: Their number.
-            changes: Other fields.
-
-        Raises:
-            ModelError: The heads do not share the width evenly.
-        """
-        head_width = split_evenly(width, heads)
-        fields = {"heads": heads, "head_width": head_width, "key_heads": heads, "scale": head_width**-0.5}
-        return cls(**fields | changes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,43 +57,43 @@ class MlpConfig:
     width: int
     """Units between its matrices: the neurons of the `mlp` site."""
     activation: str
-    """The non-linearity of those units, by its name in transformers: a key of `NONLINEARITIES`."""
+    """Non-linearity of those units, by its name in transformers: a key of `NONLINEARITIES`."""
     gated: bool = False
     """Whether the units are multiplied with a second product of the input (GLU; Shazeer 2020)."""
     bias: bool = True
-    """Of all its matrices."""
+    """Whether all its matrices have a bias."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NormConfig:
-    """The norms of the stack; all of one kind."""
+    """The norms of the stack; all are of one kind."""
 
     epsilon: float
     """Added to the variance."""
     kind: NormKind = "layer"
-    """`layer` takes the mean away, `rms` does not."""
+    """A `layer` norm takes the mean away, an `rms` norm does not."""
     bias: bool = True
-    """Whether a layer norm has a bias; an `rms` norm has none."""
+    """Whether a layer norm has a bias; an `rms` norm never has one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig:
-    """What makes logits out of the last hidden states."""
+    """The language model's head, which turns the last hidden states into logits."""
 
     transform: str | None = None
     """Non-linearity of a matrix and norm before the logits, as masked language models have them; None without."""
     transform_bias: bool = True
     """Whether that matrix has a bias."""
     width: int
-    """Neurons that meet the piece vectors."""
+    """Number of neurons that are multiplied with the piece vectors."""
     tied: bool
     """Whether the piece vectors are those of the embedding."""
     bias: bool
-    """Whether a piece has a bias."""
+    """Whether every piece has a bias."""
     scale: float = 1.0
-    """What the hidden states are multiplied with."""
+    """Factor of the hidden states."""
     softcap: float | None = None
-    """Logits x become softcap · tanh(x / softcap)."""
+    """Logits x become softcap · tanh(x / softcap); None leaves them as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,39 +101,41 @@ class StackConfig:
     """One transformer stack: sizes, non-linearity, and the precision it runs in."""
 
     family: str
-    """The `model_type` of the Hugging Face config it was read from."""
+    """The `model_type` of the Hugging Face config that it was read from."""
     layers: int
-    """Blocks. The residual site has one layer more: its layer 0 is the embedding output."""
+    """Number of blocks. The residual site has one layer more: its layer 0 is the embedding output."""
     residual_width: int
-    """Neurons of a hidden state."""
+    """Number of neurons in a hidden state."""
     longest_window: int
-    """Pieces that one window may have."""
+    """Maximum number of pieces in one window."""
     embedding: EmbeddingConfig
     attention: AttentionConfig
     mlp: MlpConfig
     norm: NormConfig
     arrangement: Arrangement
-    """Where a block has its norms: after adding (`post_norm`), before each part (`pre_norm`), before both parts, which
-    read the same states (`parallel`), or before and after each part (`sandwich`)."""
+    """Places of the norms in a block: after adding (`post_norm`), before each part (`pre_norm`), before both parts,
+    which read the same states (`parallel`), or before and after each part (`sandwich`)."""
     final_norm: bool = False
     """Whether the last hidden states, layer `layers` of the residual site, are normalised once more."""
     first_attention_norm: bool = True
-    """Whether the first block normalises what its attention reads."""
+    """Whether the first block normalises the input of its attention."""
     block_of_layer: tuple[int, ...] = ()
-    """Which block's parameters each layer has, where layers share them; empty where each has its own."""
+    """Number of the block whose parameters each layer uses, where layers share them; empty where each layer has its
+    own."""
     mixing: Mixing = "attention"
-    """What brings pieces together: attention, or a recurrence over the pieces before (`models.recurrence`)."""
+    """How pieces exchange information: by attention, or by a recurrence over the pieces before (`recurrence`)."""
     cross: bool = False
     """Whether every block attends to the states of another stack, between its own two parts."""
     head: HeadConfig | None = None
-    """The language model's head; None where only hidden states are wanted."""
+    """The language model's head; None where only hidden states are computed."""
     decoder: "StackConfig | None" = None
     """The stack that attends to this one's last hidden states, and has the head; None where there is none or only the
-    encoder is wanted."""
+    encoder is loaded."""
     initializer_range: float
     """Standard deviation of the untrained matrices, for the baseline of random weights."""
     dtype: Precision = "float32"
-    """Of matrices and hidden states. `bfloat16` halves memory, for accelerators; norms and softmax stay float32."""
+    """Precision of matrices and hidden states. `bfloat16` halves memory, for accelerators; norms and softmax stay in
+    float32."""
 
     def __post_init__(self) -> None:
         sizes = {
@@ -257,32 +157,22 @@ class StackConfig:
             problems.append("`arrangement` must be post_norm or pre_norm in a decoder that attends to an encoder")
         if self.decoder is not None and self.decoder.residual_width != self.residual_width:
             problems.append("`residual_width` must be the same in encoder and decoder")
-        for name, value, known in (
+        for name, value, choices in (
             ("activation", self.mlp.activation, NONLINEARITIES),
             ("dtype", self.dtype, get_args(Precision)),
         ):
-            if value not in known:
-                problems.append(f"`{name}` must be one of {', '.join(known)}, got {value!r}")
+            if value not in choices:
+                problems.append(f"`{name}` must be one of {', '.join(choices)}, got {value!r}")
         if problems:
             raise ModelError(f"{self} cannot be built: {'; '.join(problems)}.")
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "StackConfig":
-        """The inverse of `dataclasses.asdict`, after JSON has made lists of tuples."""
+        """Inverts `dataclasses.asdict`, after JSON has made lists of the tuples."""
         fields = dict(content)
-        attention = dict(fields["attention"])
-        attention["buckets"] = attention["buckets"] and RelativeBuckets(**attention["buckets"])
-        if attention["relative"] is not None:
-            kind = Disentangled if "span" in attention["relative"] else RelativeSinusoids
-            attention["relative"] = kind(**attention["relative"])
-        attention["kinds"] = tuple(
-            AttentionKind(reach=kind["reach"], rotary=kind["rotary"] and _read_rotary(kind["rotary"]))
-            for kind in attention["kinds"]
-        )
-        attention["kind_of_layer"] = tuple(attention["kind_of_layer"])
         fields |= {
             "embedding": EmbeddingConfig(**fields["embedding"]),
-            "attention": AttentionConfig(**attention),
+            "attention": AttentionConfig.from_json(fields["attention"]),
             "mlp": MlpConfig(**fields["mlp"]),
             "norm": NormConfig(**fields["norm"]),
             "block_of_layer": tuple(fields["block_of_layer"]),
@@ -298,12 +188,12 @@ class StackConfig:
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """For each layer, the number of its block."""
+        """The number of its block for each layer."""
         return self.block_of_layer or tuple(range(self.layers))
 
     @property
     def sites(self) -> tuple[str, ...]:
-        """Names of all sites, a decoder's after its encoder's."""
+        """Names of all sites, those of a decoder after those of its encoder."""
         return SITES if self.decoder is None else SITES + DECODER_SITES
 
     @property
@@ -312,26 +202,30 @@ class StackConfig:
         return self.head if self.decoder is None else self.decoder.head
 
     def layer_count(self, site: str) -> int:
-        """Number of layers at a site.
+        """Returns the number of layers at a site.
 
         Raises:
-            ModelError: There is no such site; the message lists the known ones.
+            SettingsError: The model does not have this site; the message lists those it has.
         """
         stack, name = self._stack_of(site)
         return stack.layers + (name == "residual")
 
     def site_width(self, site: str) -> int:
-        """Number of neurons in one layer of a site."""
+        """Returns the number of neurons in one layer of a site.
+
+        Raises:
+            SettingsError: The model does not have this site; the message lists those it has.
+        """
         stack, name = self._stack_of(site)
         if name == "residual":
             return stack.residual_width
         return stack.mlp.width if name == "mlp" else stack.heads_width
 
     def _stack_of(self, site: str) -> "tuple[StackConfig, str]":
-        """Whose site it is, and what it is called there."""
+        """Returns the stack that a site belongs to, and the site's name in that stack."""
         if site not in self.sites:
-            more = "" if self.decoder is not None or site not in DECODER_SITES else " Only an encoder is loaded here."
-            raise ModelError(f"No site {site!r}. Sites: {', '.join(self.sites)}.{more}")
+            reason = " Only the encoder is loaded here." if self.decoder is None and site in DECODER_SITES else ""
+            raise SettingsError(f"The model does not have a site {site!r}. Its sites: {', '.join(self.sites)}.{reason}")
         if self.decoder is not None and site.startswith(DECODER):
             return self.decoder, site.removeprefix(DECODER)
         return self, site
@@ -339,7 +233,7 @@ class StackConfig:
     def choose_layers(
         self, sites: Sequence[str], layers: Sequence[int] | Mapping[str, Sequence[int]] | None = None
     ) -> dict[str, tuple[int, ...]]:
-        """Says which layers of each site are meant, in the order asked for.
+        """Returns the chosen layers of each site, in the requested order.
 
         Args:
             sites: Names of sites, each once.
@@ -347,33 +241,20 @@ class StackConfig:
                 left out means all of its layers; or None for all layers of all sites.
 
         Raises:
-            ModelError: A site or a layer is unknown, stands twice, or nothing is asked for.
+            SettingsError: A site or a layer is unknown, one is named twice, or none is.
         """
         if not sites or len(set(sites)) != len(sites):
-            raise ModelError(f"`sites` must name at least one site, each once, got {tuple(sites)}.")
+            raise SettingsError(f"`sites` must name at least one site, each once, got {tuple(sites)}.")
         by_site = layers if isinstance(layers, Mapping) else dict.fromkeys(sites, layers)
-        if idle := sorted(set(by_site) - set(sites)):
-            raise ModelError(f"`layers` names {', '.join(idle)}, which is not among the sites {', '.join(sites)}.")
+        if others := sorted(set(by_site) - set(sites)):
+            raise SettingsError(f"`layers` names {', '.join(others)}, but the chosen sites are {', '.join(sites)}.")
         return {site: self._check_layers(site, by_site.get(site)) for site in sites}
 
     def _check_layers(self, site: str, layers: Sequence[int] | None) -> tuple[int, ...]:
         count = self.layer_count(site)
         chosen = tuple(range(count)) if layers is None else tuple(layers)
         if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(range(count)):
-            raise ModelError(f"Layers of `{site}` run from 0 to {count - 1} and may be asked for once, got {chosen}.")
+            raise SettingsError(
+                f"Layers of `{site}` run from 0 to {count - 1}; name at least one, each once. Got {chosen}."
+            )
         return chosen
-
-
-def _read_rotary(content: Mapping[str, Any]) -> Rotary:
-    return Rotary(frequencies=tuple(content["frequencies"]), factor=content["factor"])
-
-
-def split_evenly(width: int, heads: int) -> int:
-    """The width of a head, where heads share a width.
-
-    Raises:
-        ModelError: They do not share it evenly.
-    """
-    if heads < 1 or width % heads:
-        raise ModelError(f"`residual_width` must be a multiple of `heads`, got {width} and {heads}.")
-    return width // heads

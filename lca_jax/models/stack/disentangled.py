@@ -1,12 +1,13 @@
 """Disentangled attention: beside content with content, scores of content with distance and of distance with content.
 
-Source: He et al. 2021 (DeBERTa), section 3.1, equations 3 and 4; its numbers by logarithm and shared matrices are those
-of version 2 (the models' own code), which DeBERTaV3 (He, Gao and Chen 2021) keeps. With c for content and p for
-distance, score(i, j) = scale · (qᶜᵢ · kᶜⱼ + qᶜᵢ · kᵖ(i, j) + kᶜⱼ · qᵖ(i, j)), where both last terms take the distance
-from j to i: version 2 reads the distance of the last one the other way round twice, which comes to the same.
+Source: He et al. 2021 (DeBERTa), section 3.1, equations 3 and 4. Numbers of distances that grow with the logarithm, and
+shared matrices, are those of version 2 (the models' own code), which DeBERTaV3 (He, Gao and Chen 2021) keeps. With c
+for content and p for distance, score(i, j) = scale · (qᶜᵢ · kᶜⱼ + qᶜᵢ · kᵖ(i, j) + kᶜⱼ · qᵖ(i, j)), where both last
+terms take the distance from j to i: version 2 reads the distance of the last one the other way round twice, which comes
+to the same.
 
-Cost: one table for all layers; only the rows that distances below the row length have are projected, once a layer and
-not once a row. Each of the two terms takes one product as `relative` describes it.
+Cost: one table for all layers. Only the vectors of distances below the row length are projected, once per layer and not
+once per row. Each of the two terms takes one product, as `relative` describes it.
 """
 
 import jax.numpy as jnp
@@ -14,7 +15,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from lca_jax.models.stack.config import Disentangled, StackConfig
+from lca_jax.models.stack.attention_config import Disentangled
+from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.layers import linear, matmul_precision, norm, normalize, table
 from lca_jax.models.stack.relative import Distances, match_keys, match_queries, number_distances
 
@@ -28,17 +30,17 @@ class DistanceTable(nnx.Module):
         self.norm = norm(config, config.residual_width, rngs=rngs) if shape.norm else None
 
     def __call__(self, positions: Int[Array | np.ndarray, "row slot"]) -> Distances:
-        """Returns the part of the table that rows of this length can need, and where they need it."""
+        """Returns the part of the table that rows of this length can need, and the indices into it."""
         furthest = positions.shape[1] - 1
-        rows = row_of_distance(np.arange(-furthest, furthest + 1), self.shape)
-        vectors = self.vectors.embedding[...][rows[0] : rows[-1] + 1]
+        indices = index_of_distance(np.arange(-furthest, furthest + 1), self.shape)
+        vectors = self.vectors.embedding[...][indices[0] : indices[-1] + 1]
         if self.norm is not None:
             vectors = normalize(self.norm, vectors)
-        return Distances(vectors, jnp.asarray(rows - rows[0])[number_distances(positions)])
+        return Distances(vectors, jnp.asarray(indices - indices[0])[number_distances(positions)])
 
 
 class DisentangledScores(nnx.Module):
-    """What one layer adds to its scores."""
+    """The scores of distances in one layer."""
 
     def __init__(self, config: StackConfig, shape: Disentangled, *, rngs: nnx.Rngs) -> None:
         attention = config.attention
@@ -59,13 +61,13 @@ class DisentangledScores(nnx.Module):
         *,
         content: tuple[nnx.Linear, nnx.Linear],
     ) -> Float[Array, "row head slot slot"]:
-        """Scores content with distance, both ways where the model has both.
+        """Scores content with distance, in both directions where the model has both.
 
         Args:
-            query: Of pieces, not scaled.
-            key: Of pieces.
-            distances: From `DistanceTable`.
-            content: The matrices that made query and key, for models that make those of distances by them too.
+            query: Queries of the pieces, not scaled.
+            key: Keys of the pieces.
+            distances: Result of `DistanceTable`.
+            content: The matrices that made query and key; models with shared matrices use them for distances too.
         """
         vectors, number = distances
         scores = jnp.float32(0)
@@ -78,16 +80,16 @@ class DisentangledScores(nnx.Module):
         return self.scale * scores
 
 
-def row_of_distance(distance: Int[np.ndarray, "*place"], shape: Disentangled) -> Int[np.ndarray, "*place"]:
-    """The row of the table that a distance has; it grows with the distance.
+def index_of_distance(distance: Int[np.ndarray, "*place"], shape: Disentangled) -> Int[np.ndarray, "*place"]:
+    """Returns the index of a distance in the table; it grows with the distance.
 
-    Where numbers grow with the logarithm, distances up to half the span have their own, d; others share
-    mid + ⌈ln(d / mid) / ln((longest - 1) / mid) · (mid - 1)⌉ with mid = span / 2. In float32, as the models' own code
-    has it: the ceiling shows the last digit.
+    Where numbers grow with the logarithm, every distance d up to half the span has its own number d; longer ones share
+    mid + ⌈ln(d / mid) / ln((longest - 1) / mid) · (mid - 1)⌉ with mid = span / 2. It is computed in float32, as in the
+    models' own code, because the ceiling shows differences in the last digit.
 
     Args:
-        distance: Position of the piece that sees less that of the piece seen.
-        shape: Says how distances are numbered.
+        distance: Position of the query minus position of the key.
+        shape: How distances are numbered.
     """
     number = distance
     if shape.longest is not None:

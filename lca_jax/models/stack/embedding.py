@@ -1,4 +1,4 @@
-"""From pieces to the first hidden states."""
+"""The embedding: turns pieces into the first hidden states."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +10,7 @@ from lca_jax.models.stack.layers import linear, norm, normalize, table
 
 
 class Embedding(nnx.Module):
-    """Sum of piece, position and token type vectors, normalised and led to the residual width where the config asks."""
+    """Sums piece, position and token type vectors; normalises and projects the sum where the config says so."""
 
     def __init__(self, config: StackConfig, *, rngs: nnx.Rngs) -> None:
         shape = config.embedding
@@ -35,15 +35,22 @@ class Embedding(nnx.Module):
         *,
         shared: nnx.Embed | None = None,
     ) -> Float[Array, "row slot neuron"]:
-        """Embeds the pieces at their positions by its own piece table or by the shared one; of token type 0 if None."""
+        """Returns the first hidden states.
+
+        Args:
+            piece_ids: Indices in the piece table.
+            positions: Positions from 0 in each window.
+            token_types: Indices in the token type table; None means type 0 throughout.
+            shared: The piece table of the encoder, for a decoder without one.
+        """
         pieces = self.pieces or shared
         assert pieces is not None
         states = pieces(jnp.asarray(piece_ids))
         if self.scale != 1.0:
             states = states * jnp.asarray(self.scale, states.dtype)
         if self.token_types is not None:
-            of_type_0 = self.token_types.embedding[...][:1, None, :]
-            states = states + (of_type_0 if token_types is None else self.token_types(jnp.asarray(token_types)))
+            type_0 = self.token_types.embedding[...][:1, None, :]
+            states = states + (type_0 if token_types is None else self.token_types(jnp.asarray(token_types)))
         if self.positions is not None:
             states = states + self.positions(jnp.asarray(positions) + self.first_position)
         if self.project is not None and self.project_first:
@@ -53,20 +60,20 @@ class Embedding(nnx.Module):
         return states if self.project is None or self.project_first else self.project(states)
 
 
-def sinusoid_rows(rows: int, width: int, *, sinusoids: int) -> Float32[np.ndarray, "row neuron"]:
-    """Sines, then cosines, of positions from 0 (`EmbeddingConfig.sinusoids`).
+def sinusoid_table(positions: int, width: int, *, sinusoids: int) -> Float32[np.ndarray, "position neuron"]:
+    """Computes sines, then cosines, of the positions from 0 (`EmbeddingConfig.sinusoids`).
 
-    In double precision until the end, as large angles have few digits in float32.
+    They are computed in double precision, since large angles have few digits in float32.
     """
-    angles = np.arange(rows)[:, None] * 10_000.0 ** (-np.arange(width // 2) / sinusoids)
+    angles = np.arange(positions)[:, None] * 10_000.0 ** (-np.arange(width // 2) / sinusoids)
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
 
 
 def _position_table(config: StackConfig, *, rngs: nnx.Rngs) -> nnx.Embed:
-    """Drawn like other tables, or sines and cosines."""
+    """Returns the position table: drawn at random like other tables, or sines and cosines."""
     shape = config.embedding
     positions = table(config, shape.positions, shape.width, rngs=rngs)
     if shape.sinusoids:
-        rows = sinusoid_rows(shape.positions, shape.width, sinusoids=shape.sinusoids)
-        positions.embedding = nnx.Param(jnp.asarray(rows, jnp.dtype(config.dtype)))
+        vectors = sinusoid_table(shape.positions, shape.width, sinusoids=shape.sinusoids)
+        positions.embedding = nnx.Param(jnp.asarray(vectors, jnp.dtype(config.dtype)))
     return positions

@@ -1,4 +1,4 @@
-"""The language model's head: logits of pieces out of the last hidden states."""
+"""The language model's head: turns the last hidden states into logits of pieces."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -10,7 +10,7 @@ from lca_jax.models.stack.nonlinearity import NONLINEARITIES
 
 
 class Head(nnx.Module):
-    """Logits are products with piece vectors: the embedding's where they are tied, the head's own elsewhere."""
+    """Computes logits as products with piece vectors: those of the embedding where the head is tied, else its own."""
 
     def __init__(self, config: StackConfig, shape: HeadConfig, *, rngs: nnx.Rngs) -> None:
         self.scale, self.softcap = shape.scale, shape.softcap
@@ -27,7 +27,12 @@ class Head(nnx.Module):
     def __call__(
         self, states: Float[Array, "row slot neuron"], embedded: nnx.Embed
     ) -> Float[Array, "row slot vocabulary"]:
-        """Computes float32 logits; `embedded` is the table of piece vectors that the stack reads."""
+        """Computes float32 logits.
+
+        Args:
+            states: The last hidden states.
+            embedded: The piece table of the embedding, which a tied head uses.
+        """
         if self.activate is not None:
             states = normalize(self.norm, self.activate(self.transform(states)))
         if self.scale != 1.0:

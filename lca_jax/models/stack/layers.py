@@ -1,4 +1,4 @@
-"""The matrices, tables and norms that all modules of the stack are made of, in the precision its config asks for."""
+"""The matrices, tables and norms that all modules of the stack are made of, in the precision of its config."""
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +9,12 @@ from lca_jax.models.stack.config import Precision, StackConfig
 
 
 def matmul_precision(dtype: Precision) -> jax.lax.Precision:
-    """What a matrix product is computed in: float32 means float32, also where a device has faster, coarser products."""
+    """Returns the precision of matrix products: float32 means float32, also on devices with faster, coarser ones."""
     return jax.lax.Precision.HIGHEST if dtype == "float32" else jax.lax.Precision.DEFAULT
 
 
 def linear(config: StackConfig, inputs: int, outputs: int, *, bias: bool, rngs: nnx.Rngs) -> nnx.Linear:
-    """A matrix (input, output), perhaps with a bias."""
+    """Makes a matrix (input, output), with or without a bias."""
     return nnx.Linear(
         inputs,
         outputs,
@@ -26,10 +26,10 @@ def linear(config: StackConfig, inputs: int, outputs: int, *, bias: bool, rngs: 
     )
 
 
-def table(config: StackConfig, rows: int, width: int, *, rngs: nnx.Rngs) -> nnx.Embed:
-    """A table of vectors; a row beyond it reads as NaN."""
+def table(config: StackConfig, count: int, width: int, *, rngs: nnx.Rngs) -> nnx.Embed:
+    """Makes a table of `count` vectors; an index beyond it reads as NaN."""
     return nnx.Embed(
-        rows,
+        count,
         width,
         param_dtype=jnp.dtype(config.dtype),
         embedding_init=nnx.initializers.normal(config.initializer_range),
@@ -38,10 +38,10 @@ def table(config: StackConfig, rows: int, width: int, *, rngs: nnx.Rngs) -> nnx.
 
 
 def norm(config: StackConfig, width: int, *, rngs: nnx.Rngs) -> nnx.LayerNorm | nnx.RMSNorm:
-    """A norm of the stack's kind, its parameters in float32."""
+    """Makes a norm of the stack's kind, with parameters in float32."""
     if config.norm.kind == "rms":
         return nnx.RMSNorm(width, epsilon=config.norm.epsilon, rngs=rngs)
-    # The variance about the mean costs no more here than E[x²] - E[x]², and loses nothing where a few neurons are huge.
+    # The variance about the mean costs no more here than E[x²] - E[x]², and keeps its digits beside huge neurons.
     return nnx.LayerNorm(
         width, epsilon=config.norm.epsilon, use_bias=config.norm.bias, use_fast_variance=False, rngs=rngs
     )
@@ -50,5 +50,5 @@ def norm(config: StackConfig, width: int, *, rngs: nnx.Rngs) -> nnx.LayerNorm | 
 def normalize(
     norm: nnx.LayerNorm | nnx.RMSNorm, states: Float[Array, "*place neuron"]
 ) -> Float[Array, "*place neuron"]:
-    """Normalises over the last axis in float32, whatever the states are."""
+    """Normalises over the last axis, in float32 whatever the precision of the states."""
     return norm(states.astype(jnp.float32)).astype(states.dtype)

@@ -1,11 +1,11 @@
-"""What layers keep of the pieces before, while a text grows piece by piece.
+"""The key/value cache: results of the layers for the pieces before, while a text grows piece by piece.
 
-Where whole windows are there at once nothing is kept: `Memory()` gives back what it is told. While a text grows, a
-layer tells what it made of the new pieces (keys and values; the state of a recurrence), which is written to their
-places, and gets the same for all places. Places after the newest piece hold zeros or what padding left there; nothing
-looks at them, since attention is causal. A memory lives for one run of the stack; `kept` goes from run to run.
+A layer passes what it computed for the new pieces (keys and values; the state of a recurrence) to `Memory.extend`,
+which stores it at their places and returns all places. Places after the newest piece hold zeros or what padding left
+there; causal attention never reads them. Where whole windows are present at once, a `Memory()` without a cache stores
+nothing and returns what it is given. A memory lives for one run of the stack; its cache goes from run to run.
 
-Kept in all: 2 · layer · row · place · key_head · unit numbers, in the precision of the stack.
+A cache holds 2 · layer · row · place · key_head · unit numbers, in the precision of the stack.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from jaxtyping import Array, Float, Int
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.positions import Places
 
-_Kept = TypeVar("_Kept")
+_Computed = TypeVar("_Computed")
 
 
 class KeysValues(NamedTuple):
-    """What attention looks at."""
+    """The keys and values that queries are compared with."""
 
     key: Float[Array, "row place key_head unit"]
     value: Float[Array, "row place key_head unit"]
@@ -31,79 +31,79 @@ class KeysValues(NamedTuple):
 States = Float[Array, "row place neuron"]
 
 
-class Kept(TypedDict):
-    """What all layers of a stack keep."""
+class Cache(TypedDict):
+    """Results of all layers of a stack for the pieces so far."""
 
-    own: dict[int, KeysValues | States]
-    """Of the text itself, by layer."""
-    cross: dict[int, KeysValues]
-    """Of the encoder's states, by layer; made when they are first looked at."""
+    text: dict[int, KeysValues | States]
+    """Layer to keys and values of the text itself, or to the states of a recurrence."""
+    encoder: dict[int, KeysValues]
+    """Layer to keys and values of the encoder's states; an entry is made when it is first read."""
 
 
 class Memory:
-    """What happens where the stack would look back: the new is written down, all of it is given back."""
+    """The key/value cache: stores what a layer computed for new pieces and returns all positions."""
 
-    def __init__(self, kept: Kept | None = None, positions: Int[Array, "row slot"] | None = None) -> None:
-        self.kept, self.positions = kept, positions
+    def __init__(self, cache: Cache | None = None, positions: Int[Array, "row slot"] | None = None) -> None:
+        self.cache, self.positions = cache, positions
 
     @property
     def places(self) -> Places | None:
-        """All places, of rows that hold one text each; None where nothing is kept."""
-        if self.kept is None:
+        """All places of the cache, in rows of one text each; None without a cache."""
+        if self.cache is None:
             return None
-        rows, places = jax.tree.leaves(self.kept["own"])[0].shape[:2]
+        rows, places = jax.tree.leaves(self.cache["text"])[0].shape[:2]
         positions = jnp.broadcast_to(jnp.arange(places, dtype=jnp.int32), (rows, places))
         return Places(positions, jnp.ones_like(positions))
 
-    def extend(self, layer: int, new: _Kept) -> _Kept:
-        """Writes what a layer made of the new pieces, (row, slot, …) arrays, and returns that of all places."""
-        if self.kept is None:
+    def extend(self, layer: int, new: _Computed) -> _Computed:
+        """Stores what a layer computed for the new pieces, (row, slot, …) arrays, and returns that of all places."""
+        if self.cache is None:
             return new
         positions = self.positions
         assert positions is not None
         rows = jnp.arange(positions.shape[0], dtype=positions.dtype)[:, None]
         all_places = jax.tree.map(
-            lambda kept, part: kept.at[rows, positions].set(part, mode="drop"), self.kept["own"][layer], new
+            lambda stored, part: stored.at[rows, positions].set(part, mode="drop"), self.cache["text"][layer], new
         )
-        self.kept["own"][layer] = all_places
+        self.cache["text"][layer] = all_places
         return all_places
 
-    def before(self, layer: int) -> States | None:
-        """What a recurrence kept for the place before the first new piece; None where there is none."""
-        if self.kept is None:
+    def state_before(self, layer: int) -> States | None:
+        """Returns a recurrence's state at the place before the first new piece; None without a cache."""
+        if self.cache is None:
             return None
         assert self.positions is not None
-        kept = self.kept["own"][layer]
-        assert not isinstance(kept, KeysValues)
+        states = self.cache["text"][layer]
+        assert not isinstance(states, KeysValues)
         first = self.positions[:, :1]
-        state = jnp.take_along_axis(kept, jnp.maximum(first - 1, 0)[:, :, None], axis=1)
+        state = jnp.take_along_axis(states, jnp.maximum(first - 1, 0)[:, :, None], axis=1)
         return jnp.where((first > 0)[:, :, None], state, 0)
 
-    def once(self, layer: int, make: Callable[[], KeysValues]) -> KeysValues:
-        """Keys and values of the encoder's states: made at the first call, kept for the later ones."""
-        if self.kept is None:
-            return make()
-        if layer not in self.kept["cross"]:
-            self.kept["cross"][layer] = make()
-        return self.kept["cross"][layer]
+    def compute_once(self, layer: int, compute: Callable[[], KeysValues]) -> KeysValues:
+        """Returns the keys and values of the encoder's states, which do not change while a text grows."""
+        if self.cache is None:
+            return compute()
+        if layer not in self.cache["encoder"]:
+            self.cache["encoder"][layer] = compute()
+        return self.cache["encoder"][layer]
 
 
-def empty_memory(config: StackConfig, *, rows: int, places: int) -> Kept:
-    """What a stack keeps of texts that have no piece yet.
+def empty_cache(config: StackConfig, *, rows: int, places: int) -> Cache:
+    """Returns the cache of texts that do not have a piece yet.
 
     Args:
         config: The stack.
-        rows: Texts.
-        places: Pieces that each of them may have.
+        rows: Number of texts.
+        places: Maximum number of pieces in each of them.
     """
     dtype = jnp.dtype(config.dtype)
     if config.mixing == "recurrence":
-        return Kept(
-            own={layer: jnp.zeros((rows, places, config.residual_width), dtype) for layer in range(config.layers)},
-            cross={},
+        return Cache(
+            text={layer: jnp.zeros((rows, places, config.residual_width), dtype) for layer in range(config.layers)},
+            encoder={},
         )
     shape = (rows, places, config.attention.key_heads, config.attention.head_width)
-    own: dict[int, KeysValues | States] = {
+    text: dict[int, KeysValues | States] = {
         layer: KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for layer in range(config.layers)
     }
-    return Kept(own=own, cross={})
+    return Cache(text=text, encoder={})

@@ -8,16 +8,19 @@ from jaxtyping import Array, Float
 
 
 def exact_gelu(states: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Computes x · Φ(x) with the normal distribution function itself, as the first BERT models have it.
+    """Computes x · Φ(x) with the normal distribution function Φ itself, as the first BERT models do.
 
-    By erf, as PyTorch computes it: `jax.nn.gelu` goes by erfc, which takes 2.3 times as long on CPU.
+    It uses erf, as PyTorch does: `jax.nn.gelu` uses erfc, which takes 2.3 times as long on CPU.
     """
     half = jnp.asarray(0.5, states.dtype)
     return states * half * (1 + jax.lax.erf(states * jnp.asarray(0.5**0.5, states.dtype)))
 
 
 def tanh_gelu(states: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Computes x · Φ(x) with Φ approximated by a tanh; up to 5e-4 from the exact one, which parity tests see."""
+    """Computes x · Φ(x) with Φ approximated by a tanh.
+
+    The result differs by up to 5e-4 from the exact one, which is enough for parity tests to tell them apart.
+    """
     return jax.nn.gelu(states, approximate=True)
 
 

@@ -1,10 +1,10 @@
-"""Mixing of pieces by a recurrence instead of attention: the unit (SSRU) of fast translation decoders.
+"""A recurrence in place of attention: the simplified simple recurrent unit (SSRU) of fast translation decoders.
 
 Source: Kim et al. 2019 ("From Research to Production and Back"), section 3.1. With a forget gate f = sigmoid(F x + b),
 
-    c(t) = f(t) · c(t - 1) + (1 - f(t)) · W x(t)            what is added to the states is relu(c(t))
+    c(t) = f(t) · c(t - 1) + (1 - f(t)) · W x(t)            and relu(c(t)) is added to the states
 
-A window starts with c = 0. Where all pieces are known c is a linear recurrence, computed by an associative scan: two
+A window starts with c = 0. Where all pieces are known, c is a linear recurrence, computed by an associative scan: two
 products of matrices and 2 · log2(slots) passes over (row, slot, neuron).
 """
 
@@ -23,7 +23,7 @@ States = Float[Array, "row slot neuron"]
 
 
 class Recurrence(nnx.Module):
-    """Stands where attention stands elsewhere; the site `attention` is relu(c), which has no matrix after it."""
+    """Takes the place of attention in a block; the site `attention` is relu(c), which no matrix follows."""
 
     def __init__(self, config: StackConfig, *, rngs: nnx.Rngs) -> None:
         width = config.residual_width
@@ -35,14 +35,14 @@ class Recurrence(nnx.Module):
         assert view.starts is not None
         forget = jax.nn.sigmoid(self.forget(states))
         new = (1 - forget) * self.input(states)
-        # What a slot carries is kept · (what came before the first slot) + made.
-        kept, made = jax.lax.associative_scan(_follow, (jnp.where(view.starts[:, :, None], 0, forget), new), axis=1)
-        before = memory.before(layer)
-        carried = made if before is None else kept * before + made
+        # The carried state of a slot is decay · (the state before the first slot) + total.
+        decay, total = jax.lax.associative_scan(_follow, (jnp.where(view.starts[:, :, None], 0, forget), new), axis=1)
+        before = memory.state_before(layer)
+        carried = total if before is None else decay * before + total
         memory.extend(layer, carried)
         return taps("attention", layer, jax.nn.relu(carried))
 
 
 def _follow(first: tuple[States, States], second: tuple[States, States]) -> tuple[States, States]:
-    """Two steps c -> kept · c + made, one after the other, as one."""
+    """Joins two steps c -> decay · c + total, taken one after the other, into one."""
     return first[0] * second[0], second[0] * first[1] + second[1]

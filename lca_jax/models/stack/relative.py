@@ -1,9 +1,9 @@
-"""What attention by content and distance is made of: vectors of distances, and their products with pieces.
+"""Products of pieces with the vectors of distances: the part of a score that depends on content and distance.
 
-A score of two pieces takes one number out of the products of a piece with the vectors of all distances that a row can
-hold. The products cost (row, head, slot, distance) float32 numbers and `head_width` times as many multiplications;
-with up to 2 · slots - 1 distances, that is at most twice what the products of pieces with pieces cost. Nothing of shape
-(row, slot, slot, neuron) ever exists.
+A piece is multiplied with the vectors of all distances that a row can hold, and the score of two pieces takes one
+number out of these products. The products take (row, head, slot, distance) float32 numbers of memory, and `head_width`
+times as many multiplications; with at most 2 · slots - 1 distances, that is at most twice what the products of pieces
+with pieces cost. Nothing of shape (row, slot, slot, neuron) ever exists.
 """
 
 from typing import NamedTuple
@@ -17,17 +17,18 @@ from lca_jax.models.stack.positions import distances
 
 
 class Distances(NamedTuple):
-    """The vectors of all distances that rows can hold, and which of them lies between two slots."""
+    """The vectors of all distances that rows can hold, and the index of the distance between every two slots."""
 
     vectors: Float[Array, "distance neuron"]
     number: Int[Array, "row slot slot"]
-    """Of the distance from the second slot to the first; has a meaning inside a segment only."""
+    """Index in `vectors` for the distance from the second slot to the first; only those within one segment have a
+    meaning."""
 
 
 def number_distances(positions: Int[Array | np.ndarray, "row slot"]) -> Int[Array, "row slot slot"]:
-    """Numbers distances from 0, where the piece that sees is the first and the other the last of a full row.
+    """Numbers distances from 0: number 0 belongs to the first piece of a full row looking at the last one.
 
-    The number is position of the piece that sees - position of the piece seen + slots - 1, kept below 2 · slots - 1.
+    The number is position of the query - position of the key + slots - 1, clipped to stay below 2 · slots - 1.
     """
     furthest = positions.shape[1] - 1
     return jnp.clip(-distances(positions, positions), -furthest, furthest) + furthest

@@ -4,8 +4,8 @@ Source: Dai et al. 2019 (Transformer-XL), section 3.3; Yang et al. 2019 (XLNet) 
 of pieces, r the key of a distance, and biases u and v the same for all pieces,
 score(i, j) = scale · (qᵢ · kⱼ + qᵢ · r(i - j) + u · kⱼ + v · r(i - j)). `attend` computes the first term.
 
-Cost: the vectors of 2 · slots - 1 distances, computed once a batch and led to keys once a layer; then one product as
-`relative` describes it, which holds the second and the fourth term.
+Cost: the vectors of 2 · slots - 1 distances, computed once a batch and projected to keys once a layer; then one
+product, as `relative` describes it, which holds the second and the fourth term.
 """
 
 import jax.numpy as jnp
@@ -13,7 +13,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from lca_jax.models.stack.config import RelativeSinusoids, StackConfig
+from lca_jax.models.stack.attention_config import RelativeSinusoids
+from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.layers import linear, matmul_precision
 from lca_jax.models.stack.relative import Distances, match_keys, number_distances
 
@@ -38,7 +39,7 @@ class DistanceSinusoids(nnx.Module):
 
 
 class SinusoidScores(nnx.Module):
-    """What one layer adds to its scores."""
+    """The scores of distances and of both biases in one layer."""
 
     def __init__(self, config: StackConfig, *, rngs: nnx.Rngs) -> None:
         attention = config.attention
@@ -57,9 +58,9 @@ class SinusoidScores(nnx.Module):
         """Scores content with distance, and the two biases with content and with distance.
 
         Args:
-            query: Of pieces, not scaled.
-            key: Of pieces.
-            distances: From `DistanceSinusoids`.
+            query: Queries of the pieces, not scaled.
+            key: Keys of the pieces.
+            distances: Result of `DistanceSinusoids`.
         """
         vectors, number = distances
         keys = self.key(vectors).reshape(len(vectors), self.heads, -1)

@@ -1,12 +1,13 @@
-"""The transformer stack: one set of modules, run as a pure function that returns what it is asked to capture.
+"""The transformer stack: one set of modules, run as a pure function that returns the requested states.
 
 `forward` is meant to run under `jax.jit` with `graph` and `reads` closed over: parameters, batch and edits are traced,
 so new edits never recompile, and `edits` can be mapped over with `jax.vmap`. The loop over blocks is unrolled and ends
-with the last block that is asked for. Captures cost memory: (layer, row, slot, neuron) a site, and nothing for a site
-not asked for. Packing rows, pooling pieces to words and placing arrays on devices are left to others.
+with the last block that a requested layer needs. Captures cost memory: (layer, row, slot, neuron) a site, and nothing
+for sites that were not requested. Packing rows, pooling pieces to words and placing arrays on devices are left to
+others.
 
-An encoder-decoder is a stack that has another one, its decoder, which reads its last states: row by row, every window
-of the decoder the window of its own number.
+An encoder-decoder is a stack that holds another one, its decoder, which reads its last states: row by row, every window
+of the decoder reads the window of the same number.
 """
 
 from collections.abc import Mapping
@@ -20,9 +21,10 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from lca_jax.axes import DECODER
 from lca_jax.errors import ModelError
-from lca_jax.models.stack.attention import Source, View
+from lca_jax.models.stack.attention import EncoderStates, View
+from lca_jax.models.stack.attention_config import Disentangled
 from lca_jax.models.stack.block import Block
-from lca_jax.models.stack.config import Disentangled, StackConfig
+from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.disentangled import DistanceTable
 from lca_jax.models.stack.embedding import Embedding
 from lca_jax.models.stack.head import Head
@@ -30,10 +32,10 @@ from lca_jax.models.stack.layers import norm, normalize, table
 from lca_jax.models.stack.memory import Memory
 from lca_jax.models.stack.positions import Places, bucket_of_distance, distances, rotation, visibility_bias
 from lca_jax.models.stack.sinusoids import DistanceSinusoids
-from lca_jax.models.stack.taps import Edit, Taps, of_decoder
+from lca_jax.models.stack.taps import Edit, Taps, decoder_part
 
 Params = PyTree[Float[Array, "..."]]
-"""Nested dict of parameters, named as the modules here name them."""
+"""Nested dict of parameters, with the names of the modules in this room."""
 
 
 class Batch(NamedTuple):
@@ -41,15 +43,15 @@ class Batch(NamedTuple):
 
     piece_ids: Int[Array | np.ndarray, "row slot"]
     positions: Int[Array | np.ndarray, "row slot"]
-    """From 0 in each window."""
+    """Position in the window, from 0."""
     segments: Int[Array | np.ndarray, "row slot"]
     """Number of the window inside its row, from 1; 0 is padding."""
     token_types: Int[Array | np.ndarray, "row slot"] | None = None
-    """Which of a pair's texts each piece is of, as the tokenizer numbers them; None is type 0 throughout."""
+    """Which text of a pair each piece belongs to, as the tokenizer numbers them; None is type 0 throughout."""
 
 
 class Stack(nnx.Module):
-    """Embedding, blocks and head. Built once to be split; parameters of its own are those of an untrained model."""
+    """Embedding, blocks and head. It is built once, to be split into graph and parameters; those are untrained."""
 
     def __init__(self, config: StackConfig, *, rngs: nnx.Rngs) -> None:
         self.config = config
@@ -59,8 +61,8 @@ class Stack(nnx.Module):
             None if buckets is None else table(config, buckets.count, config.attention.heads, rngs=rngs)
         )
         self.distances = _relative_distances(config, rngs=rngs)
-        own_blocks = max(config.blocks) + 1
-        self.blocks = nnx.List([Block(config, first=number == 0, rngs=rngs) for number in range(own_blocks)])
+        block_count = max(config.blocks) + 1
+        self.blocks = nnx.List([Block(config, first=number == 0, rngs=rngs) for number in range(block_count)])
         self.final_norm = norm(config, config.residual_width, rngs=rngs) if config.final_norm else None
         self.head = None if config.head is None else Head(config, config.head, rngs=rngs)
         self.decoder = None if config.decoder is None else Stack(config.decoder, rngs=rngs)
@@ -72,34 +74,34 @@ class Stack(nnx.Module):
         layers: int,
         taps: Taps,
         pieces: nnx.Embed | None = None,
-        source: Source | None = None,
+        encoder: EncoderStates | None = None,
         memory: Memory | None = None,
     ) -> Float[Array, "row slot neuron"]:
         """Runs the first `layers` layers and returns their hidden states.
 
         Args:
             batch: Rows of pieces.
-            layers: How many layers are run.
-            taps: Keep what was asked for.
+            layers: Number of layers to run.
+            taps: Edits and captures.
             pieces: The piece table, where it is another stack's.
-            source: What a decoder reads of its encoder.
-            memory: What is known of the pieces before, while a text grows.
+            encoder: The states of the encoder, for a decoder.
+            memory: The key/value cache, while a text grows; None where the batch holds whole windows.
         """
         memory = memory or Memory()
-        views = self._view(batch, memory)
+        views = self._views(batch, memory)
         kinds = self.config.attention.kind_of_layer or (0,) * self.config.layers
         embedded = self.embedding(batch.piece_ids, batch.positions, batch.token_types, shared=pieces)
         states = taps("residual", 0, embedded)
         for layer in range(layers):
             block = self.blocks[self.config.blocks[layer]]
-            states = block(states, view=views[kinds[layer]], source=source, layer=layer, taps=taps, memory=memory)
+            states = block(states, view=views[kinds[layer]], encoder=encoder, layer=layer, taps=taps, memory=memory)
             if layer + 1 == self.config.layers and self.final_norm is not None:
                 states = normalize(self.final_norm, states)
             states = taps("residual", layer + 1, states)
         return states
 
     @property
-    def own_pieces(self) -> nnx.Embed:
+    def piece_table(self) -> nnx.Embed:
         """The piece table of this stack."""
         assert self.embedding.pieces is not None
         return self.embedding.pieces
@@ -122,30 +124,30 @@ class Stack(nnx.Module):
             causal=False,
             reach=None,
         )
-        source = Source(states, View(bias))
-        return self.decoder(targets, layers=layers, taps=taps, pieces=self.own_pieces, source=source, memory=memory)
+        encoder = EncoderStates(states, View(bias))
+        return self.decoder(targets, layers=layers, taps=taps, pieces=self.piece_table, encoder=encoder, memory=memory)
 
     def logits(self, states: Float[Array, "row slot neuron"]) -> Float[Array, "row slot vocabulary"]:
-        """What the head, this stack's or its decoder's, makes of last hidden states."""
+        """Computes the logits of last hidden states, with the head of this stack or of its decoder."""
         last = self.decoder or self
         assert last.head is not None
-        return last.head(states, last.embedding.pieces or self.own_pieces)
+        return last.head(states, last.embedding.pieces or self.piece_table)
 
-    def _view(self, batch: Batch, memory: Memory) -> list[View]:
-        """What attention knows of the positions, for each kind of layer."""
+    def _views(self, batch: Batch, memory: Memory) -> list[View]:
+        """Returns the positions of a batch as attention uses them, for each kind of layer."""
         shape = self.config.attention
-        seeing = Places(batch.positions, batch.segments)
-        seen = memory.places or seeing
+        queries = Places(batch.positions, batch.segments)
+        keys = memory.places or queries
         learned = None
         if shape.buckets is not None and self.distance_bias is not None:
-            apart = distances(seeing.positions, seen.positions)
+            apart = distances(queries.positions, keys.positions)
             buckets = bucket_of_distance(apart, shape.buckets, causal=shape.causal)
             learned = jnp.moveaxis(self.distance_bias(buckets).astype(jnp.float32), 3, 1)
         relative = None if self.distances is None else self.distances(batch.positions)
         starts = jnp.asarray(batch.positions) == 0
         views = []
         for kind in shape.kinds:
-            bias = visibility_bias(seeing, seen, causal=shape.causal, reach=kind.reach)
+            bias = visibility_bias(queries, keys, causal=shape.causal, reach=kind.reach)
             turn = None if kind.rotary is None else rotation(kind.rotary, batch.positions)
             views.append(View(bias if learned is None else bias + learned, turn, relative, starts))
         return views
@@ -159,7 +161,7 @@ def _relative_distances(config: StackConfig, *, rngs: nnx.Rngs) -> DistanceTable
 
 
 def build(config: StackConfig) -> tuple[nnx.GraphDef[Stack], PyTree[jax.ShapeDtypeStruct]]:
-    """The module graph and the shapes of its parameters, without allocating any."""
+    """Returns the module graph and the shapes of its parameters, without allocating any."""
     graph, shapes = nnx.split(nnx.eval_shape(lambda: Stack(config, rngs=nnx.Rngs(0))), nnx.Param)
     return graph, nnx.to_pure_dict(shapes)
 
@@ -173,29 +175,31 @@ def forward(
     reads: Mapping[str, tuple[int, ...]],
     targets: Batch | None = None,
 ) -> dict[str, Float[Array, "_layer row _slot _neuron"]]:
-    """Runs the stack over packed rows and returns the layers asked for, after their edits.
+    """Runs the stack over packed rows and returns the requested layers, after their edits.
 
     Args:
         graph: The module graph of `build`.
         params: Its parameters.
         batch: Rows of pieces.
-        edits: Site to edit; a site that is left out is not touched. Layer 0 of `residual` is the embedding output, and
-            what is edited flows on.
+        edits: Site to edit; a site that is left out is not edited. Layer 0 of `residual` is the embedding output, and
+            edited states flow on to the next layers.
         reads: Site to layer numbers, as `StackConfig.choose_layers` returns them.
-        targets: What the decoder reads: as many rows, and in each the windows of the same numbers.
+        targets: Rows of pieces for the decoder: as many rows as `batch`, with windows of the same numbers in each.
 
     Raises:
-        ModelError: The decoder is asked for and has no `targets`.
+        ModelError: A site of the decoder is read and `targets` are missing.
     """
     stack, edits = nnx.merge(graph, params), edits or {}
-    of_target = of_decoder(reads)
-    of_source = {site: layers for site, layers in reads.items() if not site.startswith(DECODER)}
-    taps, target_taps = Taps(edits, of_source), Taps(of_decoder(edits), of_target)
-    states = stack(batch, layers=stack.config.layers if of_target else _depth(of_source), taps=taps)
-    if of_target:
-        stack.decode(_required(targets), batch, states, layers=_depth(of_target), taps=target_taps)
-    seen = taps.seen | {(DECODER + site, layer): found for (site, layer), found in target_taps.seen.items()}
-    return {site: jnp.stack([seen[site, layer] for layer in layers]) for site, layers in reads.items()}
+    decoder_reads = decoder_part(reads)
+    encoder_reads = {site: layers for site, layers in reads.items() if not site.startswith(DECODER)}
+    taps, decoder_taps = Taps(edits, encoder_reads), Taps(decoder_part(edits), decoder_reads)
+    states = stack(batch, layers=stack.config.layers if decoder_reads else _depth(encoder_reads), taps=taps)
+    if decoder_reads:
+        stack.decode(_require(targets), batch, states, layers=_depth(decoder_reads), taps=decoder_taps)
+    captures = taps.captures | {
+        (DECODER + site, layer): states for (site, layer), states in decoder_taps.captures.items()
+    }
+    return {site: jnp.stack([captures[site, layer] for layer in layers]) for site, layers in reads.items()}
 
 
 def predict_pieces(
@@ -210,17 +214,17 @@ def predict_pieces(
     stack, edits = nnx.merge(graph, params), edits or {}
     states = stack(batch, layers=stack.config.layers, taps=Taps(edits, {}))
     if stack.decoder is not None:
-        taps, layers = Taps(of_decoder(edits), {}), stack.decoder.config.layers
-        states = stack.decode(_required(targets), batch, states, layers=layers, taps=taps)
+        taps, layers = Taps(decoder_part(edits), {}), stack.decoder.config.layers
+        states = stack.decode(_require(targets), batch, states, layers=layers, taps=taps)
     return stack.logits(states)
 
 
 def _depth(reads: Mapping[str, tuple[int, ...]]) -> int:
-    """Layers to run: block number b gives layer b + 1 of the residual site and layer b of the sites inside it."""
+    """Returns how many layers to run: block b gives layer b + 1 of the residual site and layer b of the others."""
     return max(layer + (site != "residual") for site, layers in reads.items() for layer in layers)
 
 
-def _required(targets: Batch | None) -> Batch:
+def _require(targets: Batch | None) -> Batch:
     if targets is None:
         raise ModelError("The decoder of this model reads texts of its own: give them as `targets`.")
     return targets
@@ -230,7 +234,8 @@ def check_edits(config: StackConfig, edits: Mapping[str, Edit]) -> None:
     """Checks that every edit has a scale and a shift for each neuron of each layer of its site.
 
     Raises:
-        ModelError: A site is unknown or a shape is another; the message says which shape the site has.
+        SettingsError: The model does not have a site of this name; the message lists those it has.
+        ModelError: An edit is of another shape than its site; the message says which shape the site has.
     """
     for site, edit in edits.items():
         shape = (config.layer_count(site), config.site_width(site))

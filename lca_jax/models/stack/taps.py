@@ -1,4 +1,4 @@
-"""Where the stack can be read and changed: a tap stands at every site of every layer."""
+"""Taps edit and capture hidden states: every site of every layer passes its states through one."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
@@ -20,12 +20,17 @@ class Edit(NamedTuple):
 
 
 class Taps:
-    """What happens where the stack passes a site: the edit of that layer, then its capture for the caller."""
+    """At each site: apply the edit, then capture if asked.
+
+    Args:
+        edits: Site to edit; a site that is left out is not edited.
+        reads: Site to the layers that are captured.
+    """
 
     def __init__(self, edits: Mapping[str, Edit], reads: Mapping[str, tuple[int, ...]]) -> None:
         self.edits = edits
         self.reads = reads
-        self.seen: dict[tuple[str, int], Array] = {}
+        self.captures: dict[tuple[str, int], Array] = {}
 
     def __call__(
         self, site: str, layer: int, states: Float[Array, "row slot neuron"]
@@ -35,10 +40,10 @@ class Taps:
             scale, shift = (jnp.asarray(part, states.dtype)[layer] for part in self.edits[site])
             states = states * scale[None, None, :] + shift[None, None, :]
         if layer in self.reads.get(site, ()):
-            self.seen[site, layer] = states
+            self.captures[site, layer] = states
         return states
 
 
-def of_decoder(by_site: Mapping[str, _Value]) -> dict[str, _Value]:
-    """The part of a mapping that belongs to the sites of a decoder, which calls them by their plain names."""
+def decoder_part(by_site: Mapping[str, _Value]) -> dict[str, _Value]:
+    """Returns the entries of a decoder's sites, under the names that these sites have inside the decoder."""
     return {site.removeprefix(DECODER): value for site, value in by_site.items() if site.startswith(DECODER)}

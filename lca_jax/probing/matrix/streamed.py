@@ -25,7 +25,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.machine.devices import aligned_empty, free_bytes, joint_mesh, place_parts, replicate, zeros_by_word
-from lca_jax.machine.prefetch import make_ahead
+from lca_jax.machine.prefetch import prefetch
 from lca_jax.probing.matrix.held import (
     Design,
     Gram,
@@ -196,7 +196,7 @@ class StreamedDesign:
 
             return number, place_parts(self.mesh, shape, split, part).block_until_ready()
 
-        yield from make_ahead(read, enumerate(numbers), ahead=_BLOCKS_AHEAD, name="block-reader")
+        yield from prefetch(read, enumerate(numbers), ahead=_BLOCKS_AHEAD, name="block-reader")
 
 
 def choose_streaming(rows: Rows, *, dtype: MatrixDtype) -> bool:

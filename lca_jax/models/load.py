@@ -1,0 +1,107 @@
+"""Opens a model: from a Hugging Face folder, from the hub, or from a folder that `Model.save` wrote.
+
+Loading takes about a second for 100 MB of weights; parameters are placed on JAX's default device, or split over several
+devices.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from jax.sharding import Mesh
+
+from lca_jax.errors import ModelError
+from lca_jax.machine.devices import model_mesh
+from lca_jax.models.loading.checkpoints import open_tensors
+from lca_jax.models.loading.folders import find_folder, read_config, read_rules, read_tokenizer, tokenizer_content
+from lca_jax.models.loading.saving import DESCRIPTION, open_saved, read_params
+from lca_jax.models.loading.weights import draw_weights, read_weights
+from lca_jax.models.model import Model
+from lca_jax.models.stack import stack
+from lca_jax.models.stack.config import Precision, StackConfig
+from lca_jax.models.writing.generation import TextRules
+
+
+def load_model(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    random_weights: int | None = None,
+    dtype: Precision = "float32",
+    head: bool = False,
+    split_over: int = 1,
+) -> Model:
+    """Loads a model from a local Hugging Face folder, from the hub, or from a folder that `Model.save` wrote.
+
+    Args:
+        name: Folder with `config.json`, tokenizer and weights (`model.safetensors`, shards with an index, or a legacy
+            `flax_model.msgpack`), or a name on the hub.
+        revision: Branch, tag or commit on the hub.
+        random_weights: Seed of an untrained model of the same architecture and tokenizer: the baseline that shows what
+            the trained weights add. The folder's weights are not read and need not exist.
+        dtype: Precision of matrices and hidden states, whatever the checkpoint is stored in. Products of float32 are
+            computed in float32 on every device.
+        head: Whether to load the language model's head too, for `Model.logits` and `Model.write`, and with it the
+            decoder of an encoder-decoder. Sentence encoders do not have a head.
+        split_over: Number of devices that share one copy of the weights, for models larger than one device's memory;
+            the sentences are split over groups of this many devices. Every part is sent straight to its device.
+
+    Raises:
+        ModelError: The folder or repository cannot be read, its family is not supported, or its files do not agree.
+        SettingsError: `split_over` does not divide the number of devices.
+    """
+    mesh = None if split_over == 1 else model_mesh(split_over)
+    folder = find_folder(name, revision=revision, weights=random_weights is None)
+    if (folder / DESCRIPTION).is_file():
+        if random_weights is not None or head or dtype != "float32":
+            raise ModelError(
+                f"{folder} is a saved model and is loaded as it was saved: give no other choice than `split_over`."
+            )
+        return _load_saved(name, folder, mesh)
+    family, hf_config = read_config(folder)
+    try:
+        config = family.read_config(hf_config, dtype)
+    except ModelError as error:
+        raise ModelError(f"{folder / 'config.json'}: {error}") from None
+    config = config if head else replace(config, head=None, decoder=None)
+    tokenizer = read_tokenizer(folder, vocabulary=config.embedding.vocabulary)
+    graph, shapes = stack.build(config)
+    if random_weights is None:
+        params, weights = read_weights(open_tensors(folder), family, config, shapes, origin=str(folder), mesh=mesh)
+    else:
+        params, weights = draw_weights(config, shapes, seed=random_weights, mesh=mesh), f"random {random_weights}"
+    return Model(
+        name=str(name),
+        config=config,
+        tokenizer=tokenizer,
+        graph=graph,
+        params=params,
+        mesh=mesh,
+        random_weights=random_weights,
+        fingerprint=_fingerprint(config, weights, tokenizer_content(tokenizer)),
+        max_pieces=min(config.longest_window, tokenizer.model_max_length),
+        rules=read_rules(folder, hf_config) if head else TextRules(),
+    )
+
+
+def _load_saved(name: str | Path, folder: Path, mesh: Mesh | None) -> Model:
+    saved = open_saved(folder)
+    graph, shapes = stack.build(saved.config)
+    return Model(
+        name=str(name),
+        config=saved.config,
+        tokenizer=read_tokenizer(saved.tokenizer, vocabulary=saved.config.embedding.vocabulary),
+        graph=graph,
+        params=read_params(saved.params, shapes, mesh),
+        mesh=mesh,
+        random_weights=saved.facts["random_weights"],
+        fingerprint=saved.facts["fingerprint"],
+        max_pieces=saved.facts["max_pieces"],
+        rules=TextRules(**{name: tuple(pieces) for name, pieces in saved.facts["rules"].items()}),
+    )
+
+
+def _fingerprint(config: StackConfig, weights: str, tokenizer: str) -> str:
+    parts = (json.dumps(asdict(config), sort_keys=True), weights, tokenizer)
+    return hashlib.sha256(b"".join(hashlib.sha256(part.encode()).digest() for part in parts)).hexdigest()
