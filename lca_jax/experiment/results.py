@@ -1,8 +1,8 @@
-"""The entries of `results.json`: every number that a run reports, from the selected probes and the three stores.
+"""Computes the entries of `results.json`: those of each task, from the chosen probes and the three stores, and more.
 
-Choices (penalty, minimal set) are made on dev. Everything here but `accuracy.dev`, the steps of the minimal set and the
-search table is measured on test. The keys are documented and keep their meaning within a `format` number. For a task
-each store is read once.
+Penalty and minimal set are chosen on dev. Everything else is measured on test, except `accuracy.dev`, the steps of the
+minimal set and the search table. `README.md` in this folder documents every key; keys keep their meaning within a
+`format` number. For a task each store is read once.
 """
 
 from collections.abc import Mapping
@@ -30,6 +30,7 @@ from lca_jax.store.store import ActivationStore
 from lca_jax.text.corpus import Corpus
 
 FORMAT = 1
+"""Number of the layout of `results.json`."""
 _PROBE_FACTS = (
     "l1", "l2", "objective", "null_objective", "duality_gap", "iterations", "converged", "nonzero_fraction",
 )  # fmt: skip
