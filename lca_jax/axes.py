@@ -1,4 +1,4 @@
-"""The words for places in a network: site, layer, neuron, and which neuron each feature column is.
+"""Names for places in a network: sites, layers and neurons, and the neuron of each feature column.
 
 Axis names in array shapes, everywhere in the package: `sentence piece word layer neuron feature class problem`.
 A neuron is `(site, layer, index)`, never a bare column number. `NeuronAxis` is the one place that converts between the

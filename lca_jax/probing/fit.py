@@ -99,9 +99,9 @@ def fit_probes(
     if unknown := set(regression) - set(chosen):
         raise SettingsError(f"`regression` names {sorted(unknown)}, which are not among the tasks {list(chosen)}.")
     labellings = _labellings(store, chosen, settings, one_vs_rest=one_vs_rest, regression=regression)
-    rows = np.flatnonzero(np.any([labelling.numbers >= 0 for labelling in labellings], axis=0))
-    labellings = [take_words(labelling, rows) for labelling in labellings]
-    sentences = store.words["sentence"].to_numpy()[rows]
+    units = np.flatnonzero(np.any([labelling.numbers >= 0 for labelling in labellings], axis=0))
+    labellings = [take_words(labelling, units) for labelling in labellings]
+    sentences = store.words["sentence"].to_numpy()[units]
     replicated = replicate_labellings(labellings, sentences, replicates=replicates, seed=settings.seed)
     for labelling in replicated:
         check_classes(labelling)
@@ -110,14 +110,14 @@ def fit_probes(
     probes: list[Probe] = []
     unpenalized: list[Probe] = []
     for plan in matrices:
-        source = source_of(store, rows, plan)
+        source = source_of(store, units, plan)
         streamed = choose_streaming(source, dtype=dtype) if stream is None else stream
         make = stream_design if streamed else put_design
         design = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)
         options = {"keep": plan.keep, "subsets": plan.subsets}
-        probes += fit_on_design(design, len(rows), replicated, settings, **options)
+        probes += fit_on_design(design, len(units), replicated, settings, **options)
         if len(settings.pairs) > 1:
-            unpenalized += fit_on_design(design, len(rows), real, free, **options)
+            unpenalized += fit_on_design(design, len(units), real, free, **options)
     return ProbeSet(
         probes=tuple(probes), axis=store.axis(), settings=settings, unpenalized=tuple(unpenalized), store=store
     )
@@ -249,7 +249,7 @@ def _labellings(
 
 
 def source_of(store: ActivationStore, words: Int[np.ndarray, " word"], plan: MatrixPlan) -> Rows:
-    """Returns a source of some words of a store, in the columns of a planned matrix; it reads when it is asked to.
+    """Returns a source of some words of a store, in the columns of a planned matrix; nothing is read yet.
 
     Args:
         store: The store to read.
