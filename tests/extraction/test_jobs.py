@@ -30,6 +30,7 @@ def undisturbed(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_what_can_be_gone_on_with(model: Model, undisturbed: Path, tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     child = start_process(model.name, killed)

@@ -104,6 +104,7 @@ def test_saved_probes_come_back_bit_for_bit(fitted: ProbeSet, tmp_path: Path) ->
         load_probes(tmp_path)
 
 
+@pytest.mark.slow
 def test_each_subset_chooses_its_own_penalty_and_its_samples_follow(tmp_path: Path) -> None:
     store, dev = planted_store(), planted_store(seed=1)
     fitted = fit_probes(store, ElasticNet(l1=(1e-3, 1e-1), l2=1e-2), subsets="layers", replicates=1)
