@@ -230,7 +230,7 @@ def _usable_words(
     forms: Sequence[str],
     activations: Float[np.ndarray, "word neuron"],
     usable: Bool[np.ndarray, "word"] | None,
-) -> Int[np.ndarray, "word"]:
+) -> Int[np.ndarray, "usable"]:
     _check_lengths("row of `activations`", activations.shape[0], forms=forms)
     words = np.arange(len(forms)) if usable is None else np.flatnonzero(usable)
     if words.size == 0:

@@ -26,7 +26,7 @@ from lca_jax.experiment.folder import RunFolder, key_of, write_json
 from lca_jax.experiment.inputs import Inputs, log_left_out
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
-from lca_jax.machine.versions import package_versions
+from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet, load_probes
 from lca_jax.ranking.lca import neurons_by_class, rank_neurons
@@ -41,8 +41,6 @@ _PARTS = ("train", "dev", "test")
 _CARDS = 12
 """Number of neurons on the page."""
 _RESULTS = ("results.json", "report")
-_PACKAGES = ("lca-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorstore", "transformers", "numpy")
-"""Packages whose versions are written into `results.json`."""
 
 
 def run(experiment: Experiment, *, until: Step = "report", progress: bool = False) -> dict[str, Any]:
@@ -153,7 +151,7 @@ class _Run:
             write_report(results, cards, self._folder.path / "report")
 
         keys = [self._keys[f"ablate {task}"] for task in self._tasks]
-        self._folder.do("report", key_of("report", keys, package_versions(_PACKAGES)), _RESULTS, write)
+        self._folder.do("report", key_of("report", keys, package_versions(RESULT_PACKAGES)), _RESULTS, write)
 
     # Keys: everything that determines a step's outcome
 
@@ -202,7 +200,7 @@ class _Run:
             "seed": self._settings.seed,
             "seconds": self._folder.seconds,
             "device": describe_device(),
-            "versions": package_versions(_PACKAGES),
+            "versions": package_versions(RESULT_PACKAGES),
         }
 
     def _cards(self, task: str) -> tuple[NeuronCard, ...]:

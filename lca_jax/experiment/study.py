@@ -37,7 +37,7 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
         LcaError: Something about the input, the settings or the folder is wrong; the message says what and how to mend
             it.
     """
-    _log.info("%s", describe_device())
+    _log.info("%s", ", ".join(f"{name} {value}" for name, value in describe_device().items()))
     inputs = Inputs(settings, settings.out if settings.stored else None, progress=progress)
     train, dev = inputs.store("train"), inputs.store("dev")
     if jax.process_index() == 0:
