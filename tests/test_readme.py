@@ -1,6 +1,7 @@
-"""The README's script runs as it is printed, and its tables are complete."""
+"""The README's script runs as it is printed, its tables are complete, and the citation is of this version."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,13 @@ def test_the_table_of_models_names_every_family(page: Path, heading: str) -> Non
     cells = re.findall(r"^\| ((?:`[\w-]+` ?)+)\|", section, re.MULTILINE)
     named = [name for cell in cells for name in re.findall(r"`([\w-]+)`", cell) if name != "model_type"]
     assert sorted(named) == sorted(FAMILIES)
+
+
+def test_the_citation_names_this_version_and_license() -> None:
+    project = tomllib.loads((README.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    citation = (README.parent / "CITATION.cff").read_text("utf-8").splitlines()
+    assert f"version: {project['version']}" in citation
+    assert f"license: {project['license']}" in citation
 
 
 @pytest.mark.slow
