@@ -16,7 +16,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,16 @@ from lca_jax.descriptors.top_words import NeuronCard, neuron_cards
 from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
-from lca_jax.experiment.inputs import Material, log_left_out
+from lca_jax.experiment.inputs import Material
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
+from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet, load_probes
 from lca_jax.ranking.lca import neurons_by_class, rank_neurons
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.report.page import write_report
+from lca_jax.store.description import warn_of_excluded
 from lca_jax.store.recipe import WordChoice
 from lca_jax.store.statistics import STATISTICS
 from lca_jax.text.corpus import name_file_of
@@ -40,7 +41,6 @@ _log = logging.getLogger("lca_jax")
 _PARTS = ("train", "dev", "test")
 _CARDS = 12
 """Neurons shown on the page."""
-_PACKAGES = ("lca-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorstore", "transformers", "numpy")
 
 
 def run(experiment: Experiment, *, until: Step = "report", progress: bool = False) -> dict[str, Any]:
@@ -144,7 +144,9 @@ class _Run:
             write_report(results, cards, self._folder.path / "report")
 
         keys = [self._ablate_key(task) for task in self._tasks]
-        self._folder.do("report", key_of("report", keys, _versions()), ["results.json", "report"], write)
+        self._folder.do(
+            "report", key_of("report", keys, package_versions(RESULT_PACKAGES)), ["results.json", "report"], write
+        )
 
     # Keys: everything that determines a step's outcome
 
@@ -171,7 +173,7 @@ class _Run:
     # Work
 
     def _fill(self, part: str) -> None:
-        log_left_out(part, self._material.extract(part))
+        warn_of_excluded(self._material.extract(part).manifest, name=part)
 
     def _results(self) -> dict[str, object]:
         corpora, stores = self._material.corpora, self._stores
@@ -188,7 +190,7 @@ class _Run:
             "seed": self._settings.seed,
             "seconds": self._folder.seconds,
             "device": describe_device(),
-            "versions": _versions(),
+            "versions": package_versions(RESULT_PACKAGES),
         }
 
     def _cards(self, task: str) -> tuple[NeuronCard, ...]:
@@ -208,10 +210,6 @@ class _Run:
             usable=dev.usable,
             min_occurrences=1 if dev.unit == "sentence" else 2,  # a text seldom comes twice
         )
-
-
-def _versions() -> dict[str, str]:
-    return {package: metadata.version(package) for package in _PACKAGES}
 
 
 @contextmanager
