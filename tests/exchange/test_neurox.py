@@ -240,7 +240,7 @@ def test_a_killed_conversion_goes_on_and_ends_the_same(tmp_path: Path, monkeypat
     assert len(done) == len(set(done)) == -(-WORDS // 4)
     assert resumed.manifest.files == whole.manifest.files
     assert read_neurox(source, tmp_path / "killed", shard_words=4).fingerprint == whole.fingerprint
-    with pytest.raises(StoreError, match="pool: held 'last', asked 'mean'"):
+    with pytest.raises(StoreError, match="pool: the store has 'last', requested 'mean'"):
         read_neurox(source, tmp_path / "killed", shard_words=4, pool="mean")
 
 

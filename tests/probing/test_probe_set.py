@@ -176,7 +176,7 @@ def test_unlabelled_words_are_masked_and_unseen_labels_are_errors() -> None:
 
 def test_errors_name_what_is_wrong(fitted: ProbeSet) -> None:
     store = planted_store()
-    with pytest.raises(SettingsError, match=r"'nope'.*Tasks held: upos"):
+    with pytest.raises(SettingsError, match=r"'nope'.*Its tasks: upos"):
         fit_probes(store, GRID, tasks=["nope"])
     with pytest.raises(SettingsError, match="4 probes"):
         fitted.one("upos")

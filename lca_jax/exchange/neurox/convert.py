@@ -30,6 +30,7 @@ from lca_jax.exchange.neurox.text_files import (
 )
 from lca_jax.machine.files import write_whole
 from lca_jax.machine.progress import Progress
+from lca_jax.store.description import warn_of_excluded
 from lca_jax.store.folder import CHUNK_WORDS
 from lca_jax.store.folder_writer import FolderWriter, find_finished
 from lca_jax.store.in_order import read_sentences, sentence_lengths
@@ -124,8 +125,7 @@ def read_neurox(
         with writer:
             _fill(writer, recipe, files, matched, progress=progress)
             store = writer.finish(matched.corpus, {"model": f"NeuroX file {path.name}", "tokenizer": "unknown"})
-    for reason, count in store.excluded.items():
-        _log.warning("%d of %d words have no vector: %s", count, recipe.words, reason)
+    warn_of_excluded(store.manifest)
     for reason, count in matched.corpus.skipped.items():
         _log.warning("%d left out: %s", count, reason)
     return store
