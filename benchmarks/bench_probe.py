@@ -48,9 +48,9 @@ from benchmarks.probing.program import Parts, ProbingSettings, measure_parts
 from benchmarks.probing.reached import Problem, Solution, pose_problem
 from benchmarks.probing.solvers import Budgets, fit_one, measure_binary, measure_curves
 from benchmarks.probing.words import Split
-from lca_jax.probing.objective import Penalty
+from lca_jax.probing.objective import PenaltyName
 
-PENALTIES: tuple[Penalty, ...] = ("neurox", "elastic_net")
+PENALTIES: tuple[PenaltyName, ...] = ("neurox", "elastic_net")
 
 Part = Literal["rounds", "curves", "binary", "ranking"]
 
@@ -113,7 +113,9 @@ def measure(settings: Settings) -> dict[str, object]:
     return content
 
 
-def measure_rounds(split: Split, penalty: Penalty, settings: Settings, ceiling: harness.Ceiling) -> dict[str, object]:
+def measure_rounds(
+    split: Split, penalty: PenaltyName, settings: Settings, ceiling: harness.Ceiling
+) -> dict[str, object]:
     """Times the whole runs of all competitors on one objective."""
     problem = pose_problem(split, replace(settings.net, penalty=penalty))
     timings, fitted = harness.time_interleaved(_whole_runs(problem), repetitions=settings.repetitions)
@@ -145,7 +147,7 @@ def _whole_runs(problem: Problem) -> dict[str, Callable[[], Solution]]:
             *incumbent.train_probe(
                 train.X,
                 train.y,
-                squared=problem.squared,
+                penalty=problem.net.penalty,
                 batch_size=batch_size,
                 epochs=problem.net.epochs,
                 device=incumbent.training_device(),
@@ -159,7 +161,7 @@ def _whole_runs(problem: Problem) -> dict[str, Callable[[], Solution]]:
         "incumbent 32": lambda: by_incumbent(32),
         "incumbent 512": lambda: by_incumbent(512),
     }
-    if incumbent.has_neurox() and not problem.squared:
+    if incumbent.has_neurox() and problem.net.penalty == "neurox":
         competitors["neurox"] = lambda: Solution(*incumbent.neurox_train_probe(train.X, train.y, **problem.penalties))
     return competitors
 

@@ -107,12 +107,12 @@ def fit(settings: Settings) -> dict[str, float]:
 
     from lca_jax import ElasticNet, open_store
     from lca_jax.errors import NotConverged
-    from lca_jax.probing.batching import fit_on_design
+    from lca_jax.probing.batching import fit_on_matrix
     from lca_jax.probing.bootstrap import replicate_labellings
     from lca_jax.probing.fit import source_of
     from lca_jax.probing.labelling import number_labels, take_words, usable_labels
-    from lca_jax.probing.matrix.held import put_design
-    from lca_jax.probing.matrix.streamed import stream_design
+    from lca_jax.probing.matrix.held import hold_matrix
+    from lca_jax.probing.matrix.streamed import stream_matrix
     from lca_jax.probing.subsets import plan_matrices
 
     store = open_store(settings.store)
@@ -125,7 +125,7 @@ def fit(settings: Settings) -> dict[str, float]:
     (plan,) = plan_matrices(store.axis(), "layers" if settings.by_layer else None)
     source = source_of(store, words, plan)
     began = time.perf_counter()
-    design = (put_design if settings.child == "held" else stream_design)(source, standardize=True)
+    matrix = (hold_matrix if settings.child == "held" else stream_matrix)(source, standardize=True)
     ready = time.perf_counter()
     laps, probes = [], []
     for iterations in (1, *settings.iterations):  # the first compiles
@@ -133,14 +133,14 @@ def fit(settings: Settings) -> dict[str, float]:
         start = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotConverged)
-            probes = fit_on_design(design, len(words), labellings, net, subsets=plan.subsets)
+            probes = fit_on_matrix(matrix, labellings, net, subsets=plan.subsets)
         laps.append(time.perf_counter() - start)
     of_first = probes[: len(plan.subsets)]
     fewer, more = settings.iterations
     seconds = (laps[2] - laps[1]) / (more - fewer)
     return {
         "words": len(words),
-        "features": design.features,
+        "features": matrix.features,
         "problems": problems,
         "s_per_iteration": seconds,
         "s_per_word_iteration": seconds / len(words),

@@ -33,6 +33,8 @@ import numpy as np
 from jaxtyping import Float32, Int
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from lca_jax.probing.objective import PenaltyName
+
 if TYPE_CHECKING:
     import torch
 
@@ -156,7 +158,7 @@ def train_probe(
     *,
     l1: float,
     l2: float,
-    squared: bool = False,
+    penalty: PenaltyName = "neurox",
     epochs: int = 10,
     batch_size: int = 32,
     learning_rate: float = 1e-3,
@@ -169,7 +171,7 @@ def train_probe(
         y,
         l1=l1,
         l2=l2,
-        squared=squared,
+        penalty=penalty,
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,
@@ -184,7 +186,7 @@ def probe_epochs(
     *,
     l1: float,
     l2: float,
-    squared: bool = False,
+    penalty: PenaltyName = "neurox",
     batch_size: int = 32,
     learning_rate: float = 1e-3,
     seed: int = 0,
@@ -197,7 +199,7 @@ def probe_epochs(
         y: Class numbers from 0.
         l1: Weight of ‖W‖₁.
         l2: Weight of ‖W‖_F.
-        squared: Whether the second term is (l2/2) ‖W‖²_F: the same procedure on the elastic net.
+        penalty: `elastic_net` for the second term (l2/2) ‖W‖²_F: the same procedure on the elastic net.
         batch_size: Number of words in a step, in their order.
         learning_rate: Learning rate of Adam.
         seed: Seed of the starting weights.
@@ -214,7 +216,7 @@ def probe_epochs(
             optimizer.zero_grad()
             scores = layer(inputs[first : first + batch_size])
             loss = torch.nn.functional.cross_entropy(scores, labels[first : first + batch_size])
-            norm = (layer.weight**2).sum() / 2 if squared else layer.weight.norm()
+            norm = (layer.weight**2).sum() / 2 if penalty == "elastic_net" else layer.weight.norm()
             (loss + l1 * layer.weight.abs().sum() + l2 * norm).backward()
             optimizer.step()
         weights, bias = layer.weight.detach().cpu().numpy(), layer.bias.detach().cpu().numpy()

@@ -3,14 +3,15 @@ r"""Measures the objective of any weights, and a lower bound of it, in float64 w
 This module shares no code with the package's solvers. Letters are those of `lca_jax.probing.objective`: for words x
 with labels y,
 
-    F(W, b) = 1/n Σ_i −log softmax(x_i W + b)[y_i] + l1 ‖W‖₁ + l2 ‖W‖_F          or + (l2/2) ‖W‖²_F if `squared`
+    F(W, b) = 1/n Σ_i −log softmax(x_i W + b)[y_i] + l1 ‖W‖₁ + l2 ‖W‖_F                     for `neurox`
+            … + l1 ‖W‖₁ + (l2/2) ‖W‖²_F                                                    for `elastic_net`
 
 and, for any distributions q over the classes (one a word) with Σ_i (q_i − y_i) = 0, by weak duality,
 
     F ≥ 1/n Σ_i H(q_i) − penalty*(g)        g = X'(q − y)/n
 
-where penalty*(g) = Σ (|g| − l1)₊² / (2 l2) if `squared` and l2 > 0; otherwise it is 0 where ‖(|g| − l1)₊‖_F ≤ l2 and
-infinite elsewhere.
+where penalty*(g) = Σ (|g| − l1)₊² / (2 l2) for `elastic_net` with l2 > 0; otherwise it is 0 where
+‖(|g| − l1)₊‖_F ≤ l2 and infinite elsewhere.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
+
+from lca_jax.probing.objective import PenaltyName
 
 _BLOCK = 4096
 _NEWTON_STEPS = 50
@@ -37,11 +40,11 @@ def measure_objective(
     *,
     l1: float,
     l2: float,
-    squared: bool,
+    penalty: PenaltyName,
 ) -> float:
     """Returns F(W, b)."""
     (parts,) = measure_parts(X, [(y, W, b)])
-    return parts.objective(l1=l1, l2=l2, squared=squared)
+    return parts.objective(l1=l1, l2=l2, penalty=penalty)
 
 
 class Parts(NamedTuple):
@@ -54,9 +57,10 @@ class Parts(NamedTuple):
     squares: float
     """‖W‖²_F."""
 
-    def objective(self, *, l1: float, l2: float, squared: bool) -> float:
-        """Returns F at these weights."""
-        return self.loss + l1 * self.magnitude + l2 * (self.squares / 2 if squared else self.squares**0.5)
+    def objective(self, *, l1: float, l2: float, penalty: PenaltyName) -> float:
+        """Returns F at these weights, for `neurox` or `elastic_net`; there is no reference for other penalties."""
+        second = {"elastic_net": self.squares / 2, "neurox": self.squares**0.5}[penalty]
+        return self.loss + l1 * self.magnitude + l2 * second
 
 
 def measure_parts(
@@ -89,7 +93,7 @@ def lower_bound(
     *,
     l1: float,
     l2: float,
-    squared: bool,
+    penalty: PenaltyName,
 ) -> float:
     """Returns a lower bound of F: the dual objective at the predictions of W with their best bias.
 
@@ -98,7 +102,7 @@ def lower_bound(
     targets = np.eye(W.shape[1])[y]
     q = _balanced_predictions(_scores(X, W), b.astype(np.float64), targets)
     gradient = np.abs(_transposed_product(X, q - targets)) / len(y)
-    if squared and l2 > 0:
+    if penalty == "elastic_net" and l2 > 0:
         return float(_entropy(q)) - float((np.maximum(gradient - l1, 0) ** 2).sum()) / (2 * l2)
     # y + s (q − y) satisfies the constraint and has the gradient s g; this finds the largest s with conjugate zero.
     low, high = 0.0, 1.0

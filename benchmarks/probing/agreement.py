@@ -65,7 +65,9 @@ def _train_pairs(split: Split, net: ElasticNet) -> list[tuple[Solution, Solution
     def train(labels: Int[np.ndarray, " word"], l1: float, l2: float) -> Solution:
         device = incumbent.training_device()
         return Solution(
-            *incumbent.train_probe(split.train.X, labels, l1=l1, l2=l2, squared=True, epochs=net.epochs, device=device)
+            *incumbent.train_probe(
+                split.train.X, labels, l1=l1, l2=l2, penalty="elastic_net", epochs=net.epochs, device=device
+            )
         )
 
     return [(train(split.train.y, *pair), train(split.train.control, *pair)) for pair in net.pairs]

@@ -89,7 +89,7 @@ def _train_incumbent(
             split.train.y,
             l1=l1,
             l2=l2,
-            squared=True,
+            penalty="elastic_net",
             epochs=net.epochs,
             batch_size=size,
             device=incumbent.training_device(),
@@ -118,7 +118,7 @@ def check_grid(
         points += [(labels, one.weights, one.bias) for one in others.values()]
         parts = reference.measure_parts(split.train.X, points)
         for place, (probe, (l1, l2)) in enumerate(zip(of_labels, pairs, strict=True)):
-            reached = [one.objective(l1=l1, l2=l2, squared=True) for one in parts]
+            reached = [one.objective(l1=l1, l2=l2, penalty="elastic_net") for one in parts]
             above = reached[place] - min(reached)
             if not above <= probe.duality_gap + ROUNDING * probe.null_objective:
                 raise ValueError(

@@ -8,7 +8,7 @@ certificate of a probe is smaller than its measured distance, or if an objective
 
 import math
 from dataclasses import replace
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
@@ -72,11 +72,6 @@ class Problem(NamedTuple):
         ((l1, l2),) = self.net.pairs
         return {"l1": l1, "l2": l2}
 
-    @property
-    def squared(self) -> bool:
-        """Whether the second term is that of the elastic net."""
-        return self.net.penalty == "elastic_net"
-
     def measure(self, name: str, fitted: Solution) -> Reached:
         """Measures how far a competitor is from the optimum.
 
@@ -89,7 +84,7 @@ class Problem(NamedTuple):
         """
         train = self.split.train
         reached = reference.measure_objective(
-            train.X, train.y, fitted.weights, fitted.bias, squared=self.squared, **self.penalties
+            train.X, train.y, fitted.weights, fitted.bias, penalty=self.net.penalty, **self.penalties
         )
         above = reached - self.optimum
         if fitted.certificate is not None and above > fitted.certificate + ROUNDING * self.null:
@@ -130,10 +125,10 @@ def pose_problem(split: Split, net: ElasticNet) -> Problem:
     """
     net = replace(net, standardize=False)
     ((l1, l2),) = net.pairs
-    train, squared = split.train, net.penalty == "elastic_net"
+    train = split.train
     tight = replace(net, solver="proximal", tolerance=REFERENCE_TOLERANCE)
     (best,) = fit(train.X, [train.y], tight, classes=split.classes)
-    settings = {"l1": l1, "l2": l2, "squared": squared}
+    settings: Any = {"l1": l1, "l2": l2, "penalty": net.penalty}
     return Problem(
         split=split,
         net=net,

@@ -77,7 +77,7 @@ def _package_and_incumbent(problem: Problem, budgets: Budgets) -> dict[str, Comp
             incumbent.probe_epochs,
             train.X,
             train.y,
-            squared=problem.squared,
+            penalty=problem.net.penalty,
             batch_size=batch_size,
             device=incumbent.training_device(),
             **problem.penalties,

@@ -70,7 +70,7 @@ def _time_incumbent(split: Split, net: ElasticNet, ceiling: harness.Ceiling, bat
         train.y,
         l1=l1,
         l2=l2,
-        squared=True,
+        penalty="elastic_net",
         batch_size=batch_size,
         device=device,
     )

@@ -1,10 +1,10 @@
-"""Many problems in few solves: which are solved together, and the probes they become.
+"""Many problems in few solves: chooses the problems that are solved together, and makes probes of the answers.
 
 Every labelling (task, control, bootstrap sample, class against the rest) with every penalty pair on every subset is one
-problem. Problems whose class counts are within a factor of 1.5 share a solve, padded to the widest: a class that a
-problem has not costs its columns of the products, never anything in its result. Memory: about ten arrays of (problem,
-word, class) in float32, times the layers where the design is a matrix a layer; as many problems are solved at a time as
-keep each under `_BATCH_BYTES`.
+problem. Problems with the same loss whose class counts are within a factor of 1.5 share a solve, padded to the widest:
+a class that a problem does not have costs its columns of the products, and changes nothing in its result. Memory: about
+ten arrays of (problem, word, class) in float32, times the layers where the matrix has layers; as many problems are
+solved at a time as keep each array under `_BATCH_BYTES`.
 """
 
 import logging
@@ -17,34 +17,33 @@ from jaxtyping import Bool, Float, Int
 
 from lca_jax.errors import NotConverged
 from lca_jax.machine.devices import fetch
+from lca_jax.probing.choices import loss_named, penalty_named, solver_of
 from lca_jax.probing.labelling import Labelling
-from lca_jax.probing.matrix.held import Gram, Products
+from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe
-from lca_jax.probing.problems import Answer, Question, make_problems
-from lca_jax.probing.solvers.adam import solve_adam
+from lca_jax.probing.problems import Answer, Question
 from lca_jax.probing.solvers.path import neighbours
-from lca_jax.probing.solvers.proximal import solve
 from lca_jax.probing.subsets import Subset
 
 _log = logging.getLogger(__name__)
 _BATCH_BYTES = 300e6
+"""Largest size of one array (problem, word, class)."""
 _WIDER = 1.5
-"""How many times as many classes the widest problem of a batch may have as the narrowest."""
+"""Largest ratio of the class counts of the widest and the narrowest problem of a batch."""
 
 
-class _Asked(NamedTuple):
-    """One problem by what it is about."""
+class _Request(NamedTuple):
+    """One problem in the words of its user."""
 
     labelling: Labelling
     pair: tuple[float, float]
     mask: int
-    """Which of the masks."""
+    """Number of its mask."""
 
 
-def fit_on_design(
-    design: Products,
-    words: int,
+def fit_on_matrix(
+    matrix: Matrix,
     labellings: Sequence[Labelling],
     settings: ElasticNet,
     *,
@@ -54,49 +53,64 @@ def fit_on_design(
     """Fits every labelling with every penalty pair on every subset of the features.
 
     Args:
-        design: Features of the words.
-        words: Real rows of the design; the later ones are padding.
-        labellings: Tasks, controls, samples, checked before.
+        matrix: Features of the words.
+        labellings: Tasks, controls and samples, which were checked before.
         settings: Objective, penalties and solver.
-        keep: Masks over the features, one a subset; None keeps all. A named subset's probe has the weights of its own
-            features, one without a name has weights of zero for the others.
-        subsets: Names of the masks or, for a matrix a layer, of the layers.
+        keep: Masks over the features, one for each subset; None keeps all. The probe of a named subset has the weights
+            of its own features, that of a subset without a name has weights of zero for the others.
+        subsets: Names of the masks or, where the matrix has layers, of the layers.
 
     Returns:
         Probes, labelling outermost, then pair, then subset.
+
+    Raises:
+        SettingsError: The penalty lacks a method that the solver needs.
     """
-    masks = keep if keep is not None else np.ones((1, design.features), bool)
-    metric = design.metric(words) if settings.solver == "proximal" else None
-    asked = [
-        _Asked(labelling, pair, mask)
+    check_settings(settings)
+    masks = keep if keep is not None else np.ones((1, matrix.features), bool)
+    requests = [
+        _Request(labelling, pair, mask)
         for labelling in labellings
         for pair in settings.pairs
         for mask in range(len(masks))
     ]
-    scale = _Scale.of(design, settings)
-    answers: list[list[Probe]] = [[] for _ in asked]
-    for places in _groups([one.labelling.columns for one in asked]):
-        group = [asked[place] for place in places]
-        solved = _solve(design, metric, _questions(group, settings, masks), words, settings)
+    scale = _Scale.of(matrix, settings)
+    probes: list[list[Probe]] = [[] for _ in requests]
+    for places in _batches(requests):
+        batch = [requests[place] for place in places]
+        answers = _solve(matrix, batch, settings, masks)
         _log.info(
             "%s: %d problems of up to %d classes, %d iterations at most",
-            ", ".join(dict.fromkeys(one.labelling.task for one in group)),
-            len(group),
-            max(one.labelling.columns for one in group),
-            max(answer.iterations.max() for answer in solved),
+            ", ".join(dict.fromkeys(request.labelling.task for request in batch)),
+            len(batch),
+            max(request.labelling.columns for request in batch),
+            max(answer.iterations.max() for answer in answers),
         )
-        for place, one, answer in zip(places, group, solved, strict=True):
-            for layer in range(design.layers):
-                subset = subsets[one.mask if keep is not None else layer]
-                own = None if keep is None or subset is None else masks[one.mask]
-                answers[place].append(_probe(answer, layer, one, subset, own, scale.of_layer(layer), settings))
-    probes = [probe for answer in answers for probe in answer]
-    _warn_if_not_converged(probes, settings)
-    return probes
+        for place, request, answer in zip(places, batch, answers, strict=True):
+            for layer in range(matrix.layers):
+                subset = subsets[request.mask if keep is not None else layer]
+                features = None if keep is None or subset is None else masks[request.mask]
+                probes[place].append(_probe(answer, layer, request, subset, features, scale.of_layer(layer), settings))
+    fitted = [probe for of_request in probes for probe in of_request]
+    _warn_if_not_converged(fitted, settings)
+    return fitted
 
 
-def _groups(widths: Sequence[int]) -> Iterator[list[int]]:
-    """Places of the problems that share a class axis: of like width, widest first, each group in its own order."""
+def check_settings(settings: ElasticNet) -> None:
+    """Refuses a penalty that lacks a method which the solver needs; call it before activations are read.
+
+    Raises:
+        SettingsError: Names the method, and the way out.
+    """
+    solver_of(settings).check(penalty_named(settings.penalty))
+
+
+def group_by_width(widths: Sequence[int]) -> Iterator[list[int]]:
+    """Yields the places of problems that share a class axis: of like width, widest first, each group in its own order.
+
+    Args:
+        widths: Class count of each problem.
+    """
     falling = sorted(range(len(widths)), key=lambda place: -widths[place])
     while falling:
         widest = widths[falling[0]]
@@ -105,76 +119,60 @@ def _groups(widths: Sequence[int]) -> Iterator[list[int]]:
         yield sorted(group)
 
 
-def _questions(
-    group: Sequence[_Asked], settings: ElasticNet, masks: Bool[np.ndarray, "mask feature"]
-) -> list[Question]:
-    """The problems of a group, each with its neighbours on the penalty grid."""
-    place = {(id(one.labelling), one.pair, one.mask): number for number, one in enumerate(group)}
-    beside = dict(zip(settings.pairs, neighbours(settings.pairs), strict=True))
-    return [
-        Question(
-            labels=one.labelling.numbers if one.labelling.values is None else one.labelling.values,
-            weights=one.labelling.weights,
-            classes=one.labelling.columns,
-            l1=one.pair[0],
-            l2=one.pair[1],
-            keep=masks[one.mask],
-            parents=tuple(
-                place[id(one.labelling), settings.pairs[neighbour], one.mask] for neighbour in beside[one.pair]
-            ),
-        )
-        for one in group
-    ]
+def _batches(requests: Sequence[_Request]) -> Iterator[list[int]]:
+    """Yields the places of the requests that are solved together: of one loss, and of like width."""
+    for loss in dict.fromkeys(request.labelling.loss for request in requests):
+        places = [place for place, request in enumerate(requests) if request.labelling.loss == loss]
+        for group in group_by_width([requests[place].labelling.columns for place in places]):
+            yield [places[number] for number in group]
 
 
 def _solve(
-    design: Products, metric: Gram | None, questions: Sequence[Question], words: int, settings: ElasticNet
+    matrix: Matrix, batch: Sequence[_Request], settings: ElasticNet, masks: Bool[np.ndarray, "mask feature"]
 ) -> list[Answer]:
-    """All questions of a group, as many at a time as memory allows."""
-    squared = settings.penalty == "elastic_net"
+    """Solves all requests of a batch, as many at a time as memory allows."""
+    questions = _questions(batch, settings, masks)
     classes = max(question.classes for question in questions)
-    slots = max(1, int(_BATCH_BYTES / (4 * design.layers * words * classes)))
-    if metric is not None:
-        return solve(
-            design,
-            metric,
-            questions,
-            classes=classes,
-            slots=slots,
-            squared=squared,
-            tolerance=settings.tolerance,
-            max_iterations=settings.max_iterations,
+    at_once = max(1, int(_BATCH_BYTES / (4 * matrix.layers * matrix.words * classes)))
+    loss, penalty = loss_named(batch[0].labelling.loss), penalty_named(settings.penalty)
+    return solver_of(settings).solve(matrix, questions, loss, penalty, at_once=at_once)
+
+
+def _questions(
+    batch: Sequence[_Request], settings: ElasticNet, masks: Bool[np.ndarray, "mask feature"]
+) -> list[Question]:
+    """Makes the questions of a batch, each with its neighbours on the penalty grid."""
+    place = {(id(request.labelling), request.pair, request.mask): number for number, request in enumerate(batch)}
+    neighbours_of = dict(zip(settings.pairs, neighbours(settings.pairs), strict=True))
+    return [
+        Question(
+            labels=request.labelling.targets,
+            weights=request.labelling.weights,
+            classes=request.labelling.columns,
+            l1=request.pair[0],
+            l2=request.pair[1],
+            keep=masks[request.mask],
+            parents=tuple(
+                place[id(request.labelling), settings.pairs[neighbour], request.mask]
+                for neighbour in neighbours_of[request.pair]
+            ),
         )
-    batches = [questions[first : first + slots] for first in range(0, len(questions), slots)]
-    trained = [
-        solve_adam(
-            design,
-            make_problems(batch, classes=classes, mesh=design.devices(), rows=design.rows),
-            words=words,
-            squared=squared,
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            proximal_step=settings.proximal_step,
-            tolerance=settings.tolerance,
-            seed=settings.seed,
-        )
-        for batch in batches
+        for request in batch
     ]
-    return [answer for batch in trained for answer in batch]
 
 
 class _Scale(NamedTuple):
-    """Mean and scale of the features on the host, and whether the centre goes into the bias."""
+    """Mean and scale of the features on the host."""
 
     mean: Float[np.ndarray, "*layer feature"]
     scale: Float[np.ndarray, "*layer feature"]
     raw: bool
+    """Whether the penalty is on raw weights: then the mean goes into the bias."""
 
     @staticmethod
-    def of(design: Products, settings: ElasticNet) -> "_Scale":
-        shape = (design.layers, -1)
-        mean, scale = fetch(design.mean).reshape(shape), fetch(design.scale).reshape(shape)
+    def of(matrix: Matrix, settings: ElasticNet) -> "_Scale":
+        shape = (matrix.layers, -1)
+        mean, scale = fetch(matrix.mean).reshape(shape), fetch(matrix.scale).reshape(shape)
         return _Scale(mean, scale, raw=not settings.standardize)
 
     def of_layer(self, layer: int) -> "_Scale":
@@ -184,19 +182,19 @@ class _Scale(NamedTuple):
 def _probe(
     answer: Answer,
     layer: int,
-    one: _Asked,
+    request: _Request,
     subset: Subset | None,
-    own: Bool[np.ndarray, " feature"] | None,
+    features: Bool[np.ndarray, " feature"] | None,
     scale: _Scale,
     settings: ElasticNet,
 ) -> Probe:
-    """The probe of one solved problem: without the classes it was padded with, and its own features only."""
-    labelling, classes = one.labelling, one.labelling.columns
-    chosen: slice | Int[np.ndarray, " own"] = slice(None) if own is None else np.flatnonzero(own)
+    """Makes the probe of one solved problem: without the classes that pad it, and with its own features only."""
+    labelling, classes = request.labelling, request.labelling.columns
+    chosen: slice | Int[np.ndarray, " chosen"] = slice(None) if features is None else np.flatnonzero(features)
     weights = np.ascontiguousarray(answer.weights[layer][:classes, chosen].T)
     bias, mean = answer.bias[layer][:classes], scale.mean[chosen]
     if scale.raw:
-        # The solver centres in any case; on raw features the centre belongs into the bias.
+        # The solver centres in any case; on raw features the mean belongs into the bias.
         bias = bias - mean @ weights
         mean = np.zeros_like(mean)
     return Probe(
@@ -206,8 +204,8 @@ def _probe(
         replicate=labelling.replicate,
         subset=None if subset is None else subset.name,
         columns=None if subset is None else subset.columns,
-        l1=one.pair[0],
-        l2=one.pair[1],
+        l1=request.pair[0],
+        l2=request.pair[1],
         penalty=settings.penalty,
         solver=settings.solver,
         classes=labelling.classes,
@@ -226,12 +224,12 @@ def _probe(
 
 def _warn_if_not_converged(probes: Sequence[Probe], settings: ElasticNet) -> None:
     failed = [probe for probe in probes if not probe.converged]
-    if failed and settings.solver == "proximal":
+    if failed and solver_of(settings).iterates_to_tolerance:
         worst = max(failed, key=lambda probe: probe.duality_gap / probe.null_objective)
         warnings.warn(
             f"{len(failed)} of {len(probes)} problems reached {settings.max_iterations} iterations; the worst "
             f"(l1={worst.l1:g}, l2={worst.l2:g}) has a duality gap of {worst.duality_gap / worst.null_objective:.1e} "
-            f"of the objective at zero weights, wanted {settings.tolerance:.0e}. "
+            f"of the objective at zero weights; the tolerance is {settings.tolerance:.0e}. "
             "Raise max_iterations or the penalties."
             + (" Without any penalty separable classes have no finite optimum." if worst.l1 == worst.l2 == 0 else ""),
             NotConverged,

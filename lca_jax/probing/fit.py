@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from lca_jax.errors import DataError, SettingsError
-from lca_jax.probing.batching import fit_on_design
+from lca_jax.probing.batching import check_settings, fit_on_matrix
 from lca_jax.probing.bootstrap import replicate_labellings
 from lca_jax.probing.labelling import (
     Labelling,
@@ -27,10 +27,10 @@ from lca_jax.probing.labelling import (
     tell_from_rest,
     usable_labels,
 )
-from lca_jax.probing.matrix.held import MatrixDtype, put_design
-from lca_jax.probing.matrix.rows import Rows
-from lca_jax.probing.matrix.streamed import choose_streaming, stream_design
-from lca_jax.probing.objective import ElasticNet
+from lca_jax.probing.matrix.held import hold_matrix
+from lca_jax.probing.matrix.source import MatrixSource
+from lca_jax.probing.matrix.streamed import choose_streaming, stream_matrix
+from lca_jax.probing.objective import ElasticNet, MatrixDtype
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.probing.subsets import MatrixPlan, Subsets, plan_matrices
@@ -92,6 +92,7 @@ def fit_probes(
         Durrani et al. 2020, §2.1; Hewitt and Liang 2019 (control tasks).
     """
     settings = settings or ElasticNet()
+    check_settings(settings)
     if replicates < 0:
         raise SettingsError(f"`replicates` must be 0 or more, got {replicates}.")
     matrices = plan_matrices(store.axis(), subsets)
@@ -112,12 +113,12 @@ def fit_probes(
     for plan in matrices:
         source = source_of(store, units, plan)
         streamed = choose_streaming(source, dtype=dtype) if stream is None else stream
-        make = stream_design if streamed else put_design
-        design = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)
+        make = stream_matrix if streamed else hold_matrix
+        matrix = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)
         options = {"keep": plan.keep, "subsets": plan.subsets}
-        probes += fit_on_design(design, len(units), replicated, settings, **options)
+        probes += fit_on_matrix(matrix, replicated, settings, **options)
         if len(settings.pairs) > 1:
-            unpenalized += fit_on_design(design, len(units), real, free, **options)
+            unpenalized += fit_on_matrix(matrix, real, free, **options)
     return ProbeSet(
         probes=tuple(probes), axis=store.axis(), settings=settings, unpenalized=tuple(unpenalized), store=store
     )
@@ -209,10 +210,10 @@ def fit_problems(
     """
     for labelling in labellings:
         check_classes(labelling)
-    design, words = put_design(Rows.of(X), standardize=settings.standardize), len(X)
+    matrix = hold_matrix(MatrixSource.of(X), standardize=settings.standardize)
     del X  # a gigabyte or two for a whole training set, which callers often make for this call alone
     subsets = [None] * (1 if keep is None else len(keep))
-    return fit_on_design(design, words, labellings, settings, keep=keep, subsets=subsets)
+    return fit_on_matrix(matrix, labellings, settings, keep=keep, subsets=subsets)
 
 
 def _labellings(
@@ -248,8 +249,8 @@ def _labellings(
     return labellings
 
 
-def source_of(store: ActivationStore, words: Int[np.ndarray, " word"], plan: MatrixPlan) -> Rows:
-    """Returns a source of some words of a store, in the columns of a planned matrix; nothing is read yet.
+def source_of(store: ActivationStore, words: Int[np.ndarray, " word"], plan: MatrixPlan) -> MatrixSource:
+    """Returns a source of some words of a store, in the columns of a planned matrix; it reads when it is asked to.
 
     Args:
         store: The store to read.
@@ -268,7 +269,7 @@ def source_of(store: ActivationStore, words: Int[np.ndarray, " word"], plan: Mat
         else:
             target[...] = store.matrix(units, sites=plan.sites)[:, plan.columns]
 
-    return Rows(
+    return MatrixSource(
         words=len(words),
         features=len(plan.columns),
         read_into=read_into,

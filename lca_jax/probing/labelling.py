@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
 from lca_jax.errors import DataError, list_problems
+from lca_jax.probing.objective import LossName
 from lca_jax.store.store import ActivationStore
 from lca_jax.text.control import ControlTask, draw_control_task
 
@@ -35,6 +36,16 @@ class Labelling:
     """Name of the class that is told from all others; None for all classes."""
     values: Float[np.ndarray, " word"] | None = field(default=None, repr=False)
     """For a regression the number of each word, NaN for masked words; None otherwise."""
+
+    @property
+    def loss(self) -> LossName:
+        """Name of the loss that compares predictions with the labels."""
+        return "cross_entropy" if self.values is None else "squared_error"
+
+    @property
+    def targets(self) -> Num[np.ndarray, " word"]:
+        """The labels in the form that the loss takes: class numbers, or the numbers to predict."""
+        return self.numbers if self.values is None else self.values
 
     @property
     def columns(self) -> int:

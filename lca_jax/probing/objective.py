@@ -5,9 +5,10 @@ For n labelled words with features x, labels y and weights W of shape (feature, 
     F(W, b) = 1/n Σ_i −log softmax(x_i W + b)[y_i] + penalty(W)                                                (1)
     penalty(W) = l1 ‖W‖₁ + (l2/2) ‖W‖²_F          `elastic_net`, the default
     penalty(W) = l1 ‖W‖₁ + l2 ‖W‖_F               `neurox`, the objective that NeuroX's code really trains
+    penalty(W) = l1 Σ_j ‖W_j‖₂ + (l2/2) ‖W‖²_F    `group_lasso`, W_j the weights of neuron j: in or out for all classes
 
-The bias b is free of penalty. Where words have weights a_i, the mean is Σ_i a_i loss_i / Σ_i a_i. The same l1 and l2
-elsewhere:
+The bias b is free of penalty. Where words have weights a_i, the mean is Σ_i a_i loss_i / Σ_i a_i. Where a task's labels
+are numbers y_i, the loss is (x_i W + b − y_i)²/2. The same l1 and l2 elsewhere:
 
 - scikit-learn's `LogisticRegression(solver="saga")` minimises C Σ_i loss_i + l1_ratio ‖W‖₁ + (1 − l1_ratio)/2 ‖W‖²_F:
   `sklearn_parameters` converts.
@@ -15,17 +16,22 @@ elsewhere:
   Analysis"): λ1 = n·l1, λ2 = n·l2/2.
 - NeuroX's code takes the mean over a mini-batch, as (1) does, but the norm is not squared: its lambdas are those of
   `penalty="neurox"`, unchanged.
+
+This file needs no JAX: the command line makes its options from it. `choices` finds the code behind the names.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lca_jax.errors import SettingsError
 
-Penalty = Literal["elastic_net", "neurox"]
-Solver = Literal["proximal", "adam"]
+MatrixDtype = Literal["float32", "bfloat16"]
+"""The dtypes in which the activations of a fit can be stored."""
+LossName = Literal["cross_entropy", "squared_error"]
+PenaltyName = Literal["elastic_net", "neurox", "group_lasso"]
+SolverName = Literal["proximal", "adam"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +46,9 @@ class ElasticNet:
     l2: tuple[float, ...] | float = (1e-4, 1e-3)
     """Weights of the second term, each ≥ 0. Where both are 0, separable classes have no finite optimum: the certificate
     is then the whole objective, and the probe is converged only when that is as good as 0."""
-    penalty: Penalty = "elastic_net"
+    penalty: PenaltyName = "elastic_net"
     """`neurox` takes published penalties as published."""
-    solver: Solver = "proximal"
+    solver: SolverName = "proximal"
     """`proximal` is exact and certified; `adam` is the papers' schedule, which ends above the optimum."""
     standardize: bool = True
     """Features to mean 0 and deviation 1 over the training words, inside the products: X is never copied."""
@@ -70,10 +76,9 @@ class ElasticNet:
         for name in ("tolerance", "max_iterations", "epochs", "batch_size", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"`{name}` must be greater than 0, got {getattr(self, name)}.")
-        if self.penalty not in ("elastic_net", "neurox"):
-            raise SettingsError(f"`penalty` must be 'elastic_net' or 'neurox', got {self.penalty!r}.")
-        if self.solver not in ("proximal", "adam"):
-            raise SettingsError(f"`solver` must be 'proximal' or 'adam', got {self.solver!r}.")
+        for name, allowed in (("penalty", get_args(PenaltyName)), ("solver", get_args(SolverName))):
+            if getattr(self, name) not in allowed:
+                raise SettingsError(f"`{name}` must be {_alternatives(allowed)}, got {getattr(self, name)!r}.")
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "ElasticNet":
@@ -100,3 +105,8 @@ def sklearn_parameters(l1: float, l2: float, *, words: int | float) -> dict[str,
 
 def _as_tuple(values: tuple[float, ...] | float) -> tuple[float, ...]:
     return (float(values),) if isinstance(values, int | float) else tuple(float(value) for value in values)
+
+
+def _alternatives(names: tuple[str, ...]) -> str:
+    *first, last = map(repr, names)
+    return f"{', '.join(first)} or {last}"

@@ -19,8 +19,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from lca_jax.errors import SettingsError
-from lca_jax.probing.matrix.held import Design, scores
-from lca_jax.probing.objective import Penalty, Solver
+from lca_jax.probing.matrix.block import Block, scores
+from lca_jax.probing.objective import PenaltyName, SolverName
 from lca_jax.tables import html_table, text_table
 
 _BLOCK = 4096
@@ -37,8 +37,8 @@ class Probe:
     """Whether the labels are those of the task's control task."""
     l1: float
     l2: float
-    penalty: Penalty
-    solver: Solver
+    penalty: PenaltyName
+    solver: SolverName
     classes: tuple[str, ...]
     """Class names, in the order of the weights' columns; empty for a regression, whose weights have one column."""
     weights: Float[np.ndarray, "feature class"]
@@ -204,7 +204,7 @@ def predict_masked_numbers(
 
 
 def _predict_in_blocks(
-    program: Callable[[Design, Array, Array], Array],
+    program: Callable[[Block, Array, Array], Array],
     probes: Sequence[Probe],
     X: Float[np.ndarray, "word neuron"],
     *,
@@ -234,21 +234,21 @@ def _predict_in_blocks(
         block = X[start : start + _BLOCK] if columns is None else X[start : start + _BLOCK, columns]
         padded = np.zeros((_BLOCK, features), np.float32)
         padded[: len(block)] = block
-        design = Design(jnp.asarray(padded), jnp.asarray(first.mean), jnp.asarray(first.scale))
-        predictions.append(np.asarray(program(design, flat, jnp.asarray(bias)))[:, : len(block)])
+        words = Block(jnp.asarray(padded), jnp.asarray(first.mean), jnp.asarray(first.scale))
+        predictions.append(np.asarray(program(words, flat, jnp.asarray(bias)))[:, : len(block)])
     joined = np.concatenate(predictions, axis=1) if predictions else np.zeros((problems * masks, 0), np.int32)
     return joined.reshape(problems, masks, len(X))
 
 
 @jax.jit
 def _best_classes(
-    design: Design, W: Float[Array, "problem class feature"], bias: Float[Array, "problem class"]
+    block: Block, W: Float[Array, "problem class feature"], bias: Float[Array, "problem class"]
 ) -> Int[Array, "problem word"]:
-    return jnp.argmax(scores(design, W) + bias[:, None, :], axis=2).astype(jnp.int32)
+    return jnp.argmax(scores(block, W) + bias[:, None, :], axis=2).astype(jnp.int32)
 
 
 @jax.jit
 def _numbers(
-    design: Design, W: Float[Array, "problem class feature"], bias: Float[Array, "problem class"]
+    block: Block, W: Float[Array, "problem class feature"], bias: Float[Array, "problem class"]
 ) -> Float[Array, "problem word"]:
-    return scores(design, W)[:, :, 0] + bias[:, :1]
+    return scores(block, W)[:, :, 0] + bias[:, :1]

@@ -4,6 +4,7 @@ import json
 import time
 from itertools import count, pairwise
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,7 @@ from benchmarks.probing.reached import Penalties
 from lca_jax.extraction.extract import extract
 from lca_jax.models.load import load_model
 from lca_jax.probing.fit import fit_elastic_net
+from lca_jax.probing.objective import PenaltyName
 from lca_jax.text.corpus import Corpus
 from tests.tiny_bert import write_bert
 
@@ -101,21 +103,20 @@ def test_result_names_machine_and_day_and_no_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("penalty", ["elastic_net", "neurox"])
-def test_reference_brackets_the_optimum(penalty: str) -> None:
+def test_reference_brackets_the_optimum(penalty: PenaltyName) -> None:
     generator = np.random.default_rng(0)
     X = generator.standard_normal((300, 12)).astype(np.float32)
     y = np.argmax(X[:, :3] + generator.standard_normal((300, 3)), axis=1).astype(np.int32)
-    squared = penalty == "elastic_net"
     penalties = Penalties(l1=0.01, l2=0.02)
     probe = fit_elastic_net(X, y, standardize=False, penalty=penalty, tolerance=1e-5, **penalties)
-    reached = reference.measure_objective(X, y, probe.weights, probe.bias, squared=squared, **penalties)
-    bound = reference.lower_bound(X, y, probe.weights, probe.bias, squared=squared, **penalties)
+    reached = reference.measure_objective(X, y, probe.weights, probe.bias, penalty=penalty, **penalties)
+    bound = reference.lower_bound(X, y, probe.weights, probe.bias, penalty=penalty, **penalties)
     null = reference.null_objective(y)
     assert reached == pytest.approx(probe.objective, rel=1e-5)
     assert null == pytest.approx(probe.null_objective, rel=1e-6)
     assert -1e-12 <= reached - bound <= 1.1e-5 * null
     # Far from the optimum the bound is low, but a bound still.
-    far = reference.lower_bound(X, y, 0 * probe.weights, 0 * probe.bias, squared=squared, **penalties)
+    far = reference.lower_bound(X, y, 0 * probe.weights, 0 * probe.bias, penalty=penalty, **penalties)
     assert far <= bound + 1e-9
 
 
@@ -124,8 +125,9 @@ def test_objective_by_hand() -> None:
     W, b = np.array([[2.0, -1.0]], np.float32), np.array([0.0, 0.0], np.float32)
     # Scores (2, -1) and (-2, 1): both words right by 3.
     loss = np.log1p(np.exp(-3.0))
-    for squared, second in ((True, 5 / 2), (False, 5**0.5)):
-        reached = reference.measure_objective(X, np.array([0, 1]), W, b, l1=0.1, l2=0.01, squared=squared)
+    seconds: dict[PenaltyName, float] = {"elastic_net": 5 / 2, "neurox": 5**0.5}
+    for penalty, second in seconds.items():
+        reached = reference.measure_objective(X, np.array([0, 1]), W, b, l1=0.1, l2=0.01, penalty=penalty)
         assert reached == pytest.approx(loss + 0.1 * 3 + 0.01 * second, rel=1e-9)
 
 
@@ -150,8 +152,8 @@ def test_incumbent_trains_by_its_own_objective() -> None:
     generator = np.random.default_rng(0)
     X = generator.standard_normal((256, 6)).astype(np.float32)
     y = (X[:, 0] + X[:, 1] + generator.standard_normal(256) > 0).astype(np.int32)
-    for squared in (False, True):
-        settings = {"l1": 1e-2, "l2": 1e-2, "squared": squared}
+    for penalty in ("neurox", "elastic_net"):
+        settings: Any = {"l1": 1e-2, "l2": 1e-2, "penalty": penalty}
         reached = [
             reference.measure_objective(
                 X, y, *incumbent.train_probe(X, y, epochs=epochs, learning_rate=1e-2, **settings), **settings
@@ -159,7 +161,6 @@ def test_incumbent_trains_by_its_own_objective() -> None:
             for epochs in (1, 5, 30)
         ]
         assert all(later < earlier for earlier, later in pairwise(reached))
-        penalty = "elastic_net" if squared else "neurox"
         best = fit_elastic_net(X, y, l1=1e-2, l2=1e-2, standardize=False, penalty=penalty)
         # Mini-batches in a fixed order and sub-gradients keep it a little above the optimum, and it never is below.
         assert best.objective - best.duality_gap < reached[-1] < best.objective + 0.01

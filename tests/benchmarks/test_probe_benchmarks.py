@@ -91,8 +91,10 @@ def test_parts_give_the_objective_of_every_pair(split: Split) -> None:
         by_hand = np.log(np.exp(scores).sum(axis=1)).mean() - chosen.mean()
         assert parts.loss == pytest.approx(by_hand, rel=1e-9)
         norm = np.linalg.norm(W * (place + 1))
-        assert parts.objective(l1=0.0, l2=0.5, squared=False) == pytest.approx(by_hand + 0.5 * norm, rel=1e-6)
-        assert parts.objective(l1=0.0, l2=0.5, squared=True) == pytest.approx(by_hand + 0.25 * norm**2, rel=1e-6)
+        assert parts.objective(l1=0.0, l2=0.5, penalty="neurox") == pytest.approx(by_hand + 0.5 * norm, rel=1e-6)
+        assert parts.objective(l1=0.0, l2=0.5, penalty="elastic_net") == pytest.approx(
+            by_hand + 0.25 * norm**2, rel=1e-6
+        )
 
 
 def test_the_bound_without_l2_is_below_the_optimum_and_near_it(lasso: Problem) -> None:
@@ -205,7 +207,7 @@ def test_two_classes_are_a_logistic_probe(binary: Problem) -> None:
     logistic = loss + l1 * np.abs(w, dtype=np.float64).sum() + l2 / 4 * (w.astype(np.float64) ** 2).sum()
 
     def softmax(W: np.ndarray, bias: np.ndarray) -> float:
-        return reference.measure_objective(train.X, train.y, W, bias, l1=l1, l2=l2, squared=True)
+        return reference.measure_objective(train.X, train.y, W, bias, l1=l1, l2=l2, penalty="elastic_net")
 
     symmetric = peers.as_two_classes(w, b)
     assert softmax(symmetric.weights, symmetric.bias) == pytest.approx(logistic, rel=1e-7)

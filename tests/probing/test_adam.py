@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from lca_jax import ElasticNet, fit_probes
+from lca_jax.probing.penalties.elastic_net import PENALTY
 from lca_jax.probing.solvers.adam import Weights, proximal_adam
 from tests.stores import planted_store
 
@@ -37,7 +38,7 @@ def test_the_proximal_update_is_soft_thresholding_in_adams_metric() -> None:
     weights = Weights(jnp.array([[[0.5, 1e-4, 0.0]]]), jnp.zeros((1, 1)))
     gradients = Weights(jnp.array([[[2.0, 0.1, 0.01]]]), jnp.ones((1, 1)))
     rate, l1 = 1e-2, 0.05
-    optimizer = proximal_adam(jnp.array([l1]), learning_rate=rate)
+    optimizer = proximal_adam(PENALTY, jnp.array([l1]), learning_rate=rate)
     plain = optax.adam(rate)
     with jax.numpy_dtype_promotion("standard"):  # optax is not written for strict promotion
         updates: Any = optimizer.update(gradients, optimizer.init(weights), weights)[0]

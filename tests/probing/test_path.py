@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from lca_jax import ElasticNet
+from lca_jax.probing.choices import penalty_named
+from lca_jax.probing.objective import PenaltyName
 from lca_jax.probing.problems import Answer, Question
 from lca_jax.probing.solvers.path import best_start, neighbours
 from tests.probing.planted import SHAPES, TIGHT, assert_same_weights, problems_of
@@ -24,14 +26,22 @@ def question(l1: float, l2: float) -> Question:
     return Question(labels=np.zeros(3, np.int32), weights=None, classes=2, l1=l1, l2=l2, keep=np.ones(2, bool))
 
 
-@pytest.mark.parametrize("squared", [True, False])
-def test_the_start_is_the_parent_with_the_lower_objective_in_each_layer(squared: bool) -> None:
-    """By hand: both parents have loss 1; of 1-norms 2 and 6, squares 4 and 18 in layer 0, the reverse in 1."""
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("elastic_net", [2.0, 6.0], [2.0, 9.0]),
+        ("neurox", [2.0, 6.0], [2.0, 18**0.5]),
+        ("group_lasso", [2.0, 6.0], [2.0, 9.0]),
+    ],
+)
+def test_the_start_is_the_parent_with_the_lower_objective_in_each_layer(
+    name: PenaltyName, first: list[float], second: list[float]
+) -> None:
+    """By hand: both parents have loss 1, and the given terms of the penalty in layer 0, the reverse in layer 1."""
     few = np.array([[[2.0, 0.0], [0.0, 0.0]], [[3.0, 3.0], [0.0, 0.0]]], np.float32)
     many = few[::-1].copy()
     asked, l1, l2 = question(0.1, 0.2), 0.5, 0.7
-    second = np.array([4.0, 18.0]) / 2 if squared else np.sqrt([4.0, 18.0])
-    penalty = l1 * np.array([2.0, 6.0]) + l2 * second
+    penalty = l1 * np.array(first) + l2 * np.array(second)
 
     def answer(weights: np.ndarray, penalty: np.ndarray, curvature: float) -> Answer:
         return Answer(
@@ -46,7 +56,7 @@ def test_the_start_is_the_parent_with_the_lower_objective_in_each_layer(squared:
         )
 
     parents = [(question(l1, l2), answer(few, penalty, 0.25)), (question(l1, l2), answer(many, penalty[::-1], 0.5))]
-    start = best_start(asked, parents, squared=squared)
+    start = best_start(asked, parents, penalty_named(name))
     np.testing.assert_array_equal(start.weights, np.stack([few[0], many[1]]))
     np.testing.assert_array_equal(start.curvature, [0.25, 0.5])
     np.testing.assert_array_equal(start.bias[:, 0], [0.25, 0.5])

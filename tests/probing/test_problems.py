@@ -14,14 +14,14 @@ from sklearn.linear_model import LogisticRegression
 
 from lca_jax import ElasticNet, NotConverged, ProbeSet, fit_elastic_net, fit_probes
 from lca_jax.errors import DataError, SettingsError
-from lca_jax.probing.batching import _groups
+from lca_jax.probing.batching import group_by_width
 from lca_jax.probing.bootstrap import draw_sentences, replicate_labellings
 from lca_jax.probing.fit import fit_problems
 from lca_jax.probing.labelling import Labelling, number_labels, tell_from_rest
-from lca_jax.probing.objective import Solver, sklearn_parameters
+from lca_jax.probing.objective import SolverName, sklearn_parameters
 from lca_jax.probing.probe import Probe
-from lca_jax.probing.solvers.proximal import _advance_resident
 from lca_jax.probing.subsets import plan_matrices
+from tests.compilations import count_programs
 from tests.probing.planted import SHAPES, TIGHT, assert_same_weights, planted
 from tests.stores import planted_store, store_of, store_of_sites
 
@@ -112,7 +112,7 @@ def test_the_weighted_certificate_is_never_smaller_than_the_true_gap(penalty: st
 
 
 @pytest.mark.parametrize("solver", ["proximal", "adam"])
-def test_weight_two_is_a_word_given_twice_and_weight_zero_one_removed(solver: Solver) -> None:
+def test_weight_two_is_a_word_given_twice_and_weight_zero_one_removed(solver: SolverName) -> None:
     weights = np.random.default_rng(3).integers(0, 3, WORDS)
     repeated = np.repeat(np.arange(WORDS), weights)
     # One step an epoch for both, so that Adam sees the same words in each.
@@ -177,7 +177,7 @@ def test_another_problem_in_the_batch_changes_nothing() -> None:
 @given(widths=st.lists(st.integers(2, 80), min_size=1, max_size=60))
 @settings(deadline=None)
 def test_groups_hold_every_problem_once_and_like_widths(widths: list[int]) -> None:
-    groups = list(_groups(widths))
+    groups = list(group_by_width(widths))
     assert sorted(place for group in groups for place in group) == list(range(len(widths)))
     for group in groups:
         of_group = [widths[place] for place in group]
@@ -227,7 +227,7 @@ def two_sites(*, words: int = 240) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("solver", ["proximal", "adam"])
-def test_the_probe_of_a_layer_is_the_probe_of_its_small_matrix(solver: Solver) -> None:
+def test_the_probe_of_a_layer_is_the_probe_of_its_small_matrix(solver: SolverName) -> None:
     store = two_sites()
     net = ElasticNet(l1=2e-3, l2=1e-2, tolerance=TIGHT, solver=solver, epochs=3, batch_size=100)
     probes = fit_probes(store, net, subsets="layers")
@@ -383,13 +383,12 @@ def test_tasks_of_different_widths_equal_those_solved_alone() -> None:
 
 
 def test_weights_and_masks_compile_nothing_new() -> None:
-    compiled: Any = _advance_resident
     net = ElasticNet(l1=1e-3, l2=1e-2)
     fit_problems(X, [labelling_of(Y, weights=WEIGHTINGS["spread"])], net)
-    before = compiled._cache_size()
     keep = np.arange(FEATURES)[None, :] < 5
-    fit_problems(X, [labelling_of(Y, weights=WEIGHTINGS["counts"])], replace(net, l1=3e-3), keep=keep)
-    assert compiled._cache_size() == before
+    with count_programs() as programs:
+        fit_problems(X, [labelling_of(Y, weights=WEIGHTINGS["counts"])], replace(net, l1=3e-3), keep=keep)
+    assert not programs
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """The exact solver and its certificate, against scikit-learn and the conditions of optimality in plain NumPy."""
 
 import warnings
-from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from lca_jax import ElasticNet, NotConverged, fit_elastic_net
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.objective import sklearn_parameters
-from lca_jax.probing.solvers.proximal import _advance_resident
+from tests.compilations import count_programs
 from tests.probing.planted import SHAPES, TIGHT, assert_same_weights, objective, problems_of
 
 
@@ -188,12 +188,13 @@ def test_bad_input_is_named() -> None:
 
 
 def test_the_grid_compiles_once_whatever_its_penalties() -> None:
-    compiled: Any = _advance_resident
     X, y = SHAPES["usual"]
     problems_of(X, y, ElasticNet(l1=(1e-3, 1e-2), l2=(1e-3, 1e-2)))
-    before = compiled._cache_size()
-    problems_of(X, y, ElasticNet(l1=(2e-3, 3e-2), l2=(1e-4, 1e-1)))
-    assert compiled._cache_size() == before
+    with count_programs() as programs:
+        problems_of(X, y, ElasticNet(l1=(2e-3, 3e-2), l2=(1e-4, 1e-1)))
+        assert not programs
+        jax.jit(lambda number: number + 1)(1.0)
+        assert len(programs) == 1, "what is compiled is counted"
 
 
 def test_without_any_penalty_the_certificate_is_the_objective_and_the_reason_is_said() -> None:

@@ -12,15 +12,20 @@ from jax.sharding import AxisType
 
 from lca_jax import ElasticNet, fit_probes
 from lca_jax.errors import DataError, NotConverged, SettingsError
-from lca_jax.probing.batching import fit_on_design
+from lca_jax.probing.batching import fit_on_matrix
 from lca_jax.probing.labelling import Labelling
-from lca_jax.probing.matrix import streamed as streaming
-from lca_jax.probing.matrix.held import correlations, put_design, scores
-from lca_jax.probing.matrix.rows import Rows
-from lca_jax.probing.matrix.streamed import StreamedDesign, choose_streaming, stream_design
-from lca_jax.probing.objective import Penalty, Solver
+from lca_jax.probing.losses.cross_entropy import LOSS
+from lca_jax.probing.losses.loss import word_weights
+from lca_jax.probing.matrix import streamed
+from lca_jax.probing.matrix.block import correlations, scores
+from lca_jax.probing.matrix.held import HeldMatrix, hold_matrix
+from lca_jax.probing.matrix.source import MatrixSource
+from lca_jax.probing.matrix.streamed import StreamedMatrix, choose_streaming, stream_matrix
+from lca_jax.probing.objective import PenaltyName, SolverName
+from lca_jax.probing.placement import place_problems
 from lca_jax.probing.probe import Probe
-from lca_jax.probing.problems import Problems, Question, make_problems, word_weights
+from lca_jax.probing.problems import Problems, Question
+from tests.compilations import count_programs
 from tests.probing.planted import TIGHT, assert_same_weights, objective, planted
 from tests.stores import planted_store
 
@@ -30,8 +35,12 @@ BLOCKS = 1_000.0
 """Bytes: two words on each of eight devices, so that thirteen blocks end in an empty one."""
 
 
-def in_blocks(**options: Any) -> StreamedDesign:
-    return stream_design(Rows.of(X), standardize=True, block_bytes=BLOCKS, **options)
+def in_blocks(**options: Any) -> StreamedMatrix:
+    return stream_matrix(MatrixSource.of(X), standardize=True, block_bytes=BLOCKS, **options)
+
+
+def in_memory(**options: Any) -> HeldMatrix:
+    return hold_matrix(MatrixSource.of(X), standardize=True, **options)
 
 
 def labelling(numbers: np.ndarray, weights: np.ndarray | None = None) -> Labelling:
@@ -52,20 +61,20 @@ def assert_same_probes(found: list[Probe], expected: list[Probe], *, gap: float 
 
 
 def test_products_mean_and_deviation_are_those_of_the_whole() -> None:
-    design, whole = in_blocks(), put_design(Rows.of(X), standardize=True)
-    np.testing.assert_allclose(design.mean, X.mean(axis=0), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(design.scale, X.std(axis=0), rtol=1e-5)
-    assert design.rows >= WORDS
-    assert design.blocks > 5
+    matrix, whole = in_blocks(), in_memory()
+    np.testing.assert_allclose(matrix.mean, X.mean(axis=0), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(matrix.scale, X.std(axis=0), rtol=1e-5)
+    assert matrix.padded_words >= WORDS
+    assert matrix.blocks > 5
     rng = np.random.default_rng(0)
     W = jnp.asarray(rng.normal(size=(2, 3, FEATURES)), jnp.float32)
     standard = (X - X.mean(axis=0)) / X.std(axis=0)
     expected = np.einsum("nd,pcd->pnc", standard, W)
-    np.testing.assert_allclose(np.asarray(design.scores(W))[:, :WORDS], expected, atol=2e-5)
+    np.testing.assert_allclose(np.asarray(matrix.scores(W))[:, :WORDS], expected, atol=2e-5)
     np.testing.assert_allclose(np.asarray(whole.scores(W))[:, :WORDS], expected, atol=2e-5)
-    R = np.zeros((2, design.rows, 3), np.float32)
+    R = np.zeros((2, matrix.padded_words, 3), np.float32)
     R[:, :WORDS] = rng.normal(size=(2, WORDS, 3))
-    found = np.asarray(design.correlations(jnp.asarray(R)))
+    found = np.asarray(matrix.correlations(jnp.asarray(R)))
     np.testing.assert_allclose(found, np.einsum("nd,pnc->pcd", standard, R[:, :WORDS]), atol=5e-4)
 
 
@@ -73,19 +82,20 @@ def test_a_sweep_over_blocks_is_that_over_the_whole() -> None:
     """Scores, the products with what follows from them, and sums; of words that count differently in two problems."""
     rng = np.random.default_rng(0)
     U = jnp.asarray(rng.normal(size=(2, 4, FEATURES)), jnp.float32)
-    asked = [Question(Y, weights, 4, 0.0, 0.0, np.ones(FEATURES, bool)) for weights in (None, 1 + np.arange(WORDS) % 3)]
+    weightings = (None, 1 + np.arange(WORDS) % 3)
+    questions = [Question(Y, weights, 4, 0.0, 0.0, np.ones(FEATURES, bool)) for weights in weightings]
 
-    def visit(problems: Problems, known: Any, by_word: Any, Z: Any) -> tuple[Any, Any]:
-        R = jnp.sin(Z + by_word) * word_weights(problems)[:, :, None] * known[:, None, None]
+    def visit(problems: Problems, by_problem: Any, by_word: Any, Z: Any) -> tuple[Any, Any]:
+        R = jnp.sin(Z + by_word) * word_weights(problems, LOSS)[:, :, None] * by_problem[:, None, None]
         return R, R.sum(axis=1)
 
-    swept = []
-    for design in (in_blocks(), put_design(Rows.of(X), standardize=True)):
-        padding = ((0, 0), (0, design.rows - WORDS), (0, 0))
+    sweeps = []
+    for matrix in (in_blocks(), in_memory()):
+        padding = ((0, 0), (0, matrix.padded_words - WORDS), (0, 0))
         by_word = jnp.asarray(np.pad(np.random.default_rng(1).normal(size=(2, WORDS, 4)), padding), jnp.float32)
-        problems = make_problems(asked, classes=4, mesh=design.devices(), rows=design.rows)
-        swept.append(design.sweep(visit, U, problems, jnp.array([1.0, 2.0]), by_word))
-    blocks, whole = swept
+        problems = place_problems(questions, LOSS, classes=4, mesh=matrix.mesh, padded_words=matrix.padded_words)
+        sweeps.append(matrix.sweep(visit, U, problems, jnp.array([1.0, 2.0]), by_word))
+    blocks, whole = sweeps
     np.testing.assert_allclose(blocks.Z[:, :WORDS], whole.Z[:, :WORDS], atol=2e-5)
     np.testing.assert_allclose(blocks.products, whole.products, atol=2e-6)
     np.testing.assert_allclose(blocks.sums, whole.sums, atol=1e-6)
@@ -99,27 +109,27 @@ def test_an_iteration_reads_every_word_once() -> None:
         read.append(len(target))
         target[...] = X[first : first + len(target)]
 
-    design = stream_design(Rows(WORDS, FEATURES, read_into), standardize=True, block_bytes=BLOCKS)
-    design.metric(WORDS)  # is read once
+    matrix = stream_matrix(MatrixSource(WORDS, FEATURES, read_into), standardize=True, block_bytes=BLOCKS)
+    matrix.metric()  # is read once
     totals = []
     for iterations in (3, 8):
         read.clear()
         net = ElasticNet(l1=(1e-4, 1e-3), l2=1e-4, tolerance=1e-7, max_iterations=iterations)
         with pytest.warns(NotConverged):
-            fit_on_design(design, WORDS, [labelling(Y)], net)
+            fit_on_matrix(matrix, [labelling(Y)], net)
         totals.append(sum(read) / WORDS)
     # Two problems one after the other: the second starts from the solution of the first.
     assert totals[1] - totals[0] == 2 * 5
 
 
 @pytest.mark.parametrize("penalty", ["elastic_net", "neurox"])
-def test_certificates_from_blocks_are_never_smaller_than_the_true_gap(penalty: Penalty) -> None:
+def test_certificates_from_blocks_are_never_smaller_than_the_true_gap(penalty: PenaltyName) -> None:
     net = ElasticNet(l1=2e-3, l2=5e-3, penalty=penalty, tolerance=2e-5)
-    (best,) = fit_on_design(put_design(Rows.of(X), standardize=True), WORDS, [labelling(Y)], net)
+    (best,) = fit_on_matrix(in_memory(), [labelling(Y)], net)
     for iterations in (1, 2, 5, 12, 1000):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotConverged)
-            (probe,) = fit_on_design(in_blocks(), WORDS, [labelling(Y)], replace(net, max_iterations=iterations))
+            (probe,) = fit_on_matrix(in_blocks(), [labelling(Y)], replace(net, max_iterations=iterations))
         standard = (X.astype(np.float64) - probe.mean) / probe.scale
         reached = objective(probe.weights, probe.bias, standard, Y, 2e-3, 5e-3, neurox=penalty == "neurox")
         assert reached == pytest.approx(probe.objective, abs=2e-6)
@@ -129,10 +139,10 @@ def test_certificates_from_blocks_are_never_smaller_than_the_true_gap(penalty: P
 
 
 @pytest.mark.parametrize("solver", ["proximal", "adam"])
-def test_probes_from_blocks_are_those_of_the_whole(solver: Solver) -> None:
+def test_probes_from_blocks_are_those_of_the_whole(solver: SolverName) -> None:
     net = ElasticNet(l1=(1e-3, 5e-3), l2=1e-2, tolerance=TIGHT, solver=solver, epochs=40, batch_size=16)
-    found = fit_on_design(in_blocks(), WORDS, labellings(), net)
-    expected = fit_on_design(put_design(Rows.of(X), standardize=True), WORDS, labellings(), net)
+    found = fit_on_matrix(in_blocks(), labellings(), net)
+    expected = fit_on_matrix(in_memory(), labellings(), net)
     if solver == "proximal":
         assert_same_probes(found, expected)
     else:
@@ -155,12 +165,12 @@ def test_layers_from_blocks_are_those_of_the_whole() -> None:
 def test_one_device_and_eight_find_the_same_weights(l2: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """To what float32 rounds when it sums in another order; the less convex the objective, the more of it is left."""
     net = ElasticNet(l1=(1e-3, 5e-3), l2=l2)
-    eight = fit_on_design(put_design(Rows.of(X), standardize=True), WORDS, labellings(), net)
+    eight = fit_on_matrix(in_memory(), labellings(), net)
     one_mesh = jax.make_mesh((1, 1), ("data", "model"), (AxisType.Auto,) * 2, devices=jax.local_devices()[:1])
     monkeypatch.setattr("lca_jax.probing.matrix.held.joint_mesh", lambda parts: one_mesh)  # noqa: ARG005
-    design = put_design(Rows.of(X), standardize=True)
-    assert design.devices().size == 1
-    found = fit_on_design(design, WORDS, labellings(), net)
+    matrix = in_memory()
+    assert matrix.mesh.size == 1
+    found = fit_on_matrix(matrix, labellings(), net)
     for number, (one, other) in enumerate(zip(found, eight, strict=True)):
         assert one.iterations == other.iterations
         away = one.weights - other.weights
@@ -172,67 +182,65 @@ def test_one_device_and_eight_find_the_same_weights(l2: float, monkeypatch: pyte
 
 def test_columns_split_over_devices_give_the_same_probes() -> None:
     net = ElasticNet(l1=2e-3, l2=1e-2, tolerance=TIGHT)
-    expected = fit_on_design(put_design(Rows.of(X), standardize=True), WORDS, labellings(), net)
-    split = put_design(Rows.of(X), standardize=True, split_over=4)
-    assert split.X.sharding.shard_shape(split.X.shape) == (102, 3)
-    assert_same_probes(fit_on_design(split, WORDS, labellings(), net), expected)
-    assert_same_probes(fit_on_design(in_blocks(split_over=2), WORDS, labellings(), net), expected)
+    expected = fit_on_matrix(in_memory(), labellings(), net)
+    split = in_memory(split_over=4)
+    assert split.block.X.sharding.shard_shape(split.block.X.shape) == (102, 3)
+    assert_same_probes(fit_on_matrix(split, labellings(), net), expected)
+    assert_same_probes(fit_on_matrix(in_blocks(split_over=2), labellings(), net), expected)
     with pytest.raises(SettingsError, match="12 columns cannot be split over 8 devices"):
-        put_design(Rows.of(X), standardize=True, split_over=8)
+        in_memory(split_over=8)
 
 
-@pytest.mark.parametrize("make", [put_design, stream_design])
+@pytest.mark.parametrize("make", [hold_matrix, stream_matrix])
 def test_a_matrix_in_bfloat16_gives_certified_probes_of_the_rounded_words(make: Any) -> None:
     """The optimum of the rounded X, by its own certificate; near that of X by as much as the rounding moves it."""
     net = ElasticNet(l1=2e-3, l2=1e-2, tolerance=1e-5)
     rounded = np.asarray(jnp.asarray(X).astype(jnp.bfloat16).astype(jnp.float32))
-    (expected,) = fit_on_design(put_design(Rows.of(rounded), standardize=True), WORDS, [labelling(Y)], net)
-    (found,) = fit_on_design(make(Rows.of(X), standardize=True, dtype="bfloat16"), WORDS, [labelling(Y)], net)
+    (expected,) = fit_on_matrix(hold_matrix(MatrixSource.of(rounded), standardize=True), [labelling(Y)], net)
+    (found,) = fit_on_matrix(make(MatrixSource.of(X), standardize=True, dtype="bfloat16"), [labelling(Y)], net)
     assert found.converged
     assert_same_probes([found], [expected], gap=3e-5)
 
 
 def test_products_of_a_matrix_in_bfloat16_are_float32() -> None:
-    design = put_design(Rows.of(X), standardize=True, dtype="bfloat16")
+    matrix = in_memory(dtype="bfloat16")
     W = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, FEATURES)), jnp.float32)
-    rounded = np.asarray(design.X.astype(jnp.float32), np.float64)[:WORDS]
-    standard = (rounded - np.asarray(design.mean)) / np.asarray(design.scale)
+    rounded = np.asarray(matrix.block.X.astype(jnp.float32), np.float64)[:WORDS]
+    standard = (rounded - np.asarray(matrix.mean)) / np.asarray(matrix.scale)
     expected = np.einsum("nd,pcd->pnc", standard, np.asarray(W, np.float64))
-    assert np.abs(np.asarray(scores(design, W))[:, :WORDS] - expected).max() < 1e-4
-    R = jnp.asarray(np.random.default_rng(1).normal(size=(2, design.rows, 3)), jnp.float32).at[:, WORDS:].set(0)
+    assert np.abs(np.asarray(scores(matrix.block, W))[:, :WORDS] - expected).max() < 1e-4
+    R = jnp.asarray(np.random.default_rng(1).normal(size=(2, matrix.padded_words, 3)), jnp.float32).at[:, WORDS:].set(0)
     expected = np.einsum("nd,pnc->pcd", standard, np.asarray(R, np.float64)[:, :WORDS])
-    assert np.abs(np.asarray(correlations(design, R)) - expected).max() < 1e-3
+    assert np.abs(np.asarray(correlations(matrix.block, R)) - expected).max() < 1e-3
 
 
 def test_blocks_compile_once_however_many_there_are() -> None:
     net = ElasticNet(l1=2e-3, l2=1e-2)
-    fit_on_design(in_blocks(), WORDS, [labelling(Y)], net)
-    programs = streaming._programs(in_blocks().mesh, 0, in_blocks().block)
-    compiled: list[Any] = [programs.visit, programs.correlate[True]]
-    before = [program._cache_size() for program in compiled]
-    fit_on_design(in_blocks(), WORDS, [labelling(np.roll(Y, 7))], replace(net, l1=4e-3))
-    assert [program._cache_size() for program in compiled] == before
+    fit_on_matrix(in_blocks(), [labelling(Y)], net)
+    with count_programs() as programs:
+        fit_on_matrix(in_blocks(), [labelling(np.roll(Y, 7))], replace(net, l1=4e-3))
+    assert not programs
 
 
 def test_memory_decides_what_is_streamed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    rows = Rows(words=1000, features=100, read_into=lambda first, target: target.fill(first))
-    for free, streamed in ((None, False), (900_000, False), (700_000, True)):
-        monkeypatch.setattr(streaming, "free_bytes", lambda free=free: free)
+    source = MatrixSource(words=1000, features=100, read_into=lambda first, target: target.fill(first))
+    for free, expected in ((None, False), (900_000, False), (700_000, True)):
+        monkeypatch.setattr(streamed, "free_bytes", lambda free=free: free)
         with caplog.at_level("INFO"):
-            assert choose_streaming(rows, dtype="float32") is streamed
+            assert choose_streaming(source, dtype="float32") is expected
     assert "1000 words of 100 neurons" in caplog.text
     assert "read in blocks at every iteration" in caplog.text
-    monkeypatch.setattr(streaming, "free_bytes", lambda: 700_000)
-    assert not choose_streaming(rows, dtype="bfloat16")
+    monkeypatch.setattr(streamed, "free_bytes", lambda: 700_000)
+    assert not choose_streaming(source, dtype="bfloat16")
 
 
 def test_bad_blocks_are_named() -> None:
     broken = X.copy()
     broken[150, 3] = np.nan
     with pytest.raises(DataError, match=r"word 150, feature 3 is nan \(1 such values in 1 of 203 words\)"):
-        stream_design(Rows.of(broken), standardize=True, block_bytes=BLOCKS)
+        stream_matrix(MatrixSource.of(broken), standardize=True, block_bytes=BLOCKS)
     with pytest.raises(DataError, match="at least one labelled word"):
-        stream_design(Rows.of(X[:0]), standardize=True)
+        stream_matrix(MatrixSource.of(X[:0]), standardize=True)
 
 
 def test_an_error_of_reading_reaches_the_caller_and_ends_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +253,7 @@ def test_an_error_of_reading_reaches_the_caller_and_ends_the_reading(monkeypatch
             raise OSError("gone")
         target[...] = X[first : first + len(target)]
 
-    monkeypatch.setattr(streaming, "_BLOCKS_AHEAD", 1)
+    monkeypatch.setattr(streamed, "BLOCKS_AHEAD", 1)
     with pytest.raises(OSError, match="gone"):
-        stream_design(Rows(WORDS, FEATURES, breaks), standardize=True, block_bytes=BLOCKS)
+        stream_matrix(MatrixSource(WORDS, FEATURES, breaks), standardize=True, block_bytes=BLOCKS)
     assert len(read) == 41

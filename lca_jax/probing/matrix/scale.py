@@ -1,8 +1,8 @@
-"""What features are centred and scaled by: mean and deviation over the words, each word counted once.
+"""Mean and deviation of every feature over the words, each word counted once: features are centred and scaled by them.
 
-Summed some words at a time, on every device by itself, and merged by the formulas of Chan, Golub and LeVeque (1983,
-"Algorithms for computing the sample variance", (1.1)). So nothing cancels, X is read once, whole or block by block, and
-a block's memory is all that it takes: as one sum, XLA's CPU runtime takes as much memory again as X.
+Moments are summed some words at a time, on every device by itself, and merged by the formulas of Chan, Golub and
+LeVeque (1983, "Algorithms for computing the sample variance", (1.1)). So nothing cancels, X is read once, whole or
+block by block, and the memory needed is that of a block: as one sum, XLA's CPU runtime takes as much memory again as X.
 """
 
 from functools import partial
@@ -16,78 +16,80 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.errors import DataError
 from lca_jax.machine.devices import fetch
-from lca_jax.probing.matrix.rows import Rows
+from lca_jax.probing.matrix.source import MatrixSource
 from lca_jax.store.finite import refuse_not_finite
 
-_ROWS = 1024
-"""Summed at a time."""
+_WORDS_AT_ONCE = 1024
+"""Number of words that are summed at a time."""
 _CONSTANT = 1e-6
 """A feature whose deviation is below this share of its largest magnitude is constant: its weight stays at zero."""
 
 
-class Spread(NamedTuple):
-    """Of some words; zeros for no word."""
+class Moments(NamedTuple):
+    """Moments of the features over some words; all zeros where there is no word."""
 
     words: Float[Array, ""]
     mean: Float[Array, "*layer feature"]
     squares: Float[Array, "*layer feature"]
-    """Summed, around the mean."""
+    """Sum of the squared distances from the mean."""
     largest: Float[Array, "*layer feature"]
-    """Magnitude."""
+    """Largest magnitude."""
 
 
 @partial(jax.jit, static_argnames="mesh")
-def spread_over(X: Float[Array, "*layer word feature"], real: Bool[Array, " word"], *, mesh: Mesh) -> Spread:
-    """Of the rows that are words.
+def measure_moments(X: Float[Array, "*layer word feature"], real: Bool[Array, " word"], *, mesh: Mesh) -> Moments:
+    """Measures the moments of the rows of X that are words.
 
     Args:
-        X: Its rows split over the devices.
-        real: Which of them are words.
+        X: Words and padding, split over the devices.
+        real: Whether each row is a word.
         mesh: The devices.
     """
     by_feature = PartitionSpec(*[None] * (X.ndim - 2), "model")
 
-    def of_device(X: Float[Array, "*layer word feature"], real: Bool[Array, " word"]) -> Spread:
+    def of_device(X: Float[Array, "*layer word feature"], real: Bool[Array, " word"]) -> Moments:
         here, axis = len(real), X.ndim - 2
-        rows = min(_ROWS, here)
+        words_at_once = min(_WORDS_AT_ONCE, here)
         none = jnp.zeros((*X.shape[:-2], X.shape[-1]), jnp.float32)
 
-        def step(number: Int[Array, ""], total: Spread) -> Spread:
-            first = jnp.minimum(number * rows, here - rows)
-            some = jax.lax.dynamic_slice_in_dim(X, first, rows, axis)
-            new = first + jnp.arange(rows) >= number * rows  # the last rows may have been seen before
-            return merge(total, _spread_of(some, new & jax.lax.dynamic_slice_in_dim(real, first, rows)))
+        def step(number: Int[Array, ""], total: Moments) -> Moments:
+            first = jnp.minimum(number * words_at_once, here - words_at_once)
+            some = jax.lax.dynamic_slice_in_dim(X, first, words_at_once, axis)
+            # The last words may have been summed before.
+            new = first + jnp.arange(words_at_once) >= number * words_at_once
+            return merge(total, _moments_of(some, new & jax.lax.dynamic_slice_in_dim(real, first, words_at_once)))
 
-        own = jax.lax.fori_loop(0, -(-here // rows), step, Spread(jnp.zeros(()), none, none, none))
-        words = jax.lax.psum(own.words, "data")
-        mean = jax.lax.psum(own.words * own.mean, "data") / jnp.maximum(words, 1)
-        squares = jax.lax.psum(own.squares + own.words * (own.mean - mean) ** 2, "data")
-        return Spread(words, mean, squares, jax.lax.pmax(own.largest, "data"))
+        steps = -(-here // words_at_once)
+        local = jax.lax.fori_loop(0, steps, step, Moments(jnp.zeros(()), none, none, none))
+        words = jax.lax.psum(local.words, "data")
+        mean = jax.lax.psum(local.words * local.mean, "data") / jnp.maximum(words, 1)
+        squares = jax.lax.psum(local.squares + local.words * (local.mean - mean) ** 2, "data")
+        return Moments(words, mean, squares, jax.lax.pmax(local.largest, "data"))
 
     return jax.shard_map(
         of_device,
         mesh=mesh,
         in_specs=(PartitionSpec(*[None] * (X.ndim - 2), "data", "model"), PartitionSpec("data")),
-        out_specs=Spread(PartitionSpec(), by_feature, by_feature, by_feature),  # pyright: ignore[reportArgumentType] - specs in the shape of a spread
+        out_specs=Moments(PartitionSpec(), by_feature, by_feature, by_feature),  # pyright: ignore[reportArgumentType] - specs in the shape of moments
         check_vma=False,
     )(X, real)
 
 
-def _spread_of(X: Float[Array, "*layer word feature"], real: Bool[Array, " word"]) -> Spread:
+def _moments_of(X: Float[Array, "*layer word feature"], real: Bool[Array, " word"]) -> Moments:
     words = real.sum().astype(jnp.float32)
-    known = jnp.where(real[:, None], X.astype(jnp.float32), 0.0)
-    mean = known.sum(axis=-2) / jnp.maximum(words, 1)
-    squares = (jnp.where(real[:, None], known - mean[..., None, :], 0.0) ** 2).sum(axis=-2)
-    return Spread(words, mean, squares, jnp.abs(known).max(axis=-2))
+    values = jnp.where(real[:, None], X.astype(jnp.float32), 0.0)
+    mean = values.sum(axis=-2) / jnp.maximum(words, 1)
+    squares = (jnp.where(real[:, None], values - mean[..., None, :], 0.0) ** 2).sum(axis=-2)
+    return Moments(words, mean, squares, jnp.abs(values).max(axis=-2))
 
 
 @jax.jit
-def merge(one: Spread, other: Spread) -> Spread:
-    """Of the words of both, which have none in common."""
+def merge(one: Moments, other: Moments) -> Moments:
+    """Merges the moments of two sets of words that have no word in common."""
     words = one.words + other.words
     share = other.words / jnp.maximum(words, 1)
     apart = other.mean - one.mean
-    return Spread(
+    return Moments(
         words,
         one.mean + apart * share,
         one.squares + other.squares + apart**2 * (one.words * share),
@@ -96,23 +98,23 @@ def merge(one: Spread, other: Spread) -> Spread:
 
 
 def choose_scale(
-    rows: Rows, spread: Spread, *, standardize: bool
+    source: MatrixSource, moments: Moments, *, standardize: bool
 ) -> tuple[Float[np.ndarray, "*layer feature"], Float[np.ndarray, "*layer feature"]]:
-    """What features are centred by, and what they are divided by: 1 where they are constant or stay as they are.
+    """Returns mean and scale of every feature: the scale is 1 where it is constant or not to be scaled.
 
     Args:
-        rows: Where the words are read again if something is wrong with them; every process looks for the place.
-        spread: Of all words.
+        source: The words are read again from it if something is wrong with them; every process looks for the place.
+        moments: Moments over all words.
         standardize: Whether features are scaled to deviation 1.
 
     Raises:
-        DataError: Names the first value that is not finite, or the feature whose squares overflow.
+        DataError: A value is not finite, or the squares of a feature overflow; the message names the first.
     """
-    words, mean, squares, largest = (fetch(array) for array in spread)
+    words, mean, squares, largest = (fetch(array) for array in moments)
     deviation = np.sqrt(squares / words)
     wrong = np.flatnonzero(~np.isfinite(deviation))
     if len(wrong):
-        refuse_not_finite(rows.read, rows.words, rows.name_place)
+        refuse_not_finite(source.read, source.words, source.name_place)
         raise DataError(
             f"The squares of feature {wrong[0]} are too large for float32: its largest value is "
             f"{largest.reshape(-1)[wrong[0]]:.1e}. Look for overflow or a broken checkpoint, or scale the activations."

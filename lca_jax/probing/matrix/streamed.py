@@ -1,69 +1,76 @@
 """X read in blocks whenever it is multiplied: for matrices that fit neither the devices nor the host.
 
-The same numbers as a `Design` gives, by the same two products, block by block: while one block is multiplied, the next
-ones are read and copied by another thread. The gradient is still that of all words, so the exact solver is exact. What
-stays in memory is the blocks in flight, the Gram matrix, and what problems own: (problem, word, class).
+It gives the same numbers as a `HeldMatrix`, by the same two products, block by block: while one block is multiplied,
+another thread reads and copies the next ones. The gradient is still that of all words, so the exact solver is exact.
+Memory holds the blocks in flight, the Gram matrix, and the arrays of the problems: (problem, word, class).
 
 An iteration of the exact solver reads X once: both products are made of a block while it is there. With n words and d
 features, n·d·4 bytes are read for 4·n·d·k·p operations of p problems of k classes: a disk of 1 GB/s feeds k·p GFLOP/s,
 so it is the many problems of a fit that hide the reading.
 
-Of several devices each has a stretch of neighbouring words, and a block is the next few words of every stretch; so what
-problems own lies where it is used. Of several processes each reads its own devices' words.
+Each of several devices has a stretch of neighbouring words, and a block is the next few words of every stretch; so the
+arrays of the problems lie where they are used. Each of several processes reads the words of its own devices.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
-from typing import Any, NamedTuple, TypeVar
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from lca_jax.machine.devices import aligned_empty, free_bytes, joint_mesh, place_parts, replicate, zeros_by_word
 from lca_jax.machine.prefetch import prefetch
-from lca_jax.probing.matrix.held import (
-    Design,
-    Gram,
-    MatrixDtype,
-    Stretch,
-    Swept,
-    Visit,
-    correlations,
-    gram_stride,
-    metric_of,
-    over_layers,
-    scores,
-)
-from lca_jax.probing.matrix.rows import Rows, read_part, refuse_no_words
-from lca_jax.probing.matrix.scale import choose_scale, merge, spread_over
+from lca_jax.probing.matrix.block import Block, over_layers
+from lca_jax.probing.matrix.matrix import Gram, Stretch, Sweep, Visit, gram_stride, metric_of
+from lca_jax.probing.matrix.programs import BlockPrograms, add_gram, block_programs
+from lca_jax.probing.matrix.scale import Moments, choose_scale, measure_moments, merge
+from lca_jax.probing.matrix.source import MatrixSource, read_part, refuse_no_words
+from lca_jax.probing.objective import MatrixDtype
 from lca_jax.probing.problems import Problems
 from lca_jax.store.folder import CHUNK_WORDS
 
 _log = logging.getLogger(__name__)
 _Tree = TypeVar("_Tree")
 _BLOCK_BYTES = 64e6
-"""Of X on all devices together: enough for a disk's full speed and for a matrix product's."""
-_BLOCKS_AHEAD = 2
+"""Size of a block of X on all devices together: enough for the full speed of a disk and of a matrix product."""
+BLOCKS_AHEAD = 2
+"""Number of blocks that are read before they are needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamedDesign:
-    """Features of the training words, read when they are multiplied; see `Products`."""
+class StreamedMatrix:
+    """Features of the training words, read when they are multiplied; implements `Matrix`."""
 
-    source: Rows
-    held: MatrixDtype
+    source: MatrixSource
+    dtype: MatrixDtype
     mesh: Mesh
-    block: int
+    block_words: int
     """Words of one block on one device."""
     blocks: int
-    """Blocks of one device's stretch of words; the last ones of the last devices may be short or empty."""
+    """Blocks of the stretch of words of one device; the last ones of the last devices may be short or empty."""
     mean: Float[Array, "*layer feature"]
     scale: Float[Array, "*layer feature"]
+
+    @property
+    def words(self) -> int:
+        """Number of words, without padding."""
+        return self.source.words
+
+    @property
+    def padded_words(self) -> int:
+        """Length of the word axis."""
+        return self.mesh.shape["data"] * self.blocks * self.block_words
+
+    @property
+    def features(self) -> int:
+        """Number of columns of a matrix."""
+        return self.source.shape[-1]
 
     @property
     def layers(self) -> int:
@@ -71,43 +78,36 @@ class StreamedDesign:
         return self.source.layers or 1
 
     @property
-    def rows(self) -> int:
-        """Words, padding included."""
-        return self.mesh.shape["data"] * self.blocks * self.block
+    def layered(self) -> bool:
+        """Whether X is a matrix per layer."""
+        return self.source.layers is not None
 
     @property
-    def features(self) -> int:
-        """Columns of a matrix."""
-        return self.source.shape[-1]
-
-    def devices(self) -> Mesh:
-        """Where its blocks go."""
-        return self.mesh
+    def whole(self) -> bool:
+        """False."""
+        return False
 
     @property
-    def axis(self) -> int:
-        """Place of the problem axis in arrays of this design."""
-        return len(self.source.shape) - 1
+    def block(self) -> Block | None:
+        """None: no block has all words."""
+        return None
 
     def scores(self, W: Float[Array, "*layer problem class feature"]) -> Float[Array, "*layer problem word class"]:
-        """Scores of every word without the bias; reads X once."""
-        programs = _programs(self.mesh, self.axis, self.block)
+        """Returns the scores of every word without the bias; reads X once."""
         *before, classes, _ = W.shape
-        Z = zeros_by_word(self.mesh, (*before, self.rows, classes))
-        for number, X in self._read(range(self.blocks)):
-            Z = programs.add_scores(Z, Design(X, self.mean, self.scale), W, np.int32(number))
-            jax.block_until_ready(Z)
+        Z = zeros_by_word(self.mesh, (*before, self.padded_words, classes))
+        for number, block in self._read(range(self.blocks)):
+            Z = jax.block_until_ready(self._programs.add_scores(Z, block, W, np.int32(number)))
         return Z
 
     def correlations(
         self, R: Float[Array, "*shared problem word class"]
     ) -> Float[Array, "*layer problem class feature"]:
-        """Products of word weights with the standardised features; reads X once."""
-        programs = _programs(self.mesh, self.axis, self.block)
-        shared = R.ndim == 3
+        """Returns the products of word weights with the standardised features; reads X once."""
+        correlate = self._programs.correlate[R.ndim == 3]
         total = None
-        for number, X in self._read(range(self.blocks)):
-            part = programs.correlate[shared](Design(X, self.mean, self.scale), R, np.int32(number))
+        for number, block in self._read(range(self.blocks)):
+            part = correlate(block, R, np.int32(number))
             total = jax.block_until_ready(part if total is None else total + part)
         assert total is not None  # there is a block where there is a word
         return total
@@ -117,253 +117,162 @@ class StreamedDesign:
         visit: Visit,
         U: Float[Array, "*layer problem class feature"],
         problems: Problems,
-        known: Any,
+        by_problem: Any,
         by_word: Any,
-    ) -> Swept:
-        """As in `Products`; reads X once."""
-        programs = _programs(self.mesh, self.axis, self.block)
+    ) -> Sweep:
+        """Computes both products of `Matrix.sweep`; reads X once."""
         *before, classes, _ = U.shape
-        Z = zeros_by_word(self.mesh, (*before, self.rows, classes))
+        Z = zeros_by_word(self.mesh, (*before, self.padded_words, classes))
         total = None
-        for number, X in self._read(range(self.blocks)):
-            here = Design(X, self.mean, self.scale)
-            Z, part = programs.visit(Z, here, U, problems, known, by_word, np.int32(number), visit=visit)
+        for number, block in self._read(range(self.blocks)):
+            arrays = (U, problems, by_problem, by_word, np.int32(number))
+            Z, part = self._programs.visit(Z, block, *arrays, visit=visit)
             total = jax.block_until_ready(part if total is None else _add(total, part))
         assert total is not None  # there is a block where there is a word
-        return Swept(Z, *total)
+        return Sweep(Z, *total)
 
-    def metric(self, words: int) -> Gram:  # noqa: ARG002 - a design on the devices does not know its padding
-        """The Gram metric of the same words as a design on the devices takes; reads X once."""
+    def metric(self) -> Gram:
+        """Returns the Gram metric of the same words as a `HeldMatrix` takes; the first call reads X once."""
         return self._metric
 
-    def stretches(self, words: int, generator: np.random.Generator) -> Iterator[Stretch]:
-        """The blocks in an order of the generator's."""
-        programs = _programs(self.mesh, self.axis, self.block)
+    def stretches(self, generator: np.random.Generator) -> Iterator[Stretch]:
+        """Yields the blocks in an order drawn from the generator."""
         order = generator.permutation(self.blocks)
-        for number, X in self._read(order.tolist()):
-            real = np.flatnonzero(self._words_of(number) < words)
-            take = partial(programs.take_words, number=np.int32(number))
+        for number, block in self._read(order.tolist()):
+            real = np.flatnonzero(self._words_of(number) < self.words)
+            take = partial(self._programs.take_words, number=np.int32(number))
             if len(real):
-                yield Stretch(Design(X, self.mean, self.scale), real, take)
+                yield Stretch(block, real, take)
+
+    def measure_moments(self) -> Moments:
+        """Returns the moments of the features; reads X once."""
+        total = None
+        for number, block in self._read(range(self.blocks)):
+            real = replicate(self.mesh, self._words_of(number) < self.words)
+            part = measure_moments(block.X, real, mesh=self.mesh)
+            total = jax.block_until_ready(part if total is None else merge(total, part))
+        assert total is not None  # there is a block where there is a word
+        return total
+
+    @property
+    def _programs(self) -> BlockPrograms:
+        return block_programs(self.mesh, self.block_words, layered=self.layered)
 
     @cached_property
     def _metric(self) -> Gram:
-        stride = gram_stride(self.source.words, self.features)
+        stride = gram_stride(self.words, self.features)
         total = None
-        for number, X in self._read(range(self.blocks), stride=stride):
-            real = self._words_of(number, stride) < self.source.words
-            total = jax.block_until_ready(_add_gram(total, Design(X, self.mean, self.scale), real))
+        for number, block in self._read(range(self.blocks), stride=stride):
+            real = self._words_of(number, stride) < self.words
+            total = jax.block_until_ready(add_gram(total, block, real))
         assert total is not None  # there is a block where there is a word
-        finish = jax.jit(over_layers(metric_of, self, 0), donate_argnums=0)
-        return finish(total / -(-self.source.words // stride))
+        return _metric_of(total / -(-self.words // stride), layered=self.layered)
 
-    def _words_of(self, number: int, stride: int = 1) -> Int[np.ndarray, " row"]:
-        """The word in each row of a block, or of every so many-th of its words; the number of words for none."""
-        first = np.arange(self.mesh.shape["data"])[:, None] * self.blocks * self.block + number * self.block
-        words = -(-first // stride) * stride + np.arange(0, self.block, stride)
-        return np.where(words < first + self.block, words, self.source.words).reshape(-1)
+    def _words_of(self, number: int, stride: int = 1) -> Int[np.ndarray, " place"]:
+        """Numbers of the words in a block, or of every k-th of them; the number of words stands for padding."""
+        first = (np.arange(self.mesh.shape["data"])[:, None] * self.blocks + number) * self.block_words
+        words = -(-first // stride) * stride + np.arange(0, self.block_words, stride)
+        return np.where(words < first + self.block_words, words, self.words).reshape(-1)
 
-    def _read(self, numbers: Sequence[int], stride: int = 1) -> Iterator[tuple[int, Array]]:
-        """Blocks on the devices, the next few read meanwhile; each is there until the next is asked for.
+    def _read(self, numbers: Sequence[int], stride: int = 1) -> Iterator[tuple[int, Block]]:
+        """Yields blocks on the devices while the next few are read; each is valid until the next is asked for.
 
         Args:
-            numbers: Which blocks.
-            stride: Takes every so many-th word only.
+            numbers: Numbers of the blocks.
+            stride: Takes every k-th word only.
         """
-        rows = -(-self.block // stride)
+        words = -(-self.block_words // stride)
         *layers, _ = self.source.shape
-        shape = (*layers, self.mesh.shape["data"] * rows, self.features)
+        shape = (*layers, self.mesh.shape["data"] * words, self.features)
         split = PartitionSpec(*[None for _ in layers], "data", "model")
+        # A block is used up before the next is asked for: its memory is free for the one that is read then.
+        memories: list[dict[int, np.ndarray]] = [{} for _ in range(BLOCKS_AHEAD + 1)]
 
-        # Who takes a block is done with it before the next: its memory is free for the one that is read then.
-        memories: list[dict[int, np.ndarray]] = [{} for _ in range(_BLOCKS_AHEAD + 1)]
-
-        def read(placed: tuple[int, int]) -> tuple[int, Array]:
+        def read(placed: tuple[int, int]) -> tuple[int, Block]:
             place, number = placed
             memory = memories[place % len(memories)]
 
             def part(index: tuple[slice, ...]) -> np.ndarray:
-                device = index[-2].start // rows
-                first = (device * self.blocks + number) * self.block
+                device = index[-2].start // words
+                first = (device * self.blocks + number) * self.block_words
                 if device not in memory:
-                    memory[device] = aligned_empty((*layers, self.block, self.features), jnp.dtype(self.held))
+                    memory[device] = aligned_empty((*layers, self.block_words, self.features), jnp.dtype(self.dtype))
                 X = memory[device]
                 read_part(self.source, first, X)
                 if stride > 1:
-                    own = self._words_of(number, stride).reshape(-1, rows)[device]
-                    X = X[..., np.clip(own - first, 0, self.block - 1), :]
+                    chosen = self._words_of(number, stride).reshape(-1, words)[device]
+                    X = X[..., np.clip(chosen - first, 0, self.block_words - 1), :]
                 return X[..., index[-1]]
 
-            return number, place_parts(self.mesh, shape, split, part).block_until_ready()
+            X = place_parts(self.mesh, shape, split, part).block_until_ready()
+            return number, Block(X, self.mean, self.scale)
 
-        yield from prefetch(read, enumerate(numbers), ahead=_BLOCKS_AHEAD, name="block-reader")
+        yield from prefetch(read, enumerate(numbers), ahead=BLOCKS_AHEAD, name="block-reader")
 
 
-def choose_streaming(rows: Rows, *, dtype: MatrixDtype) -> bool:
-    """Whether X is better read anew at every iteration: where it would take more than half of the memory at hand.
+def choose_streaming(source: MatrixSource, *, dtype: MatrixDtype) -> bool:
+    """Tells whether X should be read anew at every iteration: where it would take more than half of the free memory.
 
-    Half, since on its way to the devices it is in memory twice, and problems need some too.
+    Half, since X is in memory twice on its way to the devices, and problems need some too.
     """
-    here = rows.words * rows.features * (4 if dtype == "float32" else 2) / jax.process_count()
+    size = source.words * source.features * jnp.dtype(dtype).itemsize / jax.process_count()
     free = free_bytes()
-    streamed = free is not None and here > free / 2
+    streamed = free is not None and size > free / 2
     _log.info(
         "X: %d words of %d neurons, %.2f GB here, of %s free: %s",
-        rows.words,
-        rows.features,
-        here / 1e9,
+        source.words,
+        source.features,
+        size / 1e9,
         "unknown" if free is None else f"{free / 1e9:.2f} GB",
         "read in blocks at every iteration" if streamed else "held on the devices",
     )
     return streamed
 
 
-def stream_design(
-    rows: Rows,
+def stream_matrix(
+    source: MatrixSource,
     *,
     standardize: bool,
     dtype: MatrixDtype = "float32",
     split_over: int = 1,
     block_bytes: float = _BLOCK_BYTES,
-) -> StreamedDesign:
-    """A design that is read from its source whenever it is multiplied; reads it once for mean and deviation.
+) -> StreamedMatrix:
+    """Makes a matrix that is read from its source whenever it is multiplied; reads it once for mean and deviation.
 
-    Arguments and errors as in `put_design`.
+    Arguments and errors are those of `hold_matrix`.
 
     Args:
-        rows: Raw activations.
+        source: Raw activations.
         standardize: Whether the penalty is on weights of features with deviation 1.
-        dtype: In which blocks are held.
-        split_over: Devices that share the columns.
-        block_bytes: Of a block on all devices together.
+        dtype: Dtype in which blocks are stored.
+        split_over: Number of devices that share the columns.
+        block_bytes: Size of a block on all devices together.
     """
-    refuse_no_words(rows.words)
+    refuse_no_words(source.words)
     mesh = joint_mesh(split_over)
-    stretch = -(-rows.words // mesh.shape["data"])
-    block = min(stretch, max(1, int(block_bytes / (4 * rows.features * mesh.shape["data"]))))
+    stretch = -(-source.words // mesh.shape["data"])
+    block_words = min(stretch, max(1, int(block_bytes / (4 * source.features * mesh.shape["data"]))))
     # Chunks of a store are read whole: a block that ends inside one reads it twice.
-    block -= block % CHUNK_WORDS if block > CHUNK_WORDS else 0
-    unknown = np.zeros(rows.shape, np.float32)
-    design = StreamedDesign(
-        source=rows,
-        held=dtype,
+    block_words -= block_words % CHUNK_WORDS if block_words > CHUNK_WORDS else 0
+    zeros = np.zeros(source.shape, np.float32)
+    raw = StreamedMatrix(
+        source=source,
+        dtype=dtype,
         mesh=mesh,
-        block=block,
-        blocks=-(-stretch // block),
-        mean=replicate(mesh, unknown),
-        scale=replicate(mesh, unknown + 1),
+        block_words=block_words,
+        blocks=-(-stretch // block_words),
+        mean=replicate(mesh, zeros),
+        scale=replicate(mesh, zeros + 1),
     )
-    spread = None
-    for number, X in design._read(range(design.blocks)):
-        real = replicate(mesh, design._words_of(number) < rows.words)
-        block = spread_over(X, real, mesh=mesh)
-        spread = jax.block_until_ready(block if spread is None else merge(spread, block))
-    assert spread is not None  # there is a block where there is a word
-    mean, scale = choose_scale(rows, spread, standardize=standardize)
-    return replace(design, mean=replicate(mesh, mean), scale=replicate(mesh, scale))
+    mean, scale = choose_scale(source, raw.measure_moments(), standardize=standardize)
+    return replace(raw, mean=replicate(mesh, mean), scale=replicate(mesh, scale))
 
 
-@partial(jax.jit, donate_argnums=0)
-def _add_gram(total: Float[Array, "..."] | None, design: Design, real: Bool[Array, " word"]) -> Float[Array, "..."]:
-    def of_layer(design: Design) -> Array:
-        centred = (design.X.astype(jnp.float32) - design.mean[None, :]) / design.scale[None, :]
-        known = jnp.where(real[:, None], centred, 0.0)
-        return jnp.einsum("nd,ne->de", known, known, precision=jax.lax.Precision.HIGHEST)
-
-    part = over_layers(of_layer, design, 0)(design)
-    return part if total is None else total + part
+@partial(jax.jit, static_argnames="layered", donate_argnums=0)
+def _metric_of(mean: Float[Array, "*layer feature feature"], *, layered: bool) -> Gram:
+    return over_layers(metric_of, 0, layered=layered)(mean)
 
 
 @partial(jax.jit, donate_argnums=0)
 def _add(one: _Tree, other: _Tree) -> _Tree:
     return jax.tree.map(jnp.add, one, other)
-
-
-class _Programs(NamedTuple):
-    """What is done with a block, compiled once for a mesh and a block's size."""
-
-    add_scores: Callable[[Array, Design, Array, np.int32], Array]
-    correlate: dict[bool, Callable[[Design, Array, np.int32], Array]]
-    """By whether all layers share the word weights."""
-    visit: Callable[..., tuple[Array, tuple[Array, Any]]]
-    """Scores, and what of them is multiplied with the same block again."""
-    take_words: Callable[..., Problems]
-
-
-@lru_cache(maxsize=16)
-def _programs(mesh: Mesh, axis: int, block: int) -> _Programs:
-    """The programs of blocks; `axis` is 1 where there is a layer axis."""
-    layer = [None] * axis
-    by_feature = PartitionSpec(*layer, "model")
-    of_X: Any = Design(X=PartitionSpec(*layer, "data", "model"), mean=by_feature, scale=by_feature)  # pyright: ignore[reportArgumentType] - specs in the shape of a design
-    of_W, of_Z = PartitionSpec(*layer, None, None, "model"), PartitionSpec(*layer, None, "data", None)
-    shared_Z, whole = PartitionSpec(None, "data", None), PartitionSpec()
-
-    def split_problems(problems: Problems) -> Any:
-        by_word = PartitionSpec(None, "data")
-        owned = {"labels": by_word, "weights": None if problems.weights is None else by_word}
-        return Problems(**{field: owned.get(field, whole) for field in Problems._fields})
-
-    def cut(array: Array, number: Array, axis: int) -> Array:
-        return jax.lax.dynamic_slice_in_dim(array, number * block, block, axis)
-
-    def cut_problems(problems: Problems, number: Array) -> Problems:
-        weights = None if problems.weights is None else cut(problems.weights, number, 1)
-        return problems._replace(labels=cut(problems.labels, number, 1), weights=weights)
-
-    def set_scores(Z: Array, part: Array, number: Array) -> Array:
-        return jax.lax.dynamic_update_slice_in_dim(Z, part, number * block, axis=axis + 1)
-
-    def score(design: Design, W: Array) -> Array:
-        return jax.lax.psum(over_layers(scores, design, (0, 0))(design, W), "model")
-
-    def add_scores(Z: Array, design: Design, W: Array, number: Array) -> Array:
-        return set_scores(Z, score(design, W), number)
-
-    def correlate(design: Design, R: Array, number: Array, *, shared: bool) -> Array:
-        mapped = over_layers(correlations, design, (0, None if shared else 0))
-        return jax.lax.psum(mapped(design, cut(R, number, R.ndim - 2)), "data")
-
-    def visit_own(
-        Z: Array, design: Design, U: Array, problems: Problems, known: Any, by_word: Any, number: Array, *, visit: Visit
-    ) -> tuple[Array, tuple[Array, Any]]:
-        part = score(design, U)
-        here = jax.tree.map(lambda array: cut(array, number, axis + 1), by_word)
-        R, sums = over_layers(partial(visit, cut_problems(problems, number)), design, (0, 0, 0))(known, here, part)
-        products = over_layers(correlations, design, (0, 0))(design, R)
-        return set_scores(Z, part, number), jax.lax.psum((products, sums), "data")
-
-    @partial(jax.jit, static_argnames="visit", donate_argnums=0)
-    def visit_block(
-        Z: Array, design: Design, U: Array, problems: Problems, known: Any, by_word: Any, number: Array, *, visit: Visit
-    ) -> tuple[Array, tuple[Array, Any]]:
-        return jax.shard_map(
-            partial(visit_own, visit=visit),
-            mesh=mesh,
-            in_specs=(of_Z, of_X, of_W, split_problems(problems), whole, of_Z, whole),
-            out_specs=(of_Z, (of_W, whole)),
-        )(Z, design, U, problems, known, by_word, number)
-
-    @jax.jit
-    def take_words(problems: Problems, number: Array) -> Problems:
-        split = split_problems(problems)
-        return jax.shard_map(cut_problems, mesh=mesh, in_specs=(split, whole), out_specs=split)(problems, number)
-
-    correlating = {
-        shared: jax.jit(
-            jax.shard_map(
-                partial(correlate, shared=shared),
-                mesh=mesh,
-                in_specs=(of_X, shared_Z if shared else of_Z, whole),
-                out_specs=of_W,
-            )
-        )
-        for shared in (False, True)
-    }
-    adding = jax.shard_map(add_scores, mesh=mesh, in_specs=(of_Z, of_X, of_W, whole), out_specs=of_Z)
-    return _Programs(
-        add_scores=jax.jit(adding, donate_argnums=0),
-        correlate=correlating,
-        visit=visit_block,
-        take_words=take_words,
-    )

@@ -1,0 +1,174 @@
+"""The interface of the matrix X of a fit, held on the devices or streamed, and the Gram metric of its words.
+
+A matrix knows its words, padding included, and the mean and scale of its features. Everything else is made of two
+products, scores and correlations, one by one or both in one sweep over X; letters as in `block`.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int
+
+from lca_jax.probing.matrix.block import PRECISION, Block
+from lca_jax.probing.problems import Problems
+
+_RIDGE = 0.02
+"""Share of the identity in the metric."""
+_POWER_STEPS = 60
+"""Steps of the power method for the largest eigenvalue of the metric."""
+
+
+class Stretch(NamedTuple):
+    """Some of the words, on the devices: mini-batches are drawn from it."""
+
+    block: Block
+    real: Int[np.ndarray, " word"]
+    """Places in the block that are words; the others are padding."""
+    of_problems: Callable[[Problems], Problems]
+    """Cuts the arrays of problems to the words of the block."""
+
+
+class Sweep(NamedTuple):
+    """The results of one reading of X."""
+
+    Z: Float[Array, "*layer problem word class"]
+    """Scores of the weights."""
+    products: Float[Array, "*layer problem class feature"]
+    """Products of X with the word weights that `visit` returned."""
+    sums: Any
+    """The sums that `visit` returned, over all words."""
+
+
+class Gram(NamedTuple):
+    """The metric in which proximal steps are taken: (1 − r) X'X/n + r I over a sample of words, X standardised."""
+
+    matrix: Float[Array, "*layer feature feature"]
+    largest: Float[Array, "*layer"]
+    """A bound just above its largest eigenvalue."""
+
+
+Visit = Callable[..., tuple[Float[Array, "problem word class"], Any]]
+"""Function of (problems, by_problem, by_word, Z), as in `Matrix.sweep`: returns word weights to be multiplied with X,
+and a tree of sums (problem, …) over the words."""
+
+
+@runtime_checkable
+class Matrix(Protocol):
+    """The features of the words of a fit."""
+
+    @property
+    def words(self) -> int:
+        """Number of words, without padding."""
+        ...
+
+    @property
+    def padded_words(self) -> int:
+        """Length of the word axis: words and padding."""
+        ...
+
+    @property
+    def features(self) -> int:
+        """Number of columns of a matrix."""
+        ...
+
+    @property
+    def layers(self) -> int:
+        """Number of matrices of equal width that are solved for side by side; 1 where X is one matrix."""
+        ...
+
+    @property
+    def layered(self) -> bool:
+        """Whether X is a matrix per layer: then the layer axis comes first in all arrays."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Whether all words are on the devices at once; else X is read in blocks, and every product costs a reading."""
+        ...
+
+    @property
+    def block(self) -> Block | None:
+        """All words as one block; None where X is read in blocks."""
+        ...
+
+    @property
+    def mesh(self) -> Mesh:
+        """Devices of X."""
+        ...
+
+    @property
+    def mean(self) -> Float[Array, "*layer feature"]:
+        """Mean of each feature, which is subtracted from it."""
+        ...
+
+    @property
+    def scale(self) -> Float[Array, "*layer feature"]:
+        """Number by which each feature is divided."""
+        ...
+
+    def scores(self, W: Float[Array, "*layer problem class feature"]) -> Float[Array, "*layer problem word class"]:
+        """Returns the scores of every word without the bias."""
+        ...
+
+    def correlations(
+        self, R: Float[Array, "*shared problem word class"]
+    ) -> Float[Array, "*layer problem class feature"]:
+        """Returns the products of word weights, one set per layer or one for all, with the standardised features."""
+        ...
+
+    def sweep(
+        self,
+        visit: Visit,
+        U: Float[Array, "*layer problem class feature"],
+        problems: Problems,
+        by_problem: Any,
+        by_word: Any,
+    ) -> Sweep:
+        """Computes scores of weights, and the products of X with word weights that follow from them, in one reading.
+
+        Args:
+            visit: Function of one layer. It is given any part of the words, so what it sums are sums over words. Equal
+                functions share a compiled program.
+            U: The weights.
+            problems: Passed to `visit`, cut to its words.
+            by_problem: A tree of arrays (*layer, problem, …), passed to `visit`.
+            by_word: A tree of arrays (*layer, problem, word, …), passed to `visit`, cut to its words.
+        """
+        ...
+
+    def metric(self) -> Gram:
+        """Returns the Gram metric; it is computed once."""
+        ...
+
+    def stretches(self, generator: np.random.Generator) -> Iterator[Stretch]:
+        """Yields all words in parts, in an order drawn from the generator."""
+        ...
+
+
+def gram_stride(words: int, features: int) -> int:
+    """Returns k such that every k-th word goes into the Gram metric: about three words a feature.
+
+    Any positive definite metric gives the same optimum; measured, three words a feature take as many iterations as all
+    words do, and cost 6·feature³ operations once, independent of the corpus. For layers one by one that is layers²
+    times less than for all of them together: taking their blocks out of a whole Gram matrix would save nothing.
+    """
+    return max(1, words // (3 * features))
+
+
+def metric_of(matrix: Float[Array, "feature feature"]) -> Gram:
+    """Makes the metric of X'X/n over a sample of words: pulled towards the identity, and bounded."""
+    level = jnp.trace(matrix) / matrix.shape[0]
+    matrix = (1 - _RIDGE) * matrix + _RIDGE * level * jnp.eye(matrix.shape[0], dtype=matrix.dtype)
+
+    def power_step(_: Int[Array, ""], v: Float[Array, " feature"]) -> Float[Array, " feature"]:
+        v = jnp.einsum("de,e->d", matrix, v, precision=PRECISION)
+        return v / jnp.linalg.norm(v)
+
+    start = jnp.ones(matrix.shape[0], matrix.dtype) + jnp.arange(matrix.shape[0], dtype=matrix.dtype) / matrix.shape[0]
+    v = jax.lax.fori_loop(0, _POWER_STEPS, power_step, start / jnp.linalg.norm(start))
+    largest = 1.05 * jnp.einsum("d,de,e->", v, matrix, v, precision=PRECISION)
+    return Gram(matrix, largest)
