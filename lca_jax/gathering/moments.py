@@ -244,10 +244,10 @@ def merge_groups(one: GroupMoments, other: GroupMoments) -> GroupMoments:
         products = None
         if left.products is not None and right.products is not None:
             all_ours, all_theirs = (Moments(*(part[0] for part in moments)) for moments in (ours, theirs))
-            products = merge_products(all_ours, left.products, all_theirs, right.products)
+            products = np.asarray(merge_products(all_ours, left.products, all_theirs, right.products))
         sites[site] = SiteMoments(
-            mean=merged.mean,
-            squares=merged.squares,
+            mean=np.asarray(merged.mean),
+            squares=np.asarray(merged.squares),
             smallest=np.minimum(left.smallest, right.smallest),
             largest=np.maximum(left.largest, right.largest),
             products=products,

@@ -18,7 +18,7 @@ _Numbers = Shaped[Array | np.ndarray, "..."]
 class Moments(NamedTuple):
     """Moments of some samples; every feature by itself."""
 
-    count: _Numbers
+    number: _Numbers
     """Number of samples; of a shape that broadcasts against the mean."""
     mean: _Numbers
     """Mean of the samples; 0 where there is none."""
@@ -28,11 +28,11 @@ class Moments(NamedTuple):
 
 def merge_moments(one: Moments, other: Moments) -> Moments:
     """Returns the moments of the samples of both, which have none in common."""
-    count = one.count + other.count
-    share = other.count / count.clip(1)
+    number = one.number + other.number
+    share = other.number / number.clip(1)
     apart = other.mean - one.mean
-    squares = one.squares + other.squares + apart**2 * (one.count * share)
-    return Moments(count, one.mean + apart * share, squares)
+    squares = one.squares + other.squares + apart**2 * (one.number * share)
+    return Moments(number, one.mean + apart * share, squares)
 
 
 def merge_products(one: Moments, one_products: _Numbers, other: Moments, other_products: _Numbers) -> _Numbers:
@@ -44,6 +44,6 @@ def merge_products(one: Moments, one_products: _Numbers, other: Moments, other_p
         other: Moments of other samples.
         other_products: Their summed products.
     """
-    both = one.count * (other.count / (one.count + other.count).clip(1))
+    both = one.number * (other.number / (one.number + other.number).clip(1))
     apart = other.mean - one.mean
     return one_products + other_products + both[..., None] * apart[..., :, None] * apart[..., None, :]

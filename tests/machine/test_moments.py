@@ -24,7 +24,7 @@ def test_any_split_gives_the_whole(cuts: tuple[int, ...]) -> None:
     for part in parts[1:]:
         moments, of_part = measure(part)
         merged, products = merge_moments(merged, moments), merge_products(merged, products, moments, of_part)
-    assert merged.count.tolist() == [40]
+    assert merged.number.tolist() == [40]
     np.testing.assert_allclose(merged.mean, X.mean(axis=0), rtol=1e-14)
     np.testing.assert_allclose(merged.squares, 40 * X.var(axis=0), rtol=1e-9)
     np.testing.assert_allclose(products, 40 * np.cov(X.T, ddof=0), atol=1e-7)
@@ -33,7 +33,7 @@ def test_any_split_gives_the_whole(cuts: tuple[int, ...]) -> None:
 def test_no_sample_at_all() -> None:
     empty, products = measure(np.zeros((0, 2)))
     both = merge_moments(empty, empty)
-    assert both.count.tolist() == [0]
+    assert both.number.tolist() == [0]
     assert (both.mean == 0).all()
     assert (merge_products(empty, products, empty, products) == 0).all()
 
