@@ -1,6 +1,6 @@
 """Mean and deviation of every feature over the words, each word counted once: features are centred and scaled by them.
 
-FeatureMoments are summed some words at a time, on every device by itself, and merged by the formulas of Chan, Golub and
+Moments are summed some words at a time, on every device by itself, and merged by the formulas of Chan, Golub and
 LeVeque (1983, "Algorithms for computing the sample variance", (1.1)). So nothing cancels, X is read once, whole or
 block by block, and the memory needed is that of a block: as one sum, XLA's CPU runtime takes as much memory again as X.
 """
@@ -27,7 +27,7 @@ _CONSTANT = 1e-6
 
 
 class FeatureMoments(NamedTuple):
-    """FeatureMoments of the features over some words; all zeros where there is no word."""
+    """Moments of the features over some words; all zeros where there is no word."""
 
     words: Float[Array, ""]
     mean: Float[Array, "*layer feature"]
@@ -100,7 +100,7 @@ def choose_scale(
 
     Args:
         source: The words are read again from it if something is wrong with them; every process looks for the place.
-        moments: FeatureMoments over all words.
+        moments: Moments over all words.
         standardize: Whether features are scaled to deviation 1.
 
     Raises:
