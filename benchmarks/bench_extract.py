@@ -1,26 +1,27 @@
-"""Extraction: words a second from text to a finished store on disk, against the incumbent.
+"""Measures extraction: words a second from text to a finished store on disk, against the incumbent.
 
     python -m benchmarks.bench_extract --corpus en_ewt-ud-train.conllu.gz --sentences 2000 --out result.json
 
-Everyone starts with the same sentences in memory and a loaded model, and ends with all layers of every word in a file:
+Every competitor starts with the same sentences in memory and a loaded model, and ends with all layers of every word in
+a file:
 
     lca_jax     `extract` into a store: packed rows, one compiled shape, checksummed zarr3 shards
     incumbent   `extract_one_by_one`: NeuroX's procedure, one HDF5 dataset a sentence
     batched     `extract_in_batches`: the careful PyTorch loop, one `.npy` of exactly the store's shape
-    neurox      NeuroX's own code, where it is installed
+    neurox      NeuroX's own code, if it is installed
 
-The vectors of each are compared with the store's; a result is only written if none differs by more than 1e-4.
+The vectors of each are compared with the store's; a result is written only if none differs by more than 1e-4.
 
-The work. A piece costs 2 · layers · (4 w² + 2 w m) operations in matrix products, w the width and m the units of the
-feed-forward part, and 4 · w · layers · L in attention to the L pieces of its own sentence. A word costs
+The work. A piece costs 2 · layers · (4 w² + 2 w m) operations in matrix products, where w is the width and m the units
+of the feed-forward part, and 4 · w · layers · L in attention to the L pieces of its sentence. A word costs
 4 · (layers + 1) · w bytes in the store. The floor is the operations at the measured rate of a large matrix product.
 
     model       operations a piece    attention, L = 24    bytes a word    2,000 sentences of EWT (39,802 words)
     MiniLM-L6        21.2 M                 0.2 M             10,752        1.1 TFLOP, 428 MB
     BERT-base       169.9 M                 0.9 M             39,936        9.0 TFLOP, 1.59 GB
 
-Padding, the slots of a packed row that no piece fills, and attention across the sentences of a packed row (which is
-computed and masked) are no work: `peak_share` falls with them. The reading of the weights is nothing beside it.
+Padding (slots of a packed row without a piece) and attention across the sentences of a packed row (which is computed
+and masked) do not count as work, so they lower `peak_share`. Reading the weights costs very little beside this.
 """
 
 import logging
@@ -47,21 +48,21 @@ from lca_jax.text.conllu import read_conllu
 from lca_jax.text.corpus import Corpus
 
 LARGEST_DIFFERENCE = 1e-4
-"""Between the vectors of two competitors: float32 rounding of a whole model."""
+"""Largest allowed difference between the vectors of two competitors: float32 rounding of a whole model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ModelAndCorpus):
-    """What is measured."""
+    """Settings of the benchmark."""
 
     sentences: int = 2000
-    """Leading sentences to extract; fewer if the corpus has fewer."""
+    """Number of leading sentences to extract; fewer if the corpus has fewer."""
     repetitions: int = 3
-    """Timed rounds."""
+    """Number of timed rounds."""
     out: Path | None = None
-    """Result file; without it the table is printed only."""
+    """Result file; without it the table is only printed."""
     quick: bool = False
-    """40 sentences, one round: for trying the benchmark, not the library."""
+    """40 sentences, one round: tries the program, measures nothing."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(settings: Settings) -> dict[str, object]:
-    """Times all competitors, checks their vectors, prints the table and returns what the result file holds."""
+    """Times all competitors, checks their vectors, prints the table and returns the content of the result file."""
     corpus = _leading_sentences(read_conllu(settings.corpus_file), settings.sentences)
     model = load_model(settings.model_folder)
     ceiling = harness.measure_machine(side=256 if settings.quick else None)
@@ -123,14 +124,14 @@ def measure(settings: Settings) -> dict[str, object]:
 
 
 def count_work(model: Model, corpus: Corpus) -> tuple[float, int]:
-    """Operations and pieces of a corpus, special pieces included, as the module's docstring counts them."""
+    """Counts the operations and pieces of a corpus, special pieces included, as the module's docstring says."""
     special = sum(map(len, special_pieces(model.tokenizer)))
     lengths = np.array([len(one.piece_ids) + special for one in align_sentences(model.tokenizer, corpus.sentences)])
     return _flop(model.config, lengths), int(lengths.sum())
 
 
 def compare(store: ActivationStore, corpus: Corpus, path: Path) -> dict[str, object]:
-    """How far a competitor's vectors are from the store's, over the sentences of which it kept every word.
+    """Compares a competitor's vectors with the store's, on the sentences of which it kept every word.
 
     Raises:
         ValueError: A vector differs by more than `LARGEST_DIFFERENCE`.
@@ -141,14 +142,14 @@ def compare(store: ActivationStore, corpus: Corpus, path: Path) -> dict[str, obj
     )
     largest, compared, start = 0.0, 0, 0
     for words, vectors in zip(corpus.sentences, theirs, strict=True):
-        mine = ours[start : start + len(words)]
+        our_vectors = ours[start : start + len(words)]
         start += len(words)
         if len(vectors) == len(words) > 0:
-            largest = max(largest, float(np.abs(vectors - mine).max()))
+            largest = max(largest, float(np.abs(vectors - our_vectors).max()))
             compared += len(words)
     if largest > LARGEST_DIFFERENCE:
         raise ValueError(
-            f"{path.name}: vectors differ from the store's by {largest:.2e}, {LARGEST_DIFFERENCE} allowed."
+            f"{path.name}: vectors may differ from the store's by {LARGEST_DIFFERENCE}, got {largest:.2e}."
         )
     return {"largest_difference": largest, "words_compared": compared}
 
@@ -197,7 +198,7 @@ def _by_sentence(
 
 @contextmanager
 def logged_facts() -> Iterator[list[Mapping[str, object]]]:
-    """Collects what the package logs of each extraction in the block, as figures."""
+    """Collects the figures that the package logs for each extraction in the block."""
     facts: list[Mapping[str, object]] = []
 
     class Listener(logging.Handler):

@@ -1,26 +1,26 @@
-"""The forward pass alone: tokens a second on real text against PyTorch, and what every family reaches of this machine.
+"""Measures the forward pass alone: tokens a second on real text against PyTorch, and the speed of every family.
 
     python -m benchmarks.bench_forward --corpus en_ewt-ud-train.conllu.gz --sentences 2000 --out result.json
 
 Two parts.
 
-Text. Both start with the pieces of the same sentences and end when all hidden states of all of them have been computed;
-nothing is read out of them. They are compared on the first piece of every word, last layer.
+Text. Both competitors start with the pieces of the same sentences and end when all hidden states have been computed;
+no states are copied from the device. They are compared on the first piece of every word, in the last layer.
 
     lca_jax    packed rows of 128 slots, eight a batch (on an accelerator 128 a batch)
     torch      `sdpa` attention, sentences sorted by length, batches of 32
 
-Sentences of more than 128 pieces are left out for both; how many is told.
+Sentences of more than 128 pieces are left out for both; the result says how many.
 
-Stacks. One batch of 1,024 slots (16,384 on an accelerator), full of windows of 32 pieces, through random weights: every
-family at one size (768 wide, 4 layers, 12 heads, its own other switches), and the whole shapes of BERT-base and
-XLM-R-large. On an accelerator in bfloat16, elsewhere in float32.
+Stacks. One batch of 1,024 slots (16,384 on an accelerator), full of windows of 32 pieces, goes through random weights:
+of every family at one size (768 wide, 4 layers, 12 heads, its other settings unchanged), and of the whole shapes of
+BERT-base and XLM-R-large. An accelerator computes in bfloat16, a CPU in float32.
 
-The work. A piece costs two operations for every number in the matrices of the layers it passes, and
-4 · heads · width of a head · L in attention to the L pieces of its own sentence. The floor is that at the measured rate
-of a large matrix product in the same precision. A row of R slots computes R/L as many scores as L demands, and masks
-them: at R = 128, L = 24 and 384 neurons that is 6 % of the matrices' operations. Reading the weights once a batch costs
-4 bytes for every 2,048 operations, beyond the balance of any machine.
+The work. A piece costs two operations for every number in the matrices of the layers it passes, and 4 · heads · width
+of a head · L in attention to the L pieces of its sentence. The floor is this work at the rate measured for a large
+matrix product in the same precision. A row of R slots computes and masks R/L times the scores that L pieces
+need: at R = 128, L = 24 and 384 neurons these are 6 % of the matrices' operations. Reading the weights once a batch
+costs 4 bytes for every 2,048 operations, so no machine is bound by it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -53,7 +53,7 @@ ROW_LENGTH = 128
 WINDOW = 32
 TORCH_BATCH = 32
 LARGEST_DIFFERENCE = 1e-4
-"""Between the hidden states of two competitors: float32 rounding of a whole model."""
+"""Largest allowed difference between the hidden states of two competitors: float32 rounding of a whole model."""
 
 SHAPES: Mapping[str, tuple[str, Mapping[str, int]]] = {
     "BERT-base": ("bert", {}),
@@ -69,27 +69,29 @@ SHAPES: Mapping[str, tuple[str, Mapping[str, int]]] = {
         },
     ),
 }
-"""Model type and config of whole shapes."""
+"""Model type and config of the whole shapes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ModelAndCorpus):
-    """What is measured."""
+    """Settings of the benchmark."""
 
     sentences: int = 2000
-    """Leading sentences; fewer if the corpus has fewer."""
+    """Number of leading sentences; fewer if the corpus has fewer."""
     repetitions: int = 5
-    """Timed rounds."""
+    """Number of timed rounds."""
     stacks: bool = True
-    """Whether the families and whole shapes are measured too."""
+    """Measure the families and whole shapes too."""
     out: Path | None = None
-    """Result file; without it the tables are printed only."""
+    """Result file; without it the tables are only printed."""
     quick: bool = False
-    """40 sentences, one round, two families of small width: for trying the benchmark, not the library."""
+    """40 sentences, one round, two narrow families: tries the program, measures nothing."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    settings = tyro.cli(Settings, args=arguments, description="The forward pass against PyTorch, and of every family.")
+    settings = tyro.cli(
+        Settings, args=arguments, description="The forward pass against PyTorch, and the speed of every family."
+    )
     if settings.quick:
         settings = replace(settings, sentences=min(40, settings.sentences), repetitions=1)
     before = harness.load_average()
@@ -102,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure_text(settings: Settings) -> dict[str, object]:
-    """Times both competitors on the same sentences and checks that they compute the same."""
+    """Times both competitors on the same sentences and checks that they compute the same states."""
     model = load_model(settings.model_folder)
     sentences = read_conllu(settings.corpus_file).sentences[: settings.sentences]
     windows = _short_windows(model, sentences)
@@ -122,7 +124,7 @@ def measure_text(settings: Settings) -> dict[str, object]:
         for batch in batches:
             layers, states = run(model.params, batch)
             last.append(states)
-            if len(last) > 2:  # as extraction does: two batches under way
+            if len(last) > 2:  # as in extraction, two batches are computed ahead
                 last[-3].block_until_ready()
             del layers
         return jax.block_until_ready(last)
@@ -133,10 +135,10 @@ def measure_text(settings: Settings) -> dict[str, object]:
         "torch": partial(_run_torch, peer, windows),
     }
     timings, results = harness.time_interleaved(competitors, repetitions=settings.repetitions)
-    mine = np.concatenate(results["lca_jax"])[packed.rows, packed.starts]
-    difference = float(np.abs(mine - np.concatenate(results["torch"])).max())
+    our_states = np.concatenate(results["lca_jax"])[packed.rows, packed.starts]
+    difference = float(np.abs(our_states - np.concatenate(results["torch"])).max())
     if difference > LARGEST_DIFFERENCE:
-        raise ValueError(f"Hidden states differ by {difference:.2e}, {LARGEST_DIFFERENCE} allowed.")
+        raise ValueError(f"Hidden states may differ by {LARGEST_DIFFERENCE}, got {difference:.2e}.")
     lengths = [len(window.piece_ids) for window in windows]
     flop = sum(_flop(model.config, model.params, pieces=length, length=length) for length in lengths)
     ceiling = harness.measure_machine(side=256 if settings.quick else None)
@@ -215,7 +217,7 @@ def _measure_stack(config: StackConfig, *, repetitions: int) -> dict[str, object
 
 
 def _at_one_size(kind: str, dtype: Precision, *, quick: bool) -> StackConfig:
-    """The family's usual config, cut to one width and few layers; of encoder-decoders the encoder."""
+    """Returns the family's default config with one width and few layers; the encoder, for encoder-decoders."""
     width, layers, heads = (64, 2, 4) if quick else (768, 4, 12)
     plain = replace(FAMILIES[kind].read_config(AutoConfig.for_model(kind), dtype), decoder=None)
     attention = replace(
@@ -270,25 +272,25 @@ def _short_windows(model: Model, sentences: Sequence[Sequence[str]]) -> list[Win
 
 
 def _cut_batches(packed: PackedRows, *, rows: int) -> list[Batch]:
-    """Batches of one shape; the last is filled up with padding."""
+    """Cuts the rows into batches of one shape; the last one is filled with padding."""
     arrays = [np.pad(array, ((0, -len(array) % rows), (0, 0))) for array in packed[:3]]
     return [Batch(*(array[first : first + rows] for array in arrays)) for first in range(0, len(arrays[0]), rows)]
 
 
 def _run_torch(peer: incumbent.TorchModel, windows: Sequence[Window]) -> list[Float32[np.ndarray, "word neuron"]]:
-    """Last states at the first piece of every word, in the order of the sentences."""
+    """Returns the last states at the first piece of every word, in the order of the sentences."""
     import torch
 
     order = np.argsort([len(window.piece_ids) for window in windows], kind="stable")
-    found: dict[int, Float32[np.ndarray, "word neuron"]] = {}
+    states_of: dict[int, Float32[np.ndarray, "word neuron"]] = {}
     with torch.inference_mode():
         for first in range(0, len(order), TORCH_BATCH):
             chosen = order[first : first + TORCH_BATCH].tolist()
             ids = [windows[number].piece_ids.tolist() for number in chosen]
             batch = peer.tokenizer.pad({"input_ids": ids}, return_tensors="pt")
             states = peer.network(**batch).hidden_states[-1].numpy()
-            found |= {number: states[row, windows[number].starts] for row, number in enumerate(chosen)}
-    return [found[number] for number in range(len(windows))]
+            states_of |= {number: states[row, windows[number].starts] for row, number in enumerate(chosen)}
+    return [states_of[number] for number in range(len(windows))]
 
 
 if __name__ == "__main__":

@@ -1,32 +1,33 @@
-"""Many probes at once: problems a second by the width of the batch, the papers' whole grid, and what scales how.
+"""Measures many probes at once: problems a second by width of the batch, the papers' whole grid, and scaling.
 
     python -m benchmarks.bench_grid --corpus en_ewt-ud-train.conllu.gz --out grid.json
 
-Words, features and classes as in `bench_probe`, on the elastic net. Three parts, all by default, or some with
-`--parts`:
+Words, features and classes are those of `bench_probe`, on the elastic net. There are three parts, which `--parts`
+chooses from:
 
 `widths`. P problems in one call of the package, for P = 1, 2, 4, 16, 64, 128, on an accelerator 1, 10, 100, 1,000: one
-pair of penalties on P bootstrap samples of the sentences, which are alike in difficulty and share nothing but X (on a
-CPU the first 5,000 words of it). Beside them the incumbent's procedure, which trains one problem after the other, on
-the same device: on an NVIDIA GPU this part is the headline, if PyTorch sees the GPU too.
+pair of penalties on P bootstrap samples of the sentences, which are equally hard and share only X (on a CPU its first
+5,000 words). The incumbent's procedure trains one problem after the other on the same device. On an NVIDIA GPU this
+part is the headline, if PyTorch sees the GPU too.
 
-`grid`. The 64 pairs {0, 1e-1, …, 1e-7}² of the papers, each for the task and its control: 128 problems in one call.
-Seconds for each problem against one problem alone (`--l1`, `--l2`) and against the incumbent; how many are certified to
-1e-4 within `--max-iterations`; and for the pairs of `probing.grid.COMPARED` what the incumbent's procedure reaches.
+`grid`. The 64 pairs {0, 1e-1, …, 1e-7}² of the papers, each for the task and its control: 128 problems in one call. It
+measures the seconds for each problem, against one problem alone (`--l1`, `--l2`) and against the incumbent; how many
+are certified to 1e-4 within `--max-iterations`; and how far the incumbent's procedure gets on the pairs of
+`probing.grid.COMPARED`.
 
-`scaling`. One problem, by words, by features, and by devices: on a CPU by virtual ones, each with a core of its own as
-long as there are cores, in child processes.
+`scaling`. One problem, by words, by features, and by devices: on a CPU by virtual devices in child processes, each with
+a core of its own as long as there are cores.
 
-What is checked. Objectives are measured again in float64, and a certificate must cover how far that is from the best
-point known: in `scaling`, and in `widths` for the problem that all batches share, from a reference solved to 1e-6; in
-`grid`, for every problem, from the best of all 64 probes of the grid and the incumbent's, which are all feasible for
-every pair. Anything else is an error.
+Checks. Objectives are measured again in float64, and a certificate must cover the distance to the best point known. In
+`scaling`, and in `widths` for the problem that all batches share, that point is a reference solved to 1e-6; in `grid`,
+for every problem, it is the best of all 64 probes of the grid and the incumbent's, which are all feasible for every
+pair. Anything else is an error.
 
-Seconds are wall seconds less what XLA compiled meanwhile (`compile_s`, told beside them), of one call each; all but the
-grid are called once before with a tolerance that zero weights meet, which compiles and traces the same programs.
+Seconds are wall seconds of one call without those in which XLA compiled (`compile_s`). All but the grid are called once
+before with a tolerance that zero weights meet, which traces and compiles the same programs.
 
-The floor. `probing.ours` counts the work of each problem. For all columns together, n = 200,000 words, d = 9,984
-neurons (13 layers of 768) and k = 1,700 columns (100 problems of 17 classes), in float32 as the solver computes:
+The floor. `probing.ours` counts the work of each problem. For all columns together, with n = 200,000 words, d = 9,984
+neurons (13 layers of 768) and k = 1,700 columns (100 problems of 17 classes), in the solver's float32:
 
     two products with X     2 · 2·n·d·k = 13.6 TFLOP an iteration, X read twice: 16.0 GB
     15 inner steps and 1    16 · 2·d²·k =  5.4 TFLOP an iteration, the Gram matrix read 16 times: 6.4 GB
@@ -44,12 +45,12 @@ neurons (13 layers of 768) and k = 1,700 columns (100 problems of 17 classes), i
     columns at which a product with X
     costs as much as reading it         28                          80
 
-The rates are the vendors'; nothing of this has been measured. All columns at once need X and ten arrays of n·k, 22 GB:
-an H200 has that, a v5e has not. `lca_jax.probing.batching` keeps each such array under 300 MB, 22 problems here, which
-both have; then X and the Gram matrix are read five times as often, 89 GB more an iteration: 19 and 109 ms, still below
-the operations. X held in bfloat16 (`fit_probes(dtype=…)`: three passes at 989 and 197 TFLOP/s, half of the bytes) would
-take the products of an iteration to 41 and 207 ms. The incumbent's procedure on the same words is 62,500 steps for each
-problem, one after the other.
+The rates are the vendors'; none of this has been measured. All columns at once need X and ten arrays of n·k, 22 GB,
+which fit an H200 and not a v5e. `lca_jax.probing.batching` keeps each such array under 300 MB, 22 problems here, which
+fit both. Then X and the Gram matrix are read five times as often, 89 GB more an iteration: 19 and 109 ms, still less
+than the operations take. X held in bfloat16 (`fit_probes(dtype=…)`: three passes at 989 and 197 TFLOP/s, half of the
+bytes) would bring the products of an iteration to 41 and 207 ms. The incumbent's procedure on the same words is 62,500
+steps for each problem, one after the other.
 """
 
 from collections.abc import Sequence
@@ -73,32 +74,32 @@ Part = Literal["widths", "grid", "scaling"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ProbingSettings):
-    """What is measured."""
+    """Settings of the benchmark."""
 
     parts: tuple[Part, ...] = ("widths", "grid", "scaling")
-    """Which of the three parts are run."""
+    """The parts that are run."""
     grid_values: tuple[float, ...] = GRID
-    """Of l1 and of l2; every pair of them is fitted."""
+    """Values of l1 and of l2; every pair of them is fitted."""
     max_iterations: int = 200
-    """Of a problem of the grid."""
+    """Maximum number of iterations of a problem of the grid."""
     widths: tuple[int, ...] | None = None
-    """Problems in a batch; 1 to 128 on a CPU, 1 to 1,000 elsewhere."""
+    """Numbers of problems in a batch; by default 1 to 128 on a CPU, 1 to 1,000 elsewhere."""
     shares: tuple[float, ...] = (0.125, 0.25, 0.5)
-    """Of the words and of the features, for the scaling; all of them are measured too."""
+    """Shares of the words and of the features, for the scaling; all words and features are measured too."""
     devices: tuple[int, ...] = (1, 2, 4, 8)
     """Numbers of virtual devices."""
     width_words: int | None = None
-    """Leading training words for the widths; 5,000 on a CPU, all elsewhere."""
+    """Number of leading training words for the widths; by default 5,000 on a CPU, all elsewhere."""
     limit_s: float = 120.0
-    """A wider batch is left out where this much would be exceeded if it took as long for each problem as the last."""
+    """Seconds of a batch. A wider one that would exceed them, at the time per problem of the last one, is left out."""
 
     def words_of_widths(self, count: int) -> int:
-        """How many of the training words the widths are measured on."""
+        """Returns the number of training words on which the widths are measured."""
         return min(self.width_words or (5000 if jax.default_backend() == "cpu" else count), count)
 
     @property
     def batches(self) -> tuple[int, ...]:
-        """Widths on this machine."""
+        """The widths that are measured on this machine."""
         on_cpu = (1, 2, 4, 16, 64, 128)
         return self.widths or (on_cpu if jax.default_backend() == "cpu" else (1, 10, 100, 1000))
 
@@ -121,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(settings: Settings) -> dict[str, object]:
-    """Runs the parts that are asked for, prints their tables and returns what the result file holds."""
+    """Runs the chosen parts, prints their tables and returns the content of the result file."""
     net = settings.net
 
     def make(split: Split, ceiling: harness.Ceiling) -> Parts:

@@ -1,16 +1,16 @@
-"""Extraction that is killed again and again: the same bytes, no word lost, and little work done twice.
+"""Measures an extraction that is killed again and again: the same bytes, no word lost, little work done twice.
 
     python -m benchmarks.bench_kills --corpus en_ewt-ud-train.conllu.gz --kills 20 --shard-words 1024 --out kills.json
 
-One process extracts undisturbed. Then processes with the same command are killed (SIGKILL) one after the other, each at
-a random time, and the next goes on, until one is left alone to the end. Every file is compared with the undisturbed
-run's.
+One process extracts undisturbed. Then processes with the same command are killed (SIGKILL) one after the other at
+random times, each going on where the one before was killed; the last one runs to the end. Every file is compared with
+that of the undisturbed run.
 
-The work is counted twice: in batches computed, which do not depend on who else uses the machine, and in seconds, from
-the first batch that the device gives back to the end of the process. What comes before (importing, loading,
-fingerprints, compiling) is the restart, and is given apart. A kill costs the shards that were open, about one and a
-half: with `kills` kills and `n` shards, the work is expected to grow by 1.5 · kills / n. So few words in a shard suit
-machines that are taken away often; more of them make fewer files.
+The work is counted in two ways: in computed batches, which do not depend on other users of the machine, and in seconds,
+from the first batch that the device returns to the end of the process. The time before (importing, loading,
+fingerprints, compiling) is the restart, and is reported separately. A kill costs the open shards, about one and a half:
+with `kills` kills and `n` shards, the work grows by about 1.5 · kills / n. So small shards suit machines that are taken
+away often; larger ones make fewer files.
 """
 
 import json
@@ -60,18 +60,18 @@ extract(load_model(model), corpus, store, shard_words=int(shard_words))
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ModelAndCorpus):
-    """What is measured."""
+    """Settings of the benchmark."""
 
     words: int = 1_000_000
-    """Leading words to extract; fewer if the corpus has fewer."""
+    """Number of leading words to extract; fewer if the corpus has fewer."""
     kills: int = 20
-    """Processes that are killed."""
+    """Number of processes that are killed."""
     shard_words: int = 1024
-    """Words of a shard."""
+    """Number of words in a shard."""
     seed: int = 0
-    """Of the times at which they are killed."""
+    """Seed of the times at which they are killed."""
     out: Path | None = None
-    """Result file; without it the figures are printed only."""
+    """Result file; without it the figures are only printed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(settings: Settings) -> dict[str, object]:
-    """Runs both ways, compares the stores and returns what the result file holds.
+    """Runs both ways, compares the stores and returns the content of the result file.
 
     Raises:
         ValueError: The stores differ.
@@ -106,7 +106,7 @@ def measure(settings: Settings) -> dict[str, object]:
         store.verify()
         differing = compare(whole, disturbed)
         if differing:
-            raise ValueError(f"After {kills} kills these files are other ones: {', '.join(differing)}")
+            raise ValueError(f"After {kills} kills these files differ: {', '.join(differing)}")
         work_s, batches = sum(run.work_s for run in runs), sum(run.batches for run in runs)
         return {
             "input": {
@@ -130,25 +130,25 @@ def measure(settings: Settings) -> dict[str, object]:
 
 
 def compare(one: Path, other: Path) -> list[str]:
-    """Names of the files that are not the same, bit for bit, in two stores."""
+    """Returns the names of the files that differ between two stores."""
     left, right = open_folder(one), open_folder(other)
     names = sorted({*list_files(left), *list_files(right)})
     return [name for name in names if read_file(left, name) != read_file(right, name)]
 
 
 class _Run(NamedTuple):
-    """One process."""
+    """The work of one process."""
 
     restart_s: float
-    """From its start to the first batch."""
+    """Seconds from its start to the first batch."""
     work_s: float
-    """From there to its end."""
+    """Seconds from the first batch to its end."""
     batches: int
-    """Batches that it computed."""
+    """Number of batches that it computed."""
 
 
 def _run(settings: Settings, store: Path, scratch: Path, *, kill_after_s: float | None = None) -> _Run:
-    """Extracts in a process that is perhaps killed.
+    """Extracts in a process, which is killed after `kill_after_s` if that is given.
 
     Raises:
         ChildProcessError: The process failed by itself.

@@ -1,12 +1,13 @@
-"""One probe: what every solver has reached after how many seconds, and what stopping early does to the ranking.
+"""Measures one probe: how far every solver gets in which time, and how stopping early changes the ranking.
 
     python -m benchmarks.bench_probe --corpus en_ewt-ud-train.conllu.gz --adelie-python ENV/bin/python --out probe.json
 
-X are the activations of real words, standardised once for everyone (`--raw`: as they are; NeuroX trains on those).
-Everyone starts with X and y in host memory and ends with weights there. A time says nothing without what was reached:
-`probing.reached` measures every competitor's weights again in float64. Four parts, or those that `--parts` names:
+X are the activations of real words, standardised once for all competitors (`--raw` leaves them as they are; NeuroX
+trains on those). Every competitor starts with X and y in host memory and ends with weights there. A time means nothing
+without the objective that was reached, so `probing.reached` measures every competitor's weights again in float64. There
+are four parts, which `--parts` chooses from:
 
-`rounds`. Whole runs at their usual settings, in turn, on both objectives:
+`rounds`. Whole runs at their default settings, in turn, on both objectives:
 
     neurox        mean cross-entropy + l1 ‖W‖₁ + l2 ‖W‖_F          what NeuroX's code trains
     elastic_net   mean cross-entropy + l1 ‖W‖₁ + (l2/2) ‖W‖²_F     the package's default
@@ -14,24 +15,23 @@ Everyone starts with X and y in host memory and ends with weights there. A time 
     lca_jax              the exact solver, to a duality gap of 1e-4 of the objective at zero weights
     lca_jax adam         the papers' schedule in the package: proximal Adam, 10 epochs, batches of 512
     incumbent 32, 512    NeuroX's procedure, 10 epochs, in batches of 32 (its default) and 512
-    neurox               NeuroX's own code at its defaults, where it is installed; on its own objective only
+    neurox               NeuroX's own code at its defaults, if it is installed; on its own objective only
 
 `curves`. Suboptimality against time on the elastic net, all classes: `proximal` by tolerance; `adam` with the proximal
 step and as published, the incumbent's procedure and scikit-learn's SAGA by epoch. `seconds_to_target` is the time to
-within 1e-4 of the objective at zero weights, so "SAGA to the same gap" is a figure, or `--saga-limit-s` seconds were
-not enough and that is told.
+within 1e-4 of the objective at zero weights; it is null if a solver (SAGA within `--saga-limit-s`) does not get there.
 
 `binary`. The same for one class against the rest (the most frequent one, or `--target`), as an elastic net and without
 l2, where skglm, celer and adelie solve the same problem; `probing.peers` derives how. celer only without l2.
 
 `ranking`. Neurons ranked by the weights of `proximal`, of `adam` with the proximal step, as published (with a second
-order of the words too) and of the incumbent's procedure, by pairs of penalties: how many of the first 1, 5 and 20 % are
-those of a probe solved ten times tighter than `proximal`, and the selectivity each gets (accuracy less the control
-task's, both on words held out). A share of f of the neurons in common is what two random rankings have at f.
+order of the words too) and of the incumbent's procedure, by pairs of penalties: the share of the first 1, 5 and 20 %
+that are also the first of a probe solved ten times tighter than `proximal`, and the selectivity of each (accuracy less
+that of the control task, both on words held out). Two random rankings have a share of f in common in the first f.
 
-The work is counted in `probing.ours`: 17 columns are 8.5 operations for every byte of X, so the products are bound by
-memory on anything with more operations than that a byte. The incumbent's ten epochs are 37 GFLOP at 20,000 × 2,688 ×
-17.
+`probing.ours` counts the work: 17 columns are 8.5 operations for every byte of X, so memory bounds the products on a
+machine that does more operations than that in the time of a byte. The incumbent's ten epochs are 37 GFLOP at 20,000 ×
+2,688 × 17.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ from benchmarks import harness, incumbent
 from benchmarks.probing import ours
 from benchmarks.probing.agreement import measure_agreement
 from benchmarks.probing.program import Parts, ProbingSettings, measure_parts
-from benchmarks.probing.reached import Fitted, Problem, pose_problem
+from benchmarks.probing.reached import Problem, Solution, pose_problem
 from benchmarks.probing.solvers import Budgets, fit_one, measure_binary, measure_curves
 from benchmarks.probing.words import Split
 from lca_jax.probing.objective import Penalty
@@ -57,28 +57,28 @@ Part = Literal["rounds", "curves", "binary", "ranking"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ProbingSettings):
-    """What is measured."""
+    """Settings of the benchmark."""
 
     parts: tuple[Part, ...] = ("rounds", "curves", "binary", "ranking")
-    """Which of the four parts are run."""
+    """The parts that are run."""
     ranking_l1: tuple[float, ...] = (1e-4, 1e-3)
-    """Of the rankings that are compared."""
+    """Values of l1 of the rankings that are compared."""
     ranking_l2: tuple[float, ...] = (1e-3,)
-    """Of the rankings that are compared."""
+    """Values of l2 of the rankings that are compared."""
     target: str | None = None
-    """The class that is told from the rest; the most frequent one by default."""
+    """The class of the part `binary`; the most frequent one by default."""
     repetitions: int = 3
-    """Timed rounds."""
+    """Number of timed rounds."""
     limit_s: float = 30.0
     """Seconds after which a curve gets no further budget."""
     saga_limit_s: float = 180.0
-    """The same for scikit-learn's SAGA on all classes."""
+    """The same limit for scikit-learn's SAGA on all classes."""
     adelie_python: Path | None = None
-    """Interpreter of an environment that has adelie."""
+    """Python interpreter of an environment with adelie."""
 
     @property
     def budgets(self) -> Budgets:
-        """Of the curves."""
+        """The budgets of the curves."""
         budgets = Budgets(limit_s=self.limit_s, saga_limit_s=self.saga_limit_s, adelie_python=self.adelie_python)
         if not self.quick:
             return budgets
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(settings: Settings) -> dict[str, object]:
-    """Runs the parts that are asked for, prints their tables and returns what the result file holds."""
+    """Runs the chosen parts, prints their tables and returns the content of the result file."""
 
     def make(split: Split, ceiling: harness.Ceiling) -> Parts:
         net, budgets = settings.net, settings.budgets
@@ -114,7 +114,7 @@ def measure(settings: Settings) -> dict[str, object]:
 
 
 def measure_rounds(split: Split, penalty: Penalty, settings: Settings, ceiling: harness.Ceiling) -> dict[str, object]:
-    """All competitors of whole runs on one objective."""
+    """Times the whole runs of all competitors on one objective."""
     problem = pose_problem(split, replace(settings.net, penalty=penalty))
     timings, fitted = harness.time_interleaved(_whole_runs(problem), repetitions=settings.repetitions)
     rows: dict[str, dict[str, object]] = {
@@ -137,11 +137,11 @@ def measure_rounds(split: Split, penalty: Penalty, settings: Settings, ceiling: 
     }
 
 
-def _whole_runs(problem: Problem) -> dict[str, Callable[[], Fitted]]:
+def _whole_runs(problem: Problem) -> dict[str, Callable[[], Solution]]:
     train = problem.split.train
 
-    def by_incumbent(batch_size: int) -> Fitted:
-        return Fitted(
+    def by_incumbent(batch_size: int) -> Solution:
+        return Solution(
             *incumbent.train_probe(
                 train.X,
                 train.y,
@@ -153,14 +153,14 @@ def _whole_runs(problem: Problem) -> dict[str, Callable[[], Fitted]]:
             )
         )
 
-    competitors: dict[str, Callable[[], Fitted]] = {
+    competitors: dict[str, Callable[[], Solution]] = {
         "lca_jax": lambda: fit_one(problem, problem.net),
         "lca_jax adam": lambda: fit_one(problem, replace(problem.net, solver="adam")),
         "incumbent 32": lambda: by_incumbent(32),
         "incumbent 512": lambda: by_incumbent(512),
     }
     if incumbent.has_neurox() and not problem.squared:
-        competitors["neurox"] = lambda: Fitted(*incumbent.neurox_train_probe(train.X, train.y, **problem.penalties))
+        competitors["neurox"] = lambda: Solution(*incumbent.neurox_train_probe(train.X, train.y, **problem.penalties))
     return competitors
 
 

@@ -1,21 +1,21 @@
-"""Reading: a store whole and in random batches, against NeuroX's loading and the disk itself.
+"""Measures reading: a store whole and in random batches, against NeuroX's loading and the disk itself.
 
     python -m benchmarks.bench_store --corpus en_ewt-ud-train.conllu.gz --words 40000 --out store.json
 
-The same drawn vectors (float32, 7 layers of 384 by default) lie in a store, and in an HDF5 file of NeuroX's layout: one
-dataset (layer, word, neuron) a sentence. Everyone ends with one matrix (word, feature) in memory; they are compared.
+The same random vectors (float32, 7 layers of 384 by default) lie in a store and in an HDF5 file of NeuroX's layout: one
+dataset (layer, word, neuron) for each sentence. Every competitor ends with one matrix (word, feature) in memory; the
+matrices are compared.
 
     lca_jax     `open_store` and `matrix`: every chunk's checksum is checked
     shuffled    `read_shuffled`: an epoch of random batches of 512 words
-    neurox      its loading written plainly: each dataset is handed to `torch.FloatTensor`, which walks it as a
-                sequence, swapped and flattened; then all sentences are joined
-    hdf5        the same, each dataset read as the array that it is
-    files       nothing but the bytes of the store's files, one after the other into a buffer: the disk's sequential
-                speed, or the page cache's
+    neurox      its loading written plainly: each dataset is given to `torch.FloatTensor`, which reads it as a
+                sequence, then swapped and flattened; finally all sentences are joined
+    hdf5        the same, with each dataset read as an array
+    files       only the bytes of the store's files, one after the other into a buffer: the sequential speed of the
+                disk, or of the page cache
 
-Warm, all files were read before and lie in the page cache. Cold, they are thrown out of it before every round
-(`POSIX_FADV_DONTNEED`): what is under them, e.g. the cache of a virtual machine's host, is not known. NeuroX is so slow
-that it is timed once, warm.
+In warm rounds all files lie in the page cache. Before cold rounds they are dropped from it (`POSIX_FADV_DONTNEED`);
+caches below, e.g. of a virtual machine's host, cannot be dropped. NeuroX is so slow that it is timed once, warm.
 """
 
 import importlib
@@ -46,24 +46,24 @@ _BUFFER_BYTES = 2**23
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is measured."""
+    """Settings of the benchmark."""
 
     corpus: Path | None = None
     """CoNLL-U file whose sentences the vectors belong to; the embedded corpus by default."""
     words: int = 40_000
-    """Leading words."""
+    """Number of leading words."""
     layers: int = 7
-    """Layers of a vector."""
+    """Number of layers of a vector."""
     width: int = 384
-    """Neurons of a layer."""
+    """Number of neurons of a layer."""
     shard_words: int = 16_384
-    """Words of a shard."""
+    """Number of words in a shard."""
     repetitions: int = 5
-    """Timed rounds, warm and cold."""
+    """Number of timed rounds, warm and cold."""
     folder: Path | None = None
-    """Where the files lie while they are read: on the disk that is to be measured; temporary files by default."""
+    """Folder of the files, on the disk that is measured; temporary files by default."""
     out: Path | None = None
-    """Result file; without it the table is printed only."""
+    """Result file; without it the table is only printed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -74,10 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(settings: Settings) -> dict[str, object]:
-    """Writes the files, times everyone warm and cold, and returns what the result file holds.
+    """Writes the files, times all competitors warm and cold, and returns the content of the result file.
 
     Raises:
-        ValueError: Someone read other numbers than were written.
+        ValueError: A competitor read other numbers than were written.
     """
     corpus = read_conllu(settings.corpus or demo_corpus_file("train")).take_words(settings.words)
     vectors = np.random.default_rng(0).standard_normal(
@@ -117,7 +117,7 @@ def measure(settings: Settings) -> dict[str, object]:
     harness.print_table(
         f"{vectors.nbytes / 1e6:.0f} MB", {name: {key: row[key] for key in shown} for name, row in rows.items()}
     )
-    print(f"neurox takes {ratio:.1f} times as long as lca_jax; of the disk's sequential speed, cold: {shares}")
+    print(f"neurox takes {ratio:.1f} times as long as lca_jax; shares of the sequential speed, cold: {shares}")
     return {
         "input": {"words": len(vectors), "sentences": corpus.sentence_count, "bytes": vectors.nbytes},
         "load": {"before": before, "after": harness.load_average()},
@@ -130,7 +130,7 @@ def measure(settings: Settings) -> dict[str, object]:
 def write_store(
     path: Path, corpus: Corpus, vectors: Float32[np.ndarray, "word layer neuron"], *, shard_words: int
 ) -> None:
-    """A store that holds these vectors."""
+    """Writes a store that holds these vectors."""
     words, layers, width = vectors.shape
     recipe = Recipe(
         model="drawn",
@@ -153,7 +153,7 @@ def write_store(
 
 
 def write_hdf5(path: Path, corpus: Corpus, vectors: Float32[np.ndarray, "word layer neuron"]) -> None:
-    """A file of NeuroX's layout, sentence by sentence."""
+    """Writes a file of NeuroX's layout, sentence by sentence."""
     with importlib.import_module("h5py").File(path, "w") as file:
         start = 0
         for number, sentence in enumerate(sentence for sentence in corpus.sentences if sentence):
@@ -162,14 +162,14 @@ def write_hdf5(path: Path, corpus: Corpus, vectors: Float32[np.ndarray, "word la
 
 
 def load_as_neurox(path: Path) -> Float32[np.ndarray, "word feature"]:
-    """Loads as NeuroX does; PyTorch's warning that this is slow is thrown away."""
+    """Loads as NeuroX does; PyTorch's warning that this is slow is suppressed."""
     float_tensor = importlib.import_module("torch").FloatTensor
     with warnings.catch_warnings(action="ignore"):
         return _load(path, lambda dataset: float_tensor(dataset).numpy())
 
 
 def load_hdf5(path: Path) -> Float32[np.ndarray, "word feature"]:
-    """Loads the same file as its reader would have it."""
+    """Loads the same file, each dataset as an array."""
     return _load(path, lambda dataset: dataset[:])
 
 
@@ -180,14 +180,14 @@ def _load(path: Path, read: Callable) -> Float32[np.ndarray, "word feature"]:
 
 
 def _read_epoch(store: Path, expected: Float32[np.ndarray, "word feature"]) -> None:
-    """Random batches; of each, one word is compared, so that the comparing costs nothing."""
+    """Reads random batches and compares one word of each, so that comparing costs nothing."""
     words = 0
     for batch in read_shuffled(open_store(store), _BATCH_WORDS, seed=words):
         words += len(batch.words)
         if not np.array_equal(batch.vectors[-1], expected[batch.words[-1]]):
-            raise ValueError(f"Word {batch.words[-1]} came with another's vector.")
+            raise ValueError(f"Word {batch.words[-1]} came with the vector of another word.")
     if words != len(expected):
-        raise ValueError(f"{words} words came of {len(expected)}.")
+        raise ValueError(f"An epoch must have {len(expected)} words, got {words}.")
 
 
 def _read_bytes(files: Sequence[Path]) -> None:
@@ -199,7 +199,7 @@ def _read_bytes(files: Sequence[Path]) -> None:
 
 
 def _from_cold(call: Callable[[], np.ndarray | None], files: Sequence[Path]) -> Callable[[], np.ndarray | None]:
-    """The same call after the files were thrown out of the page cache, which takes milliseconds."""
+    """Returns the same call, preceded by dropping the files from the page cache, which takes milliseconds."""
 
     def forget_and_call() -> np.ndarray | None:
         for path in files:

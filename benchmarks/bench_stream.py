@@ -1,20 +1,20 @@
-"""X read in blocks against X held: seconds a word and iteration, and the memory of the process.
+"""Measures X read in blocks against X held: seconds for each word and iteration, and the memory of the process.
 
     python -m benchmarks.bench_stream --store STORE --task upos --words 200000 --problems 4 6 --out stream.json
 
-The store is any that `extract` wrote, the wider the better. Every figure is of a process of its own, which fits the
-task on so many words, once to 2 and once to 6 iterations (`--iterations`); the difference are 4 iterations without what
-comes before them (compiling, mean and deviation, the Gram matrix). `peak_bytes` is Linux's VmHWM at the end: everything
-the process ever held at once, imports included. The two fit the bias in different ways, so at the end they stand at
-different weights; by their certificates, the optimum of each must be possible for the other.
+Any store that `extract` wrote will do; a wide one is best. Every figure comes from a process of its own, which fits the
+task to the words once with 2 and once with 6 iterations (`--iterations`). The difference is 4 iterations without the
+work before them (compiling, mean and deviation, the Gram matrix). `peak_bytes` is Linux's VmHWM at the end: the most
+memory that the process had at any time, imports included. The two ways fit the bias differently, so they end at
+different weights; the check is that the certificate of each allows the objective of the other.
 
-The work of an iteration, for n words, d features, k classes and p problems: 4·n·d·k·p operations in the products. Held,
-each of the two reads X, 4·n·d bytes; streamed, these bytes come out of the store once, and at 1 GB/s they hide behind
-the products where k·p is more than what the machine does in GFLOP/s. Hence the figures for 1 and for several problems.
+The work of an iteration, for n words, d features, k classes and p problems, is 4·n·d·k·p operations in the products.
+Held, each of the two products reads X, 4·n·d bytes. Streamed, these bytes come from the store once; at 1 GB/s they hide
+behind the products if k·p is more than the machine's GFLOP/s. Hence the figures for 1 and for several problems.
 
-`--by-layer` fits a probe of every layer too: as many operations with X as one of all neurons, and layers times fewer
-with the Gram matrices. Every layer is a problem of its own with a gap of its own, so of these `objective`,
-`duality_gap` and `null_objective` are sums.
+`--by-layer` fits a probe of every layer too: this takes as many operations with X as one probe of all neurons, and
+fewer with the Gram matrices, by the number of layers. Every layer is a problem with its own gap, so `objective`,
+`duality_gap` and `null_objective` are sums over the layers.
 """
 
 import json
@@ -37,24 +37,24 @@ KINDS = ("held", "streamed")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is measured."""
+    """Settings of the benchmark."""
 
     store: Path
     """Folder that `extract` wrote."""
     task: str = "upos"
     """Label column."""
     words: int = 200_000
-    """Words that are held, and that are streamed."""
+    """Number of words, held or streamed."""
     problems: tuple[int, ...] = (1, 8)
-    """Bootstrap samples solved together."""
+    """Numbers of bootstrap samples that are solved together."""
     by_layer: bool = False
-    """Fit a probe of every layer, too."""
+    """Fit a probe of every layer too."""
     iterations: tuple[int, int] = (2, 6)
-    """Fewer and more; where one takes less than a second, some tens more."""
+    """The smaller and the larger number; take some tens more if an iteration takes less than a second."""
     out: Path | None = None
-    """Result file; without it the table is printed only."""
+    """Result file; without it the table is only printed."""
     child: Literal["held", "streamed"] | None = None
-    """Of a child process: what it does."""
+    """The way that a child process measures."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -78,10 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def compare(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Held and streamed, the second with how many times as long it takes.
+    """Adds to the streamed figures how many times as long they take as the held ones.
 
     Raises:
-        ValueError: They cannot both be right.
+        ValueError: The certificate of one does not allow the objective of the other.
     """
     held, streamed = (rows[kind] for kind in KINDS)
     for one, other in ((held, streamed), (streamed, held)):
@@ -94,7 +94,7 @@ def compare(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 def run_child(settings: Settings, kind: str, problems: int, *, by_layer: bool) -> dict[str, float]:
-    """The figures of one process."""
+    """Returns the figures of one child process."""
     options = ["--store", str(settings.store), "--task", settings.task, "--words", str(settings.words)]
     options += ["--iterations", *map(str, settings.iterations), *(["--by-layer"] if by_layer else [])]
     command = [sys.executable, "-m", "benchmarks.bench_stream", *options, "--problems", str(problems), "--child", kind]
@@ -102,7 +102,7 @@ def run_child(settings: Settings, kind: str, problems: int, *, by_layer: bool) -
 
 
 def fit(settings: Settings) -> dict[str, float]:
-    """Fits in this process and tells seconds, bytes and the objective of the last problem."""
+    """Fits in this process and returns seconds, bytes and the objective of the first problem."""
     import numpy as np
 
     from lca_jax import ElasticNet, open_store
@@ -153,11 +153,11 @@ def fit(settings: Settings) -> dict[str, float]:
 
 
 def _peak_bytes() -> int:
-    """The most that this process ever held."""
+    """Returns the peak memory of this process."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     if found is None:
-        raise ValueError("Linux tells the peak of a process in /proc/self/status; here it does not.")
+        raise ValueError("/proc/self/status must have VmHWM, the peak of the process, as on Linux.")
     return int(found[1]) * 1024
 
 

@@ -1,11 +1,11 @@
-"""Host memory of an extraction into a folder: it must not grow with the corpus.
+"""Measures the host memory of an extraction into a folder, which must not grow with the corpus.
 
     python -m benchmarks.extract_memory --corpus en_ewt-ud-train.conllu.gz --words 1000000 --out memory.json
 
-The corpus is repeated until it has so many words; each is a string of its own, as if it had been read. The model is a
-cheap stand-in with the widths of the real one, a BERT: its configuration with 16 units in every feed-forward part,
-random weights, its tokenizer (MiniLM: 7 layers of 384 numbers). What Linux counts for the process (`VmRSS`, files that
-are mapped included) is noted before the extraction, in tenths of its time, and at most over all (`VmHWM`).
+The corpus is repeated up to the number of words; each word is a string of its own, as if it had been read. The model is
+a cheap stand-in with the widths and the tokenizer of a BERT (MiniLM: 7 layers of 384 numbers), random weights and 16
+units in every feed-forward part. Linux's count for the process (`VmRSS`, mapped files included) is recorded before the
+extraction and in each tenth of its time, and its peak over the whole run (`VmHWM`).
 """
 
 import json
@@ -35,16 +35,16 @@ _SAMPLE_S = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ModelAndCorpus):
-    """What is measured."""
+    """Settings of the benchmark."""
 
     words: int = 1_000_000
-    """Words to extract."""
+    """Number of words to extract."""
     dtype: StoreDtype = "float16"
     """Type of the stored numbers."""
     folder: Path | None = None
-    """Where the store lies meanwhile; temporary files by default."""
+    """Folder of the store during the run; temporary files by default."""
     out: Path | None = None
-    """Result file; without it the figures are printed only."""
+    """Result file; without it the figures are only printed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(settings: Settings) -> dict[str, object]:
-    """Extracts once and returns what the result file holds."""
+    """Extracts once and returns the content of the result file."""
     imported = read_bytes("VmRSS")
     corpus = repeat_corpus(read_conllu(settings.corpus_file, tasks=["upos"]), words=settings.words)
     with_corpus = read_bytes("VmRSS")
@@ -89,7 +89,7 @@ def measure(settings: Settings) -> dict[str, object]:
 
 
 def repeat_corpus(corpus: Corpus, *, words: int) -> Corpus:
-    """The corpus again and again, up to so many words, none of which shares memory with another."""
+    """Repeats the corpus up to this many words, none of which shares memory with another."""
     times = -(-words // corpus.word_count)
     sentences = [[_fresh(word) for word in sentence] for _ in range(times) for sentence in corpus.sentences]
     labels = {task: list(of_sentences) * times for task, of_sentences in corpus.labels.items()}
@@ -97,7 +97,7 @@ def repeat_corpus(corpus: Corpus, *, words: int) -> Corpus:
 
 
 def load_stand_in(folder: Path, target: Path) -> Model:
-    """A model with the widths and the tokenizer of another, narrow inside and with random weights."""
+    """Makes a model with the widths and the tokenizer of another, a narrow feed-forward part and random weights."""
     shutil.copytree(folder, target, ignore=shutil.ignore_patterns("*.safetensors", "*.msgpack", "*.bin"))
     file = target / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"intermediate_size": _STAND_IN_UNITS}))
@@ -105,7 +105,7 @@ def load_stand_in(folder: Path, target: Path) -> Model:
 
 
 def read_bytes(field: str) -> int:
-    """What Linux counts for this process: `VmRSS` now, `VmHWM` at most so far."""
+    """Returns the memory that Linux counts for this process: `VmRSS` for the present, `VmHWM` for the peak."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     (size,) = (line.split()[1] for line in lines if line.startswith(f"{field}:"))
     return int(size) * 1024
@@ -117,7 +117,7 @@ def _fresh(word: str) -> str:
 
 @contextmanager
 def _sampled() -> Iterator[list[int]]:
-    """The memory in use, noted again and again while the block runs."""
+    """Records the memory in use at intervals while the block runs."""
     samples: list[int] = [read_bytes("VmRSS")]
     stop = threading.Event()
 

@@ -1,11 +1,11 @@
-"""How far states and logits are from PyTorch's, as Markdown rows: the figures of the README's section on models.
+"""Prints how far states and logits are from PyTorch's, as the Markdown tables of `lca_jax/models/README.md`.
 
     python -m benchmarks.family_parity                                    the tiny random models of the tests
     python -m benchmarks.family_parity minilm=FOLDER smollm2-135m=FOLDER  trained checkpoints, on the tests' text
 
-Largest differences over pieces, layers and sites, windows alone and packed. `of` is the largest number there,
-`share` the largest difference as a share of the largest neuron of the same piece and layer. Trained checkpoints also
-get PyTorch's own distance from itself in float64.
+The figures are the largest differences over pieces, layers and sites, for single and packed windows. `of` is the
+largest number there, `share` the largest difference as a share of the largest neuron of the same piece and layer. For
+trained checkpoints, the last column is PyTorch's own distance from itself in float64.
 """
 
 import sys
@@ -34,14 +34,14 @@ def main(arguments: list[str]) -> None:
 
 
 def _print_tiny() -> None:
-    found: dict[str, list[Compared]] = {}
+    by_type: dict[str, list[Compared]] = {}
     for tiny in TINY.values():
         with TemporaryDirectory() as folder:
             model, comparison = compare_tiny(tiny, Path(folder))
             compared = comparison.run(identity_edits(model))
-        found.setdefault(tiny.model_type, []).append(compared)
+        by_type.setdefault(tiny.model_type, []).append(compared)
     print("| model type | configs | states | of | logits | of |\n| --- | --- | --- | --- | --- | --- |")
-    for model_type, results in sorted(found.items()):
+    for model_type, results in sorted(by_type.items()):
         cells = [
             f"{value:.1e} | {size:.1f}" if size else "- | -" for value, size in map(partial(_largest, results), KINDS)
         ]
@@ -49,8 +49,8 @@ def _print_tiny() -> None:
 
 
 def _largest(results: list[Compared], names: tuple[str, ...]) -> tuple[float, float]:
-    found = [(one.difference[name], one.size[name]) for one in results for name in names if name in one.size]
-    return tuple(max(column) for column in zip(*found, strict=True)) if found else (0.0, 0.0)
+    sizes = [(one.difference[name], one.size[name]) for one in results for name in names if name in one.size]
+    return tuple(max(column) for column in zip(*sizes, strict=True)) if sizes else (0.0, 0.0)
 
 
 def _print_trained(name: str, folder: Path) -> None:
@@ -63,9 +63,11 @@ def _print_trained(name: str, folder: Path) -> None:
     reference.model.double()
     exact = [_numbers(reference.run(window)) for window in windows]
     for site, difference in compared.difference.items():
-        own = max(float(np.abs(ours[site] - theirs[site]).max()) for ours, theirs in zip(single, exact, strict=True))
+        torch_error = max(
+            float(np.abs(ours[site] - theirs[site]).max()) for ours, theirs in zip(single, exact, strict=True)
+        )
         size, share = compared.size[site], compared.share[site]
-        print(f"| {name} | {site} | {difference:.1e} | {size:,.1f} | {share:.1e} | {own:.1e} |")
+        print(f"| {name} | {site} | {difference:.1e} | {size:,.1f} | {share:.1e} | {torch_error:.1e} |")
 
 
 def _numbers(seen: Seen) -> dict[str, np.ndarray]:

@@ -1,16 +1,17 @@
-"""Times competitors side by side, and keeps with every figure the machine it was taken on.
+"""Times competitors side by side, and records with every figure the machine it was measured on.
 
-`time_interleaved` calls each competitor once to warm it up, then all of them in turn, round after round: what disturbs
-the machine disturbs everyone alike. Each `Timing` has wall and processor seconds of every round, what other processes
-took of the machine meanwhile, the first call apart, and how much of that first call XLA spent compiling. `clock` times
-one call and `clock_steps` each item of an iterator, compiling apart as well. `measure_machine` gives the two ceilings
-of a roofline: the rate of a large float32 matrix product and the rate at which memory is read, both measured here and
-not taken from a data sheet.
+`time_interleaved` calls each competitor once to warm it up, then all of them in turn, round after round, so that a
+disturbance of the machine hits all of them alike. Each `Timing` has the wall and processor seconds of every round, the
+share of the machine that other processes took meanwhile, the seconds of the first call, and the part of these that XLA
+spent compiling. `clock` times one call and `clock_steps` each item of an iterator; both separate compiling too.
+`measure_machine` measures the two ceilings of a roofline: the rate of a large float32 matrix product and the rate at
+which memory is read.
 
-What is computed, and whether it is right, is the business of the benchmarks themselves.
+The benchmarks decide what is computed, and check that it is right.
 
-Importing this module makes OpenMP threads sleep while they wait (`OMP_WAIT_POLICY=PASSIVE`) unless the caller has said
-otherwise. PyTorch's threads spin by default, and take the cores from whatever runs next; import it after this.
+Importing this module makes OpenMP threads sleep while they wait (`OMP_WAIT_POLICY=PASSIVE`) unless the environment says
+otherwise. PyTorch's threads spin by default and take the cores from the next competitor, so import PyTorch after this
+module.
 """
 
 import json
@@ -50,16 +51,16 @@ class Timing:
     """Seconds of one competitor."""
 
     wall_s: tuple[float, ...]
-    """Of every round."""
+    """Wall seconds of every round."""
     cpu_s: tuple[float, ...]
     """Processor seconds of every round, all threads together."""
     others_share: tuple[float, ...]
-    """Share of the machine's processor time that other processes took in every round; above a few per cent the wall
-    seconds are not this machine's best. Empty where the system does not tell (Linux does)."""
+    """Share of the machine's processor time that other processes took in every round. Above a few per cent, the wall
+    seconds are not the best of this machine. Empty if the system does not say it (Linux does)."""
     first_s: float
-    """Of the first call, which is no round: compiling, opening, warming up."""
+    """Wall seconds of the first call, which is not a round: compiling, opening, warming up."""
     compile_s: float
-    """Of the first call: what XLA took to compile."""
+    """Seconds of the first call in which XLA compiled."""
 
     @property
     def median_s(self) -> float:
@@ -73,11 +74,11 @@ class Timing:
 
     @property
     def spread(self) -> float:
-        """From the fastest to the slowest round, as a share of the median."""
+        """Difference of the slowest and the fastest round, as a share of the median."""
         return (max(self.wall_s) - min(self.wall_s)) / self.median_s
 
     def as_json(self) -> dict[str, object]:
-        """The keys of a competitor in a result file."""
+        """Returns the keys of a competitor in a result file."""
         return {
             "median_s": self.median_s,
             "minimum_s": self.minimum_s,
@@ -93,19 +94,19 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Ceiling:
-    """What this machine can do at most, measured."""
+    """The measured limits of this machine."""
 
     flop_per_s: float
-    """Float32 operations a second of a large square matrix product."""
+    """Float32 operations a second in a large square matrix product."""
     bytes_per_s: float
-    """Bytes a second of a sum over a large array."""
+    """Bytes a second in a sum over a large array."""
 
     def floor_s(self, *, flop: float, read_bytes: float = 0.0) -> float:
-        """Seconds below which this much work cannot be done here."""
+        """Returns the least seconds that this much work takes on this machine."""
         return max(flop / self.flop_per_s, read_bytes / self.bytes_per_s)
 
     def as_json(self) -> dict[str, float]:
-        """The key `ceiling` of a result file."""
+        """Returns the key `ceiling` of a result file."""
         return {"flop_per_s": self.flop_per_s, "bytes_per_s": self.bytes_per_s}
 
 
@@ -115,11 +116,11 @@ def time_interleaved(
     """Times competitors in turn: A B C, A B C, … after one first call of each.
 
     Args:
-        competitors: Calls without arguments, by name. Whatever JAX arrays they return are waited for.
-        repetitions: Rounds, 1 or more.
+        competitors: Functions without arguments, by name. The clock stops when the JAX arrays they return are computed.
+        repetitions: Number of rounds, 1 or more.
 
     Returns:
-        The timing of each competitor, and what its last call returned.
+        The timing of each competitor, and the result of its last call.
     """
     if repetitions < 1:
         raise ValueError(f"`repetitions` must be 1 or more, got {repetitions}.")
@@ -141,16 +142,16 @@ def time_interleaved(
 
 
 class Lap(NamedTuple):
-    """What one call took."""
+    """The seconds of one call."""
 
     wall_s: float
     cpu_s: float
     compile_s: float
-    """Of the wall seconds, those in which XLA compiled."""
+    """The part of the wall seconds in which XLA compiled."""
 
     def plus(self, other: "Lap") -> "Lap":
-        """Both together."""
-        return Lap(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        """Returns the sums of both."""
+        return Lap(*(one + another for one, another in zip(self, other, strict=True)))
 
     @property
     def run_s(self) -> float:
@@ -159,14 +160,14 @@ class Lap(NamedTuple):
 
 
 def clock(call: Callable[[], _Result]) -> tuple[_Result, Lap]:
-    """Times one call, for what is too slow for rounds; JAX arrays that it returns are waited for."""
+    """Times one call that is too slow for rounds; the clock stops when the JAX arrays it returns are computed."""
     with _compile_seconds() as compiled:
         result, seconds = _clock(call)
     return result, Lap(seconds.wall, seconds.cpu, sum(compiled))
 
 
 def clock_steps(steps: Iterator[_Result]) -> Iterator[tuple[_Result, Lap]]:
-    """Times how long an iterator takes for each item; what is done with the items meanwhile is not counted."""
+    """Times how long an iterator takes for each item, without the time between the items."""
     ended = object()
     while True:
         item, lap = clock(lambda: next(steps, ended))
@@ -182,11 +183,11 @@ def time_once(call: Callable[[], _Result]) -> tuple[Timing, _Result]:
 
 
 def measure_machine(*, side: int | None = None, repetitions: int = 10) -> Ceiling:
-    """The best of several products of square float32 matrices, and of several sums over 16 · side² numbers.
+    """Measures the fastest of several products of square float32 matrices, and of sums over 16 · side² numbers.
 
     Args:
-        side: Rows of the square; by default 2,048 on CPU and 8,192 on accelerators.
-        repetitions: Tries of each.
+        side: Number of rows of the square; by default 2,048 on a CPU and 8,192 on accelerators.
+        repetitions: Number of tries of each.
     """
     side = side or (2048 if jax.default_backend() == "cpu" else 8192)
     square = jnp.ones((side, side), jnp.float32)
@@ -199,7 +200,7 @@ def measure_machine(*, side: int | None = None, repetitions: int = 10) -> Ceilin
 
 
 def describe_machine() -> dict[str, object]:
-    """What ran the benchmark: processor, devices, memory, versions, and the settings that move timings."""
+    """Describes the machine: processor, devices, memory, versions, and the settings that change timings."""
     return {
         "processor": _processor(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -211,12 +212,12 @@ def describe_machine() -> dict[str, object]:
 
 
 def load_average() -> list[float]:
-    """Runnable tasks over the last 1, 5 and 15 minutes; near 0 before, and near the cores after, on a quiet machine."""
+    """Returns the mean number of runnable tasks over 1, 5 and 15 minutes; on a quiet machine near 0 before a run."""
     return [round(load, 2) for load in os.getloadavg()]
 
 
 def write_result(path: Path, benchmark: str, content: Mapping[str, object]) -> None:
-    """Writes a result file: what was measured, under the format, the benchmark's name, the day and the machine."""
+    """Writes a result file: the content after the format, the benchmark's name, the day and the machine."""
     head = {"format": FORMAT, "benchmark": benchmark, "day": time.strftime("%Y-%m-%d"), "machine": describe_machine()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**head, **content}, indent=1) + "\n", encoding="utf-8")
@@ -228,7 +229,7 @@ def run_parts(
     """Runs some parts of a benchmark.
 
     Returns:
-        What each returned, and the seconds that each took, checks and compiling included.
+        The result and the seconds of each part, checks and compiling included.
     """
     measured, seconds = {}, {}
     for name in names:
@@ -238,7 +239,7 @@ def run_parts(
 
 
 def print_table(title: str, rows: Mapping[str, Mapping[str, object]]) -> None:
-    """Prints one line a row and one column a key; numbers with four significant digits."""
+    """Prints one line for each row and one column for each key, numbers with four significant digits."""
     columns = list(dict.fromkeys(key for row in rows.values() for key in row))
     cells = [[title, *columns]]
     cells += [[name, *(_short(row.get(column, "")) for column in columns)] for name, row in rows.items()]
@@ -253,7 +254,7 @@ def print_table(title: str, rows: Mapping[str, Mapping[str, object]]) -> None:
 
 
 class _Seconds(NamedTuple):
-    """Of one call."""
+    """The clocks of one call."""
 
     wall: float
     cpu: float
@@ -262,7 +263,7 @@ class _Seconds(NamedTuple):
 
 
 def _clock(call: Callable[[], _Result]) -> tuple[_Result, _Seconds]:
-    """The result of a call and what it took."""
+    """Returns the result of a call and its seconds."""
     before = (time.perf_counter(), time.process_time(), _machine_s())
     result = jax.block_until_ready(call())
     after = (time.perf_counter(), time.process_time(), _machine_s())
@@ -283,7 +284,7 @@ def _timing(rounds: Sequence[_Seconds], *, first_s: float, compile_s: float) -> 
 
 
 def _machine_s() -> float:
-    """Seconds that all processors together were not idle since the machine was started; NaN where it does not tell."""
+    """Returns the busy seconds of all processors since the machine started; NaN if the system does not say it."""
     try:
         fields = Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:]
     except OSError:
@@ -315,7 +316,7 @@ def _compile_seconds() -> Iterator[list[float]]:
 
 
 def _processor() -> str:
-    """The model name where Linux tells it."""
+    """Returns the model name of the processor, if Linux says it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

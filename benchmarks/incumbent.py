@@ -1,23 +1,22 @@
-"""The incumbent: extraction and probe training the way NeuroX does them, and the best plain PyTorch loop beside it.
+"""The incumbent: extraction and probe training as NeuroX does them, and a careful PyTorch loop for comparison.
 
-NeuroX (Dalvi et al. 2019; Sajjad et al. 2023) extracts one sentence a forward pass. How many pieces a word has it
-finds by tokenizing each word alone between two letters ("a WORD a") and dropping the letters; the counts are laid
-over the pieces of the sentence, and a word's vector is that of its last piece at every layer. Its probe is one
-`nn.Linear`, trained by Adam (rate 1e-3) on mini-batches of 32 words in the order of the corpus, 10 epochs, on
+NeuroX (Dalvi et al. 2019; Sajjad et al. 2023) extracts one sentence in a forward pass. To count the pieces of a word,
+it tokenizes the word between two letters ("a WORD a") and drops the letters. It applies the counts to the pieces of the
+sentence; the vector of a word is that of its last piece at every layer. Its probe is one `nn.Linear`, trained by Adam
+(rate 1e-3) on mini-batches of 32 words in the order of the corpus, 10 epochs, on
 
     mean cross-entropy of the batch + l1 ‖W‖₁ + l2 ‖W‖_F          (the norm is not squared, the bias is free)
 
 `extract_one_by_one` and `train_probe` are written from that description; nothing is copied. `extract_in_batches` is
-not NeuroX but what a careful PyTorch user would write: sentences sorted by length, 32 at a time, pieces from
-`word_ids()`, last pieces gathered before they leave the model. It says how much of a gain is batching alone.
+the loop of a careful PyTorch user: sentences sorted by length, 32 at a time, pieces from `word_ids()`, last pieces
+gathered before they leave the model. It shows how much of a gain comes from batching alone.
 
-NeuroX itself is timed beside them where it can be imported. Its pins (torch 1.8, numpy 1.19, …) cannot be met on a
-current Python, so it is installed without them, `pip install --no-deps neurox==1.0.9 imbalanced-learn
-sklearn-compat`, and two names that numpy and torch have removed since would have to be put back from outside:
-`np.int`, for `create_tensors`, and `torch.eig`, for its Gaussian probe. Extraction and the linear probe, which are
-all that is called here, need neither.
+NeuroX itself is timed too if it can be imported. Its pins (torch 1.8, numpy 1.19, …) cannot be met on a
+current Python, so install it without them: `pip install --no-deps neurox==1.0.9 imbalanced-learn sklearn-compat`. Two
+names that numpy and torch have since removed are then missing: `np.int`, for `create_tensors`, and `torch.eig`, for its
+Gaussian probe. This module calls only its extraction and its linear probe, which need neither.
 
-PyTorch is needed by this module's functions only, and imported in them.
+The functions of this module import PyTorch themselves.
 """
 
 import importlib
@@ -47,21 +46,21 @@ class TorchModel(NamedTuple):
     network: "torch.nn.Module"
     tokenizer: PreTrainedTokenizerFast
     max_pieces: int
-    """Of a sentence, the special pieces included."""
+    """Maximum number of pieces of a sentence, special ones included."""
     layers: int
-    """Hidden states, the embedding output included."""
+    """Number of hidden states, the embedding output included."""
     width: int
 
 
 class TorchProbe(NamedTuple):
-    """Trained weights."""
+    """The weights of a trained probe."""
 
     weights: Float32[np.ndarray, "feature class"]
     bias: Float32[np.ndarray, " class"]
 
 
 def load_torch_model(folder: Path) -> TorchModel:
-    """Loads a Hugging Face folder in float32, with the attention that transformers takes by default (`sdpa`)."""
+    """Loads a Hugging Face folder in float32, with the default attention of transformers (`sdpa`)."""
     transformers = importlib.import_module("transformers")
     network = transformers.AutoModel.from_pretrained(folder, output_hidden_states=True).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -75,12 +74,12 @@ def load_torch_model(folder: Path) -> TorchModel:
 
 
 def extract_one_by_one(model: TorchModel, sentences: Sentences, out: Path) -> Path:
-    """Extracts as NeuroX does: a forward pass a sentence, all layers to the host, last pieces by counting.
+    """Extracts as NeuroX does: one forward pass for each sentence, all layers to the host, last pieces by counting.
 
     Args:
-        model: From `load_torch_model`.
-        sentences: Words.
-        out: File to write; see `read_vectors`.
+        model: Model from `load_torch_model`.
+        sentences: Words of each sentence.
+        out: File to write, which `read_vectors` reads.
     """
     import torch
 
@@ -91,23 +90,23 @@ def extract_one_by_one(model: TorchModel, sentences: Sentences, out: Path) -> Pa
             ids = model.tokenizer.encode(" ".join(words), truncation=True, max_length=model.max_pieces)
             states = model.network(torch.tensor([ids])).hidden_states
             layers = np.array([layer[0].numpy() for layer in states])
-            own = np.flatnonzero(~np.isin(ids, special))
+            ordinary = np.flatnonzero(~np.isin(ids, special))
             ends = np.cumsum(counts)
-            whole = ends <= len(own)
-            vectors = layers[:, own[ends[whole] - 1]]
+            whole = ends <= len(ordinary)
+            vectors = layers[:, ordinary[ends[whole] - 1]]
             vectors[:, np.array(counts)[whole] == 0] = 0
             writer.add(vectors)
     return out
 
 
 def extract_in_batches(model: TorchModel, sentences: Sentences, out: Path, *, batch_size: int = 32) -> Path:
-    """Extracts as a careful PyTorch user would; writes one `.npy` of shape (word, layer, neuron).
+    """Extracts as a careful PyTorch user would, into one `.npy` of shape (word, layer, neuron).
 
     Args:
-        model: From `load_torch_model`.
-        sentences: Words; no sentence may be longer than the model takes.
+        model: Model from `load_torch_model`.
+        sentences: Words of each sentence; no sentence may be longer than the model allows.
         out: File to write.
-        batch_size: Sentences in a forward pass.
+        batch_size: Number of sentences in a forward pass.
     """
     import torch
 
@@ -132,14 +131,14 @@ def extract_in_batches(model: TorchModel, sentences: Sentences, out: Path, *, ba
 
 
 def sentence_file(folder: Path, name: str) -> Path:
-    """Where `extract_one_by_one` writes: HDF5 where h5py is installed, else NumPy arrays one after the other."""
+    """Returns the file for `extract_one_by_one`: HDF5 if h5py is installed, else NumPy arrays one after the other."""
     return folder / (f"{name}.hdf5" if importlib.util.find_spec("h5py") else f"{name}.npy-sequence")
 
 
 def read_vectors(path: Path) -> Iterator[Vectors]:
-    """The sentences of a file that `extract_one_by_one` or NeuroX wrote, in order.
+    """Yields the sentences of a file that `extract_one_by_one` or NeuroX wrote, in order.
 
-    In HDF5 the layout is NeuroX's: one dataset a sentence, (layer, word, neuron), named by its number.
+    HDF5 files have NeuroX's layout: one dataset for each sentence, (layer, word, neuron), named by its number.
     """
     if path.suffix == ".hdf5":
         with importlib.import_module("h5py").File(path) as file:
@@ -164,8 +163,8 @@ def train_probe(
     seed: int = 0,
     device: str = "cpu",
 ) -> TorchProbe:
-    """Trains a probe by NeuroX's procedure, `epochs` passes over the words; the other arguments are `probe_epochs`'."""
-    trained = probe_epochs(
+    """Trains a probe by NeuroX's procedure for some epochs; the other arguments are those of `probe_epochs`."""
+    probes = probe_epochs(
         X,
         y,
         l1=l1,
@@ -176,7 +175,7 @@ def train_probe(
         seed=seed,
         device=device,
     )
-    return next(islice(trained, epochs - 1, None))
+    return next(islice(probes, epochs - 1, None))
 
 
 def probe_epochs(
@@ -191,18 +190,18 @@ def probe_epochs(
     seed: int = 0,
     device: str = "cpu",
 ) -> Iterator[TorchProbe]:
-    """The probe after every epoch of NeuroX's procedure, without end.
+    """Yields the probe after every epoch of NeuroX's procedure, without end.
 
     Args:
         X: Features.
         y: Class numbers from 0.
         l1: Weight of ‖W‖₁.
         l2: Weight of ‖W‖_F.
-        squared: True for (l2/2) ‖W‖²_F instead: the same procedure on the usual elastic net.
-        batch_size: Words in a step, in their order.
-        learning_rate: Adam's.
-        seed: Of the starting weights.
-        device: PyTorch's name of where to train; X lies there whole.
+        squared: Whether the second term is (l2/2) ‖W‖²_F: the same procedure on the elastic net.
+        batch_size: Number of words in a step, in their order.
+        learning_rate: Learning rate of Adam.
+        seed: Seed of the starting weights.
+        device: PyTorch's name of the device, which holds all of X.
     """
     import torch
 
@@ -223,19 +222,19 @@ def probe_epochs(
 
 
 def training_device() -> str:
-    """PyTorch's name of the device that JAX computes on; `cpu` where PyTorch does not see that one."""
+    """Returns PyTorch's name of the device that JAX computes on, or `cpu` if PyTorch does not see that device."""
     import torch
 
     return "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
 
 
 def has_neurox() -> bool:
-    """Whether NeuroX itself can be timed."""
+    """Returns whether NeuroX itself can be timed."""
     return importlib.util.find_spec("neurox") is not None
 
 
 def neurox_extractor(folder: Path) -> Callable[[Sentences, Path], Path]:
-    """NeuroX's own extraction from a loaded model into its own HDF5 writer, its printing thrown away."""
+    """Returns NeuroX's own extraction from a loaded model into its own HDF5 writer, without its printing."""
     extractor = importlib.import_module("neurox.data.extraction.transformers_extractor")
     writer_of = importlib.import_module("neurox.data.writer").ActivationsWriter.get_writer
     network, tokenizer = extractor.get_model_and_tokenizer(str(folder), device="cpu")
@@ -258,7 +257,7 @@ def neurox_extractor(folder: Path) -> Callable[[Sentences, Path], Path]:
 def neurox_train_probe(
     X: Float32[np.ndarray, "word feature"], y: Int[np.ndarray, " word"], *, l1: float, l2: float, batch_size: int = 32
 ) -> TorchProbe:
-    """NeuroX's own probe, 10 epochs, its printing thrown away."""
+    """Trains NeuroX's own probe for 10 epochs, without its printing."""
     linear_probe = importlib.import_module("neurox.interpretation.linear_probe")
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         probe = linear_probe.train_logistic_regression_probe(
@@ -271,7 +270,7 @@ def neurox_train_probe(
 
 
 class _Writer:
-    """One array a sentence, (layer, word, neuron), into the file that `read_vectors` reads; a context."""
+    """Writes one array (layer, word, neuron) for each sentence into the file that `read_vectors` reads; a context."""
 
     def __init__(self, path: Path) -> None:
         hdf5 = path.suffix == ".hdf5"
@@ -298,13 +297,13 @@ def _special_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
 
 
 def _count_pieces(tokenizer: PreTrainedTokenizerFast, words: Sequence[str], place: int, special: Sequence[int]) -> int:
-    """Pieces of a word between letters, less the letters; the first word has none before it, the last none after."""
+    """Counts the pieces of a word between letters, without these; the first and the last word have one letter."""
     before, after = place > 0, place < len(words) - 1
     text = f"{'a ' if before else ''}{words[place]}{' a' if after else ''}"
     return sum(piece not in special for piece in tokenizer.encode(text)) - before - after
 
 
 def _last_pieces(word_ids: Sequence[int | None]) -> tuple[Int[np.ndarray, " word"], Int[np.ndarray, " word"]]:
-    """The words of a sentence that have a piece, and the slot of each one's last piece."""
+    """Returns the words of a sentence that have a piece, and the slot of the last piece of each."""
     last = {word: slot for slot, word in enumerate(word_ids) if word is not None}
     return np.array(list(last), np.int64), np.array(list(last.values()), np.int64)

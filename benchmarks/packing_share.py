@@ -1,10 +1,11 @@
-"""How full the computed rows are, and how many shapes are compiled: what extraction wastes before it begins.
+"""Measures how full the computed rows are, and how many shapes are compiled.
 
     python -m benchmarks.packing_share --corpus en_ewt-ud-train.conllu.gz --corpus zh_pud-ud-test.conllu.gz --out p.json
 
-Every corpus is extracted into memory by a cheap stand-in for the model (`extract_memory.load_stand_in`), which has its
-tokenizer; then once more as very short lines, of two to five words in turn. `packed_share` is the share of computed
-slots that hold a piece, the special ones of every sentence included: no vector can be read without those.
+Every corpus is extracted into memory by a cheap stand-in for the model with the same tokenizer
+(`extract_memory.load_stand_in`), and once more as very short lines, of two to five words in turn. `packed_share` is the
+share of computed slots that hold a piece. The special pieces of every sentence count too: no vector can be computed
+without them.
 """
 
 import tempfile
@@ -30,14 +31,14 @@ _LINE_WORDS = (2, 3, 4, 5)
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is measured."""
+    """Settings of the benchmark."""
 
     model: Path | None = None
-    """BERT folder whose tokenizer is taken; the demo's MiniLM by default."""
+    """BERT folder with the tokenizer; the demo's MiniLM by default."""
     corpus: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = ()
     """CoNLL-U files; the embedded corpus by default."""
     out: Path | None = None
-    """Result file; without it the table is printed only."""
+    """Result file; without it the table is only printed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(model: Model, corpus: Corpus) -> dict[str, float]:
-    """Extracts once and tells how full the rows were and what was compiled for them."""
+    """Extracts once and returns how full the rows were and how many shapes were compiled."""
     program: Any = running.read_vectors
     program.clear_cache()
     with logged_facts() as facts:
@@ -72,7 +73,7 @@ def measure(model: Model, corpus: Corpus) -> dict[str, float]:
 
 
 def short_lines(corpus: Corpus) -> Corpus:
-    """The same words in lines of two, three, four and five words in turn."""
+    """Returns the same words in lines of two, three, four and five words in turn."""
     words = [word for sentence in corpus.sentences for word in sentence]
     lines, first = [], 0
     while first < len(words):

@@ -1,6 +1,7 @@
-r"""What a probe has reached, measured again in float64 by NumPy: the objective of any weights, and how low it can go.
+r"""Measures the objective of any weights, and a lower bound of it, in float64 with NumPy.
 
-Nothing here is shared with the package's solver. Letters as in `lca_jax.probing.objective`: for words x with labels y,
+This module shares no code with the package's solvers. Letters are those of `lca_jax.probing.objective`: for words x
+with labels y,
 
     F(W, b) = 1/n Σ_i −log softmax(x_i W + b)[y_i] + l1 ‖W‖₁ + l2 ‖W‖_F          or + (l2/2) ‖W‖²_F if `squared`
 
@@ -8,8 +9,8 @@ and, for any distributions q over the classes (one a word) with Σ_i (q_i − y_
 
     F ≥ 1/n Σ_i H(q_i) − penalty*(g)        g = X'(q − y)/n
 
-where penalty*(g) = Σ (|g| − l1)₊² / (2 l2) if `squared` and l2 > 0; else 0 where ‖(|g| − l1)₊‖_F ≤ l2, infinite
-elsewhere.
+where penalty*(g) = Σ (|g| − l1)₊² / (2 l2) if `squared` and l2 > 0; otherwise it is 0 where ‖(|g| − l1)₊‖_F ≤ l2 and
+infinite elsewhere.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ _NEWTON_STEPS = 50
 
 
 def null_objective(y: Int[np.ndarray, " word"]) -> float:
-    """F at zero weights and the best bias: the entropy of the class shares, in nats."""
+    """Returns F at zero weights and the best bias: the entropy of the class shares, in nats."""
     shares = np.bincount(y) / len(y)
     return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
 
@@ -38,13 +39,13 @@ def measure_objective(
     l2: float,
     squared: bool,
 ) -> float:
-    """F(W, b)."""
+    """Returns F(W, b)."""
     (parts,) = measure_parts(X, [(y, W, b)])
     return parts.objective(l1=l1, l2=l2, squared=squared)
 
 
 class Parts(NamedTuple):
-    """What F is made of: with them it is known for every pair of penalties."""
+    """The parts of F, from which it follows for every pair of penalties."""
 
     loss: float
     """Mean cross-entropy, in nats."""
@@ -54,7 +55,7 @@ class Parts(NamedTuple):
     """‖W‖²_F."""
 
     def objective(self, *, l1: float, l2: float, squared: bool) -> float:
-        """F at these weights."""
+        """Returns F at these weights."""
         return self.loss + l1 * self.magnitude + l2 * (self.squares / 2 if squared else self.squares**0.5)
 
 
@@ -64,7 +65,7 @@ def measure_parts(
         tuple[Int[np.ndarray, " word"], Float32[np.ndarray, "feature class"], Float32[np.ndarray, " class"]]
     ],
 ) -> list[Parts]:
-    """Loss and norms of many probes (y, W, b) on the same words; X is converted to float64 once for all of them."""
+    """Returns loss and norms of many probes (y, W, b) on the same words; X is converted to float64 once for all."""
     wide = np.concatenate([W for _, W, _ in probes], axis=1).astype(np.float64)
     edges = np.cumsum([0, *(W.shape[1] for _, W, _ in probes)])
     losses = np.zeros(len(probes))
@@ -90,16 +91,16 @@ def lower_bound(
     l2: float,
     squared: bool,
 ) -> float:
-    """A number that F never falls below: the dual objective at the predictions of W with their best bias.
+    """Returns a lower bound of F: the dual objective at the predictions of W with their best bias.
 
-    It is close to the minimum where W is.
+    It is close to the minimum if W is.
     """
     targets = np.eye(W.shape[1])[y]
     q = _balanced_predictions(_scores(X, W), b.astype(np.float64), targets)
     gradient = np.abs(_transposed_product(X, q - targets)) / len(y)
     if squared and l2 > 0:
         return float(_entropy(q)) - float((np.maximum(gradient - l1, 0) ** 2).sum()) / (2 * l2)
-    # y + s (q − y) keeps the constraint and has the gradient s g: the largest s that makes the conjugate zero.
+    # y + s (q − y) satisfies the constraint and has the gradient s g; this finds the largest s with conjugate zero.
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -111,7 +112,7 @@ def lower_bound(
 def _balanced_predictions(
     scores: Float[np.ndarray, "word class"], bias: Float[np.ndarray, " class"], targets: Float[np.ndarray, "word class"]
 ) -> Float[np.ndarray, "word class"]:
-    """Softmax of the scores with the bias at which the mean prediction is the mean target, by Newton's method."""
+    """Returns the softmax of the scores, with the bias that makes mean prediction and mean target equal (Newton)."""
     shares = targets.mean(axis=0)
     for _ in range(_NEWTON_STEPS):
         q = np.exp(_log_softmax(scores + bias))
@@ -139,5 +140,5 @@ def _log_softmax(scores: Float[np.ndarray, "word class"]) -> Float[np.ndarray, "
 
 
 def _entropy(q: Float[np.ndarray, "word class"]) -> float:
-    """Mean entropy of the rows, in nats."""
+    """Returns the mean entropy of the predictions, in nats."""
     return -float(np.where(q > 0, q * np.log(np.maximum(q, 1e-300)), 0).sum(axis=1).mean())

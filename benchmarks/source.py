@@ -1,4 +1,4 @@
-"""The model and the text that a benchmark reads, by default those of the demo, and what they are called in results."""
+"""The model and the text that a benchmark reads, by default those of the demo, and their names in results."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from lca_jax.demo import demo_corpus_file, demo_model_folder
 
 @dataclass(frozen=True, kw_only=True)
 class ModelAndCorpus:
-    """Two options of most programs."""
+    """The two options that most programs have."""
 
     model: Path | None = None
     """Hugging Face folder; the demo's MiniLM by default."""
@@ -17,14 +17,14 @@ class ModelAndCorpus:
 
     @property
     def model_folder(self) -> Path:
-        """Where the model is."""
+        """Folder of the model."""
         return self.model or demo_model_folder()
 
     @property
     def corpus_file(self) -> Path:
-        """Where the text is."""
+        """File of the text."""
         return self.corpus or demo_corpus_file("train")
 
     def names(self) -> dict[str, str]:
-        """Both by their base names, for the key `input` of a result file."""
+        """Returns the base names of both, for the key `input` of a result file."""
         return {"model": self.model_folder.name, "corpus": self.corpus_file.name}

@@ -1,34 +1,148 @@
-"""Finds the neurons of a transformer that carry a linguistic property, at the speed of the accelerator it runs on."""
+"""Finds the neurons of a transformer that carry a linguistic property, at the speed of the accelerator it runs on.
 
-from lca_jax.analysis.curves import keep_curve as keep_curve
-from lca_jax.analysis.minimal import minimal_neurons as minimal_neurons
-from lca_jax.analysis.redundancy import strongest_correlations as strongest_correlations
-from lca_jax.errors import LcaError as LcaError
-from lca_jax.errors import NotConverged as NotConverged
-from lca_jax.experiment.config import Experiment as Experiment
-from lca_jax.experiment.run import run as run
-from lca_jax.extraction.extract import extract as extract
-from lca_jax.extraction.recompute import recompute as recompute
-from lca_jax.gathering.gather import gather_statistics as gather_statistics
-from lca_jax.models.load import load_model as load_model
-from lca_jax.models.model import Model as Model
-from lca_jax.models.stack.taps import Edit as Edit
-from lca_jax.probing.fit import fit_elastic_net as fit_elastic_net
-from lca_jax.probing.fit import fit_probes as fit_probes
-from lca_jax.probing.objective import ElasticNet as ElasticNet
-from lca_jax.probing.probe import Probe as Probe
-from lca_jax.probing.probe_set import ProbeSet as ProbeSet
-from lca_jax.probing.probe_set import load_probes as load_probes
-from lca_jax.ranking.lca import rank_neurons as rank_neurons
-from lca_jax.ranking.probeless import rank_by_means as rank_by_means
-from lca_jax.ranking.ranking import Ranking as Ranking
-from lca_jax.ranking.variance import rank_by_variance as rank_by_variance
-from lca_jax.report.page import write_report as write_report
-from lca_jax.store.statistics import Gathering as Gathering
-from lca_jax.store.statistics import Statistics as Statistics
-from lca_jax.store.store import ActivationStore as ActivationStore
-from lca_jax.store.store import open_store as open_store
-from lca_jax.text.columns import read_columns as read_columns
-from lca_jax.text.columns import read_text as read_text
-from lca_jax.text.conllu import read_conllu as read_conllu
-from lca_jax.text.corpus import Corpus as Corpus
+The public names are below. Each is imported from its module when it is first used, so that `import lca_jax` costs
+nothing: JAX, Flax and transformers are loaded by the first name that needs them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for type checkers and editors, which do not see names that are resolved on use
+    from lca_jax.analysis.curves import keep_curve as keep_curve
+    from lca_jax.analysis.minimal import minimal_neurons as minimal_neurons
+    from lca_jax.analysis.redundancy import strongest_correlations as strongest_correlations
+    from lca_jax.demo import demo_corpus_file as demo_corpus_file
+    from lca_jax.demo import demo_model_folder as demo_model_folder
+    from lca_jax.descriptors.top_words import neuron_cards as neuron_cards
+    from lca_jax.descriptors.top_words import top_words as top_words
+    from lca_jax.errors import LcaError as LcaError
+    from lca_jax.errors import NotConverged as NotConverged
+    from lca_jax.exchange.export import write_arrow as write_arrow
+    from lca_jax.exchange.export import write_safetensors as write_safetensors
+    from lca_jax.exchange.neurox.convert import read_neurox as read_neurox
+    from lca_jax.exchange.neurox.convert import write_neurox as write_neurox
+    from lca_jax.experiment.config import Experiment as Experiment
+    from lca_jax.experiment.config import Study as Study
+    from lca_jax.experiment.run import run as run
+    from lca_jax.experiment.study import study as study
+    from lca_jax.extraction.extract import extract as extract
+    from lca_jax.extraction.recompute import recompute as recompute
+    from lca_jax.gathering.gather import gather_statistics as gather_statistics
+    from lca_jax.machine.devices import join_processes as join_processes
+    from lca_jax.models.load import load_model as load_model
+    from lca_jax.models.model import Model as Model
+    from lca_jax.models.stack.taps import Edit as Edit
+    from lca_jax.models.writing.generation import Search as Search
+    from lca_jax.probing.fit import fit_elastic_net as fit_elastic_net
+    from lca_jax.probing.fit import fit_probes as fit_probes
+    from lca_jax.probing.labelling import control_task_of as control_task_of
+    from lca_jax.probing.measuring import measured_words as measured_words
+    from lca_jax.probing.objective import ElasticNet as ElasticNet
+    from lca_jax.probing.probe import Probe as Probe
+    from lca_jax.probing.probe_set import ProbeSet as ProbeSet
+    from lca_jax.probing.probe_set import load_probes as load_probes
+    from lca_jax.ranking.lca import neurons_by_class as neurons_by_class
+    from lca_jax.ranking.lca import rank_neurons as rank_neurons
+    from lca_jax.ranking.probeless import rank_by_means as rank_by_means
+    from lca_jax.ranking.ranking import Ranking as Ranking
+    from lca_jax.ranking.variance import rank_by_variance as rank_by_variance
+    from lca_jax.report.page import write_report as write_report
+    from lca_jax.store.derived import pair_words as pair_words
+    from lca_jax.store.derived import pool_sentences as pool_sentences
+    from lca_jax.store.recipe import WordChoice as WordChoice
+    from lca_jax.store.shuffled import read_shuffled as read_shuffled
+    from lca_jax.store.statistics import Gathering as Gathering
+    from lca_jax.store.statistics import Statistics as Statistics
+    from lca_jax.store.store import ActivationStore as ActivationStore
+    from lca_jax.store.store import open_store as open_store
+    from lca_jax.text.columns import read_columns as read_columns
+    from lca_jax.text.columns import read_text as read_text
+    from lca_jax.text.conllu import read_conllu as read_conllu
+    from lca_jax.text.corpus import Corpus as Corpus
+    from lca_jax.text.formats import read_corpus as read_corpus
+    from lca_jax.text.json_lines import read_json_lines as read_json_lines
+    from lca_jax.text.sentences import read_sentences as read_sentences
+
+MODULES = {
+    "keep_curve": "analysis.curves",
+    "minimal_neurons": "analysis.minimal",
+    "strongest_correlations": "analysis.redundancy",
+    "demo_corpus_file": "demo",
+    "demo_model_folder": "demo",
+    "neuron_cards": "descriptors.top_words",
+    "top_words": "descriptors.top_words",
+    "LcaError": "errors",
+    "NotConverged": "errors",
+    "write_arrow": "exchange.export",
+    "write_safetensors": "exchange.export",
+    "read_neurox": "exchange.neurox.convert",
+    "write_neurox": "exchange.neurox.convert",
+    "Experiment": "experiment.config",
+    "Study": "experiment.config",
+    "run": "experiment.run",
+    "study": "experiment.study",
+    "WordChoice": "extraction.choice",
+    "extract": "extraction.extract",
+    "recompute": "extraction.recompute",
+    "gather_statistics": "gathering.gather",
+    "join_processes": "machine.devices",
+    "Model": "models.model",
+    "load_model": "models.load",
+    "Edit": "models.stack.taps",
+    "Search": "models.writing.generation",
+    "fit_elastic_net": "probing.fit",
+    "fit_probes": "probing.fit",
+    "control_task_of": "probing.labelling",
+    "measured_words": "probing.measuring",
+    "ElasticNet": "probing.objective",
+    "Probe": "probing.probe",
+    "ProbeSet": "probing.probe_set",
+    "load_probes": "probing.probe_set",
+    "neurons_by_class": "ranking.lca",
+    "rank_neurons": "ranking.lca",
+    "rank_by_means": "ranking.probeless",
+    "Ranking": "ranking.ranking",
+    "rank_by_variance": "ranking.variance",
+    "write_report": "report.page",
+    "pair_words": "store.derived",
+    "pool_sentences": "store.derived",
+    "read_shuffled": "store.shuffled",
+    "Gathering": "store.statistics",
+    "Statistics": "store.statistics",
+    "ActivationStore": "store.store",
+    "open_store": "store.store",
+    "read_columns": "text.columns",
+    "read_text": "text.columns",
+    "read_conllu": "text.conllu",
+    "Corpus": "text.corpus",
+    "read_corpus": "text.formats",
+    "read_json_lines": "text.json_lines",
+    "read_sentences": "text.sentences",
+}
+"""The module of each public name, below `lca_jax`. A test compares it with the imports above."""
+
+__all__ = [*MODULES]  # pyright: ignore[reportUnsupportedDunderAll] - checkers read the imports above
+
+
+if not TYPE_CHECKING:  # a checker that sees `__getattr__` would let every misspelt name pass
+
+    def __getattr__(name: str) -> object:
+        """Imports a public name on first use.
+
+        Raises:
+            AttributeError: There is no such name; the message suggests a similar one.
+        """
+        if name not in MODULES:
+            from difflib import get_close_matches
+
+            similar = get_close_matches(name, MODULES, n=1)
+            hint = f". Did you mean: {similar[0]!r}?" if similar else ""
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+        value = getattr(import_module(f"{__name__}.{MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    """Lists the public names, also those that were not used yet."""
+    return sorted({*globals(), *MODULES})

@@ -1,7 +1,7 @@
-"""What goes wrong, and how it is said.
+"""The errors of the package.
 
-Every error of the package is an `LcaError`: its text says what must hold, what was found, where (file, line, word) and
-the way out. An `LcaError` is also a `ValueError`, so that library code which expects one keeps working.
+Each is an `LcaError`. Its text says what must hold, what was found, where (file, line, word), and the way out. An
+`LcaError` is also a `ValueError`, so that library code which expects one keeps working.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ _SHOWN_PROBLEMS = 20
 
 
 class LcaError(ValueError):
-    """Anything the caller can mend: input, settings, files."""
+    """Anything that the caller can mend: input, settings, files."""
 
 
 class CorpusError(LcaError):
@@ -18,7 +18,7 @@ class CorpusError(LcaError):
 
 
 class ModelError(LcaError):
-    """A checkpoint cannot be read, or a model is asked for something it has not."""
+    """A checkpoint cannot be read, or a model is asked for something it does not support."""
 
 
 class StoreError(LcaError):
@@ -26,7 +26,7 @@ class StoreError(LcaError):
 
 
 class DataError(LcaError):
-    """Activations or labels on which the question asked has no answer (NaN, one class only, nothing labelled)."""
+    """Activations or labels cannot answer the question (NaN, one class only, nothing labelled)."""
 
 
 class SettingsError(LcaError):
@@ -34,7 +34,7 @@ class SettingsError(LcaError):
 
 
 class MissingExtraError(LcaError):
-    """An optional dependency is needed; the message holds the command that installs it."""
+    """An optional dependency is missing; the message holds the command that installs it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
@@ -43,7 +43,7 @@ class MissingExtraError(LcaError):
 
 
 class NotConverged(UserWarning):
-    """A solve ended at its iteration limit; the result carries the gap that is left."""
+    """A solver reached its iteration limit; the result holds the remaining gap."""
 
 
 def list_problems(problems: Sequence[str]) -> str:

@@ -98,6 +98,13 @@ def test_only_machine_asks_for_devices() -> None:
             assert "jax.local_devices(" not in text, path
 
 
+def test_only_hugging_face_imports_transformers() -> None:
+    importing = {
+        room_of(path) for path in FILES if any(name.split(".")[0] == "transformers" for name in imported(path))
+    }
+    assert importing == {"hugging_face"}
+
+
 def test_nothing_is_printed() -> None:
     for path, tree in TREES.items():
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]

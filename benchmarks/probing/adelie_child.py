@@ -1,11 +1,12 @@
-"""Runs in an environment that has adelie and not the package: solves what `peers.adelie_steps` has left in a folder.
+"""Runs in an environment with adelie and without the package: solves the problem that `peers.adelie_steps` wrote.
 
     PYTHON adelie_child.py FOLDER L1 L2 THREADS TOLERANCE…
 
-FOLDER holds X.npy, float32 with its columns in a row, and y.npy, 0 and 1. The objective is a logistic elastic net,
-mean loss + L1 ‖w‖₁ + (L2/2) ‖w‖². For the i-th tolerance it writes i.npz: `weights`, `bias`, `wall_s`, `cpu_s`. Each
-solve starts from zero weights and comes down a path of 20 penalties from the smallest one that leaves them zero, which
-is what adelie is made for: on 3,000 words it was twice as fast as the last penalty alone, and nearer to the optimum.
+FOLDER holds X.npy, float32 in column-major order, and y.npy, 0 and 1. The objective is a logistic elastic net,
+mean loss + L1 ‖w‖₁ + (L2/2) ‖w‖². For the i-th tolerance the program writes i.npz: `weights`, `bias`, `wall_s`,
+`cpu_s`. Each solve starts from zero weights and follows a path of 20 penalties down from the smallest one that leaves
+them zero. adelie is made for such paths: on 3,000 words one was twice as fast as the last penalty alone, and ended
+nearer to the optimum.
 """
 
 import importlib

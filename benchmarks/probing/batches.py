@@ -1,4 +1,4 @@
-"""Batches of problems in one call of the package: timed, and described by the work that they demand."""
+"""Times batches of problems in one call of the package, and describes their work."""
 
 import statistics
 from collections.abc import Callable, Mapping
@@ -13,16 +13,16 @@ from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe
 
 
-class Timed(NamedTuple):
-    """Probes and what they took."""
+class TimedFit(NamedTuple):
+    """Probes, and the seconds of their fit."""
 
     probes: list[Probe]
     lap: harness.Lap
     first: harness.Lap | None
-    """Of the call that compiled, where there was one."""
+    """Seconds of the call that compiled, if there was one."""
 
     def as_json(self) -> dict[str, object]:
-        """The keys that everything timed here has."""
+        """Returns the keys that every timed fit has in a result file."""
         return {
             "seconds": self.lap.run_s,
             "cpu_s": self.lap.cpu_s,
@@ -30,21 +30,21 @@ class Timed(NamedTuple):
         }
 
 
-def time_fit(fit: Callable[[ElasticNet], list[Probe]], net: ElasticNet, *, warm_up: bool = True) -> Timed:
-    """One call that counts, after one that compiles: with a tolerance that zero weights meet.
+def time_fit(fit: Callable[[ElasticNet], list[Probe]], net: ElasticNet, *, warm_up: bool = True) -> TimedFit:
+    """Times one call, after one that compiles: it has a tolerance that zero weights meet.
 
     Args:
-        fit: Takes the settings.
-        net: The settings.
-        warm_up: False leaves the first call out, where seconds of tracing are nothing beside the second.
+        fit: Function that fits probes with some settings.
+        net: Settings.
+        warm_up: Whether to make the call that compiles; without it, seconds of tracing are part of the time.
     """
     first = harness.clock(lambda: fit(replace(net, tolerance=1e6)))[1] if warm_up else None
     probes, lap = harness.clock(lambda: fit(net))
-    return Timed(probes, lap, first)
+    return TimedFit(probes, lap, first)
 
 
-def describe_batch(timed: Timed, split: Split, ceiling: harness.Ceiling) -> dict[str, object]:
-    """Problems a second, the work and its floor; iterations are those of the problems."""
+def describe_batch(timed: TimedFit, split: Split, ceiling: harness.Ceiling) -> dict[str, object]:
+    """Returns problems a second, the work and its floor; iterations are those of the problems."""
     iterations = [probe.iterations for probe in timed.probes]
     work = ours.count_work(
         split.train.X, classes=len(split.classes), problem_iterations=sum(iterations), passes=max(iterations)
@@ -62,7 +62,7 @@ def describe_batch(timed: Timed, split: Split, ceiling: harness.Ceiling) -> dict
 
 
 def print_rows(title: str, rows: Mapping[str, Mapping[str, object]]) -> None:
-    """Prints what of the rows fits into a table, and why others were not run."""
+    """Prints the simple values of the rows as a table, and why other rows were not run."""
     flat = {
         name: {key: value for key, value in row.items() if not isinstance(value, dict | list)}
         for name, row in rows.items()

@@ -1,55 +1,55 @@
-"""Suboptimality against time: what a competitor has reached after each of a row of budgets.
+"""Measures suboptimality against time: how far a competitor gets with each of its budgets.
 
-A budget is a number of epochs or a tolerance. Competitors that go through the words again and again are run once and
-looked at on the way, with the clock stopped (`continuing`); the others start anew for every budget. Seconds are wall
-seconds less what XLA compiled meanwhile; what a competitor compiles or warms up before its first budget is told apart.
-A curve ends at its last budget, within `ENOUGH` of the reference, or once it has taken its share of the time.
+A budget is a number of epochs or a tolerance. Competitors that work in epochs run once and are measured on the way,
+with the clock stopped (`continuing`); the others start anew for every budget. Seconds are wall seconds without those in
+which XLA compiled; the time of warming up before the first budget is reported separately. A curve ends at its last
+budget, within `ENOUGH` of the reference, or at its time limit.
 """
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from benchmarks import harness
-from benchmarks.probing.reached import Fitted, Problem
+from benchmarks.probing.reached import Problem, Solution
 
 TARGET = 1e-4
-"""The distance whose seconds are named: what `proximal` certifies by default."""
+"""The distance of `seconds_to_target`: the default tolerance of `proximal`."""
 ENOUGH = 1e-5
 
 
-class OutOfTime(Exception):  # noqa: N818 - no error: an end like others
-    """A competitor that runs elsewhere was ended at its time limit."""
+class OutOfTime(Exception):  # noqa: N818 - an end like others, not an error
+    """A competitor that runs in another process was ended at its time limit."""
 
 
 class Step(NamedTuple):
-    """What a competitor has after one budget."""
+    """The result of a competitor with one budget."""
 
     budget: str
-    fitted: Fitted
+    fitted: Solution
     lap: harness.Lap | None = None
-    """Where it ran elsewhere and timed itself."""
+    """Its own seconds, if it timed itself."""
 
 
 class Competitor(NamedTuple):
     """A solver with its budgets."""
 
     steps: Callable[[], Iterator[Step]]
-    """Each item is computed when it is asked for."""
+    """Function that yields a step for each budget, computed when it is requested."""
     continuing: bool = False
-    """Each step goes on from the one before."""
+    """Whether each step goes on from the one before."""
     warm_up: Callable[[], object] | None = None
-    """Compiles what the steps need."""
+    """Function that compiles what the steps need."""
     limit_s: float = 30.0
-    """No further budget is begun after that."""
+    """Seconds after which no further budget is begun."""
 
 
 def draw_curve(problem: Problem, name: str, competitor: Competitor) -> dict[str, object]:
     """Runs a competitor through its budgets.
 
     Returns:
-        `points`, each with its `budget`, `seconds`, `cpu_s`, `compile_s` and what it reached; `warm_up_s` and
-        `warm_up_compile_s`; `seconds_to_target`, None where no point came there; `ended`, why there is no further
-        point: `budgets`, `reached` or `time limit`.
+        `points`, each with its `budget`, `seconds`, `cpu_s`, `compile_s` and the keys of `Reached`; `warm_up_s` and
+        `warm_up_compile_s`; `seconds_to_target`, None if no point got there; `ended`, the reason why there is no
+        further point: `budgets`, `reached` or `time limit`.
     """
     warm = harness.Lap(0.0, 0.0, 0.0)
     if competitor.warm_up:
@@ -58,9 +58,9 @@ def draw_curve(problem: Problem, name: str, competitor: Competitor) -> dict[str,
     spent, total, to_target, ended = 0.0, harness.Lap(0.0, 0.0, 0.0), None, "budgets"
     try:
         for step, lap in harness.clock_steps(competitor.steps()):
-            own = step.lap or lap
-            total = total.plus(own) if competitor.continuing else own
-            spent += own.wall_s
+            step_lap = step.lap or lap
+            total = total.plus(step_lap) if competitor.continuing else step_lap
+            spent += step_lap.wall_s
             reached = problem.measure(f"{name} {step.budget}", step.fitted)
             seconds = total.run_s
             times = {"seconds": seconds, "cpu_s": total.cpu_s, "compile_s": total.compile_s}
@@ -85,7 +85,7 @@ def draw_curve(problem: Problem, name: str, competitor: Competitor) -> dict[str,
 
 
 def print_curves(title: str, curves: dict[str, dict[str, object]]) -> None:
-    """Prints the last point of every curve, or why there is none."""
+    """Prints the last point of every curve, or the reason why there is none."""
     rows: dict[str, dict[str, object]] = {}
     for name, curve in curves.items():
         if "not_run" in curve:

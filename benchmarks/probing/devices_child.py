@@ -1,9 +1,10 @@
-r"""A child of `scaling`: one problem over as many virtual devices as XLA_FLAGS says, a core each while there are some.
+r"""A child process of `scaling`: one problem on the number of virtual devices in XLA_FLAGS, one core for each.
 
     XLA_FLAGS=--xla_force_host_platform_device_count=N \
         python -m benchmarks.probing.devices_child FOLDER N L1 L2 TOLERANCE
 
-FOLDER holds X.npy and y.npy; the probe goes into probe.npz there, the times to stdout as one line of JSON.
+FOLDER holds X.npy and y.npy. The program writes the probe into probe.npz there, and the times to stdout as one line of
+JSON.
 """
 
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 
 
 def take_cores(count: int) -> int:
-    """Binds this process to so many cores, as far as it has them and the system can; before JAX starts its threads."""
+    """Binds this process to at most `count` cores, if the system can, before JAX starts its threads."""
     if not hasattr(os, "sched_setaffinity"):
         return os.cpu_count() or 1
     cores = sorted(os.sched_getaffinity(0))[:count]
@@ -33,7 +34,7 @@ def main(folder: Path, devices: int, l1: float, l2: float, tolerance: float) -> 
     from lca_jax.probing.objective import ElasticNet
 
     if jax.local_device_count() != devices:
-        raise SystemExit(f"XLA has {jax.local_device_count()} devices, wanted {devices}.")
+        raise SystemExit(f"XLA must have {devices} devices, got {jax.local_device_count()}.")
     X, y = np.load(folder / "X.npy"), np.load(folder / "y.npy")
     classes = tuple(str(number) for number in range(int(y.max()) + 1))
     net = ElasticNet(l1=l1, l2=l2, tolerance=tolerance, standardize=False)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.probing.figures probe.json grid.json
 
-Each FILE becomes FILE.svg beside it: one colour a solver in every panel, text as text, the same bytes from the same
-file and matplotlib. matplotlib is imported where a figure is drawn.
+Each figure lies beside its file, with the ending .svg. A solver has the same colour in every panel, text stays text,
+and the same file and matplotlib give the same bytes. matplotlib is imported when a figure is drawn.
 """
 
 import importlib
@@ -18,7 +18,7 @@ import tyro
 from benchmarks.probing.curves import TARGET
 
 SMALLEST = 1e-6
-"""Distances below float32's resolution are drawn at it."""
+"""Smallest distance that is drawn: the resolution of float32."""
 COLOURS = {
     "proximal": "#0b5fa5",
     "adam with proximal step": "#4c9f38",
@@ -36,7 +36,7 @@ _STYLE |= {"axes.spines.right": False}
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is drawn."""
+    """Settings of the program."""
 
     files: tyro.conf.Positional[tuple[Path, ...]]
     """Result files."""
@@ -51,15 +51,15 @@ def draw_file(path: Path) -> Path:
     """Draws one result file.
 
     Returns:
-        The SVG beside it.
+        The path of the figure.
 
     Raises:
-        ValueError: The file is of another benchmark, or the parts that are drawn were not run.
+        ValueError: The file belongs to another benchmark, or the parts that are drawn were not run.
     """
     content = json.loads(path.read_text("utf-8"))
     drawers = {"probe": draw_curves, "grid": draw_widths}
     if content["benchmark"] not in drawers:
-        raise ValueError(f"{path.name} is of `{content['benchmark']}`; figures are drawn of {', '.join(drawers)}.")
+        raise ValueError(f"{path.name} must belong to {' or '.join(drawers)}, got `{content['benchmark']}`.")
     with importlib.import_module("matplotlib").rc_context(_STYLE):
         figure = drawers[content["benchmark"]](content)
         figure.savefig(path.with_suffix(".svg"), bbox_inches="tight", metadata={"Date": None})
@@ -67,14 +67,14 @@ def draw_file(path: Path) -> Path:
 
 
 def draw_curves(content: Mapping[str, Any]) -> Any:
-    """A panel for each problem of which there are curves."""
+    """Draws one panel for each problem that has curves."""
     problems = {"all classes": content["curves"]} if "curves" in content else {}
     if "binary" in content:
         target = content["binary"]["target"]
         problems |= {f"{target} against the rest": content["binary"]["elastic_net"]}
         problems |= {f"{target} against the rest, l2 = 0": content["binary"]["lasso"]}
     if not problems:
-        raise ValueError("No curves in this file: run the parts `curves` or `binary` of bench_probe.")
+        raise ValueError("The file has no curves. Run the parts `curves` or `binary` of bench_probe.")
     figure, panels = _panels(len(problems))
     for panel, (title, problem) in zip(panels, problems.items(), strict=True):
         for name, curve in problem["solvers"].items():
@@ -95,9 +95,9 @@ def draw_curves(content: Mapping[str, Any]) -> Any:
 
 
 def draw_widths(content: Mapping[str, Any]) -> Any:
-    """Problems a second against the width of the batch, the incumbent's as lines across."""
+    """Draws problems a second against the width of the batch; horizontal lines are the incumbent's."""
     if "widths" not in content:
-        raise ValueError("No widths in this file: run the part `widths` of bench_grid.")
+        raise ValueError("The file has no widths. Run the part `widths` of bench_grid.")
     figure, (panel,) = _panels(1)
     rows = {int(width): row for width, row in content["widths"]["batches"].items() if "not_run" not in row}
     rates = [row["problems_per_s"] for row in rows.values()]

@@ -1,10 +1,9 @@
-"""The package's own solvers as competitors, and the work that a fit demands.
+"""The package's own solvers as competitors, and the work of a fit.
 
-The work, for n words, d features and k classes. A product with X costs 2·n·d·k operations and reads 4·n·d bytes. The
-exact solver makes two an iteration, and the Gram matrix of up to 3·d words once: 2·d²·min(n, 3d). At 20,000 × 2,688 ×
-17 that is 3.7 GFLOP and 430 MB an iteration, and 117 GFLOP once. The steps inside an iteration (`probing.proximal`) are
-no work in this count, nor is anything else: `floor_s` and `peak_share` say how far the whole is from what X alone
-demands.
+The work, for n words, d features and k classes: a product with X costs 2·n·d·k operations and reads 4·n·d bytes. The
+exact solver makes two products in an iteration, and the Gram matrix of up to 3·d words once: 2·d²·min(n, 3d). At
+20,000 × 2,688 × 17 this is 3.7 GFLOP and 430 MB an iteration, and 117 GFLOP once. Nothing else counts as work, not even
+the steps inside an iteration: `floor_s` and `peak_share` compare the whole with the least that X requires.
 """
 
 import warnings
@@ -27,9 +26,9 @@ def fit(
     *,
     classes: tuple[str, ...],
 ) -> list[Probe]:
-    """One probe for every labelling and pair of penalties, labelling outermost, all in one call of the package."""
+    """Fits one probe for every labelling and pair of penalties, labelling outermost, in one call of the package."""
     labellings = [
-        # A control task may come out without some class, and says so by being one.
+        # Marked as a control task, a labelling may lack some class.
         Labelling(task="task", control=place > 0, classes=classes, numbers=numbers)
         for place, numbers in enumerate(labels)
     ]
@@ -39,7 +38,7 @@ def fit(
 def fit_labellings(
     X: Float32[np.ndarray, "word feature"], labellings: Sequence[Labelling], net: ElasticNet
 ) -> list[Probe]:
-    """`fit_problems`; what did not converge is told by the result, not by a warning."""
+    """Calls `fit_problems` without its warnings: the result says which problems did not converge."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotConverged)
         return fit_problems(X, labellings, net)
@@ -48,13 +47,13 @@ def fit_labellings(
 def count_work(
     X: Float32[np.ndarray, "word feature"], *, classes: int, problem_iterations: int, passes: int
 ) -> dict[str, float]:
-    """Operations with X and the bytes of X read, as the module's docstring counts them.
+    """Counts the operations with X and the bytes of X that are read, as the module's docstring says.
 
     Args:
-        X: The features.
-        classes: Columns of one problem.
-        problem_iterations: Iterations of all problems together.
-        passes: Iterations in which X was read, however many problems took part.
+        X: Features.
+        classes: Number of columns of one problem.
+        problem_iterations: Number of iterations of all problems together.
+        passes: Number of iterations in which X was read, for any number of problems.
     """
     words, features = X.shape
     metric = 2.0 * features**2 * min(words, 3 * features)

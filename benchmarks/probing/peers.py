@@ -1,30 +1,30 @@
 r"""Other solvers of the same objective: scikit-learn's SAGA, skglm, celer and adelie.
 
-SAGA solves the softmax problem itself. The others are binary, so they meet the package on a task of two classes, where
-a softmax and a logistic probe are the same thing:
+SAGA solves the softmax problem itself. The others are binary, so they are compared on a task of two classes, where a
+softmax and a logistic probe are the same:
 
     The loss of a two-class softmax depends on w = w₁ − w₀ only: −log softmax = log(1 + exp(∓(x w + b))), b = b₁ − b₀.
-    Of all pairs with that difference, l1 (|w₀| + |w₁|) ≥ l1 |w| with equality where the two have opposite signs (or
-    one is 0), and (l2/2)(w₀² + w₁²) ≥ (l2/4) w² with equality at w₁ = −w₀ = w/2 alone, where the first is met as well.
+    For all pairs with that difference, l1 (|w₀| + |w₁|) ≥ l1 |w| with equality where the two have opposite signs (or
+    one is 0), and (l2/2)(w₀² + w₁²) ≥ (l2/4) w² with equality only at w₁ = −w₀ = w/2, where the first is met as well.
     So the minimum of a softmax probe with (l1, l2) is that of
 
         mean log(1 + exp(−t (x w + b))) + l1 ‖w‖₁ + (l2/4) ‖w‖²          t = ±1
 
     a logistic elastic net with l1 and l2/2 in the form l1 ‖w‖₁ + (l2/2) ‖w‖²; its weights are (−w/2, w/2).
 
-What each minimises, and what that makes of (l1, l2), with l2' = l2/2:
+The objective of each, and what (l1, l2) are in it, with l2' = l2/2:
 
-    saga      as `lca_jax.probing.objective.sklearn_parameters` says; of two classes with l2'
+    saga      as `lca_jax.probing.objective.sklearn_parameters` says; for two classes with l2'
     skglm     mean loss + alpha (l1_ratio ‖w‖₁ + (1 − l1_ratio)/2 ‖w‖²): alpha = l1 + l2', l1_ratio = l1/alpha
     adelie    the same with lambda and alpha; its multinomial model groups a feature's weights over the classes, which
               is another objective, and is not compared
-    celer     sum of the loss + alpha ‖w‖₁, no l2 and no bias: alpha = n·l1, on problems with l2 = 0 only. It is given a
+    celer     sum of the loss + alpha ‖w‖₁, no l2 and no bias: alpha = n·l1, on problems with l2 = 0 only. It gets a
               column of 100s, whose weight is a bias with a penalty of l1/100. So it ends at most (l1/100)(|b*| − |b|)
-              above the optimum with the free bias b*: second order, since b differs from b* by that penalty alone.
+              above the optimum with the free bias b*: second order, since only that penalty moves b away from b*.
 
-skglm and celer compute in float64 only and want columns in a row; adelie too wants columns in a row. Everyone is given
-X as it likes it, outside the time. adelie pins a NumPy that JAX cannot work with, so it lives in an environment of its
-own, and `adelie_child.py` runs there as a child. Whoever is not installed is told as not run.
+skglm and celer compute in float64 only; these two and adelie need X in column-major order. Every competitor gets X in
+its preferred form, outside the measured time. adelie pins a NumPy that JAX cannot work with, so it has an environment
+of its own, where `adelie_child.py` runs as a child process. Libraries that are not installed are listed as not run.
 """
 
 import importlib
@@ -42,7 +42,7 @@ from jaxtyping import Float, Float32, Int
 
 from benchmarks import harness
 from benchmarks.probing.curves import OutOfTime, Step
-from benchmarks.probing.reached import Fitted
+from benchmarks.probing.reached import Solution
 
 BIAS_COLUMN = 100.0
 
@@ -51,28 +51,28 @@ Labels = Int[np.ndarray, " word"]
 
 
 def is_installed(package: str) -> bool:
-    """Whether a peer can be imported."""
+    """Returns whether a package can be imported."""
     return importlib.util.find_spec(package) is not None
 
 
-def as_two_classes(w: Float[np.ndarray, " feature"], b: float) -> Fitted:
-    """The softmax probe of two classes that a logistic probe is, in the module's letters."""
+def as_two_classes(w: Float[np.ndarray, " feature"], b: float) -> Solution:
+    """Returns the softmax probe of two classes that equals a logistic probe, in the letters of the module."""
     half = np.asarray(w, np.float32) / 2
-    return Fitted(np.stack([-half, half], axis=1), np.array([-b / 2, b / 2], np.float32))
+    return Solution(np.stack([-half, half], axis=1), np.array([-b / 2, b / 2], np.float32))
 
 
 def saga_steps(X: Features, y: Labels, *, l1: float, l2: float, epochs: Sequence[int]) -> Iterator[Step]:
-    """Epochs of SAGA, going on from each budget to the next with its whole memory.
+    """Yields SAGA after each budget of epochs; each step goes on from the one before with its whole memory.
 
-    scikit-learn's estimator starts every fit with an empty table of gradients, also with `warm_start`; so the function
-    below it is called, which returns the table. The objective is scikit-learn's divided by C·n.
+    scikit-learn's estimator starts every fit with an empty table of gradients, even with `warm_start`. So this calls
+    the function below it, which returns the table. The objective is scikit-learn's divided by C·n.
 
     Args:
         X: Features.
         y: Class numbers from 0; two classes are solved as a logistic probe.
-        l1: Of the softmax probe.
-        l2: Of the softmax probe.
-        epochs: Passes over the words, growing.
+        l1: Weight of the first term for the softmax probe.
+        l2: Weight of the second term for the softmax probe.
+        epochs: Numbers of passes over the words, increasing.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model._sag import sag_solver
@@ -101,12 +101,12 @@ def saga_steps(X: Features, y: Labels, *, l1: float, l2: float, epochs: Sequence
         reached = np.array(coefficients)
         yield Step(
             f"{budget} epochs",
-            as_two_classes(reached[:-1], float(reached[-1])) if binary else Fitted(reached[:, :-1].T, reached[:, -1]),
+            as_two_classes(reached[:-1], float(reached[-1])) if binary else Solution(reached[:, :-1].T, reached[:, -1]),
         )
 
 
 def skglm_steps(X: Features, y: Labels, *, l1: float, l2: float, tolerances: Sequence[float]) -> Iterator[Step]:
-    """Two classes by skglm's proximal Newton method with working sets, once for each tolerance of its optimality."""
+    """Solves two classes by skglm's proximal Newton method with working sets, once for each tolerance."""
     skglm = {part: importlib.import_module(f"skglm.{part}") for part in ("datafits", "penalties", "solvers")}
     columns, signs = np.asfortranarray(X, np.float64), 2.0 * y - 1
     alpha = l1 + l2 / 2
@@ -114,19 +114,19 @@ def skglm_steps(X: Features, y: Labels, *, l1: float, l2: float, tolerances: Seq
         solver = skglm["solvers"].ProxNewton(tol=tolerance, fit_intercept=True, max_iter=200)
         loss, penalty = skglm["datafits"].Logistic(), skglm["penalties"].L1_plus_L2(alpha, l1 / alpha)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of convergence; what was reached is measured
+            warnings.simplefilter("ignore")  # about convergence: the objective that was reached is measured
             (weights, *_), lap = harness.clock(partial(solver.solve, columns, signs, loss, penalty))
         yield Step(f"tolerance {tolerance:g}", as_two_classes(weights[:-1], float(weights[-1])), lap)
 
 
 def celer_steps(X: Features, y: Labels, *, l1: float, tolerances: Sequence[float]) -> Iterator[Step]:
-    """Two classes without l2 by celer's proximal Newton method, once for each tolerance.
+    """Solves two classes without l2 by celer's proximal Newton method, once for each tolerance.
 
     Args:
         X: Features.
         y: 0 and 1.
-        l1: Of the softmax probe, which is that of the logistic one.
-        tolerances: Of its duality gap, as a share of the loss at zero weights and no bias.
+        l1: Weight of ‖W‖₁ for the softmax probe, equal to that of the logistic one.
+        tolerances: Limits of its duality gap, as shares of the loss at zero weights and no bias.
     """
     celer_path = importlib.import_module("celer").celer_path
     columns = np.asfortranarray(np.pad(X.astype(np.float64), ((0, 0), (0, 1)), constant_values=BIAS_COLUMN))
@@ -135,7 +135,7 @@ def celer_steps(X: Features, y: Labels, *, l1: float, tolerances: Sequence[float
     for tolerance in tolerances:
         solve = partial(celer_path, columns, signs, "logreg", alphas=penalty, use_PN=True, tol=tolerance, max_iter=200)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of convergence; what was reached is measured
+            warnings.simplefilter("ignore")  # about convergence: the objective that was reached is measured
             (_, weights, *_), lap = harness.clock(solve)
         fitted = as_two_classes(weights[:-1, 0], float(weights[-1, 0]) * BIAS_COLUMN)
         yield Step(f"tolerance {tolerance:g}", fitted, lap)
@@ -144,19 +144,19 @@ def celer_steps(X: Features, y: Labels, *, l1: float, tolerances: Sequence[float
 def adelie_steps(
     python: Path, X: Features, y: Labels, *, l1: float, l2: float, tolerances: Sequence[float], limit_s: float
 ) -> Iterator[Step]:
-    """Two classes by adelie in another Python, once for each tolerance of its coordinate descent.
+    """Solves two classes by adelie in another Python, once for each tolerance of its coordinate descent.
 
     Args:
-        python: Interpreter of an environment that has adelie.
+        python: Python interpreter of an environment with adelie.
         X: Features.
         y: 0 and 1.
-        l1: Of the softmax probe.
-        l2: Of the softmax probe.
-        tolerances: Of the change in its quadratic objective, at every penalty of the path that it comes down.
-        limit_s: The child is ended then.
+        l1: Weight of the first term for the softmax probe.
+        l2: Weight of the second term for the softmax probe.
+        tolerances: Limits of the change in its quadratic objective, at every penalty of its path.
+        limit_s: Seconds after which the child process is ended.
 
     Raises:
-        OutOfTime: After the tolerances that it had come to.
+        OutOfTime: The child process was ended; raised after the tolerances that it had finished.
         RuntimeError: The child failed; its last lines are shown.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -178,6 +178,7 @@ def adelie_steps(
         for place, tolerance in enumerate(tolerances):
             if ended and not (folder / f"{place}.npz").exists():
                 raise OutOfTime
-            with np.load(folder / f"{place}.npz") as held:
-                lap = harness.Lap(float(held["wall_s"]), float(held["cpu_s"]), 0.0)
-                yield Step(f"tolerance {tolerance:g}", as_two_classes(held["weights"], float(held["bias"])), lap)
+            with np.load(folder / f"{place}.npz") as solution:
+                lap = harness.Lap(float(solution["wall_s"]), float(solution["cpu_s"]), 0.0)
+                fitted = as_two_classes(solution["weights"], float(solution["bias"]))
+                yield Step(f"tolerance {tolerance:g}", fitted, lap)

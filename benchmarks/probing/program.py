@@ -1,4 +1,4 @@
-"""What `bench_probe` and `bench_grid` have in common: what they read, one pair of penalties, the frame of a result."""
+"""The parts that `bench_probe` and `bench_grid` share: their options, and the frame of a result."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,10 +10,10 @@ from benchmarks.probing.words import Source, Split, describe_input, read_words
 from lca_jax.probing.objective import ElasticNet
 
 TOLERANCE = 1e-4
-"""Of the exact solver, as a share of the objective at zero weights, wherever a competitor is measured against it."""
+"""Tolerance of the exact solver when it is compared, as a share of the objective at zero weights."""
 
 Parts = Mapping[str, Callable[[], object]]
-"""The parts of a program by name; each returns what the result file holds of it."""
+"""The parts of a program by name; each returns its content in the result file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +22,13 @@ class ProbingSettings:
 
     source: Source = field(default_factory=Source)
     l1: float = 1e-3
-    """Weight of the l1 norm where there is one pair."""
+    """Weight of ‖W‖₁ where there is one pair of penalties."""
     l2: float = 1e-3
-    """Weight of the second term where there is one pair."""
+    """Weight of the second term where there is one pair of penalties."""
     out: Path | None = None
-    """Result file; without it the tables are printed only."""
+    """Result file; without it the tables are only printed."""
     quick: bool = False
-    """400 words, and few of everything else: for trying the benchmark, not the library."""
+    """400 words, and little of everything else: tries the program, measures nothing."""
 
     @property
     def net(self) -> ElasticNet:
@@ -51,12 +51,12 @@ class ProbingSettings:
 def measure_parts(
     settings: ProbingSettings, names: Sequence[str], make: Callable[[Split, harness.Ceiling], Parts]
 ) -> dict[str, object]:
-    """Reads the words, runs some parts on them, and returns what the result file holds.
+    """Reads the words, runs some parts on them, and returns the content of the result file.
 
     Args:
-        settings: Of the program.
-        names: The parts that are run.
-        make: All parts, of the words and the ceiling of this machine.
+        settings: Settings of the program.
+        names: Names of the parts to run.
+        make: Function that makes all parts, from the words and the limits of this machine.
     """
     split = read_words(settings.source)
     ceiling = harness.measure_machine(side=256 if settings.quick else None)

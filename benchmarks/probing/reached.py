@@ -1,9 +1,9 @@
-"""One problem, what a competitor ends with on it, and how far that is from the optimum: measured, never believed.
+"""Measures how far each competitor's weights are from the optimum of a problem.
 
-Everyone's weights are measured again by `reference` in float64: the objective, and how far it lies above the
-reference, which is the package's solver at a tolerance of 1e-6. A lower bound of the optimum, computed in float64 from
-the reference's weights by weak duality, says how good the reference is. The certificate of a probe must not be smaller
-than the distance measured, and nobody may get below the lower bound: either is an error, and there is no result.
+`reference` measures all weights again in float64: the objective, and its distance above the reference solution, which
+is the package's solver at a tolerance of 1e-6. A lower bound of the optimum, computed in float64 from the weights of
+the reference by weak duality, shows how good the reference is. It is an error, and there is no result, if the
+certificate of a probe is smaller than its measured distance, or if an objective is below the lower bound.
 """
 
 import math
@@ -21,10 +21,10 @@ from lca_jax.probing.probe import Probe
 
 REFERENCE_TOLERANCE = 1e-6
 MAX_ITERATIONS = 600
-"""Of the exact solver wherever one problem is measured. Without l2 the reference may need more for its tolerance; the
-result file has the gap that it kept."""
+"""Maximum number of iterations of the exact solver on one problem. Without l2 the reference may need more to reach its
+tolerance; the result file has its gap."""
 ROUNDING = 1e-6
-"""Of an objective in float32, as a share of the objective at zero weights: no certificate is finer than that."""
+"""Rounding of an objective in float32, as a share of the objective at zero weights: the finest certificate."""
 
 
 class Penalties(TypedDict):
@@ -34,8 +34,8 @@ class Penalties(TypedDict):
     l2: float
 
 
-class Fitted(NamedTuple):
-    """What a competitor ends with; the last two are None where it does not say."""
+class Solution(NamedTuple):
+    """The weights that a competitor ends with; the last two fields are None if it does not report them."""
 
     weights: Float32[np.ndarray, "feature class"]
     bias: Float32[np.ndarray, " class"]
@@ -55,37 +55,37 @@ class Reached(TypedDict):
 
 
 class Problem(NamedTuple):
-    """Words, an objective on them, and its optimum bracketed."""
+    """Words, an objective on them, and two bounds of its optimum."""
 
     split: Split
     net: ElasticNet
-    """The objective, one pair, on X as it is; also what the package's solvers are started with."""
+    """The objective, with one pair of penalties, on X as it is; also the settings of the package's solvers."""
     null: float
-    """Objective at zero weights and the best bias."""
+    """The objective at zero weights and the best bias."""
     optimum: float
-    """Objective of the reference."""
+    """The objective of the reference."""
     lower_bound: float
 
     @property
     def penalties(self) -> Penalties:
-        """As keywords."""
+        """The two weights, as keywords."""
         ((l1, l2),) = self.net.pairs
         return {"l1": l1, "l2": l2}
 
     @property
     def squared(self) -> bool:
-        """Whether the second term is the elastic net's."""
+        """Whether the second term is that of the elastic net."""
         return self.net.penalty == "elastic_net"
 
-    def measure(self, name: str, fitted: Fitted) -> Reached:
-        """How far a competitor came.
+    def measure(self, name: str, fitted: Solution) -> Reached:
+        """Measures how far a competitor is from the optimum.
 
         Args:
-            name: Of the competitor, for the error.
-            fitted: Its weights.
+            name: Name of the competitor, for the error.
+            fitted: Weights of the competitor.
 
         Raises:
-            ValueError: It is further from the optimum than it is certified to be, or below the optimum's lower bound.
+            ValueError: The distance is larger than the certificate, or the objective is below the lower bound.
         """
         train = self.split.train
         reached = reference.measure_objective(
@@ -107,7 +107,7 @@ class Problem(NamedTuple):
         }
 
     def describe(self) -> dict[str, object]:
-        """The keys `null_objective` and `reference` of a result file."""
+        """Returns the keys `null_objective` and `reference` of a result file."""
         gap = self.optimum - self.lower_bound
         return {
             **self.penalties,
@@ -121,12 +121,12 @@ class Problem(NamedTuple):
 
 
 def pose_problem(split: Split, net: ElasticNet) -> Problem:
-    """Solves a problem for the reference.
+    """Makes a problem and solves it for the reference.
 
     Args:
-        split: The words.
-        net: The objective, with one pair of penalties, and the settings of the solvers compared on it; the reference
-            takes them too, but for the tolerance.
+        split: Training words and words held out.
+        net: Objective, with one pair of penalties, and settings of the solvers compared on it; the reference has the
+            same settings except the tolerance.
     """
     net = replace(net, standardize=False)
     ((l1, l2),) = net.pairs
@@ -143,17 +143,17 @@ def pose_problem(split: Split, net: ElasticNet) -> Problem:
     )
 
 
-def fitted_of(probe: Probe) -> Fitted:
-    """A probe of the package as a competitor's end; Adam's certificate is measured as the exact solver's is."""
-    return Fitted(probe.weights, probe.bias, probe.duality_gap, probe.iterations)
+def solution_of(probe: Probe) -> Solution:
+    """Returns a probe of the package as a solution; Adam's certificate is computed as that of the exact solver."""
+    return Solution(probe.weights, probe.bias, probe.duality_gap, probe.iterations)
 
 
-def accuracy(words: Words, fitted: Fitted, *, labels: Int[np.ndarray, " word"] | None = None) -> float:
-    """Share of words whose class is predicted; of the words' own labels unless others are given."""
+def accuracy(words: Words, fitted: Solution, *, labels: Int[np.ndarray, " word"] | None = None) -> float:
+    """Returns the share of words whose class is predicted, by the labels of the words unless others are given."""
     scores: Float[np.ndarray, "word class"] = words.X @ fitted.weights + fitted.bias
     return float((scores.argmax(axis=1) == (words.y if labels is None else labels)).mean())
 
 
 def finite(value: float) -> float | None:
-    """None for what JSON has no number for."""
+    """Returns the value, or None if it is not finite, since JSON has no number for that."""
     return value if math.isfinite(value) else None

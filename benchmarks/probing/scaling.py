@@ -1,4 +1,4 @@
-"""Seconds of one problem by words, by features and by virtual devices."""
+"""Measures the seconds of one problem by words, by features and by virtual devices."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks import harness
 from benchmarks.probing import ours
 from benchmarks.probing.batches import describe_batch, print_rows, time_fit
-from benchmarks.probing.reached import Fitted, Problem, fitted_of, pose_problem
+from benchmarks.probing.reached import Problem, Solution, pose_problem, solution_of
 from benchmarks.probing.words import Split
 from lca_jax.probing.objective import ElasticNet
 
@@ -23,13 +23,13 @@ from lca_jax.probing.objective import ElasticNet
 def measure_scaling(
     split: Split, net: ElasticNet, ceiling: harness.Ceiling, *, shares: Sequence[float], devices: Sequence[int]
 ) -> dict[str, object]:
-    """Seconds of one problem by words, features and devices; all words with all features are in the first only.
+    """Measures the seconds of one problem by words, features and devices; only `words` has all words and features.
 
     Args:
-        split: The words.
-        net: One pair, on X as it is.
-        ceiling: Of this machine.
-        shares: Of the words and of the features.
+        split: Training words and words held out.
+        net: One pair of penalties, on X as it is.
+        ceiling: Measured limits of this machine.
+        shares: Shares of the words and of the features.
         devices: Numbers of virtual devices.
     """
     words, features = split.train.X.shape
@@ -53,16 +53,16 @@ def _time_problems(axis: str, problems: dict[str, Problem], ceiling: harness.Cei
         split = problem.split
         fit = partial(ours.fit, split.train.X, [split.train.y], classes=split.classes)
         timed = time_fit(fit, problem.net)
-        reached = problem.measure(f"{name} {axis}", fitted_of(timed.probes[0]))
+        reached = problem.measure(f"{name} {axis}", solution_of(timed.probes[0]))
         rows[name] = {**describe_batch(timed, split, ceiling), **reached}
     print_rows(axis, rows)
     return rows
 
 
 def _measure_devices(problem: Problem, devices: Sequence[int]) -> dict[str, object]:
-    """Each number of devices in a child process."""
+    """Measures each number of devices in a child process."""
     if jax.default_backend() != "cpu":
-        return {"not_run": "virtual devices are a CPU's; an accelerator's are those of the machine"}
+        return {"not_run": "only a CPU has virtual devices"}
     rows: dict[str, dict[str, object]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         np.save(Path(scratch) / "X.npy", problem.split.train.X)
@@ -90,6 +90,6 @@ def _run_child(folder: Path, problem: Problem, devices: int) -> dict[str, object
     if done.returncode:
         raise RuntimeError(f"The child with {devices} devices failed:\n{done.stderr[-2000:]}")
     row = json.loads(done.stdout.splitlines()[-1])
-    with np.load(folder / "probe.npz") as held:
-        fitted = Fitted(held["weights"], held["bias"], row.pop("duality_gap"), row["iterations"])
+    with np.load(folder / "probe.npz") as solution:
+        fitted = Solution(solution["weights"], solution["bias"], row.pop("duality_gap"), row["iterations"])
     return {**row, **problem.measure(f"{devices} devices", fitted)}

@@ -1,4 +1,4 @@
-"""Every solver of one probe with its budgets, and their curves: on all classes, and on one class against the rest."""
+"""Draws the curves of every solver of one probe: on all classes, and on one class against the rest."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -9,31 +9,31 @@ from pathlib import Path
 from benchmarks import incumbent
 from benchmarks.probing import ours, peers
 from benchmarks.probing.curves import Competitor, Step, draw_curve, print_curves
-from benchmarks.probing.reached import Fitted, Problem, fitted_of, pose_problem
+from benchmarks.probing.reached import Problem, Solution, pose_problem, solution_of
 from benchmarks.probing.words import Split, Words, tell_from_rest
 from lca_jax.probing.objective import ElasticNet
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budgets:
-    """How far each solver is followed."""
+    """The budgets of each solver."""
 
     tolerances: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 1e-2, 1e-3, 1e-4, 1e-5)
-    """Of `proximal`."""
+    """Tolerances of `proximal`."""
     epochs: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
-    """Of `adam`, the incumbent's procedure and SAGA."""
+    """Numbers of epochs of `adam`, the incumbent's procedure and SAGA."""
     peer_tolerances: tuple[float, ...] = tuple(10.0**-power for power in range(1, 9))
-    """Of skglm, celer and adelie, each in its own meaning."""
+    """Tolerances of skglm, celer and adelie, each in its own meaning."""
     limit_s: float
     """Seconds after which a curve gets no further budget."""
     saga_limit_s: float
-    """The same for SAGA on all classes."""
+    """The same limit for SAGA on all classes."""
     adelie_python: Path | None
-    """Interpreter of an environment that has adelie."""
+    """Python interpreter of an environment with adelie."""
 
 
 def measure_curves(split: Split, net: ElasticNet, budgets: Budgets) -> dict[str, object]:
-    """Suboptimality against time on all classes, on the elastic net."""
+    """Measures suboptimality against time on all classes, on the elastic net."""
     problem = pose_problem(split, net)
     competitors = _package_and_incumbent(problem, budgets)
     competitors["scikit-learn saga"] = _saga(problem, budgets)._replace(limit_s=budgets.saga_limit_s)
@@ -41,24 +41,24 @@ def measure_curves(split: Split, net: ElasticNet, budgets: Budgets) -> dict[str,
 
 
 def measure_binary(split: Split, net: ElasticNet, budgets: Budgets, *, target: str | None) -> dict[str, object]:
-    """Suboptimality against time on one class against the rest, as the elastic net is and without its l2."""
+    """Measures suboptimality against time on one class against the rest, on the elastic net and without its l2."""
     binary = tell_from_rest(split, target)
-    held: dict[str, object] = {"target": binary.classes[1]}
-    for name, own in (("elastic_net", net), ("lasso", replace(net, l2=0.0))):
-        problem = pose_problem(binary, own)
+    by_objective: dict[str, object] = {"target": binary.classes[1]}
+    for name, objective in (("elastic_net", net), ("lasso", replace(net, l2=0.0))):
+        problem = pose_problem(binary, objective)
         competitors = _package_and_incumbent(problem, budgets)
         competitors["scikit-learn saga"] = _saga(problem, budgets)
         others, missing = _binary_peers(problem, budgets)
         drawn = _draw(problem, f"{binary.classes[1]} against the rest, {name}", {**competitors, **others}, missing)
-        held[name] = {**problem.describe(), "solvers": drawn}
-    return held
+        by_objective[name] = {**problem.describe(), "solvers": drawn}
+    return by_objective
 
 
-def fit_one(problem: Problem, net: ElasticNet) -> Fitted:
-    """One probe by the package."""
+def fit_one(problem: Problem, net: ElasticNet) -> Solution:
+    """Fits one probe with the package."""
     split = problem.split
     (probe,) = ours.fit(split.train.X, [split.train.y], net, classes=split.classes)
-    return fitted_of(probe)
+    return solution_of(probe)
 
 
 def _package_and_incumbent(problem: Problem, budgets: Budgets) -> dict[str, Competitor]:
@@ -86,14 +86,14 @@ def _package_and_incumbent(problem: Problem, budgets: Budgets) -> dict[str, Comp
         def steps() -> Iterator[Step]:
             for epoch, probe in enumerate(islice(trained(), budgets.epochs[-1]), start=1):
                 if epoch in budgets.epochs:
-                    yield Step(f"{epoch} epochs", Fitted(*probe))
+                    yield Step(f"{epoch} epochs", Solution(*probe))
 
         return Competitor(steps, continuing=True, warm_up=lambda: next(trained()), limit_s=limit)
 
     adam = replace(net, solver="adam", epochs=1)
     published = replace(adam, proximal_step=False)
     return {
-        # A tolerance that zero weights meet compiles the same program.
+        # A tolerance that zero weights meet compiles the same program at little cost.
         "proximal": Competitor(
             by_tolerance, warm_up=lambda: fit_one(problem, replace(net, tolerance=1e6)), limit_s=limit
         ),
@@ -121,12 +121,12 @@ def _saga(problem: Problem, budgets: Budgets) -> Competitor:
 
 
 def _few(words: Words) -> Words:
-    """About 200 of the words: enough to load and to compile."""
+    """Returns about 200 of the words, enough to load and compile."""
     return Words(*(part[:: max(1, len(words.y) // 200)] for part in words))
 
 
 def _binary_peers(problem: Problem, budgets: Budgets) -> tuple[dict[str, Competitor], dict[str, str]]:
-    """Those that are there, and why the others are not."""
+    """Returns the competitors that are installed, and why the others are missing."""
     train, weights = problem.split.train, problem.penalties
     few = _few(train)
     competitors, missing = {}, {}
@@ -152,7 +152,7 @@ def _binary_peers(problem: Problem, budgets: Budgets) -> tuple[dict[str, Competi
             partial(run_adelie, tolerances=budgets.peer_tolerances, limit_s=budgets.limit_s), limit_s=budgets.limit_s
         )
     else:
-        missing["adelie"] = "no environment that has adelie was given (--adelie-python)"
+        missing["adelie"] = "no environment with adelie was given (--adelie-python)"
     return competitors, missing
 
 

@@ -1,4 +1,4 @@
-"""Problems a second by the width of the batch, beside the incumbent, which trains them one by one."""
+"""Measures problems a second by the width of the batch, and the incumbent, which trains them one by one."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,28 +8,28 @@ import numpy as np
 from benchmarks import harness, incumbent
 from benchmarks.probing import ours
 from benchmarks.probing.batches import describe_batch, print_rows, time_fit
-from benchmarks.probing.reached import fitted_of, pose_problem
+from benchmarks.probing.reached import pose_problem, solution_of
 from benchmarks.probing.words import Split, Words
 from lca_jax.probing.bootstrap import replicate_labellings
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.objective import ElasticNet
 
 BATCH_SIZES = (32, 512)
-"""Of the incumbent's procedure: its own default and the papers'."""
+"""Batch sizes of the incumbent's procedure: its default and that of the papers."""
 
 
 def measure_widths(
     split: Split, net: ElasticNet, ceiling: harness.Ceiling, *, widths: Sequence[int], limit_s: float
 ) -> dict[str, object]:
-    """One pair of penalties on bootstrap samples of the sentences, ever more of them in one call.
+    """Fits one pair of penalties to growing numbers of bootstrap samples of the sentences, each number in one call.
 
     Args:
-        split: The words.
-        net: The pair, on X as it is, and the incumbent's epochs.
-        ceiling: Of this machine.
-        widths: Numbers of problems, growing.
-        limit_s: A wider batch is left out where this much would be exceeded if it took as long for each problem as the
-            last one.
+        split: Training words and words held out.
+        net: Pair of penalties, on X as it is, and the incumbent's epochs.
+        ceiling: Measured limits of this machine.
+        widths: Numbers of problems, increasing.
+        limit_s: Seconds of a batch. A wider one that would exceed them, at the time per problem of the last one, is
+            left out.
     """
     train = split.train
     original = Labelling(task="task", control=False, classes=split.classes, numbers=train.y)
@@ -45,8 +45,8 @@ def measure_widths(
         last_s = timed.lap.run_s / width
         rows[str(width)] = {
             **describe_batch(timed, split, ceiling),
-            # Each problem's iterates do not depend on the others, so the first is the same problem in every row.
-            "first_problem": dict(first.measure(f"{width} problems, the first", fitted_of(timed.probes[0]))),
+            # A problem's iterates do not depend on the others, so the first problem is the same in every row.
+            "first_problem": dict(first.measure(f"{width} problems, the first", solution_of(timed.probes[0]))),
         }
     print_rows("problems", rows)
     competitors = {f"incumbent {size}": _time_incumbent(split, net, ceiling, size) for size in BATCH_SIZES}
@@ -55,13 +55,13 @@ def measure_widths(
 
 
 def _sampled(split: Split, sample: Labelling) -> Split:
-    """The words of a bootstrap sample as often as it has them, for the reference, which knows no weights."""
-    rows = np.repeat(np.arange(len(split.train.y)), np.asarray(sample.weights, np.int64))
-    return split._replace(train=Words(*(part[rows] for part in split.train)))
+    """Repeats each word as often as the sample has it, for the reference, which has no weights of words."""
+    words = np.repeat(np.arange(len(split.train.y)), np.asarray(sample.weights, np.int64))
+    return split._replace(train=Words(*(part[words] for part in split.train)))
 
 
 def _time_incumbent(split: Split, net: ElasticNet, ceiling: harness.Ceiling, batch_size: int) -> dict[str, object]:
-    """The incumbent's procedure on one problem."""
+    """Times the incumbent's procedure on one problem."""
     train, device = split.train, incumbent.training_device()
     ((l1, l2),) = net.pairs
     run = partial(

@@ -1,4 +1,4 @@
-"""The words that the probe benchmarks train on: read and extracted once, and scaled alike for everyone."""
+"""Reads and extracts the words that the probe benchmarks train on, with the same scaling for all competitors."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,28 +15,28 @@ from lca_jax.text.control import draw_control_task
 
 @dataclass(frozen=True, kw_only=True)
 class Source(ModelAndCorpus):
-    """Where the words come from, and how many."""
+    """The source and the number of the words."""
 
     task: str = "upos"
     """Label column."""
     words: int = 20_000
-    """Training words: leading sentences with at most that many."""
+    """Maximum number of training words, in leading sentences."""
     held_out: int = 5_000
-    """Words after them, for the accuracy."""
+    """Number of words after them, for the accuracy."""
     raw: bool = False
     """Leave X as it was extracted, instead of mean 0 and deviation 1 over the training words."""
 
 
 class Words(NamedTuple):
-    """Activations, class numbers and what else belongs to each word."""
+    """Activations, class numbers and sentences of some words."""
 
     X: Float32[np.ndarray, "word feature"]
     y: Int[np.ndarray, " word"]
-    """Class numbers; -1 where no training word has the word's class."""
+    """Class numbers; -1 if no training word has the word's class."""
     control: Int[np.ndarray, " word"]
     """Class numbers of the control task: random labels by word type."""
     sentences: Int[np.ndarray, " word"]
-    """The sentence that each word stands in."""
+    """Number of each word's sentence."""
 
 
 class Split(NamedTuple):
@@ -47,11 +47,11 @@ class Split(NamedTuple):
     classes: tuple[str, ...]
 
     def leading(self, words: int) -> "Split":
-        """The same with the first training words only; classes that those do not have stay."""
+        """Returns the same with the first training words only; classes that these do not have stay."""
         return self._replace(train=Words(*(part[:words] for part in self.train)))
 
     def with_features(self, count: int) -> "Split":
-        """The same with the first features only."""
+        """Returns the same with the first features only."""
         train, unseen = (part._replace(X=np.ascontiguousarray(part.X[:, :count])) for part in (self.train, self.unseen))
         return self._replace(train=train, unseen=unseen)
 
@@ -81,18 +81,18 @@ def read_words(source: Source) -> Split:
 
 
 def tell_from_rest(split: Split, target: str | None = None) -> Split:
-    """One class against all others, numbered 1 and 0.
+    """Returns the task of one class against all others, numbered 1 and 0.
 
     Args:
-        split: Of all classes.
-        target: A class; the most frequent one of the training words if None.
+        split: Words of all classes.
+        target: Name of a class; the most frequent one of the training words if None.
 
     Raises:
-        ValueError: There is no such class.
+        ValueError: No class has that name.
     """
     target = target or split.classes[int(np.bincount(split.train.y).argmax())]
     if target not in split.classes:
-        raise ValueError(f"There is no class {target!r}. Classes: {', '.join(split.classes)}.")
+        raise ValueError(f"`target` must be one of the classes {', '.join(split.classes)}, got {target!r}.")
     number = split.classes.index(target)
     halves = (
         half._replace(y=(half.y == number).astype(np.int32), control=(half.control == number).astype(np.int32))
@@ -102,7 +102,7 @@ def tell_from_rest(split: Split, target: str | None = None) -> Split:
 
 
 def describe_input(source: Source, split: Split) -> dict[str, object]:
-    """The key `input` of a result file."""
+    """Returns the key `input` of a result file."""
     return {
         **source.names(),
         "task": source.task,

@@ -1,4 +1,4 @@
-"""What a reader would score who knows only the words: the most frequent label of each word type.
+"""The word-type majority baseline: the accuracy of predicting each word type's most frequent training label.
 
 Reference: Dalvi et al. 2019, "Evaluation" (local majority baseline).
 """
@@ -9,15 +9,22 @@ from collections.abc import Sequence
 from lca_jax.errors import DataError
 
 
-def majority_accuracy(
+def word_type_majority(
     train_words: Sequence[str],
     train_labels: Sequence[str | None],
     test_words: Sequence[str],
     test_labels: Sequence[str | None],
 ) -> float:
-    """Accuracy of predicting each word's most frequent training label, the overall most frequent one for new words.
+    """Returns the accuracy of predicting each word type's most frequent training label.
 
-    Words with the label None count on neither side; among equally frequent labels the first in sorted order is taken.
+    Types that training does not have get the most frequent label of all training words. Among equally frequent labels
+    the first in sorted order is taken.
+
+    Args:
+        train_words: Word forms of the training words.
+        train_labels: Their labels; words with None do not count.
+        test_words: Word forms of the test words.
+        test_labels: Their labels; words with None do not count.
 
     Raises:
         DataError: Train or test has no labelled word.
@@ -30,7 +37,7 @@ def majority_accuracy(
             overall[label] += 1
     test = [(word, label) for word, label in zip(test_words, test_labels, strict=True) if label is not None]
     if not overall or not test:
-        raise DataError("A majority baseline needs at least one labelled word in train and in test.")
+        raise DataError("The word-type majority baseline needs at least one labelled word in train and in test.")
     fallback = _most_frequent(overall)
     best = {word: _most_frequent(counts) for word, counts in of_type.items()}
     return sum(best.get(word, fallback) == label for word, label in test) / len(test)

@@ -1,14 +1,14 @@
-"""Keep curves: how much of a task some neurons carry, beside as many random and as many bottom ones.
+"""Keep curves: how much of a task the best neurons carry, compared with as many random and as many bottom ones.
 
-`mask` asks the trained probe with all other neurons masked: one matrix product for all fractions and sets. `retrain`
-trains a new probe on the kept neurons alone, which is what tells redundancy: for each kind of set (top, bottom, each
+`mask` measures the trained probe with all other neurons masked: one matrix product for all fractions and sets.
+`retrain` trains a new probe on the kept neurons alone, which shows redundancy: for each kind of set (top, bottom, each
 random draw) the largest set is one matrix, and its nested smaller sets are solved with it in one batch.
 
 Reference: Dalvi et al. 2019, Tables 2 to 6; Durrani et al. 2020, Table 1; Durrani et al. 2023, Tables 2, 3 and 5.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -22,34 +22,57 @@ from lca_jax.probing.probe import Probe, predict_masked
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.store.store import ActivationStore
+from lca_jax.tables import html_table, text_table
 
 Mode = Literal["mask", "retrain"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeepPoint:
-    """Accuracy with one share of the neurons kept, by which neurons they are."""
+    """Accuracies with one share of the neurons kept: the best, random and the worst ones."""
 
     fraction: float
+    """Share of the neurons that is kept."""
     neurons: int
+    """Their number."""
     top: float
+    """Accuracy with the first neurons of the ranking."""
     random: float
-    """Mean over the draws."""
+    """Mean accuracy over the random sets."""
     random_std: float
-    """Standard deviation over the draws (n - 1)."""
+    """Standard deviation over the random sets (n - 1)."""
     bottom: float
+    """Accuracy with the last neurons of the ranking."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class KeepCurve:
     """Points by growing fraction, and the accuracy with all neurons."""
 
     task: str
     mode: Mode
     draws: int
-    """Random sets behind each point."""
+    """Number of random sets behind each point."""
     whole: float
+    """Accuracy of the trained probe with all neurons."""
     points: tuple[KeepPoint, ...]
+
+    def __repr__(self) -> str:
+        """Describes the curve in one line, and its points in a table."""
+        return text_table(self.table(), caption=self._caption())
+
+    def _repr_html_(self) -> str:
+        return html_table(self.table(), caption=self._caption())
+
+    def table(self) -> dict[str, list[float]]:
+        """Returns one row a point, as columns of equal length, ready for `pandas.DataFrame(...)`."""
+        return {field.name: [getattr(point, field.name) for point in self.points] for field in fields(KeepPoint)}
+
+    def _caption(self) -> str:
+        return (
+            f"Accuracy on {self.task} with some neurons kept (mode {self.mode}, {self.draws} random sets); "
+            f"with all neurons {self.whole:.4g}"
+        )
 
 
 def keep_curve(
@@ -82,7 +105,7 @@ def keep_curve(
     if not fractions or any(not 0 < fraction <= 1 for fraction in fractions):
         raise SettingsError(f"`fractions` must each be in (0, 1], got {tuple(fractions)}. Give fractions, e.g. 0.2.")
     if draws < 2:
-        raise SettingsError(f"`draws` must be 2 or more, or there is no spread to report; got {draws}.")
+        raise SettingsError(f"`draws` must be 2 or more, or the random sets have no standard deviation; got {draws}.")
     if mode not in ("mask", "retrain"):
         raise SettingsError(f"`mode` must be 'mask' or 'retrain', got {mode!r}.")
     probe = probes.one(ranking.task)
@@ -119,7 +142,7 @@ def keep_curve(
 def _masked(
     probe: Probe, words: MeasuredWords, orders: Sequence[Int[np.ndarray, " neuron"]], sizes: Sequence[int]
 ) -> Float[np.ndarray, "set size"]:
-    """Accuracy of the trained probe for the leading parts of several orders."""
+    """Measures the trained probe with the leading parts of several orders kept."""
     masks: Bool[np.ndarray, "mask feature"] = np.zeros((len(orders) * len(sizes), len(probe.weights)), bool)
     for place, (order, size) in enumerate((order, size) for order in orders for size in sizes):
         masks[place, order[:size]] = True

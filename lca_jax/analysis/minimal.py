@@ -1,9 +1,10 @@
-"""The smallest leading part of a ranking that does the task almost as well as all neurons.
+"""Finds the smallest leading part of a ranking that does the task almost as well as all neurons.
 
-For N = 1 %, 2 %, … of the neurons a probe is trained on the first N; the first that comes within `drop` of the probe on
-all neurons, on dev, is the minimal set (Durrani et al. 2020, §2.1; JMLR 2023, Algorithm 4: one step there is printed as
-one neuron, the text and the tables say one per cent). No bisection: accuracy need not grow with N. The steps of one
-batch share a matrix and a solve; batches grow, so the work is that of the last one and about as much again.
+For N = 1 %, 2 %, … of the neurons a probe is trained on the first N. The first set whose probe comes within `drop` of
+the probe on all neurons, on dev, is the minimal set (Durrani et al. 2020, §2.1; JMLR 2023, Algorithm 4, which prints a
+step as one neuron, while the text and the tables say one per cent). There is no bisection, because accuracy need not
+grow with N. The steps of one batch share a matrix and a solve. Batches grow, so all of them together take about twice
+the work of the last one.
 """
 
 from dataclasses import dataclass, replace
@@ -18,32 +19,55 @@ from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.store.store import ActivationStore
+from lca_jax.tables import html_table, text_table
 
 _BATCHES = (4, 8, 16, 32, 64, 100)
-"""Per cents at which the batches end."""
+"""Per cents of the neurons at which the batches end."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class MinimalSet:
     """The neurons that suffice, and the probes trained on them alone."""
 
     task: str
     drop: float
-    """Accuracy given up, as a fraction."""
+    """Accuracy that may be lost, as a fraction."""
     columns: Int[np.ndarray, " neuron"]
     """Columns of the neurons, best first."""
     fraction: float
     """Their share of all neurons."""
     oracle: float
-    """Accuracy on dev with all neurons."""
+    """Accuracy on dev of the probe on all neurons."""
     accuracy: float
     """Accuracy on dev of the probe trained on the set."""
     steps: tuple[tuple[int, float], ...]
-    """Every size tried and its accuracy on dev."""
+    """Every size tried, and the accuracy on dev of its probe."""
     probe: Probe
-    """Trained on the set; its features are `columns`, in that order."""
+    """The probe trained on the set; its features are `columns`, in that order."""
     control: Probe | None
-    """The same on the control task; None where the task has none."""
+    """The probe trained on the set for the control task; None if the task has none."""
+
+    def __repr__(self) -> str:
+        """Describes the set in one line, and the sizes that were tried in a table."""
+        return text_table(self.table(), caption=self._caption())
+
+    def _repr_html_(self) -> str:
+        return html_table(self.table(), caption=self._caption())
+
+    def table(self) -> dict[str, list[object]]:
+        """Returns one row for every size tried, as columns of equal length, ready for `pandas.DataFrame(...)`.
+
+        The columns are `neurons`, `accuracy` on dev, and `suffices`: whether it is within `drop` of all neurons.
+        """
+        sizes, reached = zip(*self.steps, strict=True)
+        suffices = [accuracy >= self.oracle - self.drop for accuracy in reached]
+        return {"neurons": list(sizes), "accuracy": list(reached), "suffices": suffices}
+
+    def _caption(self) -> str:
+        return (
+            f"{len(self.columns)} neurons ({self.fraction:.4g} of all) suffice for {self.task}: accuracy "
+            f"{self.accuracy:.4g} on dev, {self.oracle:.4g} with all neurons (drop {self.drop:g})"
+        )
 
 
 def minimal_neurons(
@@ -65,7 +89,7 @@ def minimal_neurons(
         drop: Accuracy that may be lost, as a fraction; 0.01 is one point.
 
     Raises:
-        SettingsError: `drop` is not in [0, 1), or the probes do not fit.
+        SettingsError: `drop` is not in [0, 1), or the probes do not belong to these stores and this ranking.
     """
     if not 0 <= drop < 1:
         raise SettingsError(f"`drop` must be in [0, 1), got {drop}. One point of accuracy is 0.01.")
@@ -92,23 +116,23 @@ def minimal_neurons(
 
 
 def _first_within(
-    training: TrainingWords, words: MeasuredWords, ranking: Ranking, wanted: float
+    training: TrainingWords, words: MeasuredWords, ranking: Ranking, least: float
 ) -> tuple[int, list[tuple[int, float]]]:
-    """The first size that reaches the wanted accuracy, and all sizes tried up to the end of its batch."""
+    """Returns the first size that reaches the least accuracy, and all sizes tried up to the end of its batch."""
     total = len(ranking.columns)
     steps: list[tuple[int, float]] = []
     percent = 0
     for end in _BATCHES:
-        wanted_sizes = {max(1, round(step * total / 100)) for step in range(percent + 1, end + 1)}
+        of_batch = {max(1, round(step * total / 100)) for step in range(percent + 1, end + 1)}
         percent = end
-        sizes = sorted(wanted_sizes - {size for size, _ in steps})
+        sizes = sorted(of_batch - {size for size, _ in steps})
         if not sizes:
             continue
         order = ranking.top(sizes[-1])
         trained = train_nested_sets(training, order, sizes, labellings=[training.real])
         steps += zip(sizes, accuracies(trained, words, order).tolist(), strict=True)
-        enough = [size for size, reached in steps if reached >= wanted]
+        enough = [size for size, reached in steps if reached >= least]
         if enough:
             return enough[0], steps
-    # All neurons miss the wanted accuracy only where the solver's tolerance shows: they are the set then.
+    # Retrained on all neurons, a probe misses the accuracy only by the solver's tolerance: all neurons are the set.
     return total, steps

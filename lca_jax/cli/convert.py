@@ -33,9 +33,10 @@ def convert(
     quiet: bool = False,
     debug: bool = False,
 ) -> None:
-    """Makes a store from an activation file of NeuroX; or such a file, an Arrow table or safetensors from a store.
+    """Converts files of NeuroX to a store, or a store to other files.
 
-    Nothing is overwritten; a store that was begun is continued. The log names what the target cannot hold.
+    Those are files of NeuroX, an Arrow table or safetensors. Nothing is overwritten; a store that was begun is
+    continued. The log names what the target cannot hold.
 
     Args:
         source: NeuroX's NAME.hdf5 or NAME.json (or NAME of NAME-layer0.hdf5, …), or a store.
@@ -78,10 +79,10 @@ def convert(
 
 
 def _store_from_neurox(source: str, target: str, **options: Any) -> str:
-    from lca_jax.exchange.neurox.convert import read_neurox
-
     if Path(target).suffix in _FILES:
         raise SettingsError(f"Convert {source} to a store (a folder) first, and that store to {target}.")
+    from lca_jax.exchange.neurox.convert import read_neurox
+
     store = read_neurox(source, target, **options)
     return f"store {target}: {describe_store(store.manifest, has_statistics=store.has_statistics)}"
 

@@ -10,7 +10,7 @@ from lca_jax.probing.objective import ElasticNet
 
 
 def demo(*, model: str | None = None, out: Path | None = None, quiet: bool = False, debug: bool = False) -> None:
-    """Does a whole run on the embedded corpus and a small trained model, and makes its page.
+    """Does a whole run on the embedded corpus and a small trained model.
 
     Args:
         model: Folder or hub name of another model than that of the extra `demo`.

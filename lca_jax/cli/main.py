@@ -5,27 +5,38 @@ and `lca show` never wait for JAX.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from importlib import import_module, metadata
+from typing import NamedTuple, NoReturn
 
-import tyro
-
-from lca_jax.cli.output import log_to_stderr, say
+from lca_jax.cli.output import log_to_stderr
 from lca_jax.errors import LcaError
 
+
+class Command(NamedTuple):
+    """Where the function of a command is, and what the list of commands says of it."""
+
+    module: str
+    """The function's module below `lca_jax.cli`."""
+    function: str
+    """Its name there. Its arguments are the options of the command."""
+    summary: str
+    """The first line of its docstring, which a test compares, so that the list imports no command."""
+
+
 COMMANDS = {
-    "demo": ("lca_jax.cli.demo", "demo"),
-    "run": ("lca_jax.cli.run", "run_experiment"),
-    "extract": ("lca_jax.cli.steps", "extract"),
-    "probe": ("lca_jax.cli.steps", "probe"),
-    "rank": ("lca_jax.cli.steps", "rank"),
-    "ablate": ("lca_jax.cli.steps", "ablate"),
-    "report": ("lca_jax.cli.steps", "report"),
-    "study": ("lca_jax.cli.study", "run_study"),
-    "show": ("lca_jax.cli.show", "show"),
-    "convert": ("lca_jax.cli.convert", "convert"),
+    "demo": Command("demo", "demo", "Does a whole run on the embedded corpus and a small trained model."),
+    "run": Command("run", "run_experiment", "Does everything: activations, probes, rankings, curves, page."),
+    "extract": Command("steps", "extract", "Computes the activations, in a run folder made by `lca run`."),
+    "probe": Command("steps", "probe", "Fits the probes and chooses their penalties."),
+    "rank": Command("steps", "rank", "Writes the rankings."),
+    "ablate": Command("steps", "ablate", "Measures keep curves and minimal sets."),
+    "report": Command("steps", "report", "Writes results.json and the page."),
+    "study": Command("study", "run_study", "Does the probes and rankings of many tasks, in many processes."),
+    "show": Command("show", "show", "Says in a few lines what a run folder or a store holds."),
+    "convert": Command("convert", "convert", "Converts files of NeuroX to a store, or a store to other files."),
 }
-"""The function of each command: its module and its name there. Its arguments are the options of the command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,16 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: What follows `lca`; by default that of this process.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments == ["--version"]:
-        say(f"lca_jax {metadata.version('lca-jax')}")
-        return
-    name = arguments[0] if arguments else ""
+    if not arguments or arguments[0] not in COMMANDS:
+        _explain(arguments)
     try:
         with log_to_stderr(quiet="--quiet" in arguments):
-            if name in COMMANDS:
-                tyro.cli(_command(name), prog=f"lca {name}", args=arguments[1:])
-            else:
-                _explain(arguments)
+            _run(arguments[0], arguments[1:])
     except LcaError as error:
         if "--debug" in arguments:
             raise
@@ -52,16 +58,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _command(name: str) -> Callable[..., None]:
-    module, function = COMMANDS[name]
-    return getattr(import_module(module), function)
+def _run(name: str, options: Sequence[str]) -> None:
+    """Imports a command and calls it with its options; exits with 2 if they are not its options."""
+    import tyro
+
+    command = COMMANDS[name]
+    module = import_module(f"lca_jax.cli.{command.module}")
+    tyro.cli(getattr(module, command.function), prog=f"lca {name}", args=options)
 
 
-def _explain(arguments: Sequence[str]) -> None:
-    """Lists the commands, for `--help` or after a usage error."""
-    tyro.extras.subcommand_cli_from_dict(
-        {name: _command(name) for name in COMMANDS},
+def _explain(arguments: Sequence[str]) -> NoReturn:
+    """Lists the commands or the version if asked to; otherwise says that no command is named, and exits with 2."""
+    parser = ArgumentParser(
         prog="lca",
         description="Finds the neurons of a transformer that carry a linguistic property.",
-        args=arguments,
+        epilog="`lca COMMAND --help` lists the options of a command.",
     )
+    parser.add_argument("--version", action="version", version=f"lca_jax {metadata.version('lca-jax')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        commands.add_parser(name, help=command.summary, add_help=False)
+    parser.parse_args(arguments)
+    parser.error("the name of a command must come first")

@@ -17,7 +17,9 @@ def run_experiment(
     quiet: bool = False,
     debug: bool = False,
 ) -> None:
-    """Does everything: activations, probes, rankings, curves, page. Resumes, and does changed steps again.
+    """Does everything: activations, probes, rankings, curves, page.
+
+    Started again, it skips finished steps, and does those again whose input or settings have changed.
 
     Args:
         experiment: The run.

@@ -9,7 +9,7 @@ import tyro
 from lca_jax.cli.output import say
 from lca_jax.errors import StoreError
 from lca_jax.experiment.config import read_experiment
-from lca_jax.store.recipe import Manifest
+from lca_jax.store.manifest import Manifest
 from lca_jax.store.statistics import STATISTICS
 
 

@@ -28,7 +28,9 @@ def extract(run_folder: RunFolder, *, statistics: bool = False, quiet: bool = Fa
 
 
 def probe(run_folder: RunFolder, *, quiet: bool = False, debug: bool = False) -> None:
-    """Fits the probes and chooses their penalties, after the steps before it that are missing.
+    """Fits the probes and chooses their penalties.
+
+    In a run folder made by `lca run`; missing steps before it are done first.
 
     Args:
         run_folder: The run folder.
@@ -40,7 +42,9 @@ def probe(run_folder: RunFolder, *, quiet: bool = False, debug: bool = False) ->
 
 
 def rank(run_folder: RunFolder, *, quiet: bool = False, debug: bool = False) -> None:
-    """Writes the rankings, after the steps before it that are missing.
+    """Writes the rankings.
+
+    In a run folder made by `lca run`; missing steps before it are done first.
 
     Args:
         run_folder: The run folder.
@@ -52,7 +56,9 @@ def rank(run_folder: RunFolder, *, quiet: bool = False, debug: bool = False) -> 
 
 
 def ablate(run_folder: RunFolder, *, quiet: bool = False, debug: bool = False) -> None:
-    """Measures keep curves and minimal sets, after the steps before it that are missing.
+    """Measures keep curves and minimal sets.
+
+    In a run folder made by `lca run`; missing steps before it are done first.
 
     Args:
         run_folder: The run folder.
@@ -64,7 +70,9 @@ def ablate(run_folder: RunFolder, *, quiet: bool = False, debug: bool = False) -
 
 
 def report(run_folder: RunFolder, *, quiet: bool = False, debug: bool = False) -> None:
-    """Writes results.json and the page, after the steps before it that are missing.
+    """Writes results.json and the page.
+
+    In a run folder made by `lca run`; missing steps before it are done first.
 
     Args:
         run_folder: The run folder.

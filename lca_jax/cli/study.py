@@ -19,7 +19,9 @@ def run_study(
     quiet: bool = False,
     debug: bool = False,
 ) -> None:
-    """Computes activations, probes and rankings of many tasks, in one process or in all of a TPU pod or GPU cluster.
+    """Does the probes and rankings of many tasks, in many processes.
+
+    These are the processes of a TPU pod or a GPU cluster (`--join`); one process alone does it too.
 
     Args:
         settings: The study.

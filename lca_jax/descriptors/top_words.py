@@ -1,8 +1,8 @@
-"""What single neurons respond to: the words that move them most, and sentences to see them at work.
+"""Describes what single neurons respond to: the words that move them most, and sentences in which they vary.
 
-Word types are scored for many neurons in one pass: rows are gathered by type and summed group by group, so the cost is
-one sort of the words and one read of the chosen columns, however many neurons are asked for. Columns are taken in
-blocks: some 300 MiB beside the input. Which neurons deserve a card is for the ranking to say; the report draws them.
+Word types are scored for many neurons in one pass: words are gathered by type and summed group by group, so the cost is
+one sort of the words and one read of the chosen columns, for any number of neurons. Columns are taken in blocks, which
+take about 300 MiB beside the input. The ranking decides which neurons get a card; the report draws the cards.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 from lca_jax.axes import Neuron
 from lca_jax.errors import DataError
 
-_BLOCK_VALUES = 2**23
-"""Float64 values held at once: 64 MiB."""
+BLOCK_VALUES = 2**23
+"""Number of float64 values in a block of columns: 64 MiB."""
 
 TopWords = tuple[tuple[str, float], ...]
 """Word types with their scores, the largest absolute score first."""
@@ -25,7 +25,7 @@ TopWords = tuple[tuple[str, float], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceHeat:
-    """One sentence as one neuron sees it."""
+    """One sentence, with a neuron's activation at each word."""
 
     words: tuple[str, ...]
     """The word forms."""
@@ -37,18 +37,18 @@ class SentenceHeat:
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronCard:
-    """What is worth knowing of one neuron at a glance."""
+    """A short description of one neuron."""
 
     neuron: Neuron
-    """Which neuron."""
+    """The neuron that is described."""
     rank: int
-    """Its place in the ranking of the task; 1 is first."""
+    """The neuron's place in the ranking of the task; 1 is first."""
     classes: tuple[str, ...]
-    """The classes that it serves."""
+    """The classes that the neuron serves."""
     top_words: TopWords
-    """The words that move it most, with signed scores in -1..1."""
+    """The words that move the neuron most, with signed scores in -1..1."""
     sentences: tuple[SentenceHeat, ...]
-    """Sentences in which it varies most."""
+    """The sentences in which the neuron varies most."""
 
 
 def top_words(
@@ -68,38 +68,38 @@ def top_words(
     Args:
         forms: The word forms of the corpus.
         activations: The chosen neurons, one column each.
-        usable: Which words have a vector; all of them where it is not given.
-        count: Longest list wanted.
-        min_occurrences: Types seen less often are passed over: the mean of one occurrence says little of the type.
+        usable: Mask of the words that have a vector; all words if None.
+        count: Maximum length of a list.
+        min_occurrences: Minimum number of occurrences of a type; the mean of one occurrence says little about the type.
 
     Returns:
-        A list for every column, ordered by absolute score, ties by form. It is shorter than `count` where fewer types
-        occur often enough, and empty for a neuron that never moves.
+        A list for every column, ordered by absolute score, ties by form. It is shorter than `count` if fewer types
+        occur often enough, and empty for a neuron that is constant.
 
     Raises:
-        DataError: Lengths differ, no word is usable, or an activation is not finite; the message names the word.
+        DataError: Lengths differ, no word has a vector, or an activation is not finite; the message names the word.
 
     Reference: Sajjad et al. 2023 (NeuroX), `get_top_words`; Dalvi et al. 2019, Table 3.
     """
-    rows = _usable_rows(forms, activations, usable)
-    used = [forms[int(row)] for row in rows]
-    types = sorted(set(used))
+    words = _usable_words(forms, activations, usable)
+    used_forms = [forms[int(word)] for word in words]
+    types = sorted(set(used_forms))
     number_of_type = {form: number for number, form in enumerate(types)}
-    groups = _group_rows(np.array([number_of_type[form] for form in used]))
+    groups = _group_words(np.array([number_of_type[form] for form in used_forms]))
     frequent = np.flatnonzero(groups.sizes >= min_occurrences)
 
     lists: list[TopWords] = []
-    width = max(1, _BLOCK_VALUES // rows.size)
+    width = max(1, BLOCK_VALUES // words.size)
     for start in range(0, activations.shape[1], width):
-        block = activations[rows, start : start + width].astype(np.float64)
+        block = activations[words, start : start + width].astype(np.float64)
         # The standard deviation is the same for every type of a neuron: it cancels when the largest mean becomes 1.
         means = _group_sums(block - block.mean(axis=0), groups)[frequent] / groups.sizes[frequent, None]
         largest = np.abs(means).max(axis=0, initial=0.0)
         moves = (np.ptp(block, axis=0) > 0) & (largest > 0)
         scores = means / np.where(moves, largest, 1.0)
         best = np.argsort(-np.abs(scores), axis=0, kind="stable")[:count]
-        for column, rows_of_column in enumerate(best.T):
-            listed = ((types[frequent[row]], float(scores[row, column])) for row in rows_of_column)
+        for column, best_of_column in enumerate(best.T):
+            listed = ((types[frequent[place]], float(scores[place, column])) for place in best_of_column)
             lists.append(tuple(listed) if moves[column] else ())
     return lists
 
@@ -122,39 +122,42 @@ def neuron_cards(
 ) -> tuple[NeuronCard, ...]:
     """Describes neurons by their top words and by the sentences in which they vary most.
 
-    A sentence is chosen by the standard deviation of the neuron over its words; the same text is shown once only. Equal
-    spreads keep the order of the corpus.
+    Sentences are ordered by the standard deviation of the neuron over their words, ties by the order of the corpus.
+    Each text is shown once.
 
     Args:
         forms: The word forms of the corpus.
-        sentence_of_word: The number of each word's sentence.
+        sentence_of_word: Number of each word's sentence.
         activations: One column for each of `neurons`.
-        neurons: Which neurons the columns are, best first.
-        classes: The classes that each neuron serves.
-        labels: The task's label of each word; None where it has none.
-        ranks: The place of each neuron in the ranking; 1, 2, … where it is not given.
-        usable: Which words have a vector; all of them where it is not given.
-        count: Longest list of top words.
-        min_occurrences: Word types seen less often are no top words.
-        sentences: Most sentences on a card.
-        shortest: Fewest words of a sentence that is shown.
-        longest: Most words of a sentence that is shown.
+        neurons: Neurons of the columns, best first.
+        classes: Classes that each neuron serves.
+        labels: Label of each word in the task; None where it has none.
+        ranks: Place of each neuron in the ranking; 1, 2, … if None.
+        usable: Mask of the words that have a vector; all words if None.
+        count: Maximum number of top words.
+        min_occurrences: Minimum number of occurrences of a top word.
+        sentences: Maximum number of sentences on a card.
+        shortest: Minimum number of words of a sentence that is shown.
+        longest: Maximum number of words of a sentence that is shown.
+
+    Returns:
+        One card for each neuron, in their order.
 
     Raises:
-        DataError: Lengths differ, no word is usable, or an activation is not finite; the message names the word.
+        DataError: Lengths differ, no word has a vector, or an activation is not finite; the message names the word.
     """
     width = activations.shape[1]
     ranks = range(1, width + 1) if ranks is None else ranks
     labels = [None] * len(forms) if labels is None else labels
     _check_lengths("column of `activations`", width, neurons=neurons, classes=classes, ranks=ranks)
     _check_lengths("row of `activations`", activations.shape[0], labels=labels)
-    rows = _usable_rows(forms, activations, usable)
+    words = _usable_words(forms, activations, usable)
     lists = top_words(forms, activations, usable=usable, count=count, min_occurrences=min_occurrences)
 
     scores = np.full(activations.shape, np.nan)
-    scores[rows] = _standardise(activations[rows].astype(np.float64))
-    texts = _Texts(forms, labels, scores, _group_rows(np.unique(sentence_of_word, return_inverse=True)[1]))
-    order = _by_spread(texts, shortest=shortest, longest=longest)
+    scores[words] = _standardise(activations[words].astype(np.float64))
+    texts = _Texts(forms, labels, scores, _group_words(np.unique(sentence_of_word, return_inverse=True)[1]))
+    order = _order_by_deviation(texts, shortest=shortest, longest=longest)
     return tuple(
         NeuronCard(
             neuron=neuron,
@@ -168,15 +171,15 @@ def neuron_cards(
 
 
 class _Groups(NamedTuple):
-    """Rows gathered by group: `order` lists them group after group, each from its `start` on. No group is empty."""
+    """Words gathered by group: `order` lists them group after group, each from its `start` on. No group is empty."""
 
-    order: Int[np.ndarray, "row"]
+    order: Int[np.ndarray, "word"]
     starts: Int[np.ndarray, "group"]
     sizes: Int[np.ndarray, "group"]
 
 
 class _Texts(NamedTuple):
-    """The corpus as the cards show it: forms, labels, z-scores (NaN: no vector), and the rows of each sentence."""
+    """The corpus as the cards show it: forms, labels, z-scores (NaN: no vector), and the words of each sentence."""
 
     forms: Sequence[str]
     labels: Sequence[str | None]
@@ -184,12 +187,12 @@ class _Texts(NamedTuple):
     sentences: _Groups
 
 
-def _group_rows(group_of_row: Int[np.ndarray, "row"]) -> _Groups:
-    sizes = np.bincount(group_of_row)
-    return _Groups(np.argsort(group_of_row, kind="stable"), np.cumsum(sizes) - sizes, sizes)
+def _group_words(group_of_word: Int[np.ndarray, "word"]) -> _Groups:
+    sizes = np.bincount(group_of_word)
+    return _Groups(np.argsort(group_of_word, kind="stable"), np.cumsum(sizes) - sizes, sizes)
 
 
-def _group_sums(values: Float[np.ndarray, "row neuron"], groups: _Groups) -> Float[np.ndarray, "group neuron"]:
+def _group_sums(values: Float[np.ndarray, "word neuron"], groups: _Groups) -> Float[np.ndarray, "group neuron"]:
     return np.add.reduceat(values[groups.order], groups.starts, axis=0)
 
 
@@ -199,46 +202,46 @@ def _standardise(values: Float[np.ndarray, "word neuron"]) -> Float[np.ndarray, 
     return np.where(moves, (values - values.mean(axis=0)) / np.where(moves, deviation, 1.0), 0.0)
 
 
-def _by_spread(texts: _Texts, *, shortest: int, longest: int) -> list[Int[np.ndarray, "sentence"]]:
-    """For every neuron the sentences of fitting length in which two words or more have a vector, widest first."""
-    seen = np.isfinite(texts.scores[:, :1]).astype(np.float64)
+def _order_by_deviation(texts: _Texts, *, shortest: int, longest: int) -> list[Int[np.ndarray, "sentence"]]:
+    """Orders, for each neuron, the sentences of suitable length in which two words or more have a vector."""
+    has_vector = np.isfinite(texts.scores[:, :1]).astype(np.float64)
     scores = np.nan_to_num(texts.scores)
-    words = np.maximum(_group_sums(seen, texts.sentences), 1)
-    spread = _group_sums(scores**2, texts.sentences) / words - (_group_sums(scores, texts.sentences) / words) ** 2
+    words = np.maximum(_group_sums(has_vector, texts.sentences), 1)
+    variance = _group_sums(scores**2, texts.sentences) / words - (_group_sums(scores, texts.sentences) / words) ** 2
     sizes = texts.sentences.sizes
-    shown = np.flatnonzero((sizes >= shortest) & (sizes <= longest) & (words[:, 0] >= 2))
-    return [shown[np.argsort(-column, kind="stable")] for column in spread[shown].T]
+    suitable = np.flatnonzero((sizes >= shortest) & (sizes <= longest) & (words[:, 0] >= 2))
+    return [suitable[np.argsort(-column, kind="stable")] for column in variance[suitable].T]
 
 
 def _distinct_sentences(texts: _Texts, order: Int[np.ndarray, "sentence"], column: int) -> Iterator[SentenceHeat]:
-    told: set[tuple[str, ...]] = set()
+    earlier: set[tuple[str, ...]] = set()
     for sentence in order:
         start = texts.sentences.starts[sentence]
-        rows = texts.sentences.order[start : start + texts.sentences.sizes[sentence]]
-        words = tuple(texts.forms[int(row)] for row in rows)
-        if words not in told:
-            told.add(words)
-            scores = texts.scores[rows, column]
+        places = texts.sentences.order[start : start + texts.sentences.sizes[sentence]]
+        words = tuple(texts.forms[int(place)] for place in places)
+        if words not in earlier:
+            earlier.add(words)
+            scores = texts.scores[places, column]
             values = tuple(float(score) if np.isfinite(score) else None for score in scores)
-            yield SentenceHeat(words=words, labels=tuple(texts.labels[int(row)] for row in rows), values=values)
+            yield SentenceHeat(words=words, labels=tuple(texts.labels[int(place)] for place in places), values=values)
 
 
-def _usable_rows(
+def _usable_words(
     forms: Sequence[str],
     activations: Float[np.ndarray, "word neuron"],
     usable: Bool[np.ndarray, "word"] | None,
-) -> Int[np.ndarray, "row"]:
+) -> Int[np.ndarray, "usable"]:
     _check_lengths("row of `activations`", activations.shape[0], forms=forms)
-    rows = np.arange(len(forms)) if usable is None else np.flatnonzero(usable)
-    if rows.size == 0:
+    words = np.arange(len(forms)) if usable is None else np.flatnonzero(usable)
+    if words.size == 0:
         raise DataError("At least one word must have a vector to describe a neuron, got none. Check the mask `usable`.")
-    broken = rows[~np.isfinite(activations[rows]).all(axis=1)]
+    broken = words[~np.isfinite(activations[words]).all(axis=1)]
     if broken.size:
         raise DataError(
             f"Activations must be finite, got {broken.size} words with NaN or infinity, the first is word {broken[0]} "
-            f"({forms[broken[0]]!r}). Pass over words without a vector with `usable`."
+            f"({forms[broken[0]]!r}). Leave out words without a vector with `usable`."
         )
-    return rows
+    return words
 
 
 def _check_lengths(of: str, expected: int, **columns: Sequence[object]) -> None:

@@ -1,44 +1,43 @@
-"""A run folder's memory: which steps are finished, what they were made from, and how long they took.
+"""The record that a run folder keeps of its steps: which are finished, from what they were made, how long they took.
 
-A step has a key, a hash of everything that determines its outcome, the keys of the steps before it included. The key is
-written down before the step begins. A finished step with the same key is skipped; another key means that something it
-depends on has changed: its files are removed, it is done again, and the log says so.
+A step has a key: a hash of everything that determines its outcome, the keys of the steps before it included. The key is
+written to `steps.json` before the step begins. A finished step with the same key is skipped. Another key means that
+something the step depends on has changed: its files are removed, it is done again, and the log says so.
 """
 
 import hashlib
 import json
 import logging
-import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from lca_jax.machine.files import write_text_whole
 
 _log = logging.getLogger(__name__)
 _STEPS = "steps.json"
 
 
 def key_of(*parts: object) -> str:
-    """A hash of plain values (numbers, texts, lists, dictionaries)."""
+    """Returns a hash of plain values (numbers, texts, lists, dictionaries)."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def write_json(path: Path, content: object) -> None:
-    """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    waiting = path.with_suffix(path.suffix + ".part")
-    with waiting.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    waiting.replace(path)
+    """Writes plain values as readable JSON, whole or not at all."""
+    write_text_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 class RunFolder:
     """The steps of one run; every change is on disk before the call returns."""
 
     def __init__(self, path: Path) -> None:
+        """Opens a run folder, or makes one.
+
+        Args:
+            path: The folder.
+        """
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         try:
@@ -51,45 +50,54 @@ class RunFolder:
         """Seconds that each finished step took when it was done."""
         return {name: step["seconds"] for name, step in self._steps.items() if step["seconds"] is not None}
 
+    def has_changed(self, keys: Mapping[str, str]) -> bool:
+        """Returns whether a step that was begun here has another key now.
+
+        Args:
+            keys: The present key of each step, by the name of the step.
+        """
+        return any(name in self._steps and self._steps[name]["key"] != key for name, key in keys.items())
+
     def do(self, name: str, key: str, outputs: Sequence[str], work: Callable[[], None]) -> bool:
         """Does a step unless it is finished with the same key.
 
         Args:
-            name: Of the step, for the log and `seconds`.
-            key: From `key_of`.
-            outputs: Files and folders below the run folder that the step makes, and that no longer hold if its key
-                changes.
-            work: Makes them. Left over from an interrupted try with the same key, they are still there when it is
+            name: Name of the step, for the log and `seconds`.
+            key: The step's key, from `key_of`.
+            outputs: Files and folders below the run folder that the step makes. They are removed if the key changes.
+            work: Function that makes them. What an interrupted try with the same key has left is still there when it is
                 called.
 
         Returns:
             Whether the step was done now.
         """
-        known = self._steps.get(name)
-        if known is not None and known["key"] != key:
+        record = self._steps.get(name)
+        if record is not None and record["key"] != key:
             _log.warning("%s: its input or settings changed, done again", name)
-            self._remove(outputs)
-        elif known is not None:
-            if known["seconds"] is not None and all((self.path / output).exists() for output in outputs):
+            self._write(name, {**record, "seconds": None})  # no longer finished: a kill may leave half of its files
+            self.remove(outputs)
+        elif record is not None:
+            if record["seconds"] is not None and all((self.path / output).exists() for output in outputs):
                 _log.info("%s: finished before, skipped", name)
                 return False
             _log.info("%s: begun before, going on", name)
         self._write(name, {"key": key, "seconds": None})
         start = time.perf_counter()
         work()
-        took = time.perf_counter() - start
-        self._write(name, {"key": key, "seconds": round(took, 3)})
-        _log.info("%s: %.1f s", name, took)
+        seconds = time.perf_counter() - start
+        self._write(name, {"key": key, "seconds": round(seconds, 3)})
+        _log.info("%s: %.1f s", name, seconds)
         return True
 
-    def _write(self, name: str, step: dict) -> None:
-        self._steps[name] = step
-        write_json(self.path / _STEPS, self._steps)
-
-    def _remove(self, outputs: Sequence[str]) -> None:
+    def remove(self, outputs: Sequence[str]) -> None:
+        """Deletes files and folders below the run folder, if they are there."""
         for output in outputs:
             path = self.path / output
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+    def _write(self, name: str, step: dict) -> None:
+        self._steps[name] = step
+        write_json(self.path / _STEPS, self._steps)

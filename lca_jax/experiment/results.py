@@ -1,17 +1,19 @@
-"""What a run reports of a task: every number of `results.json`, from the selected probes and the three stores.
+"""Computes the entries of `results.json`: those of each task, from the chosen probes and the three stores, and more.
 
-Choices (penalty, minimal set) are made on dev before; everything here but `accuracy.dev` and the search table is
-measured on test, once. Its keys are documented in the README and keep their meaning within a `format` number.
+Penalty and minimal set are chosen on dev. Everything else is measured on test, except `accuracy.dev`, the steps of the
+minimal set and the search table. `README.md` in this folder documents every key; keys keep their meaning within a
+`format` number. For a task each store is read once.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from lca_jax.analysis.baselines import majority_accuracy
-from lca_jax.analysis.curves import KeepCurve, keep_curve
+from lca_jax.analysis.baselines import word_type_majority
+from lca_jax.analysis.curves import keep_curve
 from lca_jax.analysis.distribution import centre_of_mass, class_neurons, layer_shares, sharing
 from lca_jax.analysis.minimal import MinimalSet, minimal_neurons
 from lca_jax.analysis.retraining import TrainingWords, accuracies
@@ -28,6 +30,10 @@ from lca_jax.store.store import ActivationStore
 from lca_jax.text.corpus import Corpus
 
 FORMAT = 1
+"""Number of the layout of `results.json`."""
+_PROBE_FACTS = (
+    "l1", "l2", "objective", "null_objective", "duality_gap", "iterations", "converged", "nonzero_fraction",
+)  # fmt: skip
 
 
 class Stores(NamedTuple):
@@ -39,7 +45,7 @@ class Stores(NamedTuple):
 
 
 def describe_model(model: Model, axis: NeuronAxis) -> dict[str, object]:
-    """The `model` entry: what was read, and of which weights."""
+    """Returns the `model` entry: name and weights of the model, and the layers that were read."""
     return {
         "name": model.name,
         "fingerprint": model.fingerprint,
@@ -53,7 +59,7 @@ def describe_model(model: Model, axis: NeuronAxis) -> dict[str, object]:
 
 
 def describe_corpus(corpus: Corpus, store: ActivationStore) -> dict[str, object]:
-    """One part of the `corpus` entry: counts, and every word left out by reason."""
+    """Returns one part of the `corpus` entry: counts, and the number of words left out for each reason."""
     return {
         "name": corpus.name,
         "fingerprint": corpus.fingerprint(),
@@ -65,13 +71,13 @@ def describe_corpus(corpus: Corpus, store: ActivationStore) -> dict[str, object]
 
 
 def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: Experiment) -> dict[str, object]:
-    """The entry of one task.
+    """Measures one task and returns its entry.
 
     Tasks of sentences have no control task: their control accuracy and selectivity are None.
 
     Args:
-        probes: Selected, with their training store.
-        ranking: Of the task.
+        probes: The selected probes, with their training store.
+        ranking: The ranking of the task.
         stores: Train, dev and test.
         settings: The experiment.
     """
@@ -107,7 +113,7 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         "unit": stores.train.unit,
         "classes": list(probe.classes),
         "words": {"train": probe.words, "dev": len(dev.gold), "test": len(test.gold)},
-        "majority": majority_accuracy(
+        "majority": word_type_majority(
             stores.train.forms(),
             usable_labels(stores.train, task),
             stores.test.forms(),
@@ -115,36 +121,15 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         ),
         "accuracy": {"dev": float((probe.predict(dev.X) == dev.gold).mean()), "test": accuracy},
         "accuracy_interval": {"test": list(accuracy_interval(right, test.sentences, seed=settings.seed))},
-        "l1": probe.l1,
-        "l2": probe.l2,
-        "objective": probe.objective,
-        "null_objective": probe.null_objective,
-        "duality_gap": probe.duality_gap,
-        "iterations": probe.iterations,
-        "converged": probe.converged,
-        "nonzero_fraction": probe.nonzero_fraction,
+        **{name: getattr(probe, name) for name in _PROBE_FACTS},
         "control_accuracy": control_accuracy,
         "control_duality_gap": control_gap,
         "selectivity": _selectivity(accuracy, control_accuracy),
-        "keep": {mode: _curve_points(curve) for mode, curve in curves.items()},
+        "keep": {mode: [asdict(point) for point in curve.points] for mode, curve in curves.items()},
         "minimal": _minimal_entry(minimal, test, control_test),
         **_neuron_entries(probes, ranking, minimal, test, predicted),
         "search": _search_rows(probes, task),
     }
-
-
-def _curve_points(curve: KeepCurve) -> list[dict[str, float]]:
-    return [
-        {
-            "fraction": point.fraction,
-            "neurons": point.neurons,
-            "top": point.top,
-            "random": point.random,
-            "random_std": point.random_std,
-            "bottom": point.bottom,
-        }
-        for point in curve.points
-    ]
 
 
 def _selectivity(accuracy: float, control: float | None) -> float | None:
@@ -172,7 +157,7 @@ def _minimal_entry(minimal: MinimalSet, test: MeasuredWords, control_test: Measu
 def _neuron_entries(
     probes: ProbeSet, ranking: Ranking, minimal: MinimalSet, test: MeasuredWords, predicted: np.ndarray
 ) -> dict[str, object]:
-    """Where the minimal set's neurons sit, and which classes they serve."""
+    """Returns the entries about the minimal set's neurons: their layers, and the classes that need them."""
     axis = probes.axis
     classes = probes.one(ranking.task).classes
     shares = layer_shares(minimal.columns, axis)
@@ -207,7 +192,7 @@ def _neuron_entries(
 
 def _search_rows(probes: ProbeSet, task: str) -> list[dict[str, object]]:
     return [
-        {name: value for name, value in row.__dict__.items() if name not in ("task", "target", "subset")}
+        {name: value for name, value in asdict(row).items() if name not in ("task", "target", "subset")}
         for row in probes.search
         if (row.task, row.target, row.subset) == (task, None, None)
     ]

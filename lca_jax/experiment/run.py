@@ -1,6 +1,6 @@
-"""A whole run: text, activations, probes, rankings, measurements, page, each a step that is not done twice.
+"""A run: texts, activations, probes, rankings, measurements and the page, in steps that are not done twice.
 
-The steps and what they make in the run folder:
+The steps, and what they make in the run folder:
 
     extract   activations/{train,dev,test}    stores; an interrupted one goes on from its last whole shard
     probe     probes/                         every problem of the grid, and the choice made on dev
@@ -8,7 +8,7 @@ The steps and what they make in the run folder:
     ablate    tasks/<task>.json               curves, minimal set, classes: the entries of results.json
     report    results.json, report/           put together from the others
 
-`run` does all of them, or those up to one; what did not change is skipped.
+`run` does all of them, or those up to one, and skips those whose inputs have not changed.
 """
 
 import json
@@ -23,7 +23,7 @@ from lca_jax.descriptors.top_words import NeuronCard, neuron_cards
 from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
-from lca_jax.experiment.inputs import Material
+from lca_jax.experiment.inputs import Inputs
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
@@ -40,22 +40,24 @@ from lca_jax.text.corpus import name_file_of
 _log = logging.getLogger("lca_jax")
 _PARTS = ("train", "dev", "test")
 _CARDS = 12
-"""Neurons shown on the page."""
+"""Number of neurons on the page."""
+_RESULTS = ("results.json", "report")
 
 
 def run(experiment: Experiment, *, until: Step = "report", progress: bool = False) -> dict[str, Any]:
-    """Does an experiment in its run folder, skipping what is finished there.
+    """Does an experiment in its run folder and skips what is finished there.
 
     Args:
-        experiment: What to do, and where.
+        experiment: The settings, with the run folder.
         until: The last step to do.
-        progress: Shows bars on stderr.
+        progress: Whether to show bars on stderr.
 
     Returns:
-        What `results.json` holds; an empty dictionary if the run stops before the report.
+        The content of `results.json`; an empty dictionary if the run stops before the report.
 
     Raises:
-        LcaError: Anything about the input, the settings or the folder that the caller can mend.
+        LcaError: Something about the input, the settings or the folder is wrong; the message says what and how to mend
+            it.
     """
     if until not in STEPS:
         raise SettingsError(f"`until` must be one of {', '.join(STEPS)}, got {until!r}.")
@@ -64,15 +66,15 @@ def run(experiment: Experiment, *, until: Step = "report", progress: bool = Fals
 
 
 class _Run:
-    """The state of one run: what later steps need of earlier ones, read or made when first asked for."""
+    """The state of one run. What later steps need of earlier ones is read or made when it is first needed."""
 
     def __init__(self, experiment: Experiment, *, progress: bool) -> None:
         self._settings = experiment
-        self._material = Material(experiment, experiment.out, test=experiment.test, progress=progress)
+        self._inputs = Inputs(experiment, experiment.out, test=experiment.test, progress=progress)
         self._folder = RunFolder(experiment.out)
-        write_json(experiment.out / "config.json", experiment.as_json())
 
     def up_to(self, until: Step) -> dict[str, Any]:
+        self._write_settings()
         steps: Mapping[Step, Callable[[], None]] = {
             "extract": self._extract,
             "probe": self._probe,
@@ -84,22 +86,28 @@ class _Run:
             steps[name]()
         return json.loads((self._folder.path / "results.json").read_text("utf-8")) if until == "report" else {}
 
+    def _write_settings(self) -> None:
+        """Writes `config.json`, once model and texts could be read; results of other inputs do not stay beside it."""
+        if self._folder.has_changed(self._keys):
+            self._folder.remove(_RESULTS)
+        write_json(self._folder.path / "config.json", self._settings.as_json())
+
     # What the steps share
 
     @cached_property
     def _stores(self) -> Stores:
-        return Stores(*(self._material.store(part) for part in _PARTS))
+        return Stores(*(self._inputs.store(part) for part in _PARTS))
 
     @cached_property
-    def _selected(self) -> ProbeSet:
+    def _probes(self) -> ProbeSet:
         return load_probes(self._folder.path / "probes", store=self._stores.train)
 
     @property
     def _tasks(self) -> tuple[str, ...]:
-        return self._material.tasks
+        return self._inputs.tasks
 
     def _ranking(self, task: str) -> Ranking:
-        return rank_neurons(self._selected, task)
+        return rank_neurons(self._probes, task)
 
     # Steps
 
@@ -108,33 +116,33 @@ class _Run:
             outputs = [f"activations/{part}"]
             if self._settings.statistics:
                 outputs.append(f"activations/{part}/{STATISTICS}")
-            self._folder.do(f"extract {part}", self._extract_key(part), outputs, lambda part=part: self._fill(part))
+            name = f"extract {part}"
+            self._folder.do(name, self._keys[name], outputs, lambda part=part: self._fill_store(part))
 
     def _probe(self) -> None:
         def fit() -> None:
             probes = fit_probes(self._stores.train, self._settings.probe, tasks=self._tasks)
             probes.select(self._stores.dev, by=self._settings.select).save(self._folder.path / "probes")
 
-        self._folder.do("probe", self._probe_key, ["probes"], fit)
+        self._folder.do("probe", self._keys["probe"], ["probes"], fit)
 
     def _rank(self) -> None:
         def write() -> None:
-            folder = self._folder.path / "rankings"
-            folder.mkdir(exist_ok=True)
             for task in self._tasks:
-                self._ranking(task).write_csv(folder / f"{name_file_of(task)}.csv")
+                self._ranking(task).write_csv(self._folder.path / "rankings" / f"{name_file_of(task)}.csv")
 
-        self._folder.do("rank", key_of("rank", self._probe_key), ["rankings"], write)
+        self._folder.do("rank", self._keys["rank"], ["rankings"], write)
 
     def _ablate(self) -> None:
         for task in self._tasks:
             output = f"tasks/{name_file_of(task)}.json"
 
             def measure(task: str = task, output: str = output) -> None:
-                entry = analyse_task(self._selected, self._ranking(task), self._stores, self._settings)
+                entry = analyse_task(self._probes, self._ranking(task), self._stores, self._settings)
                 write_json(self._folder.path / output, entry)
 
-            self._folder.do(f"ablate {task}", self._ablate_key(task), [output], measure)
+            name = f"ablate {task}"
+            self._folder.do(name, self._keys[name], [output], measure)
 
     def _report(self) -> None:
         def write() -> None:
@@ -143,49 +151,52 @@ class _Run:
             cards = {task: self._cards(task) for task in self._tasks}
             write_report(results, cards, self._folder.path / "report")
 
-        keys = [self._ablate_key(task) for task in self._tasks]
-        self._folder.do(
-            "report", key_of("report", keys, package_versions(RESULT_PACKAGES)), ["results.json", "report"], write
-        )
+        keys = [self._keys[f"ablate {task}"] for task in self._tasks]
+        self._folder.do("report", key_of("report", keys, package_versions(RESULT_PACKAGES)), _RESULTS, write)
 
     # Keys: everything that determines a step's outcome
 
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        """The key of every step but the report, by the name of the step."""
+        settings = self._settings
+        extract = {part: self._extract_key(part) for part in _PARTS}
+        heads = [] if settings.heads is None else [settings.heads]
+        chosen_by = (settings.as_json()["probe"], settings.select, self._tasks)
+        probe = key_of("probe", [extract["train"], extract["dev"]], *chosen_by, *heads)
+        measured = (settings.fractions, settings.draws, settings.drop, settings.seed)
+        ablate = {task: key_of("ablate", task, probe, extract["test"], measured) for task in self._tasks}
+        return {
+            **{f"extract {part}": key for part, key in extract.items()},
+            "probe": probe,
+            "rank": key_of("rank", probe),
+            **{f"ablate {task}": key for task, key in ablate.items()},
+        }
+
     def _extract_key(self, part: str) -> str:
         settings = self._settings
-        reading = (settings.sites, settings.layers, self._material.pool, settings.dtype)
-        choice = self._material.choice(part)
-        # Only where something is chosen, so that run folders from before there was a choice are not done again.
+        reading = (settings.sites, settings.layers, self._inputs.pool, settings.dtype)
+        choice = self._inputs.choice(part)
+        # Added only where something is chosen, so that steps of older run folders, which had no choice, are not redone.
         chosen = [settings.neurons, str(choice)] if settings.neurons or choice != WordChoice() else []
-        model, corpus = self._material.model, self._material.corpora[part]
+        model, corpus = self._inputs.model, self._inputs.corpora[part]
         return key_of("extract", model.fingerprint, corpus.fingerprint(), reading, *chosen)
-
-    @cached_property
-    def _probe_key(self) -> str:
-        inputs = [self._extract_key(part) for part in ("train", "dev")]
-        heads = [] if self._settings.heads is None else [self._settings.heads]
-        return key_of("probe", inputs, self._settings.as_json()["probe"], self._settings.select, self._tasks, *heads)
-
-    def _ablate_key(self, task: str) -> str:
-        settings = self._settings
-        chosen = (settings.fractions, settings.draws, settings.drop, settings.seed)
-        return key_of("ablate", task, self._probe_key, self._extract_key("test"), chosen)
 
     # Work
 
-    def _fill(self, part: str) -> None:
-        warn_of_excluded(self._material.extract(part).manifest, name=part)
+    def _fill_store(self, part: str) -> None:
+        warn_of_excluded(self._inputs.extract(part).manifest, name=part)
 
     def _results(self) -> dict[str, object]:
-        corpora, stores = self._material.corpora, self._stores
-        described = {part: describe_corpus(corpora[part], store) for part, store in zip(_PARTS, stores, strict=True)}
+        corpora, stores = self._inputs.corpora, self._stores
         entries = {
             task: json.loads((self._folder.path / "tasks" / f"{name_file_of(task)}.json").read_text("utf-8"))
             for task in self._tasks
         }
         return {
             "format": FORMAT,
-            "model": describe_model(self._material.model, self._selected.axis),
-            "corpus": described,
+            "model": describe_model(self._inputs.model, self._probes.axis),
+            "corpus": {part: describe_corpus(corpora[part], store) for part, store in zip(_PARTS, stores, strict=True)},
             "tasks": entries,
             "seed": self._settings.seed,
             "seconds": self._folder.seconds,
@@ -194,18 +205,18 @@ class _Run:
         }
 
     def _cards(self, task: str) -> tuple[NeuronCard, ...]:
-        """The page's neurons: the best ones of the merged ranking, with the classes that need them."""
+        """Describes the best neurons of the merged ranking, with the classes that need them, for the page."""
         ranking = self._ranking(task)
         dev = self._stores.dev
         count = min(_CARDS, len(ranking.columns))
         columns = ranking.top(count)
-        needed = neurons_by_class(self._selected, task, count=count)
+        by_class = neurons_by_class(self._probes, task, count=count)
         return neuron_cards(
             dev.forms(),
             dev.words["sentence"].to_numpy(),
             dev.matrix()[:, columns],
             neurons=ranking.axis.neurons(columns),
-            classes=[[name for name, of_class in needed.items() if column in of_class] for column in columns],
+            classes=[[name for name, needed in by_class.items() if column in needed] for column in columns],
             labels=dev.labels(task),
             usable=dev.usable,
             min_occurrences=1 if dev.unit == "sentence" else 2,  # a text seldom comes twice
@@ -214,7 +225,7 @@ class _Run:
 
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
-    """Everything that the package logs, and warnings where they are captured, appended to a file with the time."""
+    """Appends what the package logs, and warnings where they are captured, to a file, each line with its time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

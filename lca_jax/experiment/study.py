@@ -1,10 +1,10 @@
 """A study by many processes: the activations of a treebank, all its probes in one solve, and their rankings.
 
 Run the same command in every process of a TPU pod or a GPU cluster, with `--out` on a file system that all of them
-reach. Each process extracts its share of the words and writes its own shards; then all of them solve together, each
-reading the words of its own devices; then the first one writes `probes/` and `rankings/`. On one machine it is the
-same command without `--join`. What is read is told as to `lca run`: labels of words, of sentences, of words with their
-heads; parts of the words, the layers and the neurons. Curves and minimal sets are `lca run`'s, on one machine.
+reach. Each process extracts its share of the words and writes its own shards. Then all of them solve together, each
+reading the words of its own devices, and the first one writes `probes/` and `rankings/`. On one machine it is the same
+command without `--join`. A study has the options of a run for what is read. Keep curves and minimal sets are left to
+`lca run`, on one machine.
 """
 
 import logging
@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 from lca_jax.experiment.config import Study
-from lca_jax.experiment.inputs import Material
+from lca_jax.experiment.inputs import Inputs
 from lca_jax.machine.devices import describe_device
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet
@@ -28,32 +28,33 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
     """Does a study; every process calls it with the same settings after `devices.join_processes`.
 
     Args:
-        settings: What to do, and where.
-        progress: Shows bars on stderr.
+        settings: The settings, with the folder of the results.
+        progress: Whether to show bars on stderr.
 
     Returns:
         The chosen probes, in every process.
 
     Raises:
-        LcaError: Anything about the input, the settings or the folder that the caller can mend.
+        LcaError: Something about the input, the settings or the folder is wrong; the message says what and how to mend
+            it.
     """
-    _log.info("%s", describe_device())
-    material = Material(settings, settings.out if settings.stored else None, progress=progress)
-    train, dev = material.store("train"), material.store("dev")
+    _log.info("%s", ", ".join(f"{name} {value}" for name, value in describe_device().items()))
+    inputs = Inputs(settings, settings.out if settings.stored else None, progress=progress)
+    train, dev = inputs.store("train"), inputs.store("dev")
     if jax.process_index() == 0:
         warn_of_excluded(train.manifest, name="train")
         warn_of_excluded(dev.manifest, name="dev")
-    fitted = fit_probes(
+    probes = fit_probes(
         train,
         settings.probe,
-        tasks=material.tasks,
+        tasks=inputs.tasks,
         subsets="layers" if settings.by_layer else None,
         replicates=settings.replicates,
         dtype=settings.matrix_dtype,
         split_over=settings.split_over,
         stream=settings.stream,
     )
-    chosen = fitted.select(dev, by=settings.select)
+    chosen = probes.select(dev, by=settings.select)
     chosen.save(settings.out / "probes")
     if jax.process_index() == 0:
         _write_rankings(chosen, settings.out / "rankings")
@@ -61,8 +62,7 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
 
 
 def _write_rankings(probes: ProbeSet, folder: Path) -> None:
-    """One table a task, or a task and subset."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes one table for each task, or for each task and subset."""
     for task in probes.tasks:
         for subset in probes.subsets:
             name = task if subset is None else f"{task} {subset}"

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int32
-from transformers import PreTrainedTokenizerBase
 
 from lca_jax.errors import ModelError, SettingsError
 from lca_jax.extraction.choice import choose_sentences, choose_words
+from lca_jax.hugging_face import PreTrainedTokenizerBase
 from lca_jax.store.recipe import Pool, WordChoice, unit_of
 from lca_jax.store.units import SPECIAL_PIECE, Units, word_bounds_of
 from lca_jax.text.alignment import AlignedSentence

@@ -1,4 +1,4 @@
-"""What a stack looks like to people: its sites with their sizes, and its head."""
+"""Describes a stack for people: its sites with their sizes, and its head."""
 
 from lca_jax.axes import DECODER
 from lca_jax.models.stack.config import StackConfig

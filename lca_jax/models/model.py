@@ -13,9 +13,9 @@ import jax
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
-from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerFast
 from lca_jax.models.description import describe_head, sites_table
 from lca_jax.models.loading.saving import write_model
 from lca_jax.models.stack import stack

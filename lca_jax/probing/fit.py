@@ -1,10 +1,11 @@
-"""From activations and labels to probes: every task, penalty, sample and subset of one store in one call.
+"""Fits probes to activations and labels: every task, penalty, sample and subset of one store in one call.
 
-`fit_probes` reads a store, `fit_elastic_net` plain arrays. Words that have no vector or no label are masked, never
-dropped from the matrix: all tasks share one X. Memory: X on the devices (and on the host until it is there) or, where
-that is more than there is, a few blocks of it; and what `batching` says. Of several processes that called
-`jax.distributed.initialize()` each calls this with the same arguments, reads its own devices' words, and returns all
-probes.
+`fit_probes` reads a store, `fit_elastic_net` plain arrays. All tasks share one X; a word that has no label for a task
+is masked in that task.
+
+Memory: X on the devices (and on the host until it is there), or a few blocks of X if it does not fit; and what
+`batching` says. In a job of several processes each calls `fit_probes` with the same arguments, after
+`jax.distributed.initialize()`; each reads the words of its own devices, and all return all probes.
 """
 
 from collections.abc import Sequence
@@ -52,36 +53,40 @@ def fit_probes(
 ) -> ProbeSet:
     """Fits probes for every task, penalty pair and control task, and for every neuron subset and bootstrap sample.
 
-    Tasks of sentences have no control task: its random labels are by word type, and sentences have none.
+    Tasks of sentences have no control task, because its random labels are by word type.
 
     Args:
         store: Activations of the training words, with their label columns.
         settings: Objective, penalties and solver; the default grid if None.
-        tasks: Label columns; None takes all that the store has.
+        tasks: Label columns; None for all that the store has.
         subsets: None for probes of all neurons; `"layers"` for a probe of every layer of every site, named like
-            `residual 3`; or subsets by name, each as columns of `store.axis()` or a mask over them. All layers together
-            cost an iteration about what one probe of all neurons does; each mask costs that by itself.
-        replicates: Bootstrap samples of the sentences, drawn with the settings' seed, on which everything is fitted
-            once more; their probes have `replicate` 1, 2, …
-        one_vs_rest: Instead of one probe of all classes, a probe of two for each class: `target` is the class that it
-            tells from all others. Its two columns of weights are each other's negative. Regressions stay as they are.
+            `residual 3`; or subsets by name, each as columns of `store.axis()` or a mask over them. An iteration for
+            all layers together costs about as much as one for a probe of all neurons; one for each mask costs as much
+            again.
+        replicates: Number of bootstrap samples of the sentences, drawn with the settings' seed, on which everything is
+            fitted once more; their probes have `replicate` 1, 2, …
+        one_vs_rest: Whether to fit a probe of two classes for each class, instead of one probe of all classes: `target`
+            is the class that it tells from all others. Its two columns of weights are each other's negative.
+            Regressions stay as they are.
         regression: Tasks whose labels are numbers to predict by squared error, instead of classes. Their penalties are
             relative to ½ (z − y)², so they scale with the square of the unit of y; R² takes the place of accuracies.
-        stream: Whether X is read from the store block by block at every iteration, not held by the devices as a whole;
-            None decides by the memory at hand, and says so in the log.
-        dtype: In which X is held: `bfloat16` takes half of the memory. Products and certificates are float32 all the
-            same, for the rounded X.
-        split_over: Devices that share the columns of X, for very wide matrices; the words are split over the others.
+        stream: Whether X is read from the store block by block at every iteration, instead of being held whole on the
+            devices; None decides by the available memory, and the log says which.
+        dtype: Type in which X is held: `bfloat16` takes half of the memory. Products and certificates stay float32, for
+            the rounded X.
+        split_over: Number of devices that share the columns of X, for very wide matrices; the words are split over the
+            others.
 
     Returns:
         All problems of the fit: for each task (and target) the pairs of the grid, then the same pairs on its control
-        task, if it has one; then the same on each bootstrap sample. Subsets of one pair stand side by side.
+        task, if it has one; then all of these on each bootstrap sample. Probes of one pair on several subsets are
+        neighbours.
 
     Raises:
-        DataError: A task has no labelled word, or one class only; an activation is not finite (its layer, neuron and
-            word are named); a sample has no word of a task.
-        SettingsError: An unknown task; the message lists the known ones. Subsets that are empty or no neurons;
-            negative `replicates`.
+        DataError: A task has no labelled word or only one class; an activation is not finite (the message names its
+            layer, neuron and word); or a sample has no word of a task.
+        SettingsError: A task is unknown (the message lists the known ones), a subset is empty or has columns outside
+            the axis, or `replicates` is negative.
 
     Reference:
         Durrani et al. 2020, §2.1; Hewitt and Liang 2019 (control tasks).
@@ -135,15 +140,15 @@ def fit_elastic_net(
 
     Args:
         X: Features.
-        y: A label a word: strings, numbers, anything that sorts.
-        sample_weight: How much each word counts, in any unit: the loss is the weighted mean. Weight 2 is a word given
-            twice, weight 0 one that is left out; but mean and deviation of `standardize` are always those of the words
-            of X as they are, so that one standardised X serves all weightings. A class without any weight stays among
-            the classes, with bias −∞. None: all count the same.
+        y: One label for each word: strings, numbers, anything that sorts.
+        sample_weight: How much each word counts, in any unit: the loss is the weighted mean. A word of weight 2 counts
+            as two equal words, one of weight 0 is left out of the loss. Mean and deviation of `standardize` are always
+            those of the words of X as they are, so that one standardised X serves all weightings. A class without any
+            weight stays among the classes, with bias −∞. None gives all words the same weight.
         l1: Weight of ‖W‖₁.
         l2: Weight of ‖W‖²_F / 2 (of ‖W‖_F for `penalty="neurox"`).
         standardize: Whether the penalty is on weights of features with mean 0 and deviation 1.
-        max_iterations: Limit of the solver.
+        max_iterations: Maximum number of iterations of the solver.
         tolerance: Largest duality gap, as a share of the objective at zero weights.
         penalty: `elastic_net` or `neurox`.
         regression: Whether `y` are numbers to predict by squared error, ½ (z − y)².
@@ -152,8 +157,8 @@ def fit_elastic_net(
         The probe with its objective, duality gap and iterations; `classes` are the distinct labels in order, as text.
 
     Raises:
-        DataError: One class only, no word, a value that is not finite, a weight that is negative or not finite, weights
-            that are all zero, or as many labels or weights as X has not words.
+        DataError: There is no word or only one class; a value is not finite; a weight is negative or not finite, or all
+            are zero; or the number of labels or weights differs from the number of words in X.
     """
     settings = ElasticNet(
         l1=l1,
@@ -167,12 +172,12 @@ def fit_elastic_net(
     values = np.asarray(y, np.float32) if regression else None
     if values is not None and not np.isfinite(values).all():
         place = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise DataError(f"The numbers `y` must be finite; that of word {place} is {values[place]}.")
+        raise DataError(f"The numbers `y` must be finite; word {place} has {values[place]}.")
     if len(numbers) != len(X):
-        raise DataError(f"`X` has {len(X)} words, `y` has {len(numbers)} labels. Give one label a word.")
+        raise DataError(f"`X` has {len(X)} words, `y` has {len(numbers)} labels. Give one label for each word.")
     weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
     if weights is not None and len(weights) != len(X):
-        raise DataError(f"`X` has {len(X)} words, `sample_weight` has {len(weights)}. Give one weight a word.")
+        raise DataError(f"`X` has {len(X)} words, `sample_weight` has {len(weights)}. Give one weight for each word.")
     labelling = Labelling(
         task="y",
         control=False,
@@ -194,10 +199,10 @@ def fit_problems(
     """Fits every labelling with every penalty pair on every feature subset, in as few solves as memory allows.
 
     Args:
-        X: Raw activations; words without label are masked.
-        labellings: Tasks, controls and weighted versions of them on these words.
+        X: Raw activations of all words, also of those without a label.
+        labellings: Tasks, control tasks and weighted versions of them on these words.
         settings: Objective, penalties and solver.
-        keep: Feature subsets; None is one subset with all features. Weights of features not kept are zero.
+        keep: Feature subsets; None for one subset with all features. Weights of the other features are zero.
 
     Returns:
         Probes, labelling outermost, then pair, then subset.
@@ -205,7 +210,7 @@ def fit_problems(
     for labelling in labellings:
         check_classes(labelling)
     design, words = put_design(Rows.of(X), standardize=settings.standardize), len(X)
-    del X  # of whole training sets a gigabyte or two, which callers often make for this call alone
+    del X  # a gigabyte or two for a whole training set, which callers often make for this call alone
     subsets = [None] * (1 if keep is None else len(keep))
     return fit_on_design(design, words, labellings, settings, keep=keep, subsets=subsets)
 
@@ -218,7 +223,7 @@ def _labellings(
     one_vs_rest: bool,
     regression: Sequence[str],
 ) -> list[Labelling]:
-    """Each task and its control, if it has one, on all words of the store; or each class of it, with its control."""
+    """Returns each task and its control task, if it has one, on all words of the store; or the same for each class."""
     forms = store.forms()
     labellings: list[Labelling] = []
     for task in tasks:
@@ -238,7 +243,7 @@ def _labellings(
             labellings += kinds
     if not labellings:
         raise SettingsError(
-            "There is no task to fit: the store has no label column. Give `tasks` when reading the corpus."
+            "There must be at least one task, and the store has no label column. Give `tasks` when reading the corpus."
         )
     return labellings
 

@@ -1,12 +1,12 @@
-"""Labels as numbers, and the words on which a task is trained or measured.
+"""Labels of a task as numbers, for all words of a store or for some of them.
 
--1 masks a word: it has no label or no vector. -2 marks a label that training never saw: the word is measured, no
-prediction equals it, so it counts as an error.
+-1 masks a word that has no label or no vector. -2 is a label that training never saw: the word is measured, and since
+no prediction equals it, it counts as an error.
 """
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -18,36 +18,38 @@ from lca_jax.text.control import ControlTask, draw_control_task
 
 @dataclass(frozen=True, kw_only=True)
 class Labelling:
-    """The labels of one task on the words of a design, as numbers."""
+    """The labels of one task on the words of a matrix, as numbers."""
 
     task: str
     control: bool
+    """Whether the labels are those of the task's control task."""
     classes: tuple[str, ...]
-    numbers: Int[np.ndarray, " word"]
-    """Position in `classes`; -1 masks the word."""
-    weights: Float[np.ndarray, " word"] | None = None
-    """How much each word counts; None where all count the same."""
+    """Class names, sorted; empty for a regression."""
+    numbers: Int[np.ndarray, " word"] = field(repr=False)
+    """Position of each word's label in `classes`; -1 masks the word."""
+    weights: Float[np.ndarray, " word"] | None = field(default=None, repr=False)
+    """How much each word counts; None if all count the same."""
     replicate: int = 0
-    """0 for the words as they are, otherwise the number of the bootstrap sample that `weights` are of."""
+    """Number of the bootstrap sample that `weights` belong to; 0 for the words as they are."""
     target: str | None = None
-    """Where this class is told from all others: its name."""
-    values: Float[np.ndarray, " word"] | None = None
-    """Of a regression the number of each word, NaN where `numbers` masks it; then there are no classes."""
+    """Name of the class that is told from all others; None for all classes."""
+    values: Float[np.ndarray, " word"] | None = field(default=None, repr=False)
+    """For a regression the number of each word, NaN for masked words; None otherwise."""
 
     @property
     def columns(self) -> int:
-        """Columns of a probe's weights: one a class, one of a regression."""
+        """Number of columns of a probe's weights: one for each class, or one for a regression."""
         return len(self.classes) if self.values is None else 1
 
     @property
     def counted(self) -> Bool[np.ndarray, " word"]:
-        """The words that are trained on: those with a label, and a weight that is not 0."""
+        """Mask of the words that are trained on: they have a label and a weight above 0."""
         labelled = self.numbers >= 0
         return labelled if self.weights is None else labelled & (self.weights > 0)
 
 
 def number_labels(task: str, labels: Sequence[str | None], *, classes: Sequence[str] | None = None) -> Labelling:
-    """Numbers the labels of a task by their place among the classes, which are the sorted labels unless given."""
+    """Numbers the labels of a task by their position among the classes, which are the sorted labels unless given."""
     names = tuple(classes) if classes is not None else tuple(sorted({label for label in labels if label is not None}))
     number = {name: position for position, name in enumerate(names)}
     numbers = np.array([-1 if label is None else number.get(label, -2) for label in labels], np.int32)
@@ -55,10 +57,10 @@ def number_labels(task: str, labels: Sequence[str | None], *, classes: Sequence[
 
 
 def read_numbers(task: str, labels: Sequence[str | None]) -> Labelling:
-    """The labels of a task as numbers to predict.
+    """Reads the labels of a task as numbers to predict.
 
     Raises:
-        DataError: Labels are no finite numbers; the message counts them and names the first ones.
+        DataError: Some labels are not finite numbers; the message names the first ones and counts the rest.
     """
     values = np.full(len(labels), np.nan)
     wrong: list[str] = []
@@ -72,17 +74,17 @@ def read_numbers(task: str, labels: Sequence[str | None]) -> Labelling:
             values[place] = np.nan
     if wrong:
         raise DataError(
-            f"The labels of task `{task}` must be finite numbers to be predicted by a regression:\n"
-            f"{list_problems(wrong)}\nLeave the task out of `regression` to tell its labels apart as classes."
+            f"The labels of task `{task}` must be finite numbers for a regression, got:\n"
+            f"{list_problems(wrong)}\nLeave the task out of `regression` to predict its labels as classes."
         )
     numbers = np.where(np.isnan(values), -1, 0).astype(np.int32)
     return Labelling(task=task, control=False, classes=(), numbers=numbers, values=values.astype(np.float32))
 
 
 def tell_from_rest(labelling: Labelling, target: str) -> Labelling:
-    """One class of a task against all its others, as a task of two classes: `not TARGET` and `TARGET`.
+    """Makes one class of a task against all its others a task of two classes: `not TARGET` and `TARGET`.
 
-    A label that training never saw (-2) is one of the others.
+    A label that training never saw (-2) counts among the others.
     """
     numbers = labelling.numbers
     number = labelling.classes.index(target)
@@ -102,12 +104,13 @@ def take_words(labelling: Labelling, places: Int[np.ndarray, " word"]) -> Labell
 
 
 def check_classes(labelling: Labelling) -> None:
-    """Refuses a task on which there is nothing to learn.
+    """Refuses a task from which nothing can be learnt.
 
-    A control task or a bootstrap sample may come out with one class: its probe says that class, with no weights.
+    A control task or a bootstrap sample may have one class only: its probe predicts that class, with zero weights.
 
     Raises:
-        DataError: No labelled word with a vector (and a weight), one class only, or weights that are none.
+        DataError: There is no labelled word with a vector and a weight above 0, there is one class only, or a weight is
+            negative or not finite.
     """
     name = f"control task of `{labelling.task}`" if labelling.control else f"task `{labelling.task}`"
     if labelling.weights is not None:
@@ -115,8 +118,8 @@ def check_classes(labelling: Labelling) -> None:
     present = np.unique(labelling.numbers[labelling.counted])
     if labelling.replicate and not len(present):
         raise DataError(
-            f"Bootstrap sample {labelling.replicate} of the {name} drew no labelled word: too few sentences have one. "
-            "Give more text, or leave this task out where you ask for `replicates`."
+            f"Bootstrap sample {labelling.replicate} of the {name} drew no labelled word, because few sentences "
+            "have one. Give more text, or leave this task out of fits with `replicates`."
         )
     if labelling.weights is not None and (labelling.numbers >= 0).any() and not len(present):
         raise DataError(f"All labelled words of the {name} have weight 0. Give a weight above 0 to those that count.")
@@ -127,33 +130,34 @@ def check_classes(labelling: Labelling) -> None:
     if labelling.control or labelling.replicate:
         return
     if labelling.values is not None:
-        known = labelling.values[labelling.counted]
-        if known.min() == known.max():
-            raise DataError(f"All words of the {name} have the same number, {known[0]:g}: there is nothing to predict.")
+        numbers = labelling.values[labelling.counted]
+        if numbers.min() == numbers.max():
+            raise DataError(f"The {name} must have at least two different numbers; all words have {numbers[0]:g}.")
     elif len(present) == 1:
         only = labelling.classes[present[0]]
-        raise DataError(f"The {name} has one class only ({only!r}), so there is nothing to tell apart.")
+        raise DataError(f"The {name} must have at least two classes, and it has one class only ({only!r}).")
 
 
 def _check_weights(weights: Float[np.ndarray, " word"], name: str) -> None:
+    """Refuses weights that are negative or not finite."""
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(wrong):
         raise DataError(
-            f"Word weights must be finite and 0 or more; that of word {wrong[0]} of the {name} is {weights[wrong[0]]} "
-            f"({len(wrong)} such words). Give 0 to words that are not to count."
+            f"Weights of words must be finite and 0 or more; word {wrong[0]} of the {name} has {weights[wrong[0]]} "
+            f"({len(wrong)} such words). Give weight 0 to words that must not count."
         )
 
 
 def usable_labels(store: ActivationStore, task: str) -> list[str | None]:
-    """The labels of a task, None where the word has no label or no vector."""
+    """Returns the labels of a task, None for a word without a label or without a vector."""
     return [label if has else None for label, has in zip(store.labels(task), store.usable.tolist(), strict=True)]
 
 
 def control_task_of(train: ActivationStore, task: str, *, seed: int) -> ControlTask | None:
-    """The control task of a task, drawn from the labels of the words it is trained on; None for tasks of sentences.
+    """Draws the control task of a task from the labels of its training words; None for tasks of sentences.
 
     Its random labels are by word type, so that a probe can learn them from the types that training and test share.
-    Sentences share none: what such a probe reached would say nothing.
+    Sentences share no types, so the accuracy of such a probe would mean nothing.
 
     Reference: Hewitt and Liang 2019.
     """

@@ -1,12 +1,13 @@
 """One fitted probe on the host, and how it predicts.
 
-A probe's weights are in the scale in which they were penalised: of features with mean 0 and deviation 1 where the fit
-was standardised (the default), of the raw activations otherwise. Rankings read these weights. `raw_weights` and
-`raw_bias` are the same function on raw activations. Masking a neuron sets its feature to zero in the penalised scale:
-to its training mean where the fit was standardised, to zero activation where it was raw (as in the papers).
+A probe's weights are in the scale in which they were penalised: the scale of features with mean 0 and deviation 1 if
+the fit was standardised (the default), the scale of the raw activations otherwise. Rankings read these weights.
+`raw_weights` and `raw_bias` are the same function on raw activations. Masking a neuron sets its feature to zero in the
+penalised scale: to its training mean if the fit was standardised, to zero activation if it was raw (as in the papers).
 
 A probe of a part of the neurons has the weights of those alone: `columns` says which columns of the activations they
-are, and predicting takes the activations whole. A hundred layers cost no more memory than their neurons do.
+are, and predicting takes the activations of all neurons. Probes of a hundred layers take the memory of one probe of all
+their neurons.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,12 +21,13 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 from lca_jax.errors import SettingsError
 from lca_jax.probing.matrix.held import Design, scores
 from lca_jax.probing.objective import Penalty, Solver
+from lca_jax.tables import html_table, text_table
 
 _BLOCK = 4096
-"""Words predicted at a time."""
+"""Number of words that are predicted at a time."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Probe:
     """A multinomial logistic or linear probe with its certificate; from `fit_probes` or `fit_elastic_net`."""
 
@@ -38,39 +40,59 @@ class Probe:
     penalty: Penalty
     solver: Solver
     classes: tuple[str, ...]
-    """Class names, in the order of the weights' columns; none of a regression, whose weights have one column."""
+    """Class names, in the order of the weights' columns; empty for a regression, whose weights have one column."""
     weights: Float[np.ndarray, "feature class"]
-    """In the penalised scale."""
+    """Weights in the penalised scale."""
     bias: Float[np.ndarray, " class"]
-    """Belongs to centred features; -∞ for a class that no training word had."""
+    """Bias for centred features; -∞ for a class that no training word had."""
     mean: Float[np.ndarray, " feature"]
-    """Subtracted from the activations; zeros for a raw fit."""
+    """Numbers subtracted from the activations; zeros for a raw fit."""
     scale: Float[np.ndarray, " feature"]
-    """What the activations are divided by; ones for a raw fit."""
+    """Numbers by which the activations are divided; ones for a raw fit."""
     objective: float
-    """Mean cross-entropy plus penalty, in nats, at these weights."""
+    """Mean loss plus penalty at these weights, in nats for classes."""
     null_objective: float
-    """The same at zero weights."""
+    """Objective at zero weights."""
     duality_gap: float
-    """Upper bound of how far `objective` is above the optimum, in nats."""
+    """Upper bound of the distance of `objective` from the optimum, in the same unit."""
     iterations: int
-    """Of the exact solver; steps of `adam`."""
+    """Number of iterations of the exact solver, or of steps of `adam`."""
     converged: bool
     """Whether the gap is within the tolerance."""
     words: int
-    """Training words, those of weight 0 left out."""
+    """Number of training words, without those of weight 0."""
     target: str | None = None
     """The class that a probe of two classes tells from all others; None for a probe of all classes."""
     replicate: int = 0
-    """0 for the training words as they are, otherwise the number of the bootstrap sample."""
+    """Number of the bootstrap sample; 0 for the training words as they are."""
     subset: str | None = None
     """Name of the part of the neurons that it reads; None for all."""
     columns: Int[np.ndarray, " feature"] | None = None
-    """Columns of the activations that its features are, ascending; None for all."""
+    """The column of the activations that each feature is, ascending; None for all."""
+
+    def __repr__(self) -> str:
+        """Describes the probe in two lines, and its classes in a table."""
+        return text_table(self.table(), caption=self._caption())
+
+    def _repr_html_(self) -> str:
+        return html_table(self.table(), caption=self._caption())
+
+    def table(self) -> dict[str, list[object]]:
+        """Returns one row a class (one row for a regression), ready for `pandas.DataFrame(...)`.
+
+        The columns are `class`, `bias`, `nonzero` (number of weights that are not zero), and `mass` (sum of their
+        magnitudes).
+        """
+        return {
+            "class": list(self.classes) or [None],
+            "bias": self.bias.tolist(),
+            "nonzero": np.count_nonzero(self.weights, axis=0).tolist(),
+            "mass": np.abs(self.weights).sum(axis=0).tolist(),
+        }
 
     @property
     def regression(self) -> bool:
-        """Whether it predicts numbers."""
+        """Whether the probe predicts numbers."""
         return not self.classes
 
     @property
@@ -89,15 +111,18 @@ class Probe:
         return float((self.weights != 0).mean())
 
     def weights_among(self, size: int) -> Float[np.ndarray, "neuron class"]:
-        """Weights of all neurons, of which there are `size`: zero for those that the probe does not read."""
+        """Returns the weights of all neurons, `size` in number: zero for those that the probe does not read."""
         if self.columns is None:
             return self.weights
-        spread = np.zeros((size, self.weights.shape[1]), self.weights.dtype)
-        spread[self.columns] = self.weights
-        return spread
+        weights = np.zeros((size, self.weights.shape[1]), self.weights.dtype)
+        weights[self.columns] = self.weights
+        return weights
 
     def predict(self, X: Float[np.ndarray, "word neuron"]) -> Int[np.ndarray, " word"]:
-        """Class numbers of words from their raw activations, those of a probe of some neurons too from all neurons.
+        """Predicts the class numbers of words.
+
+        Args:
+            X: Raw activations of all neurons, also if the probe reads a part of them.
 
         Raises:
             SettingsError: X has other neurons, or the probe predicts numbers.
@@ -105,12 +130,30 @@ class Probe:
         return predict_masked([self], X, keep=np.ones((1, 1, len(self.weights)), bool))[0, 0]
 
     def predict_numbers(self, X: Float[np.ndarray, "word neuron"]) -> Float[np.ndarray, " word"]:
-        """The numbers of words from their raw activations, by a regression.
+        """Predicts the numbers of words, by a regression.
+
+        Args:
+            X: Raw activations of all neurons, also if the probe reads a part of them.
 
         Raises:
             SettingsError: X has other neurons, or the probe tells classes apart.
         """
         return predict_masked_numbers([self], X, keep=np.ones((1, 1, len(self.weights)), bool))[0, 0]
+
+    def _caption(self) -> str:
+        kind = "Regression" if self.regression else f"Probe of {len(self.classes)} classes"
+        parts = [
+            f"{kind} for {self.task}" + (" (control task)" if self.control else ""),
+            f"target {self.target}" if self.target is not None else "",
+            f"bootstrap sample {self.replicate}" if self.replicate else "",
+            f"{len(self.weights)} features" + (f" of {self.subset}" if self.subset is not None else ""),
+            f"{self.words} words",
+        ]
+        return (
+            f"{', '.join(part for part in parts if part)}\n"
+            f"l1={self.l1:g}, l2={self.l2:g}: objective {self.objective:.4g}, duality gap {self.duality_gap:.2g}, "
+            f"{'converged' if self.converged else 'not converged'} after {self.iterations} iterations"
+        )
 
 
 def predict_masked(
@@ -119,14 +162,14 @@ def predict_masked(
     *,
     keep: Bool[np.ndarray, "problem mask feature"],
 ) -> Int[np.ndarray, "problem mask word"]:
-    """Predictions of several probes on the same words, each with several sets of neurons kept and the others masked.
+    """Predicts classes by several probes, each with several sets of neurons kept and the others masked.
 
     All probes and masks are one matrix product: 2 · word · feature · Σ class · mask operations.
 
     Args:
         probes: Probes on the same features and scale, with the same number of classes.
-        X: Raw activations of all neurons, also where the probes read some of them.
-        keep: For every probe and mask the features that keep their activation; of the probes' own features.
+        X: Raw activations of all neurons, also if the probes read a part of them.
+        keep: For every probe and mask, which of the probe's own features keep their activation.
 
     Raises:
         SettingsError: The probes differ in classes or features, predict numbers, or X has other features.
@@ -134,7 +177,7 @@ def predict_masked(
     if any(probe.regression for probe in probes):
         raise SettingsError(
             f"The probe of `{probes[0].task}` predicts numbers, not classes: use predict_numbers. Accuracies and keep "
-            "curves are of classes."
+            "curves need classes."
         )
     return _predict_in_blocks(_best_classes, probes, X, keep=keep)
 
@@ -145,7 +188,12 @@ def predict_masked_numbers(
     *,
     keep: Bool[np.ndarray, "problem mask feature"],
 ) -> Float[np.ndarray, "problem mask word"]:
-    """The same of regressions.
+    """Predicts numbers by several regressions, each with several sets of neurons kept and the others masked.
+
+    Args:
+        probes: Regressions on the same features and scale.
+        X: Raw activations of all neurons, also if the probes read a part of them.
+        keep: For every probe and mask, which of the probe's own features keep their activation.
 
     Raises:
         SettingsError: The probes differ in features, tell classes apart, or X has other features.
@@ -165,9 +213,11 @@ def _predict_in_blocks(
     first = probes[0]
     columns = first.columns
     if {probe.subset for probe in probes} != {first.subset}:
-        raise SettingsError("Probes predicted together must read the same neurons; predict them one by one.")
+        raise SettingsError("Probes that predict together must read the same neurons. Predict by one at a time.")
     if {len(probe.classes) for probe in probes} != {len(first.classes)}:
-        raise SettingsError("Probes predicted together must have the same number of classes; predict them one by one.")
+        raise SettingsError(
+            "Probes that predict together must have the same number of classes. Predict by one at a time."
+        )
     if X.shape[1] != len(first.weights) if columns is None else X.shape[1] <= columns[-1]:
         read = f"{len(first.weights)} features" if columns is None else f"{first.subset}, up to column {columns[-1]}"
         raise SettingsError(

@@ -1,14 +1,14 @@
-"""The order in which a probe's weight mass needs the neurons.
+"""Orders neurons by the mass level at which a probe's weights first need them.
 
-For class c, a neuron is needed as soon as the mass fraction p exceeds the mass of all greater weights of the class:
+Class c needs a neuron as soon as the mass fraction p exceeds the mass of all greater weights of the class:
 
     level(c, j) = Σ {|w_ck| : |w_ck| > |w_cj|} / Σ_k |w_ck|                     level(j) = min over c of level(c, j)
 
 Taking the neurons by growing level is Algorithm 1 of Dalvi et al. 2019 in the limit of small steps: there p grows by α
 and the union over classes of the smallest sets that hold p of the mass is appended. With α = 1/stride (NeuroX: 100, the
 paper's script: 1000) whole steps become blocks without an order; the limit keeps every distinction that the weights
-make. What is left tied: each class's largest weight (level 0), equal weights, and neurons without any weight (level 1).
-Bias is ignored. Costs one sort of every class's weights, on the host, in float64.
+make. Ties remain between each class's largest weight (level 0), between equal weights, and between neurons without any
+weight (level 1). The bias plays no part. The cost is one sort of every class's weights, on the host, in float64.
 """
 
 from typing import NamedTuple
@@ -20,26 +20,26 @@ from lca_jax.errors import SettingsError
 
 
 class MassOrder(NamedTuple):
-    """A total order of features, most needed first, and what it rests on."""
+    """A total order of features, most needed first, and the levels that it follows."""
 
     order: Int[np.ndarray, " feature"]
-    """Features by growing level, ties by falling share, then by number."""
+    """Features by growing level; ties by falling share, then by number."""
     level: Float[np.ndarray, " feature"]
-    """Mass fraction at which the first class needs each feature; 1 if none ever does."""
+    """Mass fraction at which the first class needs each feature; 1 if no class does."""
     share: Float[np.ndarray, " feature"]
-    """Largest share that the feature's weight has of a class's mass."""
+    """Largest share of a class's mass that the feature's weight has."""
     block: Int[np.ndarray, " feature"]
-    """Number of the tie block of each feature, 0 first: what the weights leave undecided."""
+    """Number of the tie block of each feature, from 0: the weights leave the order within a block undecided."""
 
 
 def class_levels(weights: Float[np.ndarray, "feature class"]) -> Float[np.ndarray, "feature class"]:
-    """Mass fraction at which each class begins to need each feature; 1 where the weight is zero."""
+    """Returns the mass fraction at which each class begins to need each feature; 1 where the weight is zero."""
     magnitude = np.abs(weights.astype(np.float64))
     order = np.argsort(-magnitude, axis=0, kind="stable")
     falling = np.take_along_axis(magnitude, order, axis=0)
     before = np.cumsum(falling, axis=0) - falling
     total = falling.sum(axis=0, keepdims=True)
-    # Equal weights share the level of the first of them.
+    # Equal weights get the level of the first of them.
     same = np.concatenate([np.zeros((1, weights.shape[1]), bool), falling[1:] == falling[:-1]])
     first = np.maximum.accumulate(np.where(same, 0, np.arange(len(falling))[:, None]), axis=0)
     before = np.take_along_axis(before, first, axis=0)
@@ -53,9 +53,9 @@ def mass_order(weights: Float[np.ndarray, "feature class"], *, stride: int | Non
     """Orders features by the mass level at which some class first needs them.
 
     Args:
-        weights: Weights of one probe; only magnitudes count.
-        stride: None for the exact limit. A number makes the blocks of that many steps of p, as NeuroX does
-            (`get_neuron_ordering(search_stride=…)`), ordered inside by the tie rule instead of arbitrarily.
+        weights: Weights of one probe, of which the magnitudes count.
+        stride: None for the exact limit. A number gives the blocks of that many steps of p, as in NeuroX
+            (`get_neuron_ordering(search_stride=…)`); the tie rule orders each block, where NeuroX's order is arbitrary.
 
     Raises:
         SettingsError: The stride is less than 1.
@@ -67,7 +67,7 @@ def mass_order(weights: Float[np.ndarray, "feature class"], *, stride: int | Non
     share = (magnitude / np.where(total > 0, total, 1)).max(axis=1)
     level = class_levels(weights).min(axis=1)
     if stride is not None:
-        # The set at p holds a feature when its level is below p; at p = 0 it holds each class's first.
+        # The set at p has a feature if its level is below p; the set at p = 0 has each class's first feature.
         steps = np.where(level > 0, np.floor(level * stride) + 1, 0)
         level = np.where(level < 1, np.minimum(steps / stride, np.nextafter(1, 0)), 1.0)
     order = np.lexsort((np.arange(len(level)), -share, level))

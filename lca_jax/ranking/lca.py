@@ -1,6 +1,6 @@
-"""Linguistic Correlation Analysis: neurons by the weight mass that the classes need them for.
+"""Linguistic Correlation Analysis: ranks neurons by the weight mass at which the classes of a probe need them.
 
-Reference: Dalvi et al. 2019, "Linguistic Correlation Analysis", Algorithm 1; the exact limit is `probing.weight_mass`.
+Reference: Dalvi et al. 2019, "Linguistic Correlation Analysis", Algorithm 1. `probing.weight_mass` has the exact limit.
 """
 
 import numpy as np
@@ -21,24 +21,24 @@ def rank_neurons(
 ) -> Ranking:
     """Ranks the neurons of a task by its probe's weights.
 
-    Weights are read in the scale in which they were penalised: of standardised features by default, so that a neuron's
-    rank does not depend on how loud it is.
+    Weights are read in the scale in which they were penalised. By default this is the scale of standardised features,
+    so that a neuron's rank does not depend on the size of its activations.
 
     Args:
         probes: A selected set, with one probe of the task.
         task: The task.
         stride: None for the exact order; a number of mass steps for NeuroX's blocks (`mass_order`).
-        replicate: Which bootstrap sample's probe; 0 for the training words as they are.
-        subset: Which part of the neurons' probe; None for all.
-        target: Which class's probe, where classes were told from the rest.
+        replicate: Number of the bootstrap sample whose probe is read; 0 for the training words as they are.
+        subset: Name of the part of the neurons whose probe is read; None for all.
+        target: Class whose probe is read, if the probes tell one class from the rest.
 
     Returns:
-        The ranking. Scores are 1 - (mass level at which the first class needs the neuron): 1 for each class's heaviest
-        neuron, 0 for neurons that no class needs, or that the probe does not read. `by_class` ranks by the class's own
-        weights; there a neuron's score is its share of the class's mass.
+        The ranking. A neuron's score is 1 − (mass level at which the first class needs it): 1 for each class's heaviest
+        neuron, 0 for neurons that no class needs or that the probe does not read. `by_class` ranks by the weights of
+        one class; there a neuron's score is its share of the class's mass.
 
     Raises:
-        SettingsError: No such probe, or several of them.
+        SettingsError: There is no such probe, or there are several penalties.
     """
     probe = probes.one(task, replicate=replicate, subset=subset, target=target)
     weights = probe.weights_among(probes.axis.size)
@@ -58,9 +58,17 @@ def rank_neurons(
 
 
 def neurons_by_class(probes: ProbeSet, task: str, *, count: int) -> dict[str, np.ndarray]:
-    """For the first `count` neurons of a task's ranking, the columns that each class itself needs at that mass level.
+    """Divides the first `count` neurons of a task's ranking among the classes that need them at that mass level.
 
-    Together they are the set; a neuron that several classes need is in several of them (JMLR 2023, Figures 7 and 13).
+    A neuron that several classes need is in the sets of all of them (JMLR 2023, Figures 7 and 13).
+
+    Args:
+        probes: A selected set, with one probe of the task.
+        task: The task.
+        count: Number of leading neurons.
+
+    Returns:
+        Columns of the neurons by class, in the order of the ranking; their union is the set.
     """
     probe = probes.one(task)
     chosen = mass_order(probe.weights).order[:count]

@@ -1,38 +1,73 @@
 """A ranking: every neuron of a fit in one order, with a score each and the ties that the method left.
 
 All methods of this room return a `Ranking`, and everything that uses one (curves, minimal sets, ablation) asks it for
-`top`, `bottom` and `random` sets, so that no method is measured differently from another. Columns are the features of
-the `NeuronAxis`; `neurons` names them.
+`top`, `bottom` and `random` sets, so that all methods are measured alike. Columns are the features of the `NeuronAxis`;
+`neurons` names them.
 """
 
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from lca_jax.axes import Neuron, NeuronAxis
 from lca_jax.errors import SettingsError
+from lca_jax.machine.files import write_text_whole
+from lca_jax.tables import html_table, text_table
+
+_RANK_OF_CLASS = "rank:"
+"""Prefix of the columns that hold the rank of a neuron for one class."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Ranking:
     """A total order over neurons, best first; ties by score stay visible in `ties`."""
 
     task: str
     """The task, or `task: class` for the ranking of one class."""
     axis: NeuronAxis
-    """Which neuron each column is."""
+    """The neuron of each column."""
     columns: Int[np.ndarray, " rank"]
     """All columns, best first."""
     scores: Float[np.ndarray, " rank"]
-    """Score of each, falling."""
+    """Score of each neuron; scores never rise."""
     ties: Int[np.ndarray, " rank"]
-    """Number of the tie block of each, 0 first: within a block the method says no order, and the one given is fixed."""
+    """Number of each neuron's tie block, from 0. The method gives no order within a block; the order here is fixed."""
     by_class: Mapping[str, "Ranking"] = field(default_factory=dict)
-    """The ranking of each class alone, where the method has one."""
+    """The ranking of each class by itself; empty if the method has none."""
+
+    def __repr__(self) -> str:
+        """Describes the ranking in one line, and its first neurons in a table."""
+        columns = {name: values for name, values in self.table().items() if not name.startswith(_RANK_OF_CLASS)}
+        return text_table(columns, caption=self._caption())
+
+    def _repr_html_(self) -> str:
+        return html_table(self.table(), caption=self._caption())
+
+    def table(self) -> dict[str, Shaped[np.ndarray, " rank"]]:
+        """Returns one row a neuron, best first, as columns of equal length, ready for `pandas.DataFrame(...)`.
+
+        The columns are `rank` (from 0), `site`, `layer`, `index`, `score`, `tie`, and `rank:CLASS` for every class.
+        """
+        ranks = np.arange(len(self.columns))
+        blocks = self.axis.block_of_column[self.columns]
+        table: dict[str, Shaped[np.ndarray, " rank"]] = {
+            "rank": ranks,
+            "site": np.array([block.site for block in self.axis.blocks])[blocks],
+            "layer": np.array([block.layer for block in self.axis.blocks])[blocks],
+            "index": self.axis.index_of_column[self.columns],
+            "score": self.scores,
+            "tie": self.ties,
+        }
+        for name, ranking in self.by_class.items():
+            rank_of_column = np.empty_like(ranks)
+            rank_of_column[ranking.columns] = ranks
+            table[_RANK_OF_CLASS + name] = rank_of_column[self.columns]
+        return table
 
     @property
     def neurons(self) -> list[Neuron]:
@@ -40,40 +75,41 @@ class Ranking:
         return self.axis.neurons(self.columns)
 
     def top(self, count: int) -> Int[np.ndarray, " neuron"]:
-        """Columns of the best neurons."""
+        """Returns the columns of the best neurons."""
         return self.columns[: self._checked(count)]
 
     def bottom(self, count: int, *, seed: int = 0) -> Int[np.ndarray, " neuron"]:
-        """Columns of the worst neurons, worst first; smaller sets are parts of larger ones.
+        """Returns the columns of the worst neurons, worst first; smaller sets are parts of larger ones.
 
-        Where the end of the ranking is a large tie (neurons without any weight), which of them are "the last" is not
-        said by the ranking; their order by number would be an order by layer. They are drawn instead, by the seed.
+        Where the ranking ends in a large tie (neurons without any weight), it does not say which of them are last, and
+        their order by number would be an order by layer. They are drawn instead, by the seed.
         """
         drawn = np.random.default_rng(seed).permutation(len(self.columns))
         return self.columns[np.lexsort((drawn, -self.ties))][: self._checked(count)]
 
     def random(self, count: int, *, seed: int) -> Int[np.ndarray, " neuron"]:
-        """Columns of neurons drawn at random; smaller sets of a seed are parts of larger ones."""
+        """Returns the columns of neurons drawn at random; smaller sets of a seed are parts of larger ones."""
         # Drawn over columns, not ranks: two rankings of one axis meet the same random sets.
         return np.random.default_rng(seed).permutation(len(self.columns))[: self._checked(count)]
 
     def write_csv(self, path: Path) -> None:
-        """Writes one row a neuron, best first: rank, site, layer, index, score, tie block, and each class's rank."""
-        names = list(self.by_class)
-        ranks = np.empty((len(names), len(self.columns)), np.int64)
-        for place, name in enumerate(names):
-            ranks[place, self.by_class[name].columns] = np.arange(len(self.columns))
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["rank", "site", "layer", "index", "score", "tie", *(f"rank:{name}" for name in names)])
-            for rank, (column, neuron) in enumerate(zip(self.columns, self.neurons, strict=True)):
-                of_classes = (int(value) for value in ranks[:, column])
-                writer.writerow([rank, *neuron, f"{self.scores[rank]:.9g}", int(self.ties[rank]), *of_classes])
+        """Writes the columns of `table`, one line a neuron, in place of an older file; whole or not at all."""
+        table = self.table()
+        table["score"] = np.array([f"{score:.9g}" for score in self.scores])
+        lines = StringIO(newline="")
+        writer = csv.writer(lines)
+        writer.writerow(table)
+        writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
+        write_text_whole(path, lines.getvalue())
 
     def _checked(self, count: int) -> int:
         if not 1 <= count <= len(self.columns):
-            raise SettingsError(f"A set of this ranking has 1 to {len(self.columns)} neurons, got {count}.")
+            raise SettingsError(f"A set of this ranking must have 1 to {len(self.columns)} neurons, got {count}.")
         return count
+
+    def _caption(self) -> str:
+        classes = f", and for each of its {len(self.by_class)} classes" if self.by_class else ""
+        return f"{len(self.columns)} neurons ranked for {self.task}{classes}"
 
 
 def rank_by_scores(
@@ -83,7 +119,7 @@ def rank_by_scores(
     *,
     by_class: Mapping[str, Ranking] | None = None,
 ) -> Ranking:
-    """The ranking of a score for every column: the highest first, equal ones tied, in the order of their columns."""
+    """Ranks neurons by a score for every column: the highest first, equal ones tied, in the order of their columns."""
     order = np.lexsort((np.arange(len(scores)), -scores))
     falling = scores[order]
     return Ranking(

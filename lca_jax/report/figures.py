@@ -1,8 +1,8 @@
-"""Geometry of the report's charts: from numbers to positions on a drawing.
+"""Geometry of the report's charts: turns numbers into positions on a drawing.
 
-Every function is pure and returns a record of positions and words; the templates turn them into SVG, where everything
-written is escaped. Hand-made SVG rather than a plotting library's: it inherits the page's fonts and its light and dark
-colours, a chart is two kilobytes, and the words in it stay text that can be searched and read aloud.
+Every function is pure and returns a record of positions and words; the templates turn these into SVG and escape all
+text. The SVG is written by hand, without a plotting library: it inherits the page's fonts and its light and dark
+colours, a chart takes two kilobytes, and its words stay text that can be searched and read aloud.
 """
 
 import math
@@ -12,16 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lca_jax.report.formats import known, percent, share
-from lca_jax.report.scales import Scale, logarithmic_ticks, straight_ticks
+from lca_jax.report.formats import is_number, percent, share
+from lca_jax.report.scales import Scale, linear_ticks, logarithmic_ticks
 
 _LOG_RATIO = 20
 """Fractions whose largest is this many times the smallest are drawn on a logarithmic axis."""
 
 _FEW = 8
-"""Most fractions that are written on the axis one by one."""
+"""Largest number of fractions that are written on the axis one by one."""
 _TICK_ROOM = 34
-"""Narrowest distance of two labels on an axis."""
+"""Smallest distance between two labels on an axis."""
 _SERIES = ("top", "random", "bottom")
 
 
@@ -44,7 +44,7 @@ class Tick(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """A height to compare with; its label stands at the height `text`, `right` or left on the line."""
+    """A height to compare with. Its label is at the height `text`, at the right or left end of the line."""
 
     position: float
     text: float
@@ -53,7 +53,7 @@ class Reference(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """One measured point, with the words that say it."""
+    """One measured point, with its value in words."""
 
     x: float
     y: float
@@ -77,9 +77,9 @@ class KeepChart(NamedTuple):
     y_ticks: tuple[Tick, ...]
     lines: tuple[Line, ...]
     band: str
-    """Path around random ± one standard deviation; empty where none was measured."""
+    """The path around random ± one standard deviation; empty where no deviation was measured."""
     references: tuple[Reference, ...]
-    """Heights of the accuracy of all neurons and of the most frequent class."""
+    """The accuracy of all neurons and that of the baseline."""
     logarithmic: bool
 
 
@@ -95,7 +95,7 @@ class Bar(NamedTuple):
 
 
 class Spark(NamedTuple):
-    """A histogram of the size of a word, with the words that say it."""
+    """A histogram of the size of a word, with its values in words."""
 
     path: str
     words: str
@@ -109,19 +109,19 @@ class LayerChart(NamedTuple):
     labels: tuple[Tick, ...]
     sites: tuple[Tick, ...]
     even: float | None
-    """Height of an even spread; None where the layers differ in kind, and so in width."""
+    """The height of an even distribution; None where the layers are of several sites, whose widths differ."""
     centre: Tick | None
 
 
 class GridCell(NamedTuple):
-    """One penalty of the search; `heat` runs from 0 (lowest score of the search) to 1."""
+    """One penalty of the search; `heat` runs from 0 (lowest score of the search) to 1 (highest)."""
 
     row: Mapping[str, object]
     heat: float
 
 
 class SearchGrid(NamedTuple):
-    """Penalties tried: l1 down, l2 across; None where a combination was not tried."""
+    """The penalties of the search as a table: l1 down, l2 across; None where a combination was not tried."""
 
     measure: str
     l1: tuple[float, ...]
@@ -140,7 +140,7 @@ def draw_keep(
         return ()
     fractions = [_fraction(point) for point in points]
     measured = [point.get(name) for point in points for name in _SERIES]
-    heights = [value for value in (*measured, accuracy, majority) if known(value)]
+    heights = [value for value in (*measured, accuracy, majority) if is_number(value)]
     if not heights:
         return ()
     logarithmic = max(fractions) >= _LOG_RATIO * min(fractions)
@@ -151,7 +151,7 @@ def draw_keep(
             mode=mode,
             frame=frame,
             x_ticks=tuple(Tick(x(value), share(value)) for value in _fraction_ticks(fractions, x)),
-            y_ticks=tuple(Tick(y(value), share(value)) for value in straight_ticks(y.low, y.high)),
+            y_ticks=tuple(Tick(y(value), share(value)) for value in linear_ticks(y.low, y.high)),
             lines=tuple(_line(name, curve, x, y) for name in _SERIES),
             band=_band(curve, x, y),
             references=_references(accuracy, majority, y),
@@ -163,12 +163,12 @@ def draw_keep(
 
 
 def draw_layers(shares: Sequence[float], names: Sequence[str], centre: object = None) -> LayerChart | None:
-    """Draws the layer histogram; layers of one site stand under the name of that site.
+    """Draws the layer histogram, with the name of each site under its layers.
 
     Args:
-        shares: Share of the neurons in every layer, 0..1.
-        names: `residual 0`, `residual 1`, …; one for each share.
-        centre: The mean layer, in the numbers of the layers; marked where all layers are of one site.
+        shares: Share of the neurons in each layer, 0..1.
+        names: Names of the layers, `residual 0`, `residual 1`, …; one for each share.
+        centre: Mean layer number, which is marked if all layers are of one site.
     """
     if not shares or len(shares) != len(names):
         return None
@@ -176,7 +176,7 @@ def draw_layers(shares: Sequence[float], names: Sequence[str], centre: object = 
     y = Scale(0, max(*shares, 1e-9), frame.bottom, frame.top)
     places = [name.rpartition(" ") for name in names]
     sites = list(dict.fromkeys(site for site, _, _ in places))
-    # Between two sites there is room for one more bar.
+    # The gap between two sites is one bar wide.
     step = (frame.right - frame.left) / (len(shares) + len(sites) - 1)
     middles = [frame.left + (index + sites.index(place[0]) + 0.5) * step for index, place in enumerate(places)]
     width = min(0.76 * step, 44)
@@ -205,7 +205,7 @@ def draw_layers(shares: Sequence[float], names: Sequence[str], centre: object = 
 
 
 def draw_spark(shares: Sequence[float], *, width: float = 72.0, height: float = 18.0) -> Spark | None:
-    """Draws a histogram of the size of a word, without axes: one path, for there may be hundreds on a page."""
+    """Draws a histogram of the size of a word, without axes. It is one path, since a page may have hundreds of them."""
     if not shares:
         return None
     step = width / len(shares)
@@ -218,71 +218,72 @@ def draw_spark(shares: Sequence[float], *, width: float = 72.0, height: float = 
 
 
 def arrange_search(rows: Sequence[Mapping[str, object]]) -> SearchGrid | None:
-    """Lays the penalties tried into a table; shaded by score, or by accuracy where no scores were computed."""
-    tried = {(l1, l2): row for row in rows if known(l1 := row.get("l1")) and known(l2 := row.get("l2"))}
-    measure = next((name for name in ("score", "accuracy") if any(known(row.get(name)) for row in rows)), None)
-    if not tried or measure is None:
+    """Arranges the penalties of a search as a table, shaded by score, or by accuracy if no scores were computed."""
+    row_of = {(l1, l2): row for row in rows if is_number(l1 := row.get("l1")) and is_number(l2 := row.get("l2"))}
+    measure = next((name for name in ("score", "accuracy") if any(is_number(row.get(name)) for row in rows)), None)
+    if not row_of or measure is None:
         return None
-    values = [value for row in rows if known(value := row.get(measure))]
+    values = [value for row in rows if is_number(value := row.get(measure))]
     heat = Scale(min(values), max(values), 0.0, 1.0)
-    rows_l1 = tuple(sorted({l1 for l1, _ in tried}))
-    columns_l2 = tuple(sorted({l2 for _, l2 in tried}))
+    rows_l1 = tuple(sorted({l1 for l1, _ in row_of}))
+    columns_l2 = tuple(sorted({l2 for _, l2 in row_of}))
 
     def cell(row: Mapping[str, object] | None) -> GridCell | None:
         if row is None:
             return None
         value = row.get(measure)
-        return GridCell(row, heat(value) if known(value) else 0.0)
+        return GridCell(row, heat(value) if is_number(value) else 0.0)
 
-    cells = tuple(tuple(cell(tried.get((l1, l2))) for l2 in columns_l2) for l1 in rows_l1)
+    cells = tuple(tuple(cell(row_of.get((l1, l2))) for l2 in columns_l2) for l1 in rows_l1)
     return SearchGrid(measure, rows_l1, columns_l2, cells)
 
 
 def _fraction(point: Mapping[str, object]) -> float:
-    return float(fraction) if known(fraction := point.get("fraction")) else 0.0
+    return float(fraction) if is_number(fraction := point.get("fraction")) else 0.0
 
 
 def _line(name: str, curve: Iterable[Mapping[str, object]], x: Scale, y: Scale) -> Line:
     marks = tuple(
         Mark(x(_fraction(point)), y(value), f"{name} {share(_fraction(point))}: {percent(value)}")
         for point in curve
-        if known(value := point.get(name))
+        if is_number(value := point.get(name))
     )
     return Line(name, " ".join(f"{mark.x:g},{mark.y:g}" for mark in marks), marks)
 
 
 def _band(curve: Iterable[Mapping[str, object]], x: Scale, y: Scale) -> str:
     edges = [
-        (x(_fraction(point)), y(value + spread), y(value - spread))
+        (x(_fraction(point)), y(value + deviation), y(value - deviation))
         for point in curve
-        if known(value := point.get("random")) and known(spread := point.get("random_std"))
+        if is_number(value := point.get("random")) and is_number(deviation := point.get("random_std"))
     ]
-    there = [f"{place:g},{upper:g}" for place, upper, _ in edges]
-    return " ".join(there + [f"{place:g},{lower:g}" for place, _, lower in reversed(edges)])
+    upper_edge = [f"{place:g},{upper:g}" for place, upper, _ in edges]
+    lower_edge = [f"{place:g},{lower:g}" for place, _, lower in reversed(edges)]
+    return " ".join(upper_edge + lower_edge)
 
 
 def _rounded_range(values: Sequence[float]) -> tuple[float, float]:
-    """The tenths around the values, inside 0..1: curves of different tasks then stand on axes that look alike."""
+    """Returns the tenths around the values, within 0..1, so that the axes of different tasks look alike."""
     low, high = math.floor(10 * min(values)) / 10, math.ceil(10 * max(values) + 1e-9) / 10
     return min(max(low, 0.0), 0.9), min(high, 1.0)
 
 
 def _fraction_ticks(fractions: Sequence[float], x: Scale) -> list[float]:
-    """The fractions themselves where they are few and apart, else round values."""
+    """Returns the fractions themselves if they are few and far enough apart, else round values."""
     distinct = sorted(set(fractions))
-    apart = min((x(high) - x(low) for low, high in pairwise(distinct)), default=0.0)
-    if len(distinct) <= _FEW and (apart >= _TICK_ROOM or len(distinct) == 1):
+    distance = min((x(high) - x(low) for low, high in pairwise(distinct)), default=0.0)
+    if len(distinct) <= _FEW and (distance >= _TICK_ROOM or len(distinct) == 1):
         return distinct
-    return logarithmic_ticks(x.low, x.high) if x.logarithmic else straight_ticks(x.low, x.high)
+    return logarithmic_ticks(x.low, x.high) if x.logarithmic else linear_ticks(x.low, x.high)
 
 
 def _references(accuracy: object, majority: object, y: Scale) -> tuple[Reference, ...]:
-    """All neurons above the line on the left, where the curves are low; the majority below it, where no curve goes."""
+    """Places the labels: all neurons at the left, where the curves are low, the baseline below its line if it fits."""
     references = []
-    if known(accuracy):
+    if is_number(accuracy):
         at = y(accuracy)
         references.append(Reference(at, at - 5, right=False, label=f"all neurons {percent(accuracy)}"))
-    if known(majority):
+    if is_number(majority):
         at = y(majority)
         text = at + 13 if y.start - at >= 16 else at - 5
         references.append(Reference(at, text, right=True, label=f"most frequent class {percent(majority)}"))
@@ -290,7 +291,7 @@ def _references(accuracy: object, majority: object, y: Scale) -> tuple[Reference
 
 
 def _centre_mark(centre: object, numbers: Sequence[str], middles: Sequence[float]) -> Tick | None:
-    if not known(centre) or not all(text.isdecimal() for text in numbers):
+    if not is_number(centre) or not all(text.isdecimal() for text in numbers):
         return None
     return Tick(
         round(float(np.interp(centre, [int(text) for text in numbers], middles)), 2), f"mean layer {centre:.1f}"

@@ -1,21 +1,25 @@
-"""What a run found, in sentences that need no legend."""
+"""The findings of a run in sentences that need no legend, for the command line."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def findings(results: Mapping[str, Any], task: str) -> tuple[str, str, str]:
-    """Three findings about one task: what is encoded, how few neurons suffice, where they sit.
+    """Writes three findings about one task: the accuracy, how few neurons suffice, and the layers they are in.
 
     Args:
-        results: What `results.json` holds.
+        results: The content of `results.json`.
         task: One of its tasks.
     """
     entry = results["tasks"][task]
-    return _what_is_encoded(results["model"]["neurons"], task, entry), _how_few(entry), _where(entry)
+    return (
+        _describe_accuracy(results["model"]["neurons"], task, entry),
+        _describe_minimal_set(entry),
+        _describe_layers(entry),
+    )
 
 
-def _what_is_encoded(neurons: int, task: str, entry: Mapping[str, Any]) -> str:
+def _describe_accuracy(neurons: int, task: str, entry: Mapping[str, Any]) -> str:
     low, high = entry["accuracy_interval"]["test"]
     unit = entry.get("unit", "word")
     if entry["control_accuracy"] is None:
@@ -32,7 +36,7 @@ def _what_is_encoded(neurons: int, task: str, entry: Mapping[str, Any]) -> str:
     )
 
 
-def _how_few(entry: Mapping[str, Any]) -> str:
+def _describe_minimal_set(entry: Mapping[str, Any]) -> str:
     minimal = entry["minimal"]
     point = entry["keep"]["mask"][-1]
     return (
@@ -43,7 +47,7 @@ def _how_few(entry: Mapping[str, Any]) -> str:
     )
 
 
-def _where(entry: Mapping[str, Any]) -> str:
+def _describe_layers(entry: Mapping[str, Any]) -> str:
     shares = entry["layers"]
     most = max(range(len(shares)), key=lambda layer: shares[layer])
     counts = {name: row["neurons"] for name, row in entry["per_class"].items() if row["words"]}

@@ -1,6 +1,6 @@
-"""Numbers and words as a reader wants to see them; whatever is missing or not finite is a dash.
+"""Numbers and words in the form that a reader sees; whatever is missing or not finite becomes a dash.
 
-Fractions stay 0..1 until here: this is the one place where they become percent.
+All other modules hold fractions in 0..1; only this one turns them into percent.
 """
 
 import math
@@ -16,23 +16,23 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"
 _STRONG = {"L": "ltr", "R": "rtl", "AL": "rtl"}
 
 
-def known(value: object) -> TypeGuard[float]:
-    """Whether `value` is a finite number, Python's or numpy's."""
+def is_number(value: object) -> TypeGuard[float]:
+    """Returns whether `value` is a finite number of Python or numpy."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def percent(value: object, digits: int = 1) -> str:
-    """A fraction as percent: 0.934 is `93.4%`."""
+    """Writes a fraction as percent: 0.934 is `93.4%`."""
     return _or_missing(value, lambda fraction: f"{100 * fraction:.{digits}f}%")
 
 
 def share(value: object) -> str:
-    """A fraction that was chosen, not measured, as percent: 0.2 is `20%`, 0.001 is `0.1%`."""
+    """Writes a fraction that was chosen, not measured, as percent: 0.2 is `20%`, 0.001 is `0.1%`."""
     return _or_missing(value, lambda fraction: f"{_general(100 * fraction, 3)}%")
 
 
 def points(value: object) -> str:
-    """A difference of two fractions in percentage points: 0.01 is `1 point`, 0.005 is `0.5 points`."""
+    """Writes a difference of two fractions in percentage points: 0.01 is `1 point`, 0.005 is `0.5 points`."""
 
     def write(difference: float) -> str:
         amount = _general(100 * difference, 3)
@@ -42,22 +42,22 @@ def points(value: object) -> str:
 
 
 def integer(value: object) -> str:
-    """A count with its thousands apart: `25,094`."""
+    """Writes a count with separated thousands: `25,094`."""
     return _or_missing(value, lambda count: f"{count:,.0f}")
 
 
 def number(value: object, digits: int = 3) -> str:
-    """Any number to `digits` significant digits, small ones as powers of ten: `0.213`, `1e-4`, `4,210`."""
+    """Writes any number to `digits` significant digits, small ones as powers of ten: `0.213`, `1e-4`, `4,210`."""
     return _or_missing(value, lambda amount: _general(amount, digits))
 
 
 def decimal(value: object, digits: int = 3) -> str:
-    """A number with a fixed count of decimals, for columns that are compared: `0.310`."""
+    """Writes a number with `digits` decimals, for columns that are compared: `0.310`."""
     return _or_missing(value, lambda amount: f"{amount:.{digits}f}")
 
 
 def signed(value: object, digits: int = 1) -> str:
-    """A number that carries its sign, also where it is positive: `+1.3`; what rounds to zero has none."""
+    """Writes a number with its sign, `+1.3` for a positive one; a number that rounds to zero gets no sign."""
 
     def write(amount: float) -> str:
         rounded = round(amount, digits)
@@ -67,12 +67,12 @@ def signed(value: object, digits: int = 1) -> str:
 
 
 def seconds(value: object) -> str:
-    """A duration in its two largest units: `0.42 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Writes a duration in its two largest units: `0.42 s`, `3 min 20 s`, `2 h 5 min`."""
     return _or_missing(value, _duration)
 
 
 def fact(value: object) -> str:
-    """Anything a run tells of its model or machine: counts, names, lists and tables of them."""
+    """Writes any fact about a model or a machine: a count, a name, a list or a table of them."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
@@ -85,7 +85,7 @@ def fact(value: object) -> str:
 
 
 def shorten(text: str, longest: int = 40) -> str:
-    """The text, its middle left out where it is longer than `longest` characters: the end of a long word tells much."""
+    """Returns the text in at most `longest` characters. The middle is left out: the end of a long word tells much."""
     if len(text) <= longest:
         return text
     end = longest // 4
@@ -93,19 +93,19 @@ def shorten(text: str, longest: int = 40) -> str:
 
 
 def listing(names: Sequence[str], shown: int = 4) -> str:
-    """`a`, `a and b`, `a, b and c`; names beyond `shown` are counted."""
+    """Joins names: `a`, `a and b`, `a, b and c`; names beyond the first `shown` are counted."""
     names = [*names[:shown], f"{len(names) - shown} more"] if len(names) > shown else names
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
 def direction(words: Iterable[str]) -> str:
-    """`rtl` where the first letter that has a direction runs from right to left, else `ltr`."""
+    """Returns `rtl` if the first letter that has a direction runs from right to left, else `ltr`."""
     kinds = (unicodedata.bidirectional(character) for word in words for character in word)
     return next((_STRONG[kind] for kind in kinds if kind in _STRONG), "ltr")
 
 
 def _or_missing(value: object, write: Callable[[float], str]) -> str:
-    if not known(value):
+    if not is_number(value):
         return MISSING
     text = write(float(value))
     return _MINUS + text[1:] if text.startswith("-") else text

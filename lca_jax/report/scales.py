@@ -1,11 +1,11 @@
-"""Axes: a scale maps values to positions on a drawing, ticks are the round values that are written along it."""
+"""Axes of a chart: a scale maps values to positions on a drawing, ticks are the round values written along it."""
 
 import math
 from typing import NamedTuple
 
 
 class Scale(NamedTuple):
-    """A straight or logarithmic map of the values `low`..`high` onto the positions `start`..`end`."""
+    """A linear or logarithmic map of the values `low`..`high` onto the positions `start`..`end`."""
 
     low: float
     high: float
@@ -14,15 +14,15 @@ class Scale(NamedTuple):
     logarithmic: bool = False
 
     def __call__(self, value: float | int) -> float:
-        """The position of `value`, to a hundredth; the middle where the scale has no extent."""
+        """Returns the position of `value`, to a hundredth; the middle if `low` equals `high`."""
         low, high = (math.log(self.low), math.log(self.high)) if self.logarithmic else (self.low, self.high)
         place = math.log(value) if self.logarithmic else value
         share = (place - low) / (high - low) if high > low else 0.5
         return round(self.start + share * (self.end - self.start), 2)
 
 
-def straight_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round values from `low` to `high`: multiples of 1, 2 or 5 times a power of ten, about `count` of them."""
+def linear_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Returns about `count` round values from `low` to `high`: multiples of 1, 2 or 5 times a power of ten."""
     if high <= low:
         return [low]
     rough = (high - low) / count
@@ -33,7 +33,7 @@ def straight_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def logarithmic_ticks(low: float, high: float, count: int = 8) -> list[float]:
-    """1, 2 and 5 times the powers of ten from `low` to `high`; the powers alone where that is more than `count`."""
+    """Returns 1, 2 and 5 times the powers of ten from `low` to `high`, or the powers alone if that is over `count`."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for factors in ((1, 2, 5), (1,)):
         ticks = [float(f"{factor}e{power}") for power in powers for factor in factors]

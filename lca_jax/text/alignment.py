@@ -1,12 +1,12 @@
-"""Which pieces of a tokenizer belong to which word.
+"""Tokenizes words and keeps which pieces belong to which word.
 
-The words go to the fast tokenizer as words, and its own `word_ids` say whose every piece is: nothing is guessed from
-counts or characters. A fast tokenizer handles each given word by itself, so every distinct form is tokenized once and
-the sentences are put together by array arithmetic: 600,000 to 800,000 words a second on one core for running text, a
-tenth of that if no form repeats.
+The fast tokenizer takes the words as words, and its own `word_ids` say to which word every piece belongs: nothing is
+guessed from counts or characters. A fast tokenizer handles each given word by itself, so every distinct form is
+tokenized once and the sentences are put together by array arithmetic: 600,000 to 800,000 words a second on one core
+for running text, a tenth of that if no form repeats.
 
 Marian and M2M100 have no fast tokenizer, but one of SentencePiece, which puts its mark before every text and so gives a
-word alone the pieces that it has among others. There a form is simply tokenized: about 20,000 forms a second.
+word alone the pieces that it has among others. There each form is tokenized as a text: about 20,000 forms a second.
 
 Nothing is truncated and no special pieces are added; sentences too long for a model are cut in `windows`.
 """
@@ -17,43 +17,45 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int, Int32
-from transformers import PreTrainedTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 _FORMS_PER_ENCODING = 256
-"""Forms are tokenized in runs of this length: short enough to spread over threads, long enough to hide a run's cost."""
+"""Number of forms in one call: small enough to spread over threads, large enough to hide the cost of a call."""
 
 
 class AlignedSentence(NamedTuple):
-    """The pieces of one sentence, without special ones, and the half-open range of pieces of every word."""
+    """Pieces of one sentence, without special ones, and the half-open range of pieces of every word."""
 
     piece_ids: Int32[np.ndarray, "piece"]
+    """Pieces of the sentence."""
     starts: Int32[np.ndarray, "word"]
+    """First piece of every word."""
     ends: Int32[np.ndarray, "word"]
-    """Equal to `starts` for a word of which the tokenizer leaves nothing, e.g. one of zero-width characters."""
+    """One past the last piece; equal to `starts` for a word without pieces, e.g. one of zero-width characters."""
 
 
 def align_sentences(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[Sequence[str]]) -> list[AlignedSentence]:
-    """Tokenizes sentences of words and keeps which pieces are whose.
+    """Tokenizes sentences of words and keeps which pieces belong to which word.
 
-    The pieces are those of the words joined with single spaces: a word has those that hold its characters, and before
-    them what the tokenizer makes of the space alone, e.g. the `Ġ` of Llama 3 before a number. The first word of a
-    sentence has no space, except where a tokenizer puts one before every text.
+    The pieces are those of the words joined with single spaces. A word has the pieces that hold its characters, and
+    before them those that the tokenizer makes of the space alone, e.g. the `Ġ` of Llama 3 before a number. The first
+    word of a sentence has no space before it, except where a tokenizer puts one before every text.
 
-    They differ from those of the running text in three cases. A piece that would cross from one word to the next is not
-    used; each word is cut by itself (vocabularies trained word by word have no such piece). White space that is always
-    a part of its own, as for tokenizers of single characters, is left out. A word that begins or ends with white space
-    may be cut otherwise, and a word of white space alone has no piece.
+    They differ from the pieces of the running text in three cases. A piece that crosses from one word to the next is
+    never used, since each word is cut by itself (vocabularies trained word by word have no such piece). White space
+    that is always a part of its own, as for tokenizers of single characters, is left out. A word that begins or ends
+    with white space may be cut in another way, and a word of white space alone has no piece.
 
-    An unknown-word piece is a piece; forms that spell a special piece (`[MASK]`) become that piece.
+    An unknown-word piece counts as a piece; forms that spell a special piece (`[MASK]`) become that piece.
 
     Args:
         tokenizer: A fast tokenizer of `transformers`, or one of SentencePiece.
-        sentences: The word forms; empty sentences and empty words are allowed.
+        sentences: Word forms, sentence by sentence; empty sentences and empty words are allowed.
 
     Raises:
-        ModelError: The tokenizer is neither.
+        ModelError: The tokenizer is of neither kind.
     """
     usable = _require_usable(tokenizer)
     space = " " if isinstance(usable, PreTrainedTokenizerFast) and _space_belongs_to_next_word(usable) else ""
@@ -86,14 +88,14 @@ def align_sentences(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[Sequ
 
 
 def special_pieces(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The pieces a tokenizer puts before and after one text, e.g. ([CLS],) and ([SEP],); empty where it adds none.
+    """Returns the pieces that a tokenizer puts before and after one text, e.g. ([CLS],) and ([SEP],).
 
-    Multilingual translation models have the language of the text among them: `src_lang` of `tokenizer_config.json`, or
-    the tokenizer's attribute of that name.
+    In multilingual translation models one of them names the language of the text: `src_lang` of
+    `tokenizer_config.json`, or the tokenizer's attribute of that name.
 
     Raises:
         ModelError: The tokenizer is neither a fast one nor one of SentencePiece, gives no piece for any word, or has no
-            piece for the language it is set to.
+            piece for its language.
     """
     before, after = _around_a_word(_require_usable(tokenizer))
     named = [tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id]
@@ -129,9 +131,9 @@ def _around_a_word(
     for word in ("a", "1", ".", *islice(sorted(tokenizer.get_vocab()), 1000)):
         encoded = tokenizer([[word]], is_split_into_words=True, truncation=False, padding=False, verbose=False)
         (encoding,) = encoded.encodings or []
-        own = [place for place, whose in enumerate(encoding.word_ids) if whose is not None]
-        if own:
-            return tuple(encoding.ids[: own[0]]), tuple(encoding.ids[own[-1] + 1 :])
+        places = [place for place, word_id in enumerate(encoding.word_ids) if word_id is not None]
+        if places:
+            return tuple(encoding.ids[: places[0]]), tuple(encoding.ids[places[-1] + 1 :])
     raise ModelError(
         f"The special pieces of {type(tokenizer).__name__} are found around a word, but it gives no piece for any of "
         f"{tokenizer.vocab_size} tried. Use the tokenizer that belongs to the model."
@@ -141,14 +143,14 @@ def _around_a_word(
 def _tokenize_forms(
     tokenizer: PreTrainedTokenizerFast | PreTrainedTokenizer, forms: list[str]
 ) -> tuple[Int32[np.ndarray, "piece"], Int[np.ndarray, "form_bound"]]:
-    """The pieces of all forms in a row, and where each form begins in that row (one number more than forms)."""
+    """Returns the pieces of all forms, one form after the other, and the bounds of the forms among them."""
     sizes = np.zeros(len(forms), np.int64)
-    sent = [number for number, form in enumerate(forms) if form.strip()]
+    written = [number for number, form in enumerate(forms) if form.strip()]
     if isinstance(tokenizer, PreTrainedTokenizer):
-        pieces = [tokenizer.encode(forms[number], add_special_tokens=False, verbose=False) for number in sent]
-        sizes[sent] = [len(ids) for ids in pieces]
+        pieces = [tokenizer.encode(forms[number], add_special_tokens=False, verbose=False) for number in written]
+        sizes[written] = [len(ids) for ids in pieces]
         return np.fromiter(chain.from_iterable(pieces), np.int32), _bounds(sizes)
-    runs = [sent[first : first + _FORMS_PER_ENCODING] for first in range(0, len(sent), _FORMS_PER_ENCODING)]
+    runs = [written[first : first + _FORMS_PER_ENCODING] for first in range(0, len(written), _FORMS_PER_ENCODING)]
     if not runs:
         return np.zeros(0, np.int32), _bounds(sizes)
     encoded = tokenizer(
@@ -169,10 +171,10 @@ def _tokenize_forms(
 
 
 def _space_belongs_to_next_word(tokenizer: PreTrainedTokenizerFast) -> bool:
-    """Whether a word has the pieces of running text if sent with the space before it.
+    """Returns whether a word gets the pieces of running text if it is tokenized with the space before it.
 
-    True of most. False where a mark is put before each text sent (`▁` of Llama 2), which would stand there twice, and
-    where the space is a part of its own. Seen from how the backend normalizes and splits, before any vocabulary.
+    Most tokenizers are so. Others put a mark before each text (`▁` of Llama 2), which would come twice, or make the
+    space a part of its own. The answer comes from how the backend normalizes and splits, before any vocabulary.
     """
     single, double, spaced = (_split(tokenizer, text) for text in ("a", "a a", " a"))
     return len(spaced) == 1 and "".join(double) == "".join(single + spaced)
@@ -192,6 +194,6 @@ def _bounds(sizes: Int[np.ndarray, "part"]) -> Int[np.ndarray, "part_bound"]:
 
 
 def _ranges(starts: Int[np.ndarray, "part"], sizes: Int[np.ndarray, "part"]) -> Int[np.ndarray, "piece"]:
-    """`start, start + 1, …` of every part, one after the other."""
+    """Returns `start, start + 1, …` of every part, one part after the other."""
     bounds = _bounds(sizes)
     return np.arange(bounds[-1]) + np.repeat(starts - bounds[:-1], sizes)

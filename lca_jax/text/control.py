@@ -1,8 +1,8 @@
 """Control tasks: random labels by word type, which a probe can learn only by remembering words.
 
-The accuracy on a task less the accuracy on its control is the probe's selectivity. A label costs one short hash; the
-task holds one number a class and no list of words. Training the probe and taking the difference are left to `probing`
-and `experiment`.
+The accuracy on a task minus the accuracy on its control task is the probe's selectivity. A label costs one short hash;
+the task holds one number per class and no list of words. Training the probe and taking the difference are left to
+`probing` and `experiment`.
 
 Reference: Hewitt and Liang 2019, Designing and Interpreting Probes with Control Tasks, §2; Durrani et al. 2020, §2.1.
 """
@@ -16,7 +16,6 @@ from functools import cached_property
 from itertools import accumulate
 
 from lca_jax.errors import DataError, SettingsError
-from lca_jax.text.corpus import Corpus, WordLabels
 
 _DIGEST_BITS = 64
 
@@ -25,36 +24,31 @@ _DIGEST_BITS = 64
 class ControlTask:
     """A random but fixed map from word types to the classes of a task; from `draw_control_task`.
 
-    A type's label is the class in whose share of [0, 1) a hash of seed and word form falls. It depends on the seed, the
-    form and the shares of the classes alone: not on the order of the corpus, on other types, or on whether training saw
-    the word.
+    Each class has a share of [0, 1), and a type's label is the class in whose share a hash of seed and word form falls.
+    It depends on the seed, the form and the shares alone: not on the order of the corpus, on other types, or on whether
+    the word occurred in training.
     """
 
     classes: tuple[str, ...]
-    """The classes of the task imitated, sorted."""
+    """Classes of the imitated task, sorted."""
     counts: tuple[int, ...]
-    """How many labelled training words each class has; a class is drawn in proportion to it."""
+    """Number of labelled training words of each class; a class is drawn in proportion to it."""
     seed: int
-    """Another seed gives another, independent map."""
+    """Number of the map; maps of different seeds are independent."""
     fold_case: bool = False
     """Whether `The` and `the` are one word type."""
 
     def label(self, word: str) -> str:
-        """The control label of one word form."""
+        """Returns the control label of one word form."""
         draw = _hash(word.casefold() if self.fold_case else word, self.seed)
-        # In whole numbers, so that no rounding decides: floor(draw / 2^64 · words) lies in one class's share.
+        # Whole numbers leave nothing to rounding: floor(draw / 2^64 · words) lies in the share of one class.
         place = draw * self._bounds[-1] >> _DIGEST_BITS
         return self.classes[bisect_right(self._bounds, place)]
 
     def label_like(self, words: Sequence[str], labels: Sequence[str | None]) -> list[str | None]:
-        """Control labels for the words that have a label, None for the others: both tasks use the same words."""
+        """Returns control labels for the words that have a label, and None for the others."""
         of_type = {word: self.label(word) for word in set(words)}
         return [None if label is None else of_type[word] for word, label in zip(words, labels, strict=True)]
-
-    def label_corpus(self, corpus: Corpus, task: str) -> WordLabels:
-        """Control labels for a whole corpus, masked where `task` is; pass them to `Corpus.with_task`."""
-        flat = iter(self.label_like(corpus.words(), corpus.flat_labels(task)))
-        return tuple(tuple(next(flat) for _ in sentence) for sentence in corpus.sentences)
 
     @cached_property
     def _bounds(self) -> tuple[int, ...]:
@@ -67,21 +61,21 @@ def draw_control_task(
     """Makes the control task of a task from its training words.
 
     Args:
-        words: The word forms the probe is trained on.
+        words: Word forms on which the probe is trained.
         labels: Their labels; words with None do not count.
-        seed: Which of the random maps; 0 or more.
+        seed: Number of the random map, 0 or more.
         fold_case: Whether forms that differ in case only are one word type.
 
     Returns:
-        The map, whose classes are as frequent as the labels are among the labelled words, in expectation over seeds.
+        The map. In expectation over seeds, its classes are as frequent as the labels are among the labelled words.
 
     Raises:
         DataError: No word has a label.
-        SettingsError: The seed is negative, or words and labels differ in number.
+        SettingsError: The seed is negative, or the number of labels differs from the number of words.
     """
     if len(words) != len(labels):
         raise SettingsError(
-            f"A control task needs one label (or None) a word, got {len(words)} words, {len(labels)} labels."
+            f"A control task needs one label (or None) per word, got {len(words)} words, {len(labels)} labels."
         )
     if seed < 0:
         raise SettingsError(f"`seed` must be 0 or more, got {seed}.")
@@ -92,11 +86,6 @@ def draw_control_task(
         )
     classes = tuple(sorted(counts))
     return ControlTask(classes=classes, counts=tuple(counts[name] for name in classes), seed=seed, fold_case=fold_case)
-
-
-def control_labels(words: Sequence[str], labels: Sequence[str | None], *, seed: int) -> list[str | None]:
-    """The control labels of the training words themselves: `draw_control_task` and `label_like` in one step."""
-    return draw_control_task(words, labels, seed=seed).label_like(words, labels)
 
 
 def _hash(word: str, seed: int) -> int:

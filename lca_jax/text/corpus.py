@@ -15,32 +15,33 @@ from itertools import chain
 from typing import TypeVar
 
 from lca_jax.errors import CorpusError, SettingsError, list_problems
+from lca_jax.tables import html_table, text_table
 
 _T = TypeVar("_T")
 
 WordLabels = tuple[tuple[str | None, ...], ...]
-"""One label a word, sentence by sentence; None masks the word: it is neither trained nor scored on."""
+"""One label per word, sentence by sentence; None masks the word: it is neither trained nor scored on."""
 SentenceLabels = tuple[str | None, ...]
-"""One label a sentence; None masks the sentence."""
+"""One label per sentence; None masks the sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Sentences of words with labels; from `read_conllu`, `read_columns`, `read_text` or `Corpus.from_words`."""
+    """Sentences of words with labels; from `read_conllu` and the other readers, or from `Corpus.from_words`."""
 
     sentences: tuple[tuple[str, ...], ...]
-    """The word forms. A sentence may be empty."""
+    """Word forms, sentence by sentence. A sentence may be empty."""
     labels: Mapping[str, WordLabels]
-    """For every task of words the labels of all words, shaped like `sentences`."""
+    """Labels of all words for every task of words, shaped like `sentences`."""
     sentence_labels: Mapping[str, SentenceLabels] = field(default_factory=dict)
-    """For every task of sentences their labels; no task is in both."""
+    """Labels of all sentences for every task of sentences; no task is in both mappings."""
     second_starts: tuple[int, ...] | None = None
-    """In a corpus of pairs, how many words of each sentence are of its first text: the second begins there. None if the
-    sentences are no pairs."""
+    """In a corpus of pairs, the number of words in the first text of each sentence: the second text begins there. None
+    if the sentences are not pairs."""
     name: str = "words"
-    """Where the words come from (a file name), for messages and manifests."""
+    """Origin of the words (a file name), for messages and manifests."""
     skipped: Mapping[str, int] = field(default_factory=dict)
-    """What the reader passed over because it is no word, counted by reason."""
+    """Number of items that the reader skipped because they are not words, by reason."""
 
     @classmethod
     def from_words(
@@ -55,16 +56,16 @@ class Corpus:
         """Makes a corpus from lists.
 
         Args:
-            sentences: One list of word forms a sentence.
-            labels: For every task one list of labels a sentence, as long as the sentence; None for a word without a
+            sentences: One list of word forms per sentence.
+            labels: For every task, one list of labels per sentence, as long as the sentence; None for a word without a
                 label.
-            sentence_labels: For every task of sentences one label a sentence; None for one without a label.
-            second_starts: For pairs, each as one list of words: how many of the words are of the first text.
-            name: What messages call these words.
+            sentence_labels: For every task of sentences, one label per sentence; None for one without a label.
+            second_starts: For pairs, each given as one list of words: the number of words in the first text.
+            name: Name of these words in messages.
 
         Raises:
-            CorpusError: There is no word, a word or label is no text, or the labels do not fit the words; lists every
-                place.
+            CorpusError: There is no word, a word or label is not text, or the labels do not fit the words; the message
+                lists every place.
         """
         problems = list(_word_problems(sentences))
         if not problems and not any(len(sentence) for sentence in sentences):
@@ -88,9 +89,16 @@ class Corpus:
             name=name,
         )
 
+    def __repr__(self) -> str:
+        """Describes the corpus in a few lines: its size, what was skipped, and a table of its tasks."""
+        return text_table(self._tasks_by_column(), caption=self._caption())
+
+    def _repr_html_(self) -> str:
+        return html_table(self._tasks_by_column(), caption=self._caption())
+
     @property
     def sentence_count(self) -> int:
-        """Number of sentences, the empty ones included."""
+        """Number of sentences, including the empty ones."""
         return len(self.sentences)
 
     @property
@@ -109,28 +117,28 @@ class Corpus:
         return tuple(self.sentence_labels)
 
     def words(self) -> list[str]:
-        """All word forms, one flat list."""
+        """Returns all word forms as one flat list."""
         return list(chain.from_iterable(self.sentences))
 
     def flat_labels(self, task: str) -> list[str | None]:
-        """The labels of one task of words, one flat list beside `words()`.
+        """Returns the labels of one task of words as one flat list, parallel to `words()`.
 
         Raises:
-            SettingsError: The corpus has no such task; the message lists those it has.
+            SettingsError: The corpus has no such task; the message lists its tasks.
         """
         return list(chain.from_iterable(self._labels_of(task)))
 
     def classes(self, task: str) -> tuple[str, ...]:
-        """The distinct labels of one task, sorted; their places are the class numbers.
+        """Returns the distinct labels of one task, sorted; their places are the class numbers.
 
         Raises:
-            SettingsError: The corpus has no such task, of words or sentences; the message lists those it has.
+            SettingsError: The corpus has no such task, of words or sentences; the message lists its tasks.
         """
         labels = self.sentence_labels[task] if task in self.sentence_labels else self.flat_labels(task)
         return tuple(sorted({label for label in labels if label is not None}))
 
     def take_sentences(self, first: int, last: int) -> "Corpus":
-        """The sentences `first, …, last - 1`, counted from 0, with their labels; `skipped` counts the whole source."""
+        """Returns the sentences `first` to `last - 1`, counted from 0; `skipped` still counts the whole source."""
         return replace(
             self,
             sentences=self.sentences[first:last],
@@ -140,12 +148,12 @@ class Corpus:
         )
 
     def take_words(self, limit: int) -> "Corpus":
-        """The leading sentences that together have at most `limit` words, but at least the first one that has any.
+        """Returns the leading sentences with at most `limit` words together, but at least the first that has any.
 
-        `skipped` keeps counting the whole source.
+        `skipped` still counts the whole source.
 
         Raises:
-            SettingsError: `limit` is under 1.
+            SettingsError: `limit` is less than 1.
         """
         if limit < 1:
             raise SettingsError(f"`limit` must be 1 word or more, got {limit}.")
@@ -157,10 +165,11 @@ class Corpus:
         return self.take_sentences(0, taken)
 
     def with_task(self, task: str, labels: Sequence[Sequence[str | None]]) -> "Corpus":
-        """The same words with one more label column, or with another one in place of the task of that name.
+        """Returns the same words with one more label column; it replaces a task of that name.
 
         Raises:
-            CorpusError: The labels do not fit the words, or the task is one of sentences; lists every place.
+            CorpusError: The labels do not fit the words, or the task is one of sentences; the message lists every
+                place.
         """
         problems = list(_label_problems(task, labels, self.sentences))
         if task in self.sentence_labels:
@@ -172,25 +181,31 @@ class Corpus:
             )
         return replace(self, labels={**self.labels, task: _frozen(labels)})
 
-    def with_sentence_task(self, task: str, labels: Sequence[str | None]) -> "Corpus":
-        """The same with one more label column of sentences, or with another one in place of the task of that name.
-
-        Raises:
-            CorpusError: The labels do not fit the sentences, or the task is one of words; lists every place.
-        """
-        if problems := list(_sentence_label_problems(task, labels, self.sentences, taken=self.labels)):
-            raise CorpusError(
-                f"{self.name}: the labels of a new task must fit the sentences. Mend these and try again (sentences "
-                f"counted from 1):\n{list_problems(problems)}"
-            )
-        return replace(self, sentence_labels={**self.sentence_labels, task: tuple(labels)})
-
     def fingerprint(self) -> str:
-        """SHA-256 over forms, labels and pairs, in hexadecimal; the name and the order of the tasks do not enter."""
+        """Returns the SHA-256 of forms, labels and pairs, in hexadecimal; name and order of the tasks do not count."""
         content: list[object] = [self.sentences, sorted(self.labels.items())]
         if self.sentence_labels or self.second_starts is not None:
             content += [sorted(self.sentence_labels.items()), self.second_starts]
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
+
+    def _caption(self) -> str:
+        kind = "sentences" if self.second_starts is None else "pairs"
+        skipped = ", ".join(f"{reason} ({count:,})" for reason, count in self.skipped.items())
+        size = f"Corpus {self.name}: {self.sentence_count:,} {kind}, {self.word_count:,} words"
+        return f"{size}; skipped: {skipped}" if skipped else size
+
+    def _tasks_by_column(self) -> dict[str, list[str] | list[int]]:
+        """Returns the columns of the table of tasks; none if there are no tasks."""
+        if not (self.labels or self.sentence_labels):
+            return {}
+        labels: list[Sequence[str | None]] = [*(self.flat_labels(task) for task in self.tasks)]
+        labels += self.sentence_labels.values()
+        return {
+            "task": [*self.tasks, *self.sentence_tasks],
+            "of": ["words"] * len(self.tasks) + ["sentences"] * len(self.sentence_tasks),
+            "classes": [len({*of_task} - {None}) for of_task in labels],
+            "labelled": [sum(label is not None for label in of_task) for of_task in labels],
+        }
 
     def _labels_of(self, task: str) -> WordLabels:
         if task not in self.labels:
@@ -211,9 +226,9 @@ def _word_problems(sentences: Sequence[Sequence[object]]) -> Iterator[str]:
             continue
         for position, word in enumerate(sentence, 1):
             if not isinstance(word, str):
-                yield f"sentence {number}, word {position}: {word!r} is no text"
+                yield f"sentence {number}, word {position}: {word!r} is not text"
             elif not is_unicode(word):
-                yield f"sentence {number}, word {position}: {word!r} holds half a surrogate pair, which is no Unicode"
+                yield f"sentence {number}, word {position}: {word!r} holds half a surrogate pair, which is not Unicode"
 
 
 def _label_problems(
@@ -245,7 +260,7 @@ def _sentence_label_problems(
 
 
 def _taken(task: str) -> str:
-    return f"task `{task}`: words and sentences cannot both have labels of one task; name one of them otherwise"
+    return f"task `{task}`: words and sentences cannot both have labels of one task; rename one of them"
 
 
 def _pair_problems(second_starts: Sequence[int], sentences: Sequence[Sequence[object]]) -> Iterator[str]:
@@ -258,12 +273,12 @@ def _pair_problems(second_starts: Sequence[int], sentences: Sequence[Sequence[ob
 
 
 def name_file_of(task: str) -> str:
-    """A task's name as part of a file name: `feats:Number` becomes `feats-Number`."""
+    """Returns a task's name as part of a file name: `feats:Number` becomes `feats-Number`."""
     return re.sub(r"[^\w.=-]+", "-", task)
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text can be written: half a surrogate pair, which JSON may hold, cannot."""
+    """Returns whether a text can be encoded: half a surrogate pair, which JSON may hold, cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,8 +1,8 @@
-"""Corpora out of JSON lines: an object a line, its text under one key and its labels under others.
+"""Files of JSON lines: one object per line, its text under one key and its labels under others.
 
-A text is a list of words, or a string, which is split at white space. A label is one value, and then the sentence's, or
-a list of values, one a word. Values are strings, whole numbers or true and false, which become text (`1`, `true`), or
-null: no label. This is the form in which data sets of hubs are mostly exported.
+A text is a list of words, or a string, which is split at white space. One value is a label of the sentence, a list of
+values holds one label per word. Values are strings, whole numbers, true and false, which become text (`1`, `true`), or
+null, which is no label. Most data sets of hubs can be exported in this form.
 """
 
 import json
@@ -25,25 +25,25 @@ def read_json_lines(
     where: Mapping[str, str] | None = None,
     unlabelled: str | None = None,
 ) -> Corpus:
-    """Reads a file with a JSON object a line, plain or gzipped.
+    """Reads a file with one JSON object per line, plain or gzipped.
 
     Labelled words: `keys={"ner": "ner_tags"}, text_key="tokens"`. Pairs: `keys={"entailment": "label"},
     text_key="premise", second_key="hypothesis"`; labels of words are then those of both texts, one after the other.
 
     Args:
         path: The file.
-        keys: The key of every task's labels.
-        text_key: The key of the text.
-        second_key: The key of the second text of pairs.
-        where: Reads only the lines that have this value, as text, under this key; others are counted in
-            `Corpus.skipped`, as are blank lines and those whose text is empty.
-        unlabelled: A label that stands for none.
+        keys: Key of the labels of every task.
+        text_key: Key of the text.
+        second_key: Key of the second text of pairs.
+        where: Value, as text, that a key must have in the lines that are read; the other lines are counted in
+            `Corpus.skipped`, as are blank lines and lines whose text is empty.
+        unlabelled: Mark of a word or sentence without a label.
 
     Returns:
         A corpus with `labels` for tasks of words and `sentence_labels` for tasks of sentences.
 
     Raises:
-        CorpusError: The file cannot be read, or lines are no objects, lack a key, or have a text or label of another
+        CorpusError: The file cannot be read, or lines are not objects, lack a key, or have a text or label of another
             form (all are listed), or nothing has a label of a task.
         SettingsError: No line has one of the keys; the message lists those of the first line.
     """
@@ -72,7 +72,7 @@ def read_json_lines(
     labels: dict[str, list[tuple[str | None, ...]]] = {}
     sentence_labels: dict[str, list[str | None]] = {}
     for task, of_task in values.items():
-        # By majority, so that one odd line does not accuse all others.
+        # The majority decides, so that one odd line does not accuse the others.
         if sum(1 if isinstance(value, list) else -1 for value in of_task if value is not None) > 0:
             labels[task] = [
                 _word_labels(source, number, task, value, length, unlabelled)
@@ -86,11 +86,11 @@ def read_json_lines(
 
 
 def guess_text_keys(path: str | Path) -> tuple[str, ...]:
-    """The key of the text, or the keys of a pair's, among those that are usual.
+    """Returns the key of the text, or the two keys of a pair's texts, if they have usual names.
 
     Raises:
         CorpusError: The file cannot be read, or holds no object.
-        SettingsError: The first object has none of them; the message lists its keys.
+        SettingsError: The first object has no usual key; the message lists its keys.
     """
     source = Source.read(path)
     rows = _objects(source)
@@ -101,13 +101,13 @@ def guess_text_keys(path: str | Path) -> tuple[str, ...]:
     source.refuse_problems()
     known = ", ".join("/".join(names) for names in TEXT_NAMES)
     raise SettingsError(
-        f"{source.path}: none of the usual keys of a text ({known}). Keys of the first line: {', '.join(first)}. Use "
-        "`read_json_lines`, which takes the key."
+        f"{source.path}: no line has a usual key for its text ({known}). Keys of the first line: {', '.join(first)}. "
+        "Call `read_json_lines` and name the key."
     )
 
 
 def _objects(source: Source) -> dict[int, dict[str, Any]]:
-    """The objects by their line's number; lines that hold none are reported."""
+    """Returns the objects by line number; lines that hold none are reported."""
     rows = {}
     for number, line in enumerate(source.lines, 1):
         if not line.strip():
@@ -116,7 +116,7 @@ def _objects(source: Source) -> dict[int, dict[str, Any]]:
         try:
             row = json.loads(line)
         except ValueError as error:
-            source.report(number, f"is no JSON: {error}")
+            source.report(number, f"is not JSON: {error}")
             continue
         if isinstance(row, dict):
             rows[number] = row
@@ -133,25 +133,25 @@ def _refuse_unknown_keys(source: Source, rows: Mapping[int, Mapping[str, Any]], 
 
 
 def _words(source: Source, number: int, key: str, text: object) -> list[str]:
-    """The words of one text; anything but words is reported."""
+    """Returns the words of one text; anything but words is reported."""
     words = text.split() if isinstance(text, str) else text
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         source.report(number, f"`{key}` must be a text or a list of words, got {_brief(text)}")
         return ["?"]
     if not all(is_unicode(word) for word in words):
-        source.report(number, f"`{key}` holds half a surrogate pair, which is no Unicode")
+        source.report(number, f"`{key}` holds half a surrogate pair, which is not Unicode")
     return words
 
 
 def _word_labels(
     source: Source, number: int, task: str, value: object, length: int, unlabelled: str | None
 ) -> tuple[str | None, ...]:
-    """One label a word, out of a list or, where a line has none, out of null."""
+    """Returns one label per word from a list, or from null in a line without labels."""
     if value is None:
         return (None,) * length
     if not isinstance(value, list) or len(value) != length:
         found = f"{len(value)} labels" if isinstance(value, list) else f"the label {_brief(value)}"
-        source.report(number, f"task `{task}`: {found} for {length} words, but most lines have a label a word")
+        source.report(number, f"task `{task}`: {found} for {length} words, but most lines have one label per word")
         return (None,) * length
     return tuple(_label(source, number, task, label, unlabelled) for label in value)
 
@@ -164,7 +164,7 @@ def _label(source: Source, number: int, task: str, value: object, unlabelled: st
 
 
 def _as_text(value: object) -> str | None:
-    """A value that can be a class, as text; None for any other."""
+    """Returns a value that can be a class, as text; None for any other value."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, str | int) else None

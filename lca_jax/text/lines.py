@@ -1,7 +1,7 @@
-"""A text file while it is read: its lines, and what is found wrong with them.
+"""A text file while it is read: its lines, and the problems found in them.
 
-Every file may be gzipped; it is recognised by its content, not by its name. The file is read whole. Readers report bad
-rows as they meet them, and all are raised as one `CorpusError` with `file:line: what`.
+A file may be gzipped, which its content shows, not its name. It is read whole. Readers report bad rows as they meet
+them, and all are raised as one `CorpusError` with `file:line: what`.
 """
 
 import gzip
@@ -21,7 +21,7 @@ def is_blank(line: str) -> bool:
 
 
 def usual_width(rows: Iterable[Sequence[str]]) -> int:
-    """The number of columns that most rows have, so that one broken row does not accuse all others; 0 without rows."""
+    """Returns the number of columns that most rows have, so that one broken row does not accuse the others."""
     widths = Counter(map(len, rows))
     return max(widths, key=lambda width: (widths[width], width), default=0)
 
@@ -31,20 +31,20 @@ class Source:
     """One file while it is read."""
 
     path: Path
-    """Where it is, for messages."""
+    """Path of the file, for messages."""
     lines: list[str]
-    """Its lines without their ends; bytes that are no UTF-8 are reported and replaced."""
+    """Lines without their ends; bytes that are not UTF-8 are reported and replaced."""
     problems: list[tuple[int, str]] = field(default_factory=list)
-    """Line number and what is wrong there."""
+    """Line number and description of every problem."""
     skipped: Counter[str] = field(default_factory=Counter)
-    """What was passed over because it is no word, by reason."""
+    """Number of items that were skipped because they are not words, by reason."""
 
     @classmethod
     def read(cls, path: str | Path) -> "Source":
         """Reads and decodes a file.
 
         Raises:
-            CorpusError: It cannot be read, or is empty.
+            CorpusError: The file cannot be read, or is empty.
         """
         path = Path(path)
         try:
@@ -56,27 +56,29 @@ class Source:
         if not content.strip():
             raise CorpusError(f"{path}: the file is empty. Give a file with at least one word.")
         source = cls(path=path, lines=[])
-        # Only \n ends a line: word forms may hold U+2028 and other characters at which str.splitlines would cut.
+        # Only \n ends a line: word forms may hold U+2028 and other characters at which str.splitlines cuts.
         for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").split(b"\n"), 1):
             try:
                 source.lines.append(line.removesuffix(b"\r").decode())
             except UnicodeDecodeError as error:
-                source.report(number, f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is no UTF-8")
+                source.report(number, f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not UTF-8")
                 source.lines.append(line.removesuffix(b"\r").decode(errors="replace"))
         return source
 
     def report(self, line: int, what: str) -> None:
-        """Notes what is wrong with a line, counted from 1."""
+        """Adds a problem of a line, counted from 1."""
         self.problems.append((line, what))
 
     def refuse_problems(self) -> None:
-        """Raises what was reported, if anything was.
+        """Raises an error if problems were reported.
 
         Raises:
-            CorpusError: Lists all problems in the order of their lines.
+            CorpusError: Problems were reported; the message lists them in the order of their lines.
         """
         if self.problems:
-            places = [f"{self.path}:{line}: {what}" for line, what in sorted(self.problems, key=lambda found: found[0])]
+            places = [
+                f"{self.path}:{line}: {what}" for line, what in sorted(self.problems, key=lambda problem: problem[0])
+            ]
             raise CorpusError(f"{self.path}: {len(places)} problems. Mend these rows:\n{list_problems(places)}")
 
     def finish(
@@ -87,13 +89,13 @@ class Source:
         sentence_labels: Mapping[str, list[str | None]] | None = None,
         second_starts: list[int] | None = None,
     ) -> Corpus:
-        """The corpus of the file, once all its lines were looked at.
+        """Returns the corpus of the file, after all of its lines were checked.
 
         Args:
             sentences: The words.
-            labels: For every task of words one label a word.
-            sentence_labels: For every task of sentences one label a sentence.
-            second_starts: For pairs, where the second text of each begins.
+            labels: For every task of words, one label per word.
+            sentence_labels: For every task of sentences, one label per sentence.
+            second_starts: For pairs, the number of words in the first text of each.
 
         Raises:
             CorpusError: Problems were reported, or there is no word.

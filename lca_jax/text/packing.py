@@ -1,8 +1,8 @@
-"""Several windows in one row, so that no accelerator time goes into padding.
+"""Packs several windows into one row, so that padding costs no accelerator time.
 
-Windows are placed best fit, longest first; a row then holds texts with segment numbers 1, 2, …, positions that start at
-0 in each, and segment 0 for what little is left. Real text fills over 99 % of the slots. Costs about 0.4 s for 100,000
-windows. That pieces attend inside their own segment alone is the model's duty.
+Windows are placed best fit, longest first. A row then holds texts with segment numbers 1, 2, …, positions that start at
+0 in each, and padding with segment 0. Real text fills over 99 % of the slots. 100,000 windows take about 0.4 s. The
+model must let pieces attend to their own segment alone.
 """
 
 from bisect import bisect_left, insort
@@ -17,25 +17,26 @@ from lca_jax.text.windows import Window
 
 
 class PackedRows(NamedTuple):
-    """Rows of pieces for the model, and where in them every word is read."""
+    """Rows of pieces for the model, and the slots from which every word is read."""
 
     piece_ids: Int32[np.ndarray, "row slot"]
+    """Piece in every slot."""
     positions: Int32[np.ndarray, "row slot"]
-    """From 0 in every window; 0 in padding."""
+    """Position of the piece in its window, from 0; 0 in padding."""
     segments: Int32[np.ndarray, "row slot"]
-    """1, 2, … for the windows of a row; 0 is padding."""
+    """Number of the window in its row, from 1; 0 in padding."""
     words: Int64[np.ndarray, "word"]
-    """Number of each word read, increasing: its sentence's offset and its position in the sentence."""
+    """Number of each word that is read, increasing: the offset of its sentence plus its position in the sentence."""
     rows: Int32[np.ndarray, "word"]
-    """The row it is read from."""
+    """Row from which the word is read."""
     starts: Int32[np.ndarray, "word"]
-    """The slot of its first piece."""
+    """Slot of the word's first piece."""
     ends: Int32[np.ndarray, "word"]
-    """One past the slot of its last piece."""
+    """One past the slot of the word's last piece."""
     token_types: Int32[np.ndarray, "row slot"] | None = None
-    """Of pairs, as the windows have them; 0 in padding."""
+    """For pairs, the token types of the windows; 0 in padding."""
     between: Bool[np.ndarray, "row slot"] | None = None
-    """Of pairs, the slots of special pieces between two texts."""
+    """For pairs, whether the slot holds a special piece between two texts."""
 
 
 def pack_windows(
@@ -45,13 +46,13 @@ def pack_windows(
     word_offsets: Sequence[int] | Int[np.ndarray, "sentence"],
     pad_id: int,
 ) -> PackedRows:
-    """Packs windows into as few rows as best fit, longest first, finds; the same windows give the same rows.
+    """Packs windows into rows, best fit, longest first; the same windows give the same rows.
 
     Args:
-        windows: From `cut_windows`.
-        row_length: Slots of a row.
-        word_offsets: For every sentence number in `windows`, the number of its first word.
-        pad_id: The piece that fills what is left of a row.
+        windows: Windows from `cut_windows` or `join_pair`.
+        row_length: Number of slots in a row.
+        word_offsets: Number of the first word of every sentence in `windows`.
+        pad_id: Piece that fills the rest of a row.
 
     Raises:
         SettingsError: A window is longer than a row.
@@ -105,37 +106,37 @@ def pack_windows(
 def _place(
     lengths: Int64[np.ndarray, "window"], row_length: int
 ) -> tuple[Int64[np.ndarray, "window"], Int64[np.ndarray, "window"], Int64[np.ndarray, "window"], int]:
-    """Row, first slot and segment of every window, and the number of rows.
+    """Returns row, first slot and segment of every window, and the number of rows.
 
-    Open rows are kept by the number of slots they have left, of which there are at most `row_length`: each window costs
-    one binary search. Equally full rows are taken last in, first out.
+    Open rows are listed by the number of slots they have left, which takes at most `row_length` values: each window
+    costs one binary search. Equally full rows are taken last in, first out.
     """
     row, slot, segment = (np.zeros(len(lengths), np.int64) for _ in range(3))
-    used: list[int] = []
-    held: list[int] = []
+    used_slots: list[int] = []
+    window_counts: list[int] = []
     rows_with_left: dict[int, list[int]] = {}
     lefts: list[int] = []
     for window in np.argsort(-lengths, kind="stable").tolist():
         length = int(lengths[window])
         fitting = bisect_left(lefts, length)
         if fitting == len(lefts):
-            chosen, left = len(used), row_length
-            used.append(0)
-            held.append(0)
+            chosen, left = len(used_slots), row_length
+            used_slots.append(0)
+            window_counts.append(0)
         else:
             left = lefts[fitting]
             chosen = rows_with_left[left].pop()
             if not rows_with_left[left]:
                 del rows_with_left[left], lefts[fitting]
-        row[window], slot[window], segment[window] = chosen, used[chosen], held[chosen] + 1
-        used[chosen] += length
-        held[chosen] += 1
+        row[window], slot[window], segment[window] = chosen, used_slots[chosen], window_counts[chosen] + 1
+        used_slots[chosen] += length
+        window_counts[chosen] += 1
         left -= length
         if left not in rows_with_left:
             rows_with_left[left] = []
             insort(lefts, left)
         rows_with_left[left].append(chosen)
-    return row, slot, segment, len(used)
+    return row, slot, segment, len(used_slots)
 
 
 def _joined(parts: Sequence[Int32[np.ndarray, "_"]]) -> Int32[np.ndarray, "_"]:

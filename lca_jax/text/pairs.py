@@ -1,7 +1,7 @@
-"""Pairs of texts as one window, the way a tokenizer joins them: `[CLS] premise [SEP] hypothesis [SEP]`.
+"""Joins pairs of texts in one window, as a tokenizer does: `[CLS] premise [SEP] hypothesis [SEP]`.
 
-A sentence of a corpus of pairs is the words of both texts; both are tokenized by themselves, as each begins anew. A
-pair that fits no window is not cut: of half a pair nothing can be said. Single texts are cut in `windows`.
+A sentence of a corpus of pairs holds the words of both texts. Each text is tokenized by itself, since it has its own
+beginning. A pair that fits no window is not cut, since half a pair says nothing. Single texts are cut in `windows`.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int32
-from transformers import PreTrainedTokenizer, PreTrainedTokenizerBase
 
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerBase
 from lca_jax.text.alignment import AlignedSentence, align_sentences, special_pieces
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.windows import NO_PIECE, Window
@@ -21,20 +21,23 @@ PAIR_LONGER_THAN_A_WINDOW = "pair longer than a window"
 
 
 class SpecialPieces(NamedTuple):
-    """What a tokenizer puts around one text, or around and between two."""
+    """Special pieces that a tokenizer puts around one text, or around and between two texts."""
 
     before: tuple[int, ...]
+    """Pieces before the first text."""
     after: tuple[int, ...]
+    """Pieces after the last text."""
     between: tuple[int, ...] = ()
+    """Pieces between two texts."""
     token_types: tuple[int, int, int, int, int] | None = None
-    """Token types of `before`, the first text, `between`, the second text and `after`; None where there are none."""
+    """Token types of `before`, the first text, `between`, the second text and `after`; None for models without them."""
 
 
 def special_pieces_of(tokenizer: PreTrainedTokenizerBase, *, pairs: bool) -> SpecialPieces:
-    """The special pieces of single texts, or of pairs.
+    """Returns the special pieces of single texts, or of pairs.
 
     Raises:
-        ModelError: As `special_pieces`.
+        ModelError: For the reasons of `special_pieces`.
     """
     before, after = special_pieces(tokenizer)
     if not pairs:
@@ -53,7 +56,9 @@ def special_pieces_of(tokenizer: PreTrainedTokenizerBase, *, pairs: bool) -> Spe
         if first and second:
             break
     else:
-        raise ModelError(f"{type(tokenizer).__name__} gives no piece for any word tried. Use the model's tokenizer.")
+        raise ModelError(
+            f"{type(tokenizer).__name__} gives no piece for any word that was tried. Use the model's tokenizer."
+        )
     ids, types = encoding.ids, encoding.type_ids
     token_types = None
     if "token_type_ids" in tokenizer.model_input_names:
@@ -65,7 +70,7 @@ def special_pieces_of(tokenizer: PreTrainedTokenizerBase, *, pairs: bool) -> Spe
 
 
 def align_texts(tokenizer: PreTrainedTokenizerBase, corpus: Corpus, numbers: Sequence[int]) -> list[AlignedSentence]:
-    """The pieces of some sentences of a corpus; of pairs those of the second text follow those of the first."""
+    """Returns the pieces of some sentences; in pairs the pieces of the second text follow those of the first."""
     sentences = [corpus.sentences[number] for number in numbers]
     if corpus.second_starts is None:
         return align_sentences(tokenizer, sentences)
@@ -81,17 +86,17 @@ def align_texts(tokenizer: PreTrainedTokenizerBase, corpus: Corpus, numbers: Seq
 def join_pair(
     aligned: AlignedSentence, *, sentence: int, second_start: int, max_pieces: int, special: SpecialPieces
 ) -> tuple[list[Window], dict[int, str]]:
-    """One pair as a window from which all its words are read.
+    """Joins one pair in a window from which all its words are read.
 
     Args:
-        aligned: From `align_texts`.
-        sentence: Its number, noted in the window.
-        second_start: Words of the first text.
-        max_pieces: How many pieces a window may have, the special ones included.
-        special: From `special_pieces_of`.
+        aligned: Pieces of the pair, from `align_texts`.
+        sentence: Number of the pair, which the window repeats.
+        second_start: Number of words in the first text.
+        max_pieces: Maximum number of pieces in a window, including the special ones.
+        special: Special pieces, from `special_pieces_of`.
 
     Returns:
-        The window (none if no word has a piece, or the pair is too long), and why words are read nowhere, as
+        The window (none if no word has a piece, or the pair is too long), and the reason why words are excluded, as in
         `cut_windows`.
     """
     sizes = aligned.ends - aligned.starts

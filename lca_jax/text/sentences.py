@@ -1,9 +1,9 @@
-"""Corpora whose labels belong to sentences: a sentence a row, its text in one column and its labels in others.
+"""Files with labels of sentences: one sentence per row, its text in one column and its labels in others.
 
-This is the form of the GLUE tasks, of SentEval's probing tasks and of most sentiment data, with or without a row of
-column names. Pairs (entailment, paraphrase) have their second text in one more column and become one sentence with a
-mark where the second begins. Nothing is quoted: a quotation mark is a character like any other. JSON lines are read in
-`json_lines`, labels of words in `columns` and `conllu`.
+The GLUE tasks, SentEval's probing tasks and most sentiment data have this form, with or without a row of column names.
+Pairs (entailment, paraphrase) have their second text in another column; a pair becomes one sentence, with the number
+of words in its first text. Quotation marks are characters like any other. JSON lines are read in `json_lines`, labels
+of words in `columns` and `conllu`.
 """
 
 from collections import Counter
@@ -20,8 +20,8 @@ TEXT_NAMES = (
     ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"),
     ("tokens",), ("words",), ("sentence",), ("text",),
 )  # fmt: skip
-"""How columns and keys of texts are usually called, pairs first."""
-_ROWS_LOOKED_AT = 200
+"""Usual names of columns and keys that hold texts, pairs first."""
+_ROWS_TO_GUESS_FROM = 200
 Column = int | str
 """A number, counted from 1 as `cut -f` does, or a name in the first row."""
 
@@ -37,7 +37,7 @@ def read_sentences(
     separator: str = "\t",
     unlabelled: str | None = None,
 ) -> Corpus:
-    r"""Reads a file with a sentence and its labels a row, plain or gzipped. Texts are split into words at white space.
+    r"""Reads a file with a sentence and its labels in each row, plain or gzipped; texts are split at white space.
 
     SST-2 as GLUE has it: `columns={"sentiment": "label"}, text_column="sentence"`. SentEval's training part:
     `columns={"tense": 2}, text_column=3, where={1: "tr"}`. RTE: `columns={"entailment": "label"},
@@ -45,14 +45,14 @@ def read_sentences(
 
     Args:
         path: The file.
-        columns: The column of every task.
-        text_column: The column of the text.
-        second_column: The column of the second text of pairs.
-        header: Whether the first row holds names of columns; if None, where a column is asked for by name.
-        where: Reads only the rows that have this text in this column; others are counted in `Corpus.skipped`, as are
-            blank lines and rows whose text is empty.
-        separator: What stands between columns.
-        unlabelled: A label that stands for none.
+        columns: Column of every task.
+        text_column: Column of the text.
+        second_column: Column of the second text of pairs.
+        header: Whether the first row holds names of columns; None means that it does if a column is given by name.
+        where: Text that a column must have in the rows that are read; the other rows are counted in `Corpus.skipped`,
+            as are blank lines and rows whose text is empty.
+        separator: Text between two columns.
+        unlabelled: Mark of a sentence without a label.
 
     Returns:
         A corpus with `sentence_labels`, and for pairs `second_starts`.
@@ -60,15 +60,15 @@ def read_sentences(
     Raises:
         CorpusError: The file cannot be read, or rows differ from the others in their number of columns, or have an
             empty label (all are listed), or no sentence has a label of a task.
-        SettingsError: A column is asked for that the rows do not have; the message lists the names.
+        SettingsError: The rows do not have one of the columns; the message lists the names.
     """
     source = Source.read(path)
-    asked = [text_column, *([] if second_column is None else [second_column]), *columns.values(), *(where or {})]
-    has_names = any(isinstance(column, str) for column in asked) if header is None else header
+    used = [text_column, *([] if second_column is None else [second_column]), *columns.values(), *(where or {})]
+    has_names = any(isinstance(column, str) for column in used) if header is None else header
     rows = [(number, line.split(separator)) for number, line in enumerate(source.lines, 1)]
     names = rows.pop(0)[1] if has_names else []
     width = len(names) or usual_width(row for _, row in rows if row != [""])
-    place = {column: _place(source, column, names, width) for column in asked}
+    place = {column: _place(source, column, names, width) for column in used}
     texts = [place[column] for column in (text_column, second_column) if column is not None]
     parts: list[list[list[str]]] = []
     labels: dict[str, list[str | None]] = {task: [] for task in columns}
@@ -99,13 +99,13 @@ def finish_sentences(
     labels: Mapping[str, list[tuple[str | None, ...]]],
     sentence_labels: Mapping[str, list[str | None]],
 ) -> Corpus:
-    """The corpus of rows of one text or two.
+    """Returns the corpus of rows that each hold one text, or each hold two.
 
     Args:
         source: The file.
-        parts: For every row its texts as words, all rows alike in their number.
-        labels: Labels of words.
-        sentence_labels: Labels of sentences.
+        parts: Texts of every row as lists of words; all rows have the same number of texts.
+        labels: Labels of words for every task of words.
+        sentence_labels: Labels of sentences for every task of sentences.
 
     Raises:
         CorpusError: Problems were reported, there is no word, or no sentence or word has a label of a task.
@@ -124,12 +124,12 @@ def finish_sentences(
 
 
 def guess_text_column(lines: Sequence[str], separator: str = "\t") -> int | None:
-    """The column of sentences, counted from 1, if the rows look like sentences and not like words.
+    """Returns the column of the sentences, counted from 1; None if the rows seem to hold words.
 
-    They do where no line is blank, rows have two columns or more, and most rows have several words in one of them, the
-    same one.
+    Rows hold sentences if no line is blank, all rows have at least two columns, and one column has several words in
+    most rows.
     """
-    rows = [line.split(separator) for line in lines[:_ROWS_LOOKED_AT]]
+    rows = [line.split(separator) for line in lines[:_ROWS_TO_GUESS_FROM]]
     if not rows or any(row == [""] for row in rows[:-1]) or min(map(len, rows)) < 2:
         return None
     spaces = Counter(column for row in rows for column, cell in enumerate(row, 1) if len(cell.split()) > 1)
@@ -138,7 +138,7 @@ def guess_text_column(lines: Sequence[str], separator: str = "\t") -> int | None
 
 
 def _place(source: Source, column: Column, names: Sequence[str], width: int) -> int:
-    """Where a column stands in a row, from 0."""
+    """Returns the place of a column in a row, from 0."""
     if isinstance(column, str):
         if names.count(column) == 1:
             return names.index(column)

@@ -1,8 +1,8 @@
-"""Cutting a sentence into windows that a model can take, each word read from one of them.
+"""Cuts a sentence into windows that a model can take, and reads each word from one of them.
 
 A sentence that fits is one window. A longer one is cut at word boundaries into windows that overlap by about half, and
-every word is read where the smaller of its contexts to the left and to the right is greatest. Costs about 20 µs a
-window. Packing windows into rows is left to `packing`.
+every word is read where the smaller of its contexts to the left and to the right is greatest. A window costs about
+20 µs. Packing windows into rows is left to `packing`.
 """
 
 from typing import NamedTuple
@@ -18,21 +18,22 @@ LONGER_THAN_A_WINDOW = "longer than a window"
 
 
 class Window(NamedTuple):
-    """Pieces the model sees as one text, and the words that are read from them."""
+    """Pieces that the model sees as one text, and the words that are read from them."""
 
     sentence: int
+    """Number of the sentence."""
     piece_ids: Int32[np.ndarray, "piece"]
-    """With the special pieces before and after."""
+    """Pieces of the text, with the special pieces before and after."""
     words: Int32[np.ndarray, "word"]
-    """Positions in the sentence of the words read here, increasing."""
+    """Positions in the sentence of the words that are read from this window, increasing."""
     starts: Int32[np.ndarray, "word"]
-    """First piece of every word read here, counted from the window's first piece."""
+    """First piece of every such word, counted from the first piece of the window."""
     ends: Int32[np.ndarray, "word"]
-    """One past its last piece."""
+    """End of every such word: one past its last piece."""
     gap: tuple[int, int] | None = None
-    """Of a pair, where the special pieces between its texts are: the first, and one past the last."""
+    """For a pair, the special pieces between its texts: the first, and one past the last."""
     token_types: Int32[np.ndarray, "piece"] | None = None
-    """Of a pair, what the model is told of each piece's text; None where it is told nothing."""
+    """For a pair, the token type of every piece, which says whose text it is; None for models without token types."""
 
 
 def cut_windows(
@@ -43,22 +44,22 @@ def cut_windows(
     prefix: tuple[int, ...],
     suffix: tuple[int, ...],
 ) -> tuple[list[Window], dict[int, str]]:
-    """Cuts one sentence.
+    """Cuts one sentence into windows.
 
     Args:
-        aligned: The sentence's pieces.
-        sentence: Its number, noted in the windows.
-        max_pieces: How many pieces a window may have, the special ones included.
+        aligned: Pieces of the sentence.
+        sentence: Number of the sentence, which the windows repeat.
+        max_pieces: Maximum number of pieces in a window, including the special ones.
         prefix: Special pieces before every window.
         suffix: Special pieces after every window.
 
     Returns:
-        The windows from left to right (none if there is no word to read), and why each word that is read nowhere is
-        left out: position in the sentence to `no piece` or `longer than a window`. A word too long ends the text on
-        both of its sides: no window holds a part of it.
+        The windows from left to right (none if there is no word to read), and the reason why words are excluded:
+        position in the sentence to `no piece` or `longer than a window`. A word that is too long ends the text on both
+        of its sides: no window holds a part of it.
 
     Raises:
-        SettingsError: The special pieces leave no room.
+        SettingsError: The special pieces leave no room for text.
     """
     room = max_pieces - len(prefix) - len(suffix)
     if room < 1:
@@ -86,7 +87,7 @@ def cut_windows(
 
 
 def _runs_between_long_words(sizes: Int32[np.ndarray, "word"], room: int) -> list[Int32[np.ndarray, "run_word"]]:
-    """The words with pieces, parted at those that fit no window."""
+    """Returns the words that have pieces, split at the words that fit no window."""
     readable = np.flatnonzero((sizes > 0) & (sizes <= room)).astype(np.int32)
     is_long = sizes > room
     if not is_long.any():
@@ -99,9 +100,9 @@ def _runs_between_long_words(sizes: Int32[np.ndarray, "word"], room: int) -> lis
 def _overlapping_spans(
     starts: Int32[np.ndarray, "word"], ends: Int32[np.ndarray, "word"], room: int
 ) -> list[tuple[int, int]]:
-    """Half-open ranges of words, each of at most `room` pieces, that cover all words and begin about half a room apart.
+    """Returns half-open ranges of words, of at most `room` pieces, that cover all words and begin half a room apart.
 
-    No word is missed: a range that begins at most half a room further on begins before the first word that did not fit.
+    No word is missed: a range that begins at most half a room later begins before the first word that did not fit.
     """
     if ends[-1] - starts[0] <= room:
         return [(0, len(starts))]
@@ -112,14 +113,14 @@ def _overlapping_spans(
         spans.append((first, int(np.searchsorted(ends, starts[first] + room, side="right"))))
         next_first = int(np.searchsorted(starts, starts[first] + stride, side="right")) - 1
         first = max(next_first, first + 1)
-    # The last window reaches as far to the left as it can: context is free there.
+    # The last window reaches as far to the left as it can: more context costs nothing there.
     return [*spans, (begin_of_last, len(starts))]
 
 
 def _best_span(
     starts: Int32[np.ndarray, "word"], ends: Int32[np.ndarray, "word"], spans: list[tuple[int, int]]
 ) -> Int[np.ndarray, "word"]:
-    """For every word the span with the greatest smaller context; of equal ones the first."""
+    """Returns for every word the span in which its smaller context is greatest; the first of equal ones."""
     if len(spans) == 1:
         return np.zeros(len(starts), np.int64)
     best = np.full(len(starts), -1, np.int32)

@@ -16,7 +16,7 @@ from benchmarks.probing.agreement import common_share
 from benchmarks.probing.curves import Competitor, Step, draw_curve
 from benchmarks.probing.grid import check_grid
 from benchmarks.probing.program import TOLERANCE
-from benchmarks.probing.reached import Fitted, Problem, accuracy, fitted_of, pose_problem
+from benchmarks.probing.reached import Problem, Solution, accuracy, pose_problem, solution_of
 from benchmarks.probing.words import Split, Words, tell_from_rest
 from lca_jax.demo import demo_corpus_file
 from lca_jax.probing.objective import ElasticNet
@@ -102,17 +102,17 @@ def test_the_bound_without_l2_is_below_the_optimum_and_near_it(lasso: Problem) -
 def test_what_a_competitor_reached(problem: Problem) -> None:
     train = problem.split.train
     (probe,) = ours.fit(train.X, [train.y], problem.net, classes=problem.split.classes)
-    reached = problem.measure("lca_jax", fitted_of(probe))
+    reached = problem.measure("lca_jax", solution_of(probe))
     assert reached["objective"] == pytest.approx(probe.objective, rel=1e-6)
     assert 0 <= reached["above_reference_share"] <= (reached["certificate_share"] or 0) <= problem.net.tolerance
-    nothing = Fitted(0 * probe.weights, np.log(np.bincount(train.y) / len(train.y)).astype(np.float32))
+    nothing = Solution(0 * probe.weights, np.log(np.bincount(train.y) / len(train.y)).astype(np.float32))
     assert problem.measure("nothing", nothing)["above_reference_share"] == pytest.approx(
         1 - problem.optimum / problem.null
     )
 
 
 def test_a_certificate_that_does_not_hold_is_no_result(problem: Problem) -> None:
-    zeros = Fitted(np.zeros((12, 3), np.float32), np.zeros(3, np.float32), certificate=1e-3)
+    zeros = Solution(np.zeros((12, 3), np.float32), np.zeros(3, np.float32), certificate=1e-3)
     with pytest.raises(ValueError, match=r"liar: .* above the reference, but certified to 1\.000e-03"):
         problem.measure("liar", zeros)
     with pytest.raises(ValueError, match=r"liar: .* is below the optimum's lower bound 2\.0"):
@@ -128,9 +128,9 @@ def test_a_problem_of_the_grid_is_held_against_all_others(split: Split) -> None:
     for row, probe in zip(rows, probes, strict=True):
         assert row["objective"] == pytest.approx(probe.objective, rel=1e-6)
         labels = split.unseen.control if row["control"] else split.unseen.y
-        assert row["accuracy"] == accuracy(split.unseen, fitted_of(probe), labels=labels)
+        assert row["accuracy"] == accuracy(split.unseen, solution_of(probe), labels=labels)
     # The incumbent is given weights that beat a probe whose certificate says that nothing can.
-    better = {(32, 1e-2, 1e-2): fitted_of(probes[0])}
+    better = {(32, 1e-2, 1e-2): solution_of(probes[0])}
     worse = replace(probes[0], weights=probes[0].weights * 0, duality_gap=1e-6)
     with pytest.raises(ValueError, match=r"l1=0\.01, l2=0\.01: .* above a point that is known, but certified to 1\.0"):
         list(check_grid(split, net, [worse, *probes[1:]], better))
@@ -170,8 +170,8 @@ def test_a_curve_adds_up_and_ends(problem: Problem) -> None:
     train = problem.split.train
     tight = replace(problem.net, tolerance=1e-6)
     (best,) = ours.fit(train.X, [train.y], tight, classes=problem.split.classes)
-    near = Fitted(best.weights * np.float32(1.01), best.bias)
-    far = Fitted(best.weights * 0, best.bias)
+    near = Solution(best.weights * np.float32(1.01), best.bias)
+    far = Solution(best.weights * 0, best.bias)
     laps = [harness.Lap(1.0, 2.0, 0.25)] * 3
     steps = [Step(f"{place}", *each) for place, each in enumerate(zip((far, near, far), laps, strict=True))]
     curve = draw_curve(problem, "one", Competitor(lambda: iter(steps), limit_s=10.0))
@@ -183,7 +183,7 @@ def test_a_curve_adds_up_and_ends(problem: Problem) -> None:
     assert adding["seconds_to_target"] == 1.5
     never = draw_curve(problem, "one", Competitor(lambda: iter(steps[:1]), limit_s=10.0))
     assert never["seconds_to_target"] is None
-    done = draw_curve(problem, "one", Competitor(lambda: iter([Step("0", fitted_of(best)), *steps]), limit_s=10.0))
+    done = draw_curve(problem, "one", Competitor(lambda: iter([Step("0", solution_of(best)), *steps]), limit_s=10.0))
     assert (done["ended"], len(_points(done))) == ("reached", 1)
 
 
@@ -403,7 +403,7 @@ def _check_figure(result: Path, expected: list[str]) -> None:
     assert figures.draw_file(result).read_text("utf-8") == drawn
     content = json.loads(result.read_text("utf-8"))
     result.write_text(json.dumps({"benchmark": "forward"}))
-    with pytest.raises(ValueError, match=r"is of `forward`; figures are drawn of probe, grid"):
+    with pytest.raises(ValueError, match="must belong to probe or grid, got `forward`"):
         figures.draw_file(result)
     result.write_text(json.dumps({"benchmark": content["benchmark"]}))
     with pytest.raises(ValueError, match=r"run the part"):
@@ -411,7 +411,7 @@ def _check_figure(result: Path, expected: list[str]) -> None:
 
 
 def test_accuracy_is_of_the_labels_asked_for(split: Split) -> None:
-    always = Fitted(np.zeros((12, 3), np.float32), np.array([0, 1, 0], np.float32))
+    always = Solution(np.zeros((12, 3), np.float32), np.array([0, 1, 0], np.float32))
     assert accuracy(split.unseen, always) == (split.unseen.y == 1).mean()
     assert accuracy(split.unseen, always, labels=split.unseen.control) == (split.unseen.control == 1).mean()
 

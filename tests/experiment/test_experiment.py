@@ -1,11 +1,14 @@
 """A whole run on a tiny model: what it writes, how it resumes, that it is deterministic."""
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import lca_jax
 from lca_jax import ElasticNet, Experiment, load_probes, open_store, run
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.experiment.config import read_experiment
@@ -77,6 +80,33 @@ def test_results_have_the_documented_keys(results: dict) -> None:
     assert entry["words"]["train"] == results["corpus"]["train"]["words"] - 1
 
 
+def keys_of(value: object, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of every figure; a list of tables is one step, marked with `[]`."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from keys_of(part, (*above, name))
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for part in value:
+            yield from keys_of(part, (*above[:-1], f"{above[-1]}[]"))
+    else:
+        yield above
+
+
+def test_every_key_is_documented_and_every_documented_key_is_written(results: dict) -> None:
+    page = (Path(lca_jax.__file__).parent / "experiment" / "README.md").read_text("utf-8")
+    table = page.split("## Keys of results.json")[1].split("## Studies")[0]
+    rows = [line.split("|")[1:4] for line in table.splitlines() if line.startswith("| `")]
+    optional = {tuple(key.strip(" `").split(".")): "optional" in kind for key, kind, _ in rows}
+    assert len(optional) == len(rows) > 70
+    patterns = {row: re.compile(re.sub(r"[A-Z]+", "[^|]+", re.escape("|".join(row)))) for row in optional}
+    rows_of = {
+        key: [row for row, pattern in patterns.items() if pattern.fullmatch("|".join(key))] for key in keys_of(results)
+    }
+    assert [key for key, matches in rows_of.items() if not matches] == []
+    written = {row for matches in rows_of.values() for row in matches}
+    assert [row for row in optional if row not in written and not optional[row]] == []
+
+
 def test_words_decide_this_corpus(results: dict) -> None:
     assert results["tasks"]["upos"]["majority"] == 1
     assert results["tasks"]["upos"]["accuracy"]["test"] > 0.95
@@ -144,7 +174,7 @@ def test_without_dev_the_last_tenth_of_train_is_taken(experiment: Experiment, tm
 def test_bad_settings_are_named(experiment: Experiment, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="`fractions` must each be in"):
         replace(experiment, fractions=(20.0,))
-    with pytest.raises(StoreError, match="no run folder"):
+    with pytest.raises(StoreError, match="is not a run folder"):
         read_experiment(tmp_path)
     with pytest.raises(SettingsError, match="Unknown settings colour"):
         Experiment.from_json({**experiment.as_json(), "colour": "red"})
@@ -221,8 +251,8 @@ def test_words_with_their_heads(experiment: Experiment, tmp_path: Path) -> None:
     assert read_experiment(settings.out).heads == "head"
     for change, said in (
         ({"tasks": ("head",)}, "`head` cannot be a task and the heads"),
-        ({"labelled_only": True}, "choose no part of them"),
-        ({"pool": "none"}, "rows are pieces"),
+        ({"labelled_only": True}, "Leave out `labelled_only`"),
+        ({"pool": "none"}, "units are pieces"),
     ):
         wrong: dict = change
         with pytest.raises(SettingsError, match=said):

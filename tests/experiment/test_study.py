@@ -101,7 +101,7 @@ def test_what_cannot_be_asked_of_a_study_is_said(files: dict[str, Path], tmp_pat
         study(replace(settings, heads="2"))
     with pytest.raises(SettingsError, match="`replicates` must be 0 or more, got -1"):
         replace(settings, replicates=-1)
-    with pytest.raises(SettingsError, match="`statistics` are kept with the activations"):
+    with pytest.raises(SettingsError, match="`statistics` lie beside the activations"):
         replace(settings, statistics=True, stored=False)
-    with pytest.raises(SettingsError, match="choose no part of them"):
+    with pytest.raises(SettingsError, match="Leave out `labelled_only`"):
         replace(settings, heads="head", labelled_only=True)

@@ -257,7 +257,7 @@ class Comparison:
             states = model.forward(params, self.batch, edits, sites=model.config.sites, targets=target_batch)
             if model.config.language_head is None:
                 return states
-            # As one more layer of one more site.
+            # The logits are returned like a further site of one layer.
             return states | {"logits": model.logits(params, self.batch, edits, targets=target_batch)[None]}
 
         self.step = lambda edits: jax.tree.map(np.asarray, step(model.params, edits))

@@ -166,7 +166,7 @@ def test_a_saved_model_writes_the_same(story_teller: Model, tmp_path: Path) -> N
     assert again.write(["w5 w6"], search=Search(longest=6)) == story_teller.write(["w5 w6"], search=Search(longest=6))
 
 
-def test_what_cannot_write_says_why(story_teller: Model, tmp_path: Path) -> None:
+def test_models_that_cannot_write_say_why(story_teller: Model, tmp_path: Path) -> None:
     bert = load_model(write_bert(tmp_path / "bert"))
     with pytest.raises(ModelError, match=r"loaded without its head\. Load it with head=True"):
         bert.write(["the cat"])
@@ -185,7 +185,7 @@ def test_what_cannot_write_says_why(story_teller: Model, tmp_path: Path) -> None
 
 @pytest.fixture(scope="module")
 def recurrent(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, dict[str, np.ndarray]]:
-    """A Marian model whose decoder has an SSRU, as transformers does not have it: weights drawn here."""
+    """A Marian model whose decoder has an SSRU, with weights drawn here: transformers does not support it."""
     pytest.importorskip("torch")
     from safetensors.numpy import load_file, save_file
 

@@ -161,7 +161,7 @@ def test_tokenizer_without_a_fast_form_gives_the_way_out(tmp_path: Path) -> None
     (write_bert(tmp_path) / "vocab.txt").unlink()
     (tmp_path / "vocab.json").write_text(json.dumps({"<unk>": 0, "a</w>": 1}))
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n")
-    # CTRL's is one of those that transformers has in Python alone.
+    # CTRL's tokenizer is one of those that transformers has in Python only.
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "CTRLTokenizer"}))
     with pytest.raises(
         ModelError, match=r"must be a fast one or one of SentencePiece.*a CTRLTokenizer.*Add tokenizer\.json"

@@ -58,7 +58,7 @@ def test_rows_sharded_over_eight_devices_give_the_same_and_padding_changes_nothi
         piece_ids=np.where(padding, 7, batch.piece_ids).astype(np.int32),
         positions=np.where(padding, 300, batch.positions).astype(np.int32),
     )
-    # A position that no table has may turn its own row to NaN, so only the models without a table see it.
+    # A position beyond a table would turn its row to NaN, so this is tested on models without a table.
     assert model.config.embedding.positions == 0
     for expected in (step(model.params, batch), step(model.params, other)):
         for site in SITES:
@@ -83,7 +83,7 @@ def test_head_of_deberta_is_found_by_either_name(tmp_path) -> None:
     for leaf in ("dense.weight", "dense.bias", "LayerNorm.weight", "LayerNorm.bias", "bias"):
         part = leaf if leaf == "bias" else f"transform.{leaf}"
         tensors[f"cls.predictions.{part}"] = tensors.pop(f"lm_predictions.lm_head.{leaf}")
-    # As the files of version 3 may: what no state depends on.
+    # Files of version 3 may hold this table, which no state depends on.
     tensors["deberta.embeddings.position_embeddings.weight"] = np.zeros((26, 32), np.float32)
     save_file(tensors, tmp_path / "model.safetensors")
     assert load_model(tmp_path, head=True).fingerprint == before.fingerprint

@@ -168,7 +168,7 @@ def test_bfloat16_is_near_float32_and_keeps_norms_in_float32(model: Model) -> No
     batch, places = pack(draw_windows([5, 9]), slots=16)
     full, rounded = run(model, batch)["residual"], run(half, batch)["residual"]
     assert rounded.dtype == jnp.bfloat16
-    # Rounding to 8 bits at every product of two blocks: a few hundredths of states of size one.
+    # Every product of the two blocks is rounded to 8 bits, which changes states of size one by a few hundredths.
     for row, place in places:
         error = np.abs(rounded[:, row, place].astype(np.float32) - full[:, row, place])
         assert error.mean() < 0.03

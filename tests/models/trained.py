@@ -43,7 +43,7 @@ class Trained(NamedTuple):
     text: str
     head: str = "MaskedLM"
     has_head: bool = True
-    """Whether the checkpoint has the weights of its head; sentence encoders have not."""
+    """Whether the checkpoint has the weights of its head; sentence encoders do not."""
 
 
 TRAINED = {
@@ -65,7 +65,7 @@ def compare(model: Model, trained: Trained, folder: Path) -> Comparison:
     theirs = build(folder, local_files_only=True, dtype=torch.float32).eval()
     places = PLACES[trained.model_type]
     if theirs.config.is_encoder_decoder:
-        # The decoder of this one is an SSRU, which PyTorch's model has not; its texts are what tests it.
+        # Its decoder is an SSRU, which PyTorch's model does not support; the texts that it writes test it.
         theirs, places = theirs.get_encoder(), places._replace(blocks=places.blocks.removeprefix("model.encoder."))
     reference = Reference(theirs, model.config, places)
     windows = [np.asarray(ids, np.int32) for ids in model.tokenizer(trained.text.splitlines())["input_ids"]]

@@ -11,16 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lca_jax import ElasticNet, ProbeSet, load_probes
-from lca_jax.axes import LayerBlock, NeuronAxis
+from lca_jax import ProbeSet, load_probes
 from lca_jax.errors import StoreError
-from lca_jax.probing.probe import Probe
+from tests.probing.random_probes import probe_set
 from tests.processes import ROOT
 
 SAVE_KILLED = """
 import os, shutil, sys
 from pathlib import Path
-from tests.probing.test_probe_files import probe_set
+from tests.probing.random_probes import probe_set
 
 KILLED = 9
 EVENTS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
@@ -58,27 +57,6 @@ while code == KILLED:
 assert code == 0, code
 print(number)
 """
-
-
-def probe_set(*, seed: int) -> ProbeSet:
-    """Three probes of random weights, one of them of a part of the neurons; nothing is solved."""
-    random = np.random.default_rng(seed)
-
-    def probe(features: int, **facts) -> Probe:
-        return Probe(
-            task="upos", control=False, l1=10.0**-seed, l2=1e-3, penalty="elastic_net", solver="proximal",
-            classes=("NOUN", "VERB"), weights=random.normal(size=(features, 2)).astype(np.float32),
-            bias=np.array([0, -np.inf], np.float32), mean=np.zeros(features, np.float32),
-            scale=np.ones(features, np.float32), objective=random.random(), null_objective=1.0,
-            duality_gap=float("inf"), iterations=3, converged=True, words=10, **facts,
-        )  # fmt: skip
-
-    return ProbeSet(
-        probes=(probe(6), probe(2, subset="two", columns=np.array([1, 4]))),
-        axis=NeuronAxis(blocks=(LayerBlock("residual", 0, 6),)),
-        settings=ElasticNet(),
-        unpenalized=(probe(6),),
-    )
 
 
 def facts(probes: ProbeSet) -> list[object]:

@@ -1,19 +1,23 @@
 """Fitting from a store, choosing a penalty, saving and loading."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lca_jax import ElasticNet, ProbeSet, fit_probes, load_probes, rank_neurons
+from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import DataError, SettingsError, StoreError
 from lca_jax.probing.labelling import control_task_of, number_labels
 from lca_jax.probing.measuring import measured_words
 from lca_jax.probing.metrics import accuracy_interval, class_accuracy
 from lca_jax.probing.probe import predict_masked
 from lca_jax.probing.weight_mass import mass_order
+from tests.probing.random_probes import probe_set
 from tests.stores import CLASSES, as_sentences, kept_accuracy, planted_store, store_of
 
+LAST = LayerBlock("mlp", 2, 3)
 GRID = ElasticNet(l1=(1e-3, 1e-2), l2=(1e-3, 1e-2))
 
 
@@ -197,3 +201,32 @@ def test_class_accuracy_and_interval() -> None:
     wide_low, wide_high = accuracy_interval(np.repeat(right[:400], 10), np.repeat(np.arange(400), 10))
     assert wide_high - wide_low > 2 * (high - low)
     assert accuracy_interval(right, np.arange(4000)) == (low, high)
+
+
+def test_probes_describe_themselves() -> None:
+    probes = probe_set(seed=1)
+    first, names, *problems = repr(probes).splitlines()
+    assert first == "2 probes of upos on 6 neurons (residual 0)"
+    assert names.split() == [
+        "task", "control", "subset", "l1", "l2", "words", "objective", "duality_gap", "iterations", "converged",
+    ]  # fmt: skip
+    assert [problem.split()[:5] for problem in problems] == [
+        ["upos", "False", "-", "0.1", "0.001"],
+        ["upos", "False", "two", "0.1", "0.001"],
+    ]
+    table = probes.table()
+    assert {len(values) for values in table.values()} == {2}
+    assert (table["target"], table["replicate"], table["subset"]) == ([None, None], [0, 0], [None, "two"])
+    assert probes._repr_html_().count("<tr>") == 3
+    assert "(residual 0 to mlp 2)" in repr(replace(probes, axis=NeuronAxis(blocks=(*probes.axis.blocks, LAST))))
+    probe = replace(probes.probes[1], control=True, replicate=2, classes=("<a>", "b"))
+    assert repr(probe).splitlines()[:3] == [
+        "Probe of 2 classes for upos (control task), bootstrap sample 2, 2 features of two, 10 words",
+        f"l1=0.1, l2=0.001: objective {probe.objective:.4g}, duality gap inf, converged after 3 iterations",
+        "class  bias  nonzero   mass",
+    ]
+    assert probe.table()["mass"] == pytest.approx(np.abs(probe.weights).sum(axis=0).tolist())
+    assert "&lt;a&gt;" in probe._repr_html_()
+    regression = replace(probe, classes=(), control=False, replicate=0, weights=probe.weights[:, :1], bias=np.ones(1))
+    assert repr(regression).startswith("Regression for upos, 2 features of two, 10 words\n")
+    assert regression.table()["class"] == [None]

@@ -393,9 +393,9 @@ def test_weights_and_masks_compile_nothing_new() -> None:
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (np.r_[1.0, -0.5, np.ones(WORDS - 2)], r"word 1 of the task `y` is -0\.5 \(1 such words\)"),
-        (np.r_[np.nan, np.ones(WORDS - 1)], "word 0 of the task `y` is nan"),
-        (np.r_[np.ones(WORDS - 1), np.inf], f"word {WORDS - 1} of the task `y` is inf"),
+        (np.r_[1.0, -0.5, np.ones(WORDS - 2)], r"word 1 of the task `y` has -0\.5 \(1 such words\)"),
+        (np.r_[np.nan, np.ones(WORDS - 1)], "word 0 of the task `y` has nan"),
+        (np.r_[np.ones(WORDS - 1), np.inf], f"word {WORDS - 1} of the task `y` has inf"),
         (np.zeros(WORDS), "All labelled words of the task `y` have weight 0"),
         (np.where(Y == 0, 1.0, 0.0), r"one class only \('0'\)"),
         (np.ones(3), "300 words, `sample_weight` has 3"),

@@ -107,9 +107,9 @@ def test_what_is_no_number_is_named() -> None:
         fit_probes(store, tasks=["side"], regression=["side"])
     with pytest.raises(SettingsError, match=r"`regression` names \['depth'\], which are not among the tasks"):
         fit_probes(store, regression=["depth"])
-    with pytest.raises(DataError, match="have the same number, 2: there is nothing to predict"):
+    with pytest.raises(DataError, match="at least two different numbers; all words have 2"):
         fit_elastic_net(X, np.full(300, 2.0), regression=True)
-    with pytest.raises(DataError, match="that of word 4 is nan"):
+    with pytest.raises(DataError, match="word 4 has nan"):
         fit_elastic_net(X, np.where(np.arange(300) == 4, np.nan, Y), regression=True)
     probe = fit_elastic_net(X, Y, regression=True)
     with pytest.raises(SettingsError, match="predicts numbers, not classes: use predict_numbers"):

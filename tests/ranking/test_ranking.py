@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lca_jax import ElasticNet, ProbeSet, fit_elastic_net, fit_probes, keep_curve, minimal_neurons, rank_neurons
-from lca_jax.analysis.baselines import majority_accuracy
+from lca_jax.analysis.baselines import word_type_majority
 from lca_jax.analysis.distribution import centre_of_mass, class_neurons, layer_shares, sharing
 from lca_jax.axes import LayerBlock, Neuron, NeuronAxis
 from lca_jax.errors import DataError, SettingsError
@@ -128,7 +128,7 @@ def test_curves_refuse_bad_settings(probes: ProbeSet, ranking: Ranking) -> None:
     store = planted_store()
     with pytest.raises(SettingsError, match=r"in \(0, 1\], got \(20.0,\)"):
         keep_curve(probes, ranking, store, fractions=(20.0,))
-    with pytest.raises(SettingsError, match="no spread"):
+    with pytest.raises(SettingsError, match="no standard deviation; got 1"):
         keep_curve(probes, ranking, store, draws=1)
     with pytest.raises(SettingsError, match="store=train_store"):
         keep_curve(replace(probes, store=None), ranking, store, mode="retrain")
@@ -172,6 +172,44 @@ def test_layers_of_a_set() -> None:
 def test_majority_baseline_by_hand() -> None:
     train, labels = ["a", "a", "a", "b", "c"], ["N", "N", "V", "V", None]
     # a -> N, b -> V, the unknown z -> N (N and V are equally frequent, N sorts first); c has no label.
-    assert majority_accuracy(train, labels, ["a", "b", "z", "c", "z"], ["N", "N", "N", "V", None]) == pytest.approx(0.5)
+    assert word_type_majority(train, labels, ["a", "b", "z", "c", "z"], ["N", "N", "N", "V", None]) == pytest.approx(
+        0.5
+    )
     with pytest.raises(DataError, match="at least one labelled word"):
-        majority_accuracy(["a"], [None], ["a"], ["N"])
+        word_type_majority(["a"], [None], ["a"], ["N"])
+
+
+def test_a_ranking_describes_itself(ranking: Ranking) -> None:
+    lines = repr(ranking).splitlines()
+    assert lines[0] == "24 neurons ranked for upos, and for each of its 3 classes"
+    assert lines[1].split() == ["rank", "site", "layer", "index", "score", "tie"]
+    assert lines[-1] == "… and 14 more rows"
+    assert len(lines) == 13
+    table = ranking.table()
+    assert list(table) == ["rank", "site", "layer", "index", "score", "tie", "rank:ADJ", "rank:NOUN", "rank:VERB"]
+    assert {len(values) for values in table.values()} == {24}
+    named = zip(table["site"].tolist(), table["layer"].tolist(), table["index"].tolist(), strict=True)
+    assert [Neuron(*neuron) for neuron in named] == ranking.neurons
+    for name, of_class in ranking.by_class.items():
+        assert ranking.columns[np.argsort(table[f"rank:{name}"])].tolist() == of_class.columns.tolist()
+    assert replace(ranking, task="<b>")._repr_html_().startswith("<table>\n<caption>24 neurons ranked for &lt;b&gt;,")
+    assert repr(ranking.by_class["NOUN"]).startswith("24 neurons ranked for upos: NOUN\n")
+
+
+def test_curves_and_minimal_sets_describe_themselves(probes: ProbeSet, ranking: Ranking) -> None:
+    curve = keep_curve(probes, ranking, planted_store(seed=2), fractions=(0.1, 0.25), draws=2)
+    first, names, *points = repr(curve).splitlines()
+    assert first.startswith("Accuracy on upos with some neurons kept (mode mask, 2 random sets); with all neurons 0.9")
+    assert names.split() == ["fraction", "neurons", "top", "random", "random_std", "bottom"] == list(curve.table())
+    assert len(points) == 2
+    assert curve.table()["top"] == [point.top for point in curve.points]
+    assert "<td" in curve._repr_html_()
+    minimal = minimal_neurons(planted_store(), planted_store(seed=3), ranking, probes, drop=0.02)
+    first, names, *steps = repr(minimal).splitlines()
+    assert first.startswith(f"{len(minimal.columns)} neurons (0.")
+    assert "suffice for upos: accuracy 0." in first
+    assert names.split() == ["neurons", "accuracy", "suffices"]
+    assert len(steps) == len(minimal.steps)
+    table = minimal.table()
+    assert table["neurons"][table["suffices"].index(True)] == len(minimal.columns)
+    assert "<caption>" in minimal._repr_html_()

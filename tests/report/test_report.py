@@ -14,7 +14,8 @@ import pytest
 from lca_jax.axes import Neuron
 from lca_jax.descriptors.top_words import NeuronCard, SentenceHeat
 from lca_jax.errors import DataError, MissingExtraError, SettingsError
-from lca_jax.report import figures, formats, page, scales
+from lca_jax.report import figures, formats, scales
+from lca_jax.report.environment import page_environment
 from lca_jax.report.page import render_report, write_report
 
 VOID = {"meta", "link", "br", "line", "circle", "rect", "path", "polyline", "polygon"}
@@ -277,7 +278,7 @@ def test_errors_say_the_way_out(monkeypatch):
         render_report({"format": 1, "tasks": {}}, {})
     with pytest.raises(SettingsError, match=r"tasks with results \(upos\), got chunk, xpos"):
         render_report(RESULTS, {"xpos": [], "chunk": []})
-    page._environment.cache_clear()
+    page_environment.cache_clear()
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'lca-jax\[plots\]'"):
         render_report(RESULTS, {})
@@ -330,9 +331,9 @@ def test_scales_by_hand():
 
 
 def test_ticks_by_hand():
-    assert scales.straight_ticks(0.0, 1.0) == [0, 0.2, 0.4, 0.6, 0.8, 1]
-    assert scales.straight_ticks(0.13, 0.27) == [0.14, 0.16, 0.18, 0.2, 0.22, 0.24, 0.26]
-    assert scales.straight_ticks(2.0, 2.0) == [2]
+    assert scales.linear_ticks(0.0, 1.0) == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert scales.linear_ticks(0.13, 0.27) == [0.14, 0.16, 0.18, 0.2, 0.22, 0.24, 0.26]
+    assert scales.linear_ticks(2.0, 2.0) == [2]
     assert scales.logarithmic_ticks(0.01, 1.0) == [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
     assert scales.logarithmic_ticks(1e-6, 1.0) == [1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1]
 

@@ -99,7 +99,7 @@ def test_every_bad_row_of_a_conllu_file_is_named_with_its_line(tmp_path: Path) -
         "6: ID is 'seven'; it must be a number (7), a range (3-4) or an empty node (8.1)",
         "8: FEATS is 'A=b|A=c'; it must be `_` or different Key=Value joined by `|`",
         "9: ID is 2-2, but a multiword token here must begin with 2 and end later",
-        "10: byte 6 of the line (0xe9) is no UTF-8",
+        "10: byte 6 of the line (0xe9) is not UTF-8",
     ]
 
 

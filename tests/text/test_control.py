@@ -1,3 +1,5 @@
+"""Control tasks: the map by word type, against its definition in floating point and against chance."""
+
 import hashlib
 from collections import Counter
 from pathlib import Path
@@ -9,15 +11,14 @@ from hypothesis import strategies as st
 
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.text.conllu import read_conllu
-from lca_jax.text.control import ControlTask, control_labels, draw_control_task
-from lca_jax.text.corpus import Corpus
+from lca_jax.text.control import ControlTask, draw_control_task
 
 WORDS = ["the", "cat", "sat", "the", "mat", "The"]
 TAGS = ["DET", "NOUN", "VERB", "DET", None, "DET"]
 
 
 def test_a_word_type_has_one_label_wherever_it_stands() -> None:
-    labels = control_labels(WORDS, TAGS, seed=0)
+    labels = draw_control_task(WORDS, TAGS, seed=0).label_like(WORDS, TAGS)
     assert labels[0] == labels[3]
     assert labels[4] is None
     assert set(labels) <= {"DET", "NOUN", "VERB", None}
@@ -68,12 +69,11 @@ def test_case_may_be_folded() -> None:
     assert any(exact.label(word) != exact.label(word.upper()) for word in words)
 
 
-def test_a_whole_corpus_gets_labels_where_its_task_has_some() -> None:
-    corpus = Corpus.from_words([["the", "cat"], [], ["The", "mat"]], {"upos": [["DET", "NOUN"], [], ["DET", None]]})
-    task = draw_control_task(corpus.words(), corpus.flat_labels("upos"), seed=5)
+def test_words_get_a_label_where_the_task_has_one() -> None:
+    words, labels = ["the", "cat", "The", "mat"], ["DET", "NOUN", "DET", None]
+    task = draw_control_task(words, labels, seed=5)
     assert (task.classes, task.counts) == (("DET", "NOUN"), (2, 1))
-    labelled = corpus.with_task("control:upos", task.label_corpus(corpus, "upos"))
-    assert labelled.labels["control:upos"] == ((task.label("the"), task.label("cat")), (), (task.label("The"), None))
+    assert task.label_like(words, labels) == [task.label("the"), task.label("cat"), task.label("The"), None]
 
 
 def test_there_must_be_labels_to_imitate() -> None:

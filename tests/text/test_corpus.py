@@ -1,6 +1,9 @@
+"""Words and labels side by side: what does not fit is refused, and the fingerprint is that of the content."""
+
 import hashlib
 import inspect
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -51,7 +54,7 @@ def test_words_that_are_no_words_are_refused() -> None:
     # The types below are what the runtime checks of this suite refuse first; users run without them.
     unchecked = inspect.unwrap(Corpus.from_words.__func__)
     with pytest.raises(
-        CorpusError, match=r"sentence 1, word 2: 7 is no text[\s\S]*the label 1 is neither text nor None"
+        CorpusError, match=r"sentence 1, word 2: 7 is not text[\s\S]*the label 1 is neither text nor None"
     ):
         unchecked(Corpus, [["a", 7]], {"task": [["x", 1]]})
 
@@ -66,19 +69,17 @@ def test_with_task_adds_a_column_and_leaves_the_first_corpus_alone() -> None:
 
 
 def test_sentences_have_labels_of_their_own() -> None:
-    corpus = Corpus.from_words(WORDS, {"upos": TAGS}, sentence_labels={"mood": ["good", None, "bad"]})
-    assert (corpus.tasks, corpus.sentence_tasks) == (("upos",), ("mood",))
+    of_sentences = {"mood": ["good", None, "bad"], "length": ["3", "0", "2"]}
+    corpus = Corpus.from_words(WORDS, {"upos": TAGS}, sentence_labels=of_sentences)
+    assert (corpus.tasks, corpus.sentence_tasks) == (("upos",), ("mood", "length"))
     assert corpus.sentence_labels["mood"] == ("good", None, "bad")
     assert corpus.classes("mood") == ("bad", "good")
-    more = corpus.with_sentence_task("length", ["3", "0", "2"])
-    assert more.sentence_tasks == ("mood", "length")
-    assert corpus.sentence_tasks == ("mood",)
-    part = more.take_sentences(1, 3)
+    part = corpus.take_sentences(1, 3)
     assert part.sentences == ((), ("It", "ran"))
     assert part.labels["upos"] == ((), ("PRON", "VERB"))
     assert dict(part.sentence_labels) == {"mood": (None, "bad"), "length": ("0", "2")}
     assert part.second_starts is None
-    with pytest.raises(SettingsError, match=r"Tasks: upos\. Tasks of sentences: mood\."):
+    with pytest.raises(SettingsError, match=r"Tasks: upos\. Tasks of sentences: mood, length\."):
         corpus.flat_labels("mood")
 
 
@@ -100,16 +101,12 @@ def test_labels_of_sentences_that_do_not_fit_are_listed() -> None:
     with pytest.raises(CorpusError) as caught:
         Corpus.from_words(WORDS, {"upos": TAGS}, sentence_labels={"upos": ["a", "b", "c"], "mood": ["a", "b"]})
     assert str(caught.value).splitlines()[1:] == [
-        "  task `upos`: words and sentences cannot both have labels of one task; name one of them otherwise",
+        "  task `upos`: words and sentences cannot both have labels of one task; rename one of them",
         "  task `mood`: 2 labels of sentences, but there are 3 sentences",
     ]
     corpus = Corpus.from_words(WORDS, {"upos": TAGS}, sentence_labels={"mood": ["a", "b", "c"]})
     with pytest.raises(CorpusError, match="words and sentences cannot both have labels"):
         corpus.with_task("mood", TAGS)
-    with pytest.raises(CorpusError, match="words and sentences cannot both have labels"):
-        corpus.with_sentence_task("upos", ["a", "b", "c"])
-    with pytest.raises(CorpusError, match="2 labels of sentences, but there are 3"):
-        corpus.with_sentence_task("mood", ["a", "b"])
 
 
 @given(sentences_of_words, st.integers(1, 30))
@@ -123,6 +120,22 @@ def test_take_words_takes_the_most_whole_leading_sentences(sentences: list[list[
     assert taken.word_count <= limit or only_one_has_words
     if taken.sentence_count < corpus.sentence_count:
         assert taken.word_count + len(corpus.sentences[taken.sentence_count]) > limit
+
+
+def test_a_corpus_describes_itself_at_a_prompt_and_in_a_notebook() -> None:
+    plain = Corpus.from_words(WORDS, {"upos": TAGS}, sentence_labels={"mood": ["<good>", None, "bad"]}, name="a&b")
+    corpus = replace(plain, skipped={"empty node": 2})
+    assert repr(corpus).splitlines() == [
+        "Corpus a&b: 3 sentences, 5 words; skipped: empty node (2)",
+        "task  of         classes  labelled",
+        "upos  words            4         4",
+        "mood  sentences        2         2",
+    ]
+    html = corpus._repr_html_()
+    assert html.count("<tr>") == 3
+    assert "Corpus a&amp;b: 3 sentences" in html
+    pairs = Corpus.from_words([["a", "b"]], second_starts=[1])
+    assert repr(pairs) == "Corpus words: 1 pairs, 2 words"
 
 
 def test_take_words_needs_a_limit() -> None:

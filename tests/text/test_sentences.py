@@ -78,7 +78,7 @@ def test_every_bad_row_is_named(tmp_path: Path) -> None:
         "2: 1 columns, but most rows have 2",
         "3: the label of `mood` (column 1) is empty",
         "4: 3 columns, but most rows have 2",
-        "6: byte 6 of the line (0xe9) is no UTF-8",
+        "6: byte 6 of the line (0xe9) is not UTF-8",
     ]
     with pytest.raises(CorpusError, match="2: 1 columns, but the first row names 2"):
         read_sentences(written(tmp_path, "label\ttext\n0\n"), columns={"mood": "label"}, text_column="text")
@@ -146,14 +146,14 @@ def test_every_bad_line_of_json_is_named(tmp_path: Path) -> None:
         read_json_lines(path, keys={"mood": "label", "pos": "tags"}, text_key="text")
     found = [line.removeprefix(f"  {path}:") for line in str(caught.value).splitlines()[1:]]
     assert found == [
-        "2: is no JSON: Expecting ',' delimiter: line 1 column 15 (char 14)",
+        "2: is not JSON: Expecting ',' delimiter: line 1 column 15 (char 14)",
         "3: must be a JSON object",
         "4: `text` must be a text or a list of words, got 7",
         '5: task `mood`: the label ["x", "y"] is neither text, a whole number nor null',
-        "5: task `pos`: 1 labels for 2 words, but most lines have a label a word",
+        "5: task `pos`: 1 labels for 2 words, but most lines have one label per word",
         "6: task `mood`: the label 0.5 is neither text, a whole number nor null",
-        '6: task `pos`: the label "p" for 2 words, but most lines have a label a word',
-        "7: `text` holds half a surrogate pair, which is no Unicode",
+        '6: task `pos`: the label "p" for 2 words, but most lines have one label per word',
+        "7: `text` holds half a surrogate pair, which is not Unicode",
         "7: task `pos`: the label {} is neither text, a whole number nor null",
         "8: no key `label`",
     ]
@@ -161,7 +161,9 @@ def test_every_bad_line_of_json_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"no line has the key `mood`\. Keys of the first line: text, label\."):
         read_json_lines(path, keys={"mood": "mood"}, text_key="text")
     path = written(tmp_path, lines_of({"body": "a", "label": "x"}), "other.jsonl")
-    with pytest.raises(SettingsError, match=r"none of the usual keys of a text .*Keys of the first line: body, label"):
+    with pytest.raises(
+        SettingsError, match=r"no line has a usual key for its text .*Keys of the first line: body, label"
+    ):
         read_corpus(path, tasks=["label"])
 
 

@@ -1,8 +1,7 @@
 """ALBERT: a narrow embedding, and blocks that many layers share (Lan et al. 2020)."""
 
-from transformers import PreTrainedConfig
-
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.bert import embedding_sources, masked_head_sources, read_encoder_config
 from lca_jax.models.families.mapping import Family, Sources, blocks, linear
 from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, Precision, StackConfig

@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from transformers import PreTrainedConfig
 
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, blocks, embedding, norm
 from lca_jax.models.stack.attention_config import AttentionConfig
 from lca_jax.models.stack.config import (

@@ -5,9 +5,8 @@ RoBERTa and ELECTRA have the same blocks under the same names; their files build
 
 from typing import Any
 
-from transformers import PreTrainedConfig
-
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Source, Sources, blocks, embedding, linear, norm
 from lca_jax.models.stack.attention_config import AttentionConfig
 from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, NormConfig, Precision, StackConfig

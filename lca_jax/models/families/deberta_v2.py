@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from transformers import PreTrainedConfig
-
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.bert import embedding_sources, read_encoder_config
 from lca_jax.models.families.mapping import Family, Source, Sources, blocks, embedding, linear, norm
 from lca_jax.models.stack.attention_config import Disentangled

@@ -1,7 +1,6 @@
 """DistilBERT: half of BERT's blocks, without token types, under other names (Sanh et al. 2019)."""
 
-from transformers import PreTrainedConfig
-
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.bert import masked_head_sources
 from lca_jax.models.families.mapping import Family, Sources, blocks, embedding, norm
 from lca_jax.models.stack.attention_config import AttentionConfig

@@ -1,7 +1,6 @@
 """ELECTRA: BERT's blocks after an embedding that may be narrower than they are (Clark et al. 2020)."""
 
-from transformers import PreTrainedConfig
-
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.bert import encoder_sources, masked_head_sources, read_encoder_config
 from lca_jax.models.families.mapping import Family, Sources, linear
 from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, Precision, StackConfig

@@ -1,8 +1,7 @@
 """Gemma 2: norms before and after each part, capped scores, a sliding window in every other layer (Gemma team 2024)."""
 
-from transformers import PreTrainedConfig
-
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.llama import (
     IGNORED,
     decoder_sources,

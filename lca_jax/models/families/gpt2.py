@@ -3,9 +3,9 @@
 from functools import partial
 
 import numpy as np
-from transformers import PreTrainedConfig
 
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, causal_head, embedding, norm
 from lca_jax.models.stack.attention_config import AttentionConfig
 from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, NormConfig, Precision, StackConfig

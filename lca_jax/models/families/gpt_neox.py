@@ -2,8 +2,7 @@
 
 from functools import partial
 
-from transformers import PreTrainedConfig
-
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, blocks, embedding, norm
 from lca_jax.models.families.rotary import read_rotary
 from lca_jax.models.stack.attention_config import AttentionConfig, AttentionKind, split_evenly

@@ -5,8 +5,7 @@ Mistral, Qwen 2 and 3, SmolLM and many others have the same blocks under the sam
 
 from typing import Any
 
-from transformers import PreTrainedConfig
-
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Sources, blocks, causal_head, embedding, norm
 from lca_jax.models.families.rotary import read_rotary
 from lca_jax.models.stack.attention_config import AttentionConfig, AttentionKind, split_evenly

@@ -1,4 +1,4 @@
-"""What a family file states: how its config is read, and which checkpoint tensor becomes which parameter of the stack.
+"""The contents of a family file: how its config is read, and which tensor becomes which parameter of the stack.
 
 A family names tensors as the PyTorch model of transformers does; files in other layouts are brought to those names when
 they are opened (`checkpoints`). `linear`, `norm`, `embedding` and `blocks` make the entries that most modules need.
@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
-from transformers import PreTrainedConfig
 
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.stack.config import HeadConfig, Precision, StackConfig
 
 Tensor = Shaped[np.ndarray, "..."]
@@ -28,7 +28,7 @@ def as_stored(tensor: Tensor) -> Tensor:
 
 
 class Source(NamedTuple):
-    """Where one parameter comes from."""
+    """The tensor that one parameter comes from, and how it is changed."""
 
     key: str
     """Name of the tensor in the checkpoint, without the family's prefix."""

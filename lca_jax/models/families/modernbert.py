@@ -3,8 +3,8 @@
 from functools import partial
 
 import numpy as np
-from transformers import PreTrainedConfig
 
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.bert import masked_head_sources
 from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, blocks, embedding, norm
 from lca_jax.models.families.rotary import read_rotary

@@ -1,8 +1,7 @@
 """OPT: a pre-norm decoder with learned positions, the first two of which belong to padding (Zhang et al. 2022)."""
 
-from transformers import PreTrainedConfig
-
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Sources, blocks, causal_head, embedding, norm
 from lca_jax.models.stack.attention_config import AttentionConfig
 from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, NormConfig, Precision, StackConfig

@@ -1,7 +1,6 @@
 """RoBERTa: BERT's blocks with one token type; positions begin after that of padding (Liu et al. 2019)."""
 
-from transformers import PreTrainedConfig
-
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.bert import encoder_sources, masked_head_sources, read_encoder_config
 from lca_jax.models.families.mapping import Family, Sources
 from lca_jax.models.stack.config import HeadConfig, Precision, StackConfig

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from transformers import PreTrainedConfig
-
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Source, Sources, blocks, embedding, norm
 from lca_jax.models.stack.attention_config import AttentionConfig, RelativeBuckets
 from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, NormConfig, Precision, StackConfig

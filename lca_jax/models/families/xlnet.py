@@ -9,9 +9,8 @@ out where no `token_type_ids` are given. XLNet's tokenizer gives the piece `<cls
 gets these segments sees that piece a little differently.
 """
 
-from transformers import PreTrainedConfig
-
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, embedding, linear, norm
 from lca_jax.models.stack.attention_config import AttentionConfig, RelativeSinusoids
 from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, NormConfig, Precision, StackConfig

@@ -54,7 +54,7 @@ def open_tensors(folder: Path) -> Tensors:
     """Opens the weights of a model folder.
 
     Raises:
-        ModelError: There are no weights that may be read, a shard is missing, or a file is damaged.
+        ModelError: The folder holds no weights of a supported format, a shard is missing, or a file is damaged.
     """
     if (folder / _SINGLE).is_file():
         return _open_safetensors([folder / _SINGLE])

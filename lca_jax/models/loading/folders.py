@@ -13,16 +13,16 @@ from tempfile import TemporaryDirectory
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import StrictDataclassError
-from transformers import (
-    AutoConfig,
+
+from lca_jax.errors import MissingExtraError, ModelError
+from lca_jax.hugging_face import (
     AutoTokenizer,
     GenerationConfig,
     PreTrainedConfig,
     PreTrainedTokenizer,
     PreTrainedTokenizerFast,
+    config_without_dtype,
 )
-
-from lca_jax.errors import MissingExtraError, ModelError
 from lca_jax.models.families import find_family
 from lca_jax.models.families.mapping import Family
 from lca_jax.models.writing.generation import TextRules
@@ -80,7 +80,7 @@ def read_config(folder: Path) -> tuple[Family, PreTrainedConfig]:
     try:
         model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
         family = find_family(model_type)
-        return family, AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return family, config_without_dtype(folder)
     except ModelError as error:
         raise ModelError(f"{folder / 'config.json'}: {error}") from None
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Where the parameters of a stack lie: on one device, or on a mesh, where matrices are split over its axis `model`.
+"""Places the parameters of a stack: on one device, or on a mesh, where matrices are split over its axis `model`.
 
 The two matrices of a pair are split along the width between them (heads; units of the feed-forward part), so that a
 block sums over devices twice and nothing else is exchanged (Shoeybi et al. 2019, section 3). Piece vectors are split
@@ -61,7 +61,7 @@ def place(
 
 
 def sharding(path: str, shape: tuple[int, ...], mesh: Mesh | None) -> Sharding:
-    """Returns where a parameter belongs.
+    """Returns the devices that a parameter belongs on, and how it is split over them.
 
     Args:
         path: Its dotted path in the stack.

@@ -25,9 +25,9 @@ import jax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 from orbax.checkpoint import v1 as ocp
-from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from lca_jax.errors import ModelError
+from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerFast
 from lca_jax.machine.files import write_text_whole, write_whole
 from lca_jax.models.loading.placement import sharding
 from lca_jax.models.stack.config import StackConfig

@@ -26,7 +26,7 @@ class RelativeBuckets:
     """A learned bias for every head and bucket of distances, added to the scores (Raffel et al. 2020)."""
 
     count: int
-    """Number of buckets; where a piece sees those after it, half of the buckets are theirs."""
+    """Number of buckets; where a piece sees the pieces after it, half of the buckets are for those."""
     longest: int
     """Distances from this one on share the last bucket."""
 
@@ -36,11 +36,11 @@ class Disentangled:
     """Scores of content with distance beside those of content with content (He et al. 2021, section 3.1)."""
 
     span: int
-    """How many numbers the distances to one side have. The table, one for all layers, has a vector for each number of
+    """Count of the numbers for distances to one side; the table, one for all layers, has a vector for each number of
     both sides."""
     longest: int | None
-    """Where the numbers of long distances grow with the logarithm, the distance that has the last number; None where
-    every distance below `span` has its own number."""
+    """Distance that has the last number, where the numbers of long distances grow with the logarithm; None where every
+    distance below `span` has its own number."""
     content_to_position: bool
     """Whether the query of a piece is multiplied with the key of a distance."""
     position_to_content: bool
@@ -65,7 +65,7 @@ class AttentionKind:
     """The part of attention that may differ between the layers of one stack."""
 
     reach: int | None = None
-    """How many positions away a piece sees; None for all."""
+    """Number of positions that a piece sees to either side; None for all."""
     rotary: Rotary | None = None
     """Rotary positions, if the layer has them."""
 

@@ -40,8 +40,8 @@ class EmbeddingConfig:
     first_position: int = 0
     """Index of a window's first piece in that table: RoBERTa and OPT leave the first two vectors to padding."""
     sinusoids: int = 0
-    """Where the position table holds sines and cosines (Vaswani et al. 2017, section 3.5), frequency i is
-    10000^(-i / sinusoids), unless the checkpoint has a table of its own; 0 where the table is learned."""
+    """Divisor in the frequencies 10000^(-i / sinusoids), where the position table holds sines and cosines (Vaswani et
+    al. 2017, section 3.5) unless the checkpoint has a table of its own; 0 where the table is learned."""
     token_types: int = 0
     """Number of vectors in the token type table; a window of one sentence uses type 0 alone."""
     scale: float = 1.0
@@ -113,15 +113,15 @@ class StackConfig:
     mlp: MlpConfig
     norm: NormConfig
     arrangement: Arrangement
-    """Where a block has its norms: after adding (`post_norm`), before each part (`pre_norm`), before both parts, which
-    read the same states (`parallel`), or before and after each part (`sandwich`)."""
+    """Places of the norms in a block: after adding (`post_norm`), before each part (`pre_norm`), before both parts,
+    which read the same states (`parallel`), or before and after each part (`sandwich`)."""
     final_norm: bool = False
     """Whether the last hidden states, layer `layers` of the residual site, are normalised once more."""
     first_attention_norm: bool = True
     """Whether the first block normalises the input of its attention."""
     block_of_layer: tuple[int, ...] = ()
-    """For each layer the number of the block whose parameters it uses, where layers share them; empty where each layer
-    has its own."""
+    """Number of the block whose parameters each layer uses, where layers share them; empty where each layer has its
+    own."""
     mixing: Mixing = "attention"
     """How pieces exchange information: by attention, or by a recurrence over the pieces before (`recurrence`)."""
     cross: bool = False

@@ -41,7 +41,7 @@ def norm(config: StackConfig, width: int, *, rngs: nnx.Rngs) -> nnx.LayerNorm | 
     """Makes a norm of the stack's kind, with parameters in float32."""
     if config.norm.kind == "rms":
         return nnx.RMSNorm(width, epsilon=config.norm.epsilon, rngs=rngs)
-    # The variance about the mean costs no more here than E[x²] - E[x]², and stays exact where a few neurons are huge.
+    # The variance about the mean costs no more here than E[x²] - E[x]², and keeps its digits beside huge neurons.
     return nnx.LayerNorm(
         width, epsilon=config.norm.epsilon, use_bias=config.norm.bias, use_fast_variance=False, rngs=rngs
     )

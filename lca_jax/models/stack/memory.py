@@ -1,4 +1,4 @@
-"""The key/value cache: what layers computed for the pieces before, while a text grows piece by piece.
+"""The key/value cache: results of the layers for the pieces before, while a text grows piece by piece.
 
 A layer passes what it computed for the new pieces (keys and values; the state of a recurrence) to `Memory.extend`,
 which stores it at their places and returns all places. Places after the newest piece hold zeros or what padding left
@@ -32,12 +32,12 @@ States = Float[Array, "row place neuron"]
 
 
 class Cache(TypedDict):
-    """What all layers of a stack computed so far, by layer."""
+    """Results of all layers of a stack for the pieces so far."""
 
     text: dict[int, KeysValues | States]
-    """Keys and values of the text itself; the states of a recurrence."""
+    """Layer to keys and values of the text itself, or to the states of a recurrence."""
     encoder: dict[int, KeysValues]
-    """Keys and values of the encoder's states; a layer's entry is made when it is first read."""
+    """Layer to keys and values of the encoder's states; an entry is made when it is first read."""
 
 
 class Memory:

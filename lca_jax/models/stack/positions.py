@@ -22,7 +22,7 @@ class Rotation(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where pieces lie in their rows; a row has as many places as slots, or more where a cache holds earlier pieces."""
+    """Places of pieces in their rows; a row has as many as slots, or more where a cache holds earlier pieces."""
 
     positions: Int[Array | np.ndarray, "row _place"]
     segments: Int[Array | np.ndarray, "row _place"]
@@ -41,10 +41,10 @@ def visibility_bias(
     """Returns what is added to the scores: 0 where a query sees a key, -inf elsewhere. Padding sees only padding.
 
     Args:
-        queries: Where the pieces lie that see.
-        keys: Where the pieces lie that are seen.
+        queries: Places of the pieces that see.
+        keys: Places of the pieces that are seen.
         causal: Whether a piece sees only itself and the pieces before it.
-        reach: How many positions away a piece sees; None for all.
+        reach: Number of positions that a piece sees to either side; None for all.
     """
     visible = jnp.asarray(queries.segments)[:, :, None] == jnp.asarray(keys.segments)[:, None, :]
     if causal:

@@ -1,4 +1,4 @@
-"""Taps: every site of every layer passes its states through one, where they are edited and captured."""
+"""Taps edit and capture hidden states: every site of every layer passes its states through one."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar

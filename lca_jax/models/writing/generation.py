@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
-from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from lca_jax.errors import ModelError, SettingsError
+from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerFast
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.memory import Cache, Memory, empty_cache
 from lca_jax.models.stack.stack import Batch, Params, Stack

@@ -56,7 +56,7 @@ def test_words_without_vector_change_nothing():
 
 def test_blocks_of_columns_change_nothing(monkeypatch):
     whole = top_words(FORMS, _columns(7))
-    monkeypatch.setattr(words_module, "_BLOCK_VALUES", 2 * len(FORMS))
+    monkeypatch.setattr(words_module, "BLOCK_VALUES", 2 * len(FORMS))
     assert top_words(FORMS, _columns(7)) == whole
 
 
