@@ -81,7 +81,7 @@ MODULES = {
     "Study": "experiment.config",
     "run": "experiment.run",
     "study": "experiment.study",
-    "WordChoice": "extraction.choice",
+    "WordChoice": "store.recipe",
     "extract": "extraction.extract",
     "recompute": "extraction.recompute",
     "gather_statistics": "gathering.gather",
