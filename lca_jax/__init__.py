@@ -25,7 +25,6 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.experiment.config import Study as Study
     from lca_jax.experiment.run import run as run
     from lca_jax.experiment.study import study as study
-    from lca_jax.extraction.choice import WordChoice as WordChoice
     from lca_jax.extraction.extract import extract as extract
     from lca_jax.extraction.recompute import recompute as recompute
     from lca_jax.gathering.gather import gather_statistics as gather_statistics
@@ -50,6 +49,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.report.page import write_report as write_report
     from lca_jax.store.derived import pair_words as pair_words
     from lca_jax.store.derived import pool_sentences as pool_sentences
+    from lca_jax.store.recipe import WordChoice as WordChoice
     from lca_jax.store.shuffled import read_shuffled as read_shuffled
     from lca_jax.store.statistics import Gathering as Gathering
     from lca_jax.store.statistics import Statistics as Statistics
@@ -81,7 +81,7 @@ MODULES = {
     "Study": "experiment.config",
     "run": "experiment.run",
     "study": "experiment.study",
-    "WordChoice": "extraction.choice",
+    "WordChoice": "store.recipe",
     "extract": "extraction.extract",
     "recompute": "extraction.recompute",
     "gather_statistics": "gathering.gather",

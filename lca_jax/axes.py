@@ -1,11 +1,11 @@
-"""The words for places in a network: site, layer, neuron, and which neuron each feature column is.
+"""Names for places in a network: sites, layers and neurons, and the neuron of each feature column.
 
 Axis names in array shapes, everywhere in the package: `sentence piece word layer neuron feature class problem`.
 A neuron is `(site, layer, index)`, never a bare column number. `NeuronAxis` is the one place that converts between the
 two, and `LayerBlock.name` is the one name of a layer of a site.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -127,3 +127,43 @@ class NeuronAxis:
         raise SettingsError(
             f"This axis has no layer {neuron.layer} of `{neuron.site}`. It has: {', '.join(self.layer_names)}."
         )
+
+
+Layers = Sequence[int] | Mapping[str, Sequence[int]] | None
+"""Layer numbers for every site alike, or by site; None for all layers. A site that a mapping leaves out has all."""
+
+
+def choose_layers(
+    known: Mapping[str, Sequence[int]], sites: Sequence[str] | None = None, layers: Layers = None, *, place: str
+) -> dict[str, tuple[int, ...]]:
+    """Returns the chosen layers of each site, in the requested order: the one rule wherever layers are chosen.
+
+    Args:
+        known: All sites and their layers.
+        sites: Names of sites, each once; all if None.
+        layers: Layer numbers for every site alike, or by site; all if None.
+        place: Name of the model or store in messages.
+
+    Raises:
+        SettingsError: A site or a layer is unknown, one is named twice, or none is; the message lists the known ones.
+    """
+    names = tuple(known) if sites is None else tuple(sites)
+    by_site = layers if isinstance(layers, Mapping) else dict.fromkeys(names, layers)
+    if unknown := [name for name in (*names, *by_site) if name not in known]:
+        raise SettingsError(f"There is no site {unknown[0]!r} in {place}. Its sites: {', '.join(known)}.")
+    if not names or len(set(names)) != len(names):
+        raise SettingsError(f"`sites` must name at least one site, each once, got {names}.")
+    if others := sorted(set(by_site) - set(names)):
+        raise SettingsError(f"`layers` names {', '.join(others)}, but the chosen sites are {', '.join(names)}.")
+    return {name: _check_layers(name, known[name], by_site.get(name), place=place) for name in names}
+
+
+def _check_layers(site: str, known: Sequence[int], layers: Sequence[int] | None, *, place: str) -> tuple[int, ...]:
+    chosen = tuple(known) if layers is None else tuple(layers)
+    if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(known):
+        is_range = list(known) == list(range(len(known)))
+        numbers = f"run from 0 to {len(known) - 1}" if is_range else f"are {', '.join(map(str, known))}"
+        raise SettingsError(
+            f"Layers of `{site}` in {place} {numbers}; name at least one, each once. Got {', '.join(map(str, chosen))}."
+        )
+    return chosen

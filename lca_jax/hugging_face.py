@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 
 _NOTICES = "TRANSFORMERS_NO_ADVISORY_WARNINGS"
@@ -69,14 +68,3 @@ with _without_notices(), _without_torch():
     from transformers import PreTrainedTokenizer as PreTrainedTokenizer
     from transformers import PreTrainedTokenizerBase as PreTrainedTokenizerBase
     from transformers import PreTrainedTokenizerFast as PreTrainedTokenizerFast
-
-
-def config_without_dtype(folder: Path) -> PreTrainedConfig:
-    """Reads `config.json`, all but the type of the weights, which transformers would look up in PyTorch.
-
-    Raises:
-        OSError, ValueError, AttributeError: The file cannot be read as the config of a model.
-    """
-    content, _ = PreTrainedConfig.get_config_dict(folder, local_files_only=True)
-    settings = {name: value for name, value in content.items() if name not in ("dtype", "torch_dtype")}
-    return AutoConfig.for_model(**settings)

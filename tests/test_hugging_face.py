@@ -1,13 +1,9 @@
 """Importing transformers: no PyTorch, no notice, and PyTorch's models are still there for others."""
 
-import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-from tests.tiny_bert import write_bert
 
 NO_TORCH = "import sys; sys.modules['torch'] = None  # what Python takes for a module that is not installed\n"
 
@@ -23,16 +19,6 @@ def test_models_and_extraction_import_no_torch() -> None:
     )
     assert done.stdout == "False\n"
     assert "PyTorch" not in done.stderr
-
-
-def test_a_model_is_loaded_without_torch(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    folder = write_bert(tmp_path / "bert")
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    for name in ("dtype", "torch_dtype"):
-        (folder / "config.json").write_text(json.dumps(config | {name: "float16"}), encoding="utf-8")
-        script = f"import sys, lca_jax; lca_jax.load_model({str(folder)!r}); print('torch' in sys.modules)"
-        assert run_python(script).stdout == "False\n"
 
 
 def test_torch_models_of_transformers_work_after_our_import() -> None:

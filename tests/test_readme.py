@@ -1,6 +1,7 @@
-"""The README's script runs as it is printed, and its tables are complete."""
+"""The README's script runs as it is printed, its tables are complete, and the citation is of this version."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,18 @@ README = Path(__file__).parents[1] / "README.md"
 MODELS = README.parent / "lca_jax" / "models" / "README.md"
 
 
-@pytest.mark.parametrize(("page", "heading"), [(README, "Models"), (MODELS, "Families")])
-def test_the_table_of_models_names_every_family(page: Path, heading: str) -> None:
-    section = page.read_text("utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+def test_the_table_of_models_names_every_family() -> None:
+    section = MODELS.read_text("utf-8").partition("\n## Families\n")[2].partition("\n## ")[0]
     cells = re.findall(r"^\| ((?:`[\w-]+` ?)+)\|", section, re.MULTILINE)
     named = [name for cell in cells for name in re.findall(r"`([\w-]+)`", cell) if name != "model_type"]
     assert sorted(named) == sorted(FAMILIES)
+
+
+def test_the_citation_names_this_version_and_license() -> None:
+    project = tomllib.loads((README.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    citation = (README.parent / "CITATION.cff").read_text("utf-8").splitlines()
+    assert f"version: {project['version']}" in citation
+    assert f"license: {project['license']}" in citation
 
 
 @pytest.mark.slow
@@ -25,9 +32,13 @@ def test_the_script_runs(minilm_folder: Path, capsys: pytest.CaptureFixture[str]
     assert script is not None
     assert minilm_folder.is_dir()
     exec(compile(script[1], "README.md", "exec"), {})
-    neurons, curve = capsys.readouterr().out.splitlines()
-    assert neurons.count("Neuron(") == 8
-    points = re.findall(r"\((0\.\d+), ([\d.]+), ([\d.]+), ([\d.]+)\)", curve)
+    printed = capsys.readouterr().out
+    points = re.findall(r"^ +(0\.\d+) +\d+ +([\d.]+) +([\d.]+) +[\d.]+ +([\d.]+)$", printed, re.MULTILINE)
     assert [point[0] for point in points] == ["0.1", "0.2"]
     for _, top, random, bottom in points:
         assert float(top) > float(random) > float(bottom)
+    assert re.search(r"^\d+ neurons \(0\.\d+ of all\) suffice for upos", printed, re.MULTILINE)
+
+
+def test_the_page_is_short_enough_to_forward() -> None:
+    assert len(README.read_bytes()) <= 12_000

@@ -6,7 +6,7 @@ with (Durrani et al. 2023, Algorithm 4).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -25,7 +25,7 @@ from lca_jax.probing.probe_set import ProbeSet
 class TrainingWords:
     """The training words of a task, its control labels, and the objective of the probe that sets are compared with."""
 
-    X: Float[np.ndarray, "word feature"]
+    X: Float[np.ndarray, "word feature"] = field(repr=False)
     """Raw activations."""
     real: Labelling
     """The task itself on these words."""

@@ -7,11 +7,12 @@ and `lca show` never wait for JAX.
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import NamedTuple, NoReturn
 
 from lca_jax.cli.output import log_to_stderr
 from lca_jax.errors import LcaError
+from lca_jax.machine.versions import package_versions
 
 
 class Command(NamedTuple):
@@ -74,7 +75,8 @@ def _explain(arguments: Sequence[str]) -> NoReturn:
         description="Finds the neurons of a transformer that carry a linguistic property.",
         epilog="`lca COMMAND --help` lists the options of a command.",
     )
-    parser.add_argument("--version", action="version", version=f"lca_jax {metadata.version('lca-jax')}")
+    version = package_versions(["lca-jax"])["lca-jax"]
+    parser.add_argument("--version", action="version", version=f"lca_jax {version}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         commands.add_parser(name, help=command.summary, add_help=False)

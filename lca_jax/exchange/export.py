@@ -1,8 +1,7 @@
-"""Whole stores as one file for other programs: Arrow, which `datasets`, pandas and Polars read, and safetensors.
+"""Writes whole stores as one file for other programs: Arrow, which `datasets`, pandas and Polars read, and safetensors.
 
-Both are written some thousands of words at a time, so memory is a few thousand words whatever the store, and get their
-names once they are whole. A store is not read back from them; they are for use elsewhere. Words without a vector keep
-their zeros, and are marked in `excluded` or `usable`.
+Both are written some thousands of words at a time, which bounds the memory, and get their names once they are whole.
+Neither is read back into a store. Words without a vector keep their zeros, and are marked in `excluded` or `usable`.
 """
 
 import json
@@ -28,23 +27,23 @@ _ALIGNMENT_BYTES = 8
 
 
 def write_arrow(store: ActivationStore, path: str | Path) -> Path:
-    """Writes a table in Arrow's streaming format: the columns of `store.words`, and one of vectors for every layer.
+    """Writes a table in Arrow's streaming format: the columns of `store.words`, and a column of vectors per layer.
 
     The columns of vectors are named `SITE:LAYER`, e.g. `residual:0`, by the model's own layer numbers, and hold lists
     of fixed size. `datasets.Dataset.from_file` maps the file into memory, `load_dataset("arrow", data_files=…)` copies
     it into its cache. Arrow has no bfloat16: such numbers are written as float32, which holds them exactly. The
-    schema's metadata has the store's recipe and names under `lca_jax`.
+    metadata of the schema holds the store's recipe and names under `lca_jax`.
 
     Args:
         store: A whole store.
-        path: A name that ends in `.arrow`.
+        path: File to write; its name ends in `.arrow`.
 
     Returns:
         The file.
 
     Raises:
-        SettingsError: The name ends otherwise.
-        StoreError: The file is there already.
+        SettingsError: The name does not end in `.arrow`.
+        StoreError: The file exists already.
     """
     path = _named(path, ".arrow")
     of_layers = {
@@ -60,40 +59,40 @@ def write_arrow(store: ActivationStore, path: str | Path) -> Path:
     schema = pa.schema([*store.words.schema, *fields], metadata={"lca_jax": json.dumps(_origin(store))})
     with write_whole([path]) as [unfinished], pa.ipc.new_stream(unfinished, schema) as writer:
         for words in in_order(store):
-            vectors = {site: _as_arrow_can(store.read(site)[words]) for site in store.sites}
+            vectors = {site: _with_arrow_type(store.read(site)[words]) for site in store.sites}
             columns = [
                 pa.FixedSizeListArray.from_arrays(pa.array(vectors[site][:, position].ravel()), vectors[site].shape[-1])
                 for site, position in of_layers.values()
             ]
             table = store.words.slice(words.start, words.stop - words.start).combine_chunks()
-            held = [table[name].combine_chunks() for name in table.column_names]
-            writer.write_batch(pa.record_batch([*held, *columns], schema=schema))
+            facts = [table[name].combine_chunks() for name in table.column_names]
+            writer.write_batch(pa.record_batch([*facts, *columns], schema=schema))
     return path
 
 
 def write_safetensors(store: ActivationStore, path: str | Path) -> list[Path]:
-    """Writes tensors by name, and beside them `NAME.parquet` with the columns of `store.words`, which are no numbers.
+    """Writes named tensors, and beside them `NAME.parquet` with the columns of `store.words`.
 
     | tensor | shape, type |
     | --- | --- |
     | `residual`, or another site | (word, layer, neuron), as stored |
     | `residual.layers` | (layer), int64: the model's own numbers |
     | `sentence` | (word), int32: number of the word's sentence |
-    | `label:TASK` | (word), int32: place in the classes, -1 without label |
+    | `label:TASK` | (word), int32: place in the classes, -1 for a word without a label |
     | `usable` | (word), Boolean: whether the word has a vector |
 
-    The file's metadata holds, as JSON, `classes` (of every task, in order) and `lca_jax` (recipe and names).
+    The metadata of the file holds, as JSON, `classes` (of every task, in order) and `lca_jax` (recipe and names).
 
     Args:
         store: A whole store.
-        path: A name that ends in `.safetensors`.
+        path: File to write; its name ends in `.safetensors`.
 
     Returns:
         Both files, the tensors first.
 
     Raises:
-        SettingsError: The name ends otherwise.
-        StoreError: A file is there already.
+        SettingsError: The name does not end in `.safetensors`.
+        StoreError: A file exists already.
     """
     path = _named(path, ".safetensors")
     classes = {task: sorted({label for label in store.labels(task) if label is not None}) for task in store.tasks}
@@ -106,7 +105,7 @@ def write_safetensors(store: ActivationStore, path: str | Path) -> list[Path]:
         small[LABEL_PREFIX + task] = np.array(
             [-1 if label is None else number_of[label] for label in store.labels(task)], np.int32
         )
-    # Wide numbers come first: readers that map the file ask that a tensor begins at a multiple of its numbers' size.
+    # Wide numbers come first: readers that map the file want a tensor to begin at a multiple of its number size.
     tensors = [
         *(_Tensor(name, array.dtype, array.shape, [array]) for name, array in small.items()),
         *(_of_site(store, site) for site in store.sites),
@@ -121,16 +120,20 @@ def write_safetensors(store: ActivationStore, path: str | Path) -> list[Path]:
 
 
 class _Tensor(NamedTuple):
-    """A tensor that is made while it is written."""
+    """A tensor whose numbers are read while it is written."""
 
     name: str
+    """Name in the file."""
     dtype: np.dtype
+    """Type of the numbers."""
     shape: tuple[int, ...]
+    """Shape of the whole."""
     parts: Iterable[Shaped[np.ndarray, "..."]]
-    """Its numbers in order, in parts."""
+    """Numbers of the tensor, in order, in parts."""
 
     @property
     def size_bytes(self) -> int:
+        """Size of the whole."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
@@ -140,9 +143,9 @@ def _of_site(store: ActivationStore, site: str) -> _Tensor:
 
 
 def _write_tensors(path: Path, tensors: Sequence[_Tensor], metadata: Mapping[str, str]) -> None:
-    """Writes the format of safetensors: the header's length in eight bytes, the header as JSON, the tensors' bytes.
+    """Writes the format of safetensors: the length of the header in eight bytes, the header as JSON, the tensors.
 
-    The package `safetensors` writes only what is in memory as a whole.
+    The package `safetensors` writes only tensors that are in memory as a whole.
     """
     header: dict[str, object] = {"__metadata__": metadata}
     end = 0
@@ -160,7 +163,7 @@ def _write_tensors(path: Path, tensors: Sequence[_Tensor], metadata: Mapping[str
                 file.write(np.ascontiguousarray(part).tobytes())
 
 
-def _as_arrow_can(vectors: Shaped[np.ndarray, "word layer neuron"]) -> Shaped[np.ndarray, "word layer neuron"]:
+def _with_arrow_type(vectors: Shaped[np.ndarray, "word layer neuron"]) -> Shaped[np.ndarray, "word layer neuron"]:
     return vectors if vectors.dtype in (np.float32, np.float16) else vectors.astype(np.float32)
 
 
@@ -171,5 +174,5 @@ def _origin(store: ActivationStore) -> dict[str, object]:
 def _named(path: str | Path, ending: str) -> Path:
     path = Path(path)
     if path.suffix != ending:
-        raise SettingsError(f"The file's name must end in {ending}, got {path.name}.")
+        raise SettingsError(f"The name of the file must end in {ending}, got {path.name}.")
     return path

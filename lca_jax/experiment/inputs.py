@@ -130,12 +130,6 @@ class Inputs:
         return corpus
 
 
-def log_left_out(part: str, store: ActivationStore) -> None:
-    """Says in the log how many units have no vector, by reason."""
-    for reason, count in store.excluded.items():
-        _log.warning("%s: %d %ss have no vector (%s) and are left out", part, count, store.unit, reason)
-
-
 def _split_off_tenth(corpus: Corpus) -> tuple[Corpus, Corpus]:
     """Returns all but the last tenth of the sentences, and the last tenth."""
     cut = corpus.sentence_count - max(1, corpus.sentence_count // 10)

@@ -128,7 +128,7 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         "keep": {mode: [asdict(point) for point in curve.points] for mode, curve in curves.items()},
         "minimal": _minimal_entry(minimal, test, control_test),
         **_neuron_entries(probes, ranking, minimal, test, predicted),
-        "search": _search_rows(probes, task),
+        "search": _search_entries(probes, task),
     }
 
 
@@ -190,9 +190,9 @@ def _neuron_entries(
     }
 
 
-def _search_rows(probes: ProbeSet, task: str) -> list[dict[str, object]]:
+def _search_entries(probes: ProbeSet, task: str) -> list[dict[str, object]]:
     return [
-        {name: value for name, value in asdict(row).items() if name not in ("task", "target", "subset")}
-        for row in probes.search
-        if (row.task, row.target, row.subset) == (task, None, None)
+        {name: value for name, value in asdict(score).items() if name not in ("task", "target", "subset")}
+        for score in probes.search
+        if (score.task, score.target, score.subset) == (task, None, None)
     ]

@@ -23,15 +23,16 @@ from lca_jax.descriptors.top_words import NeuronCard, neuron_cards
 from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
-from lca_jax.experiment.inputs import Inputs, log_left_out
+from lca_jax.experiment.inputs import Inputs
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
-from lca_jax.machine.versions import package_versions
+from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet, load_probes
 from lca_jax.ranking.lca import neurons_by_class, rank_neurons
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.report.page import write_report
+from lca_jax.store.description import warn_of_excluded
 from lca_jax.store.recipe import WordChoice
 from lca_jax.store.statistics import STATISTICS
 from lca_jax.text.corpus import name_file_of
@@ -41,8 +42,6 @@ _PARTS = ("train", "dev", "test")
 _CARDS = 12
 """Number of neurons on the page."""
 _RESULTS = ("results.json", "report")
-_PACKAGES = ("lca-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorstore", "transformers", "numpy")
-"""Packages whose versions are written into `results.json`."""
 
 
 def run(experiment: Experiment, *, until: Step = "report", progress: bool = False) -> dict[str, Any]:
@@ -153,7 +152,7 @@ class _Run:
             write_report(results, cards, self._folder.path / "report")
 
         keys = [self._keys[f"ablate {task}"] for task in self._tasks]
-        self._folder.do("report", key_of("report", keys, package_versions(_PACKAGES)), _RESULTS, write)
+        self._folder.do("report", key_of("report", keys, package_versions(RESULT_PACKAGES)), _RESULTS, write)
 
     # Keys: everything that determines a step's outcome
 
@@ -186,7 +185,7 @@ class _Run:
     # Work
 
     def _fill_store(self, part: str) -> None:
-        log_left_out(part, self._inputs.extract(part))
+        warn_of_excluded(self._inputs.extract(part).manifest, name=part)
 
     def _results(self) -> dict[str, object]:
         corpora, stores = self._inputs.corpora, self._stores
@@ -202,7 +201,7 @@ class _Run:
             "seed": self._settings.seed,
             "seconds": self._folder.seconds,
             "device": describe_device(),
-            "versions": package_versions(_PACKAGES),
+            "versions": package_versions(RESULT_PACKAGES),
         }
 
     def _cards(self, task: str) -> tuple[NeuronCard, ...]:

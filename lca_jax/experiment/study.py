@@ -13,11 +13,12 @@ from pathlib import Path
 import jax
 
 from lca_jax.experiment.config import Study
-from lca_jax.experiment.inputs import Inputs, log_left_out
+from lca_jax.experiment.inputs import Inputs
 from lca_jax.machine.devices import describe_device
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.lca import rank_neurons
+from lca_jax.store.description import warn_of_excluded
 from lca_jax.text.corpus import name_file_of
 
 _log = logging.getLogger(__name__)
@@ -37,12 +38,12 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
         LcaError: Something about the input, the settings or the folder is wrong; the message says what and how to mend
             it.
     """
-    _log.info("%s", describe_device())
+    _log.info("%s", ", ".join(f"{name} {value}" for name, value in describe_device().items()))
     inputs = Inputs(settings, settings.out if settings.stored else None, progress=progress)
     train, dev = inputs.store("train"), inputs.store("dev")
     if jax.process_index() == 0:
-        log_left_out("train", train)
-        log_left_out("dev", dev)
+        warn_of_excluded(train.manifest, name="train")
+        warn_of_excluded(dev.manifest, name="dev")
     probes = fit_probes(
         train,
         settings.probe,

@@ -1,8 +1,8 @@
-"""Which words of a corpus are read: limits, only labelled ones, a number of each class.
+"""Chooses the words of a corpus that are read: limits, labelled words only, at most a number of each class.
 
-A choice leaves out rows, never context: the model sees the whole sentence of a word that is read. Sentences without one
-are not computed. Where rows are sentences, sentences are chosen in the same way by their own labels. What is left out
-is counted by reason.
+A choice leaves out units, never context: the model sees the whole sentence of a word that is read. Sentences without
+such a word are not computed. Where units are sentences, these are chosen in the same way by their own labels. What is
+left out is counted by reason.
 """
 
 import zlib
@@ -20,10 +20,11 @@ BEYOND_SENTENCES = "beyond `max_sentences`"
 BEYOND_WORDS = "beyond `max_words`"
 UNLABELLED = "no label"
 OVER_THE_CAP = "not drawn from its class"
+"""Reasons why a word or sentence is left out, as stores keep them."""
 
 
 def choose_words(corpus: Corpus, choice: WordChoice) -> tuple[Bool[np.ndarray, "word"], Counter[str]]:
-    """Which words are read, and how many are not, by reason.
+    """Returns whether each word is read, and the number of words that are not, by reason.
 
     Raises:
         SettingsError: A task is unknown; the message lists the known ones.
@@ -35,10 +36,10 @@ def choose_words(corpus: Corpus, choice: WordChoice) -> tuple[Bool[np.ndarray, "
 
 
 def choose_sentences(corpus: Corpus, choice: WordChoice) -> tuple[Bool[np.ndarray, "sentence"], Counter[str]]:
-    """Which sentences are read, and how many are not, by reason.
+    """Returns whether each sentence is read, and the number of sentences that are not, by reason.
 
     Raises:
-        SettingsError: A task is none of sentences; the message lists those.
+        SettingsError: The corpus does not have the task for sentences; the message lists those it has.
     """
     if unknown := [task for task in choice.labelled if task not in corpus.sentence_labels]:
         known = ", ".join(corpus.sentence_tasks) or "none"
@@ -49,7 +50,7 @@ def choose_sentences(corpus: Corpus, choice: WordChoice) -> tuple[Bool[np.ndarra
 
 
 _Reasons = np.ndarray
-"""The reason why each word or sentence is left out, empty for none."""
+"""Why each word or sentence is left out; an empty string if it is read."""
 
 
 def _limit_sentences(corpus: Corpus, choice: WordChoice) -> _Reasons:
@@ -80,7 +81,7 @@ def _apply(
 def _draw(
     task: str, labels: np.ndarray, open_to_choice: Bool[np.ndarray, "chosen"], choice: WordChoice
 ) -> Bool[np.ndarray, "chosen"]:
-    """At most `per_class` of each class."""
+    """Draws at most `per_class` words or sentences of each class."""
     drawn = np.zeros(len(labels), bool)
     for name in sorted({label for label in labels.tolist() if label is not None}):
         places = np.flatnonzero((labels == name) & open_to_choice)

@@ -17,6 +17,7 @@ from pathlib import Path
 import jax
 import pyarrow as pa
 
+from lca_jax.axes import Layers
 from lca_jax.errors import SettingsError
 from lca_jax.extraction.batches import BlockNotes, plan_batches
 from lca_jax.extraction.reading import Neurons, Reading, plan_reading
@@ -28,11 +29,12 @@ from lca_jax.machine.processes import share_of_process, together
 from lca_jax.machine.progress import Progress
 from lca_jax.models.model import Model
 from lca_jax.models.stack.taps import Edit
+from lca_jax.store.description import warn_of_excluded
 from lca_jax.store.folder_writer import FolderWriter, find_finished
 from lca_jax.store.memory_writer import MemoryWriter
 from lca_jax.store.recipe import Pool, Recipe, StoreDtype, WordChoice
 from lca_jax.store.statistics import Gathering
-from lca_jax.store.store import LABEL_PREFIX, ActivationStore, Layers, open_store
+from lca_jax.store.store import LABEL_PREFIX, ActivationStore, open_store
 from lca_jax.store.units import Units
 from lca_jax.store.writer import StoreWriter
 from lca_jax.text.corpus import Corpus
@@ -123,21 +125,14 @@ def extract(
             plan = plan_gathering(reading.recipe, _labels(reading.units, corpus), statistics)
         finished = None if out is None else find_finished(out, reading.recipe)
     if finished is not None:
-        _log.info("%s holds these activations already", out)
+        _log.info("%s has these activations already", out)
         if statistics is not None and not _has_statistics(finished, statistics):
             gather_statistics(finished, statistics)
         return finished
     store = _write(out, reading, plan, progress=progress)
     if store is not None:
-        warn_of_excluded(store, reading.units)
+        warn_of_excluded(store.manifest)
     return store or open_store(str(out))
-
-
-def warn_of_excluded(store: ActivationStore, units: Units) -> None:
-    """Says in the log how many units have no vector, by reason."""
-    total = units.count + sum(units.omissions.values())
-    for reason, count in store.excluded.items():
-        _log.warning("%d of %d %ss have no vector: %s", count, total, units.unit, reason)
 
 
 def _write(

@@ -1,8 +1,8 @@
-"""From pieces to words, on the device: one vector a word and layer out of what the model computed.
+"""Pools pieces to words on the device: one vector a word and layer out of the model's hidden states.
 
-The words of a row are a list beside it, padded to a fixed length, with the slots of their pieces. Everything is per
-row, so rows may be split over devices without any of them asking another. Padded words give the vector of slot 0 (zeros
-for the mean); the reader drops them.
+The words of a row are a list beside it, padded to a fixed length, with the slots of their pieces. Each row is pooled by
+itself, so that rows may be split over devices without communication. Padded words get the vector of slot 0 (zeros for
+the mean); the reader drops them.
 """
 
 import jax
@@ -20,14 +20,14 @@ def pool_words(
     pool: Pool,
     between: Bool[Array, "row slot"] | None = None,
 ) -> Float[Array, "row read layer neuron"]:
-    """Pools the pieces `start, …, end - 1` of every word (or of a sentence, or one piece).
+    """Pools the pieces `start, …, end - 1` of every word (or of a sentence, or of one piece).
 
     Args:
         hidden: Activations of packed rows.
         starts: Slot of each word's first piece.
-        ends: One past the slot of its last piece; equal to `starts` for padding.
-        pool: `last` and `first` take one piece as it is, as do `none` and `cls`, where there is one only; means sum in
-            float32 with full precision; `max` is the largest number of each neuron.
+        ends: Slot after each word's last piece; equal to `starts` for padding.
+        pool: Way of pooling: `last` and `first` take one piece as it is, and so do `none` and `cls`, where there is
+            only one; means are summed in float32 with full precision; `max` is the largest number of each neuron.
         between: Slots inside a range that do not count in the mean: special pieces between two texts.
     """
     if pool in ("mean", "sentence-mean"):
@@ -42,7 +42,7 @@ def pool_words(
 def finite_rows(
     vectors: Float[Array, "row read layer neuron"], starts: Int[Array, "row read"], ends: Int[Array, "row read"]
 ) -> Bool[Array, " row"]:
-    """Whether every number of every real word is finite, row by row: devices that share out rows need not meet."""
+    """Returns whether every number of every real word is finite, row by row, so that devices need not communicate."""
     padding = (starts == ends)[:, :, None, None]
     return jnp.all(jnp.isfinite(vectors) | padding, axis=(1, 2, 3))
 
@@ -50,7 +50,7 @@ def finite_rows(
 def _running_max(
     hidden: Float[Array, "layer row slot neuron"], starts: Int[Array, "row read"]
 ) -> Float[Array, "layer row slot neuron"]:
-    """The largest number so far since the last start of a word, at every slot: a scan of log2(slots) steps."""
+    """Returns the largest number since the last start of a word, at every slot: a scan of log2(slots) steps."""
     slot = jnp.arange(hidden.shape[2], dtype=starts.dtype)[None, None, :]
     begins = (starts[:, :, None] == slot).any(axis=1)[None, :, :, None]
 
@@ -66,9 +66,9 @@ def _mean(
     ends: Int[Array, "row read"],
     between: Bool[Array, "row slot"] | None,
 ) -> Float[Array, "row read layer neuron"]:
-    """Means as a product with each word's share in each slot: 1/pieces inside the word, 0 outside.
+    """Returns means as a product with each word's share in each slot: 1/pieces inside the word, 0 outside.
 
-    A product, and not a scatter, since its order of summation is fixed on every device.
+    It is a product, and not a scatter, since the order of its summation is fixed on every device.
     """
     slot = jnp.arange(hidden.shape[2], dtype=starts.dtype)[None, None, :]
     inside = (slot >= starts[:, :, None]) & (slot < ends[:, :, None])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jax.sharding import Mesh
 
+from lca_jax.axes import Layers
 from lca_jax.errors import CorpusError, ModelError, SettingsError
 from lca_jax.extraction.planning import plan_units
 from lca_jax.extraction.shapes import choose_row_length, shapes_on
@@ -20,7 +21,6 @@ from lca_jax.models.stack.stack import check_edits
 from lca_jax.models.stack.taps import Edit
 from lca_jax.store.folder import CHUNK_WORDS
 from lca_jax.store.recipe import Pool, Recipe, SiteShape, StoreDtype, WordChoice
-from lca_jax.store.store import Layers
 from lca_jax.store.units import Units
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.pairs import special_pieces_of

@@ -21,8 +21,8 @@ import tensorstore as ts
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Int, Int32, Shaped
 
+from lca_jax.axes import Layers
 from lca_jax.extraction.batches import BlockNotes, ReadBatch, plan_batches
-from lca_jax.extraction.extract import warn_of_excluded
 from lca_jax.extraction.reading import Neurons, Reading, plan_reading
 from lca_jax.extraction.running import WordVectors, compute_vectors
 from lca_jax.machine.progress import Progress
@@ -30,9 +30,10 @@ from lca_jax.models.model import Model
 from lca_jax.models.stack.taps import Edit
 from lca_jax.store.array import LazyArray
 from lca_jax.store.computed import ComputedArray, VectorRequest
+from lca_jax.store.description import warn_of_excluded
 from lca_jax.store.memory_writer import store_without_folder
 from lca_jax.store.recipe import Pool, StoreDtype, WordChoice
-from lca_jax.store.store import ActivationStore, Layers
+from lca_jax.store.store import ActivationStore
 from lca_jax.store.writer import ShardRecord
 from lca_jax.text.corpus import Corpus
 
@@ -123,7 +124,7 @@ def recompute(
         records=records,
         arrays={site: LazyArray(array) for site, array in arrays.items()},
     )
-    warn_of_excluded(store, reading.units)
+    warn_of_excluded(store.manifest)
     return store
 
 

@@ -1,13 +1,14 @@
-"""Gathering statistics: beside an extraction, from batches on the device, or of a store that is there, block by block.
+"""Gathers statistics of a store: beside an extraction, or block by block from a store that is there.
 
 Beside an extraction every batch is added to the sums of its words' shards while it is on the device; when a shard is
 written, its part is kept beside it until the store is whole. So a run that is killed goes on with what it has, and ends
-with the same statistics; of several processes each gathers its own shards. Shards that were written by a run that did
-not gather are read back. Of a store that is there, blocks of neighbouring words are read, each once, while the one
-before is summed; several processes share them out.
+with the same statistics; each of several processes gathers its own shards. Shards that were written by a run that did
+not gather are read back. From a store that is there, blocks of neighbouring words are read, each once, while the block
+before is summed; several processes share the blocks out.
 
-Both ways the numbers are those that the store holds, in its type; they differ in the last digits only, since they sum
-in another order. Memory on the host: some blocks of 64 MB, the moments twice, and the rows drawn for the quantiles.
+Both ways the numbers are those of the store, in its type; the results differ in the last digits only, since they are
+summed in another order. Memory on the host: some blocks of 64 MB, the moments twice, and the words drawn for the
+quantiles.
 """
 
 import logging
@@ -32,35 +33,42 @@ from lca_jax.store.statistics import STATISTICS, Gathering, Statistics
 from lca_jax.store.store import LABEL_PREFIX, ActivationStore
 from lca_jax.store.writer import ShardArrays, ShardRecord, StoreWriter
 
-_BLOCK_BYTES = 64e6
-_STRETCH_BLOCKS = 16
-"""Blocks that are summed on the device before their moments are copied and merged."""
+BLOCK_BYTES = 64e6
+"""Bytes of the blocks of words that are read one after the other."""
+STRETCH_BLOCKS = 16
+"""Number of blocks that are summed on the device before their moments are copied and merged."""
 
 _log = logging.getLogger(__name__)
 
 
 class BatchGatherer:
-    """The sums of the shards whose words are being computed, on the devices that compute them."""
+    """Holds the sums of the shards whose words are being computed, on the devices that compute them."""
 
-    def __init__(self, plan: GatheringPlan, wanted: frozenset[int], mesh: Mesh) -> None:
-        """Gathers some shards of a store; words of others are passed over."""
+    def __init__(self, plan: GatheringPlan, shards: frozenset[int], mesh: Mesh) -> None:
+        """Begins to gather.
+
+        Args:
+            plan: Settled settings of what is gathered.
+            shards: Numbers of the shards that are gathered; words of other shards are passed over.
+            mesh: The devices.
+        """
         self._plan = plan
-        self._wanted = wanted
+        self._shards = shards
         self._mesh = mesh
         self._sums: dict[int, Sums] = {}
 
     def add(
         self, words: Int64[np.ndarray, "row read"], vectors: dict[str, Shaped[Array, "row read _layer _neuron"]]
     ) -> None:
-        """Adds a batch that is perhaps still being computed; words of every shard in one product.
+        """Adds a batch that is perhaps still being computed; the words of each shard in one product.
 
         Args:
-            words: Each vector's row in the store; -1 for none.
-            vectors: As the store will hold them.
+            words: Number of each vector's word in the store; -1 for none.
+            vectors: Vectors in the store's type.
         """
         recipe = self._plan.recipe
         real = words >= 0
-        shards = self._wanted.intersection(np.unique(words[real] // recipe.shard_words).tolist())
+        shards = self._shards.intersection(np.unique(words[real] // recipe.shard_words).tolist())
         put = partial(shard_rows, self._mesh)
         groups = put(self._plan.groups[np.maximum(words, 0)]) if shards else None
         for shard in sorted(shards):
@@ -71,7 +79,7 @@ class BatchGatherer:
             self._sums[shard] = add_words(self._sums[shard], vectors, groups, counted)
 
     def take(self, shard: int, arrays: ShardArrays, record: ShardRecord) -> bytes:
-        """The part of a shard whose words have all been added."""
+        """Returns the part of a shard whose words have all been added."""
         first, last = self._plan.recipe.shard_range(shard)
         drawn = self._plan.drawn(first, last, _usable(last - first, record))
         sums = self._sums.pop(shard, None)
@@ -80,7 +88,7 @@ class BatchGatherer:
 
 
 def finish_gathering(plan: GatheringPlan, writer: StoreWriter) -> None:
-    """Puts the parts of all shards together, and keeps the result with the store that is about to be whole."""
+    """Joins the parts of all shards, and keeps the result with the store that is about to be whole."""
     total = Total(plan=plan)
     for shard in range(plan.recipe.shard_count):
         total.add(_part_of_shard(plan, writer, shard))
@@ -93,7 +101,7 @@ def _part_of_shard(plan: GatheringPlan, writer: StoreWriter, shard: int) -> Part
         try:
             return Part.from_bytes(content, plan)
         except ValueError as error:
-            _log.warning("the statistics of shard %d (%s) are gathered again", shard, error)
+            _log.warning("The statistics of shard %d (%s) are gathered again.", shard, error)
     first, last = plan.recipe.shard_range(shard)
     usable = np.zeros(plan.recipe.words, bool)
     usable[first:last] = _usable(last - first, writer.record_of(shard))
@@ -101,7 +109,7 @@ def _part_of_shard(plan: GatheringPlan, writer: StoreWriter, shard: int) -> Part
 
 
 def _usable(words: int, record: ShardRecord) -> Bool[np.ndarray, " word"]:
-    """Which words of a shard have a vector."""
+    """Returns whether each word of a shard has a vector."""
     usable = np.ones(words, bool)
     usable[list(record.excluded)] = False
     return usable
@@ -110,13 +118,13 @@ def _usable(words: int, record: ShardRecord) -> Bool[np.ndarray, " word"]:
 def gather_statistics(store: ActivationStore, gathering: Gathering | None = None) -> Statistics:
     """Gathers the statistics of a store in one pass over its vectors, and keeps them with it.
 
-    A store on disk gets the file `statistics.safetensors`, or a new one; `store.statistics()` reads it. Of a store in
-    memory and of derived ones the result is only returned. Several processes share out the words, and have the same
-    result each.
+    A store on disk gets the file `statistics.safetensors`, in place of an older one; `store.statistics()` reads it. For
+    stores in memory and derived stores the result is only returned. Several processes share out the words, and each
+    has the same result.
 
     Args:
-        store: Any store: on disk, in memory, derived.
-        gathering: What is gathered; everything if None.
+        store: Any store: on disk, in memory, or derived.
+        gathering: Settings of what is gathered; everything if None.
 
     Raises:
         DataError: An activation is not finite; the message names layer, neuron and word.
@@ -126,32 +134,33 @@ def gather_statistics(store: ActivationStore, gathering: Gathering | None = None
     with together("settings of statistics"):
         labels = {task: store.words[LABEL_PREFIX + task] for task in store.tasks}
         plan = plan_gathering(store.manifest.recipe, labels, gathering or Gathering())
-    mine = Total(plan=plan)
+    share = Total(plan=plan)
     with together("gathering statistics"):
         stretches = _stretches(plan)
         for number in sorted(share_of_process(frozenset(range(len(stretches))))):
             part = _sum_stretch(plan, store.arrays, stretches[number], store.usable)
             _refuse_not_finite(store, part, stretches[number])
-            mine.add(part)
-    total = mine
+            share.add(part)
+    total = share
     if jax.process_count() > 1:
         total = Total(plan=plan)
-        for content in all_bytes(mine.as_part().to_bytes(plan)):
+        for content in all_bytes(share.as_part().to_bytes(plan)):
             total.add(Part.from_bytes(content, plan))
-    found = total.statistics(place=store.place)
+    statistics = total.statistics(place=store.place)
     with together("keeping statistics"):
         if store.folder is not None and jax.process_index() == 0:
-            write_file(store.folder, STATISTICS, found.to_bytes())
-    return found
+            write_file(store.folder, STATISTICS, statistics.to_bytes())
+    return statistics
 
 
 def _block_words(plan: GatheringPlan) -> int:
-    """Words of a block: whole chunks, so that none is read twice."""
-    return max(1, int(_BLOCK_BYTES / (4 * plan.recipe.axis.size)) // CHUNK_WORDS) * CHUNK_WORDS
+    """Returns the number of words of a block: whole chunks, so that no chunk is read twice."""
+    return max(1, int(BLOCK_BYTES / (4 * plan.recipe.axis.size)) // CHUNK_WORDS) * CHUNK_WORDS
 
 
 def _stretches(plan: GatheringPlan) -> list[range]:
-    words, size = plan.recipe.words, _STRETCH_BLOCKS * _block_words(plan)
+    """Returns the stretches of neighbouring words that are summed on the device."""
+    words, size = plan.recipe.words, STRETCH_BLOCKS * _block_words(plan)
     return [range(first, min(first + size, words)) for first in range(0, words, size)]
 
 
@@ -165,13 +174,13 @@ class _Block(NamedTuple):
 def _sum_stretch(
     plan: GatheringPlan, arrays: Mapping[str, LazyArray], stretch: range, usable: Bool[np.ndarray, " word"]
 ) -> Part:
-    """The part of some neighbouring words, read from where they are kept."""
+    """Returns the part of some neighbouring words, whose vectors are read."""
     mesh = data_mesh()
     put = partial(shard_rows, mesh)
     sums, samples = None, []
     for words, vectors in _read_ahead(plan, arrays, stretch):
-        rows = len(next(iter(vectors.values())))
-        counted, groups = np.zeros(rows, bool), np.zeros((rows, plan.groups.shape[1]), np.int32)
+        size = len(next(iter(vectors.values())))
+        counted, groups = np.zeros(size, bool), np.zeros((size, plan.groups.shape[1]), np.int32)
         counted[: len(words)] = usable[words.start : words.stop]
         groups[: len(words)] = plan.groups[words.start : words.stop]
         drawn = plan.drawn(words.start, words.stop, counted)
@@ -186,12 +195,12 @@ def _sum_stretch(
 
 
 def _in_rows(words: Shaped[np.ndarray, "word *rest"]) -> Shaped[np.ndarray, "row read *rest"]:
-    """A block in the form of a batch; rows are what is split over devices."""
+    """Returns a block in the shape of a batch, whose rows are split over the devices."""
     return words.reshape(len(words) // CHUNK_WORDS, CHUNK_WORDS, *words.shape[1:])
 
 
 def _read_ahead(plan: GatheringPlan, arrays: Mapping[str, LazyArray], stretch: range) -> Iterator[_Block]:
-    """The blocks of a stretch, the next one read meanwhile."""
+    """Yields the blocks of a stretch; the next one is read meanwhile."""
     size = min(_block_words(plan), -(-len(stretch) // CHUNK_WORDS) * CHUNK_WORDS)
 
     def read(words: range) -> _Block:
@@ -215,9 +224,9 @@ def _begin(
 
 
 def _refuse_not_finite(store: ActivationStore, part: Part, stretch: range) -> None:
-    """Looks for a value that is not finite, where the means say that there is one."""
+    """Refuses a value that is not finite; looks for it only if the means tell that there is one."""
     if part.moments is None or all(np.isfinite(of_site.mean[0]).all() for of_site in part.moments.sites.values()):
         return
-    rows = np.arange(stretch.start, stretch.stop)
-    name = place_in_store(store, rows, store.axis())
-    refuse_not_finite(lambda first, last: store.matrix(rows[first:last]), len(rows), name)
+    words = np.arange(stretch.start, stretch.stop)
+    name = place_in_store(store, words, store.axis())
+    refuse_not_finite(lambda first, last: store.matrix(words[first:last]), len(words), name)

@@ -1,7 +1,7 @@
-"""Statistics in parts: what one stretch of a store's words (a shard) gives, and all parts put together.
+"""Statistics in parts: the part of one stretch of a store's words (a shard), and all parts joined.
 
-A part holds the moments of its words and those of its rows that were drawn for the quantiles. Which rows these are
-follows from the number of rows alone, so that parts made at any time, in any order and by any process fit together.
+A part holds the moments of its words and the vectors of those that were drawn for the quantiles. Which words are drawn
+follows from the number of words alone, so that parts made at any time, in any order and by any process fit together.
 """
 
 from collections.abc import Mapping
@@ -12,81 +12,85 @@ import pyarrow as pa
 from jaxtyping import Bool, Float32, Float64, Int32, Int64
 
 from lca_jax.errors import SettingsError
-from lca_jax.gathering.moments import Moments, SiteMoments, merge_moments
+from lca_jax.gathering.moments import GroupMoments, SiteMoments, merge_groups
 from lca_jax.store.recipe import Recipe
 from lca_jax.store.statistics import LEVELS, ClassStatistics, Gathering, Statistics
 from lca_jax.store.tensor_file import pack_tensors, unpack_tensors
 
-_MOST_CLASSES = 2_000
-"""Of all tasks together. More are labels that name words (lemmas, numbers of heads), not classes to be averaged."""
+MOST_CLASSES = 2_000
+"""Maximum number of classes of all tasks together. More are labels that name words (lemmas, numbers of heads), not
+classes to be averaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatheringPlan:
-    """What is gathered of a store, settled."""
+    """Settled settings of what is gathered from a store."""
 
     gathering: Gathering
+    """The settings."""
     recipe: Recipe
-    """Of the store."""
+    """Recipe of the store."""
     classes: Mapping[str, tuple[str, ...]]
-    """Of every task, sorted."""
+    """Classes of every task, sorted."""
     groups: Int32[np.ndarray, "word task"]
-    """The group of every row in every task, 0 for none; groups count on from task to task."""
+    """Group of every word in every task, 0 for none; groups count on from task to task."""
     sample: Int64[np.ndarray, " drawn"]
-    """The rows drawn for the quantiles, rising; those without a vector drop out."""
+    """Numbers of the words drawn for the quantiles, rising; those without a vector drop out."""
 
     @property
     def group_count(self) -> int:
-        """Groups, that of all words included."""
+        """Number of groups, that of all words included."""
         return 1 + sum(len(names) for names in self.classes.values())
 
     def drawn(self, first: int, last: int, usable: Bool[np.ndarray, " word"]) -> Int64[np.ndarray, " drawn"]:
-        """Which of the rows `first, …, last - 1` are drawn and have a vector, counted from `first`."""
+        """Returns which of the words `first, …, last - 1` are drawn and have a vector, counted from `first`."""
         begin, end = np.searchsorted(self.sample, [first, last])
-        rows = self.sample[begin:end] - first
-        return rows[usable[rows]]
+        words = self.sample[begin:end] - first
+        return words[usable[words]]
 
 
-def plan_gathering(recipe: Recipe, labels: Mapping[str, pa.Array | pa.ChunkedArray], asked: Gathering) -> GatheringPlan:
+def plan_gathering(
+    recipe: Recipe, labels: Mapping[str, pa.Array | pa.ChunkedArray], gathering: Gathering
+) -> GatheringPlan:
     """Settles what is gathered.
 
     Args:
-        recipe: Of the store.
-        labels: The label column of every task, null for unlabelled rows.
-        asked: What was asked for.
+        recipe: Recipe of the store.
+        labels: Label column of every task, null for unlabelled words.
+        gathering: The settings.
 
     Raises:
         SettingsError: A task is unknown, or there are too many classes; the message lists them.
     """
-    tasks = tuple(labels) if asked.tasks is None else asked.tasks
+    tasks = tuple(labels) if gathering.tasks is None else gathering.tasks
     if unknown := [task for task in tasks if task not in labels]:
-        raise SettingsError(f"No labels for the task {unknown[0]!r}. Tasks held: {', '.join(labels) or 'none'}.")
+        raise SettingsError(f"No labels for the task {unknown[0]!r}. Its tasks: {', '.join(labels) or 'none'}.")
     columns = {task: _encode(labels[task]) for task in tasks}
     classes = {task: names for task, (names, _) in columns.items()}
     total = sum(map(len, classes.values()))
-    if total > _MOST_CLASSES:
+    if total > MOST_CLASSES:
         counted = ", ".join(f"{task} {len(names):,}" for task, names in classes.items())
         raise SettingsError(
-            f"Statistics are gathered of {_MOST_CLASSES:,} classes at most, got {total:,} ({counted}). "
-            "Name the tasks that are wanted, in `Gathering(tasks=…)`."
+            f"Statistics are gathered of at most {MOST_CLASSES:,} classes, got {total:,} ({counted}). "
+            "Name fewer tasks in `Gathering(tasks=…)`."
         )
     groups = np.zeros((recipe.words, len(tasks)), np.int32)
     before = 1
     for number, (names, numbers) in enumerate(columns.values()):
         groups[:, number] = np.where(numbers < 0, 0, numbers + before)
         before += len(names)
-    drawn = min(asked.sample_words, recipe.words)
+    drawn = min(gathering.sample_words, recipe.words)
     sample = np.random.default_rng(0).choice(recipe.words, drawn, replace=False, shuffle=False)
-    return GatheringPlan(gathering=asked, recipe=recipe, classes=classes, groups=groups, sample=np.sort(sample))
+    return GatheringPlan(gathering=gathering, recipe=recipe, classes=classes, groups=groups, sample=np.sort(sample))
 
 
 def _encode(labels: pa.Array | pa.ChunkedArray) -> tuple[tuple[str, ...], Int64[np.ndarray, " word"]]:
-    """The sorted classes of a column, and the number of every row's; -1 for none."""
+    """Returns the sorted classes of a column, and the number of every word's class; -1 for none."""
     whole = labels.combine_chunks() if isinstance(labels, pa.ChunkedArray) else labels
     encoded = whole.dictionary_encode()
     names = np.array(encoded.dictionary.to_pylist(), object)
     order = np.argsort(names, kind="stable")
-    # One place more, which -1 finds.
+    # One more place, which -1 finds.
     rank = np.append(np.argsort(order), -1)
     numbers = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return tuple(names[order].tolist()), rank[numbers]
@@ -94,15 +98,15 @@ def _encode(labels: pa.Array | pa.ChunkedArray) -> tuple[tuple[str, ...], Int64[
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Of one stretch of words."""
+    """Statistics of one stretch of words."""
 
-    moments: Moments | None
-    """None where no word has a vector."""
+    moments: GroupMoments | None
+    """Moments of every group; None if no word has a vector."""
     sample: Mapping[str, Float32[np.ndarray, "drawn _layer _neuron"]]
-    """The vectors drawn, at every site."""
+    """Vectors of the drawn words at every site."""
 
     def to_bytes(self, plan: GatheringPlan) -> bytes:
-        """For a file."""
+        """Returns the content of a file."""
         tensors = {f"sample:{site}": drawn for site, drawn in self.sample.items()}
         if self.moments is not None:
             tensors["counts"] = self.moments.counts
@@ -113,10 +117,10 @@ class Part:
 
     @classmethod
     def from_bytes(cls, content: bytes, plan: GatheringPlan) -> "Part":
-        """The inverse of `to_bytes`.
+        """Reads what `to_bytes` returned.
 
         Raises:
-            ValueError: It was altered, or made for something else.
+            ValueError: The content was altered, or gathered with other settings.
         """
         tensors, facts = unpack_tensors(content)
         if facts != _facts_of(plan):
@@ -131,17 +135,20 @@ class Part:
                 )
                 for site in sites
             }
-            moments = Moments(tensors["counts"], of_sites)
+            moments = GroupMoments(tensors["counts"], of_sites)
         return cls(moments=moments, sample={site: tensors[f"sample:{site}"] for site in sites})
 
 
 @dataclass(kw_only=True)
 class Total:
-    """Parts put together, one after the other; memory is that of one, and the rows drawn."""
+    """Joins parts, one after the other; memory is that of one part, and of the drawn words."""
 
     plan: GatheringPlan
-    moments: Moments | None = None
+    """Settled settings of what is gathered."""
+    moments: GroupMoments | None = None
+    """Moments of all parts so far."""
     samples: list[Mapping[str, Float32[np.ndarray, "drawn _layer _neuron"]]] = field(default_factory=list)
+    """Vectors of the drawn words of each part."""
 
     def add(self, part: Part) -> None:
         """Adds one part."""
@@ -149,24 +156,24 @@ class Total:
         if self.moments is None or part.moments is None:
             self.moments = self.moments or part.moments
         else:
-            self.moments = merge_moments(self.moments, part.moments)
+            self.moments = merge_groups(self.moments, part.moments)
 
     def as_part(self) -> Part:
-        """All that was added, as one part."""
+        """Returns all added parts as one part."""
         return Part(moments=self.moments, sample={site: self._sample_at(site) for site in self.plan.recipe.sites})
 
     def statistics(self, *, place: str) -> Statistics:
-        """The result; `place` is how the store is called in messages."""
+        """Returns the statistics; `place` is the name of the store in messages."""
         plan, moments = self.plan, self._moments
         words = int(moments.counts[0])
         mean, squares = (self._columns(name) for name in ("mean", "squares"))
-        known = np.where(moments.counts > 0, moments.counts, np.nan)[:, None]
-        mean, variance = np.where(known > 0, mean, np.nan), squares / known
+        counts = np.where(moments.counts > 0, moments.counts, np.nan)[:, None]
+        mean, variance = np.where(counts > 0, mean, np.nan), squares / counts
         by_task, before = {}, 1
         for task, names in plan.classes.items():
-            own = slice(before, before + len(names))
+            of_task = slice(before, before + len(names))
             by_task[task] = ClassStatistics(
-                classes=names, counts=moments.counts[own], mean=mean[own], variance=variance[own]
+                classes=names, counts=moments.counts[of_task], mean=mean[of_task], variance=variance[of_task]
             )
             before += len(names)
         none = np.full(mean.shape[1], np.nan, np.float32)
@@ -187,17 +194,17 @@ class Total:
         )
 
     @property
-    def _moments(self) -> Moments:
-        """Zeros where no word has a vector."""
+    def _moments(self) -> GroupMoments:
+        """The moments; zeros if no word has a vector."""
         return self.moments if self.moments is not None else _no_words(self.plan)
 
     @property
     def _by_site(self) -> list[SiteMoments]:
-        """In the order of the columns; JAX gives dictionaries back in the order of their keys."""
+        """The moments of each site in the order of the columns; JAX returns dictionaries in the order of their keys."""
         return [self._moments.sites[site] for site in self.plan.recipe.sites]
 
     def _columns(self, name: str) -> Float64[np.ndarray, "*group feature"] | Float32[np.ndarray, "*group feature"]:
-        """One of the moments, all sites and layers side by side."""
+        """Returns one of the moments with all sites and layers side by side."""
         parts = [getattr(of_site, name) for of_site in self._by_site]
         return np.concatenate([part.reshape(*part.shape[:-2], -1) for part in parts], axis=-1)
 
@@ -217,14 +224,14 @@ class Total:
         for site in self.plan.recipe.sites:
             drawn = self._sample_at(site)
             for layer in range(drawn.shape[1]):
-                # Sorted first, along memory: NumPy's quantile would select each level, thirty times as slow.
+                # Sorted first, along memory: NumPy's quantile selects each level by itself, thirty times as slow.
                 rising = np.sort(drawn[:, layer].T, axis=1)
                 found.append(_interpolate(rising) if rising.shape[1] else np.full((len(LEVELS), len(rising)), np.nan))
         return np.concatenate(found, axis=1, dtype=np.float32)
 
 
 def _interpolate(rising: Float32[np.ndarray, "neuron drawn"]) -> Float64[np.ndarray, "level neuron"]:
-    """Quantiles of sorted values at `LEVELS`, between neighbours as NumPy's method `linear`."""
+    """Returns quantiles of sorted values at `LEVELS`, interpolated as by NumPy's method `linear`."""
     places = LEVELS * (rising.shape[1] - 1)
     before = np.floor(places).astype(np.int64)
     after = np.minimum(before + 1, rising.shape[1] - 1)
@@ -232,7 +239,8 @@ def _interpolate(rising: Float32[np.ndarray, "neuron drawn"]) -> Float64[np.ndar
     return (low + (places - before)[None] * (high - low)).T
 
 
-def _no_words(plan: GatheringPlan) -> Moments:
+def _no_words(plan: GatheringPlan) -> GroupMoments:
+    """Returns the moments of no word."""
     sites = {}
     for site, shape in plan.recipe.sites.items():
         one = (len(shape.layers), shape.width)
@@ -240,10 +248,10 @@ def _no_words(plan: GatheringPlan) -> Moments:
         products = np.zeros((*one, shape.width)) if plan.gathering.covariance else None
         end = np.zeros(one, np.float32)
         sites[site] = SiteMoments(mean=zeros, squares=zeros, smallest=end, largest=end, products=products)
-    return Moments(np.zeros(plan.group_count, np.int64), sites)
+    return GroupMoments(np.zeros(plan.group_count, np.int64), sites)
 
 
 def _facts_of(plan: GatheringPlan) -> dict:
-    """What a part was made for."""
+    """Returns the store and settings that a part was gathered for."""
     gathering = asdict(plan.gathering) | {"tasks": list(plan.classes)}
     return {"store": plan.recipe.fingerprint, "gathering": gathering}

@@ -1,9 +1,9 @@
-"""The only room that names devices: the mesh, shardings of rows, and what the run writes down about its machine.
+"""Names devices, as the only module that does: the mesh, shardings of rows, and what a run records about its machine.
 
 The mesh has the axis `data` (words, sentences), and `model` where a model, or the columns of a very wide matrix, are
-split over devices. A matrix whose row count is no multiple of the device count is padded here; whoever reads the result
-masks or cuts the padding. Several processes that called `jax.distributed.initialize()` make one mesh for probes
-(`joint_mesh`), and each puts and reads only what lies on its own devices; models are run by each process for itself.
+split over devices. A matrix whose row count is not a multiple of the device count is padded here; callers mask or cut
+the padding of results. Several processes that called `jax.distributed.initialize()` make one mesh for probes
+(`joint_mesh`), and each puts and reads only what lies on its own devices. Each process runs models for itself.
 """
 
 import os
@@ -21,21 +21,21 @@ from numpy.typing import DTypeLike
 from lca_jax.errors import SettingsError
 
 _ALIGNMENT = 64
-"""Bytes."""
+"""Multiple of bytes at which a CPU device wants memory to begin."""
 
 
 def join_processes(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
-    """Makes the processes of a job one runtime; call it before anything else of JAX.
+    """Joins the processes of a job to one runtime; call it before anything else of JAX.
 
-    On TPU pods, and under Slurm or Open MPI, JAX finds out by itself who belongs to the job.
+    On TPU pods, and under Slurm or Open MPI, JAX finds out by itself which processes belong to the job.
 
     Args:
-        coordinator: `host:port` of the first process, where the job's manager does not tell.
-        processes: How many there are.
-        process: Which one this is, from 0.
+        coordinator: Address `host:port` of the first process, if the job's manager does not tell it.
+        processes: Number of processes.
+        process: Number of this process, from 0.
 
     Raises:
-        SettingsError: Some of the three are given and others not.
+        SettingsError: Some of the three are given and others are not.
     """
     given = [part for part in (coordinator, processes, process) if part is not None]
     if len(given) not in (0, 3):
@@ -44,12 +44,17 @@ def join_processes(coordinator: str | None = None, processes: int | None = None,
 
 
 def data_mesh() -> Mesh:
-    """All devices of this process along the axis `data`."""
+    """Returns the mesh of all devices of this process along the axis `data`."""
     return _mesh(jax.local_devices(), 1)
 
 
 def model_mesh(parts: int) -> Mesh:
-    """All devices of this process along `data` and `model`, neighbours holding the parts of one copy of a model.
+    """Returns the mesh of all devices of this process along `data` and `model`.
+
+    Neighbouring devices have the parts of one copy of a model.
+
+    Args:
+        parts: Number of devices that share a model.
 
     Raises:
         SettingsError: The devices cannot be shared out evenly.
@@ -58,10 +63,10 @@ def model_mesh(parts: int) -> Mesh:
 
 
 def joint_mesh(parts: int = 1) -> Mesh:
-    """All devices of all processes along `data` and `model`: what probes are solved on.
+    """Returns the mesh of all devices of all processes along `data` and `model`, on which probes are solved.
 
     Args:
-        parts: Devices that share the columns of a matrix.
+        parts: Number of devices that share the columns of a matrix.
 
     Raises:
         SettingsError: The devices cannot be shared out evenly.
@@ -83,14 +88,14 @@ def shard_rows(
 ) -> Shaped[Array, "..."]:
     """Puts an array on the mesh, split along one axis over `data`, padded with `fill`.
 
-    On one device this is one transfer and no padding. Of several processes each holds the whole array and puts the part
+    On one device this is one transfer and no padding. Each of several processes has the whole array and puts the part
     of its own devices.
 
     Args:
-        mesh: Where.
-        array: The same in every process.
-        axis: Which axis is split.
-        fill: What padding holds.
+        mesh: The devices.
+        array: Array, the same in every process.
+        axis: Number of the axis that is split.
+        fill: Value of the padding.
         rows: Length to pad to; the next multiple of the devices if None.
     """
     missing = -array.shape[axis] % mesh.shape["data"] if rows is None else rows - array.shape[axis]
@@ -102,12 +107,12 @@ def shard_rows(
 
 
 def replicate(mesh: Mesh, array: Shaped[np.ndarray, "..."]) -> Shaped[Array, "..."]:
-    """Puts an array on every device of the mesh; it is the same in every process."""
+    """Puts an array, the same in every process, on every device of the mesh."""
     return _put(np.asarray(array), NamedSharding(mesh, PartitionSpec()))
 
 
 def zeros_by_word(mesh: Mesh, shape: tuple[int, ...]) -> Shaped[Array, "..."]:
-    """Zeros whose last axis but one is split over `data`, as what problems own of words."""
+    """Returns zeros whose last axis but one is split over `data`, for the numbers that problems keep of each word."""
     split = PartitionSpec(*[None] * (len(shape) - 2), "data", None)
     return jnp.zeros(shape, jnp.float32, device=NamedSharding(mesh, split))
 
@@ -115,14 +120,14 @@ def zeros_by_word(mesh: Mesh, shape: tuple[int, ...]) -> Shaped[Array, "..."]:
 def place_parts(
     mesh: Mesh, shape: tuple[int, ...], split: PartitionSpec, part: Callable[[tuple[slice, ...]], np.ndarray]
 ) -> Shaped[Array, "..."]:
-    """An array on the mesh of which this process makes the parts of its own devices.
+    """Returns an array on the mesh, of which this process makes the parts of its own devices.
 
     Args:
-        mesh: Where.
-        shape: Of the whole.
+        mesh: The devices.
+        shape: Shape of the whole array.
         split: How its axes are split over those of the mesh.
-        part: Makes the part at some slices of the whole. Parts in memory of `aligned_empty` become the array's own on a
-            CPU, without a copy: they may be written again once the array is not used any more.
+        part: Function that returns the part at some slices of the whole. On a CPU, parts in memory of `aligned_empty`
+            become the array's own without a copy: they may be written again once the array is no longer used.
     """
 
     def of_device(index: tuple[slice, ...] | None) -> np.ndarray:
@@ -132,9 +137,10 @@ def place_parts(
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> Shaped[np.ndarray, "..."]:
-    """Fresh memory that begins where a CPU device wants it, so that it takes the array as it is.
+    """Returns fresh memory that begins where a CPU device wants it, so that the device takes the array as it is.
 
-    NumPy's own begins elsewhere and is copied, into memory which, fresh as well, costs several times the copy.
+    NumPy's own memory begins elsewhere and is copied, into memory that is fresh as well and costs several times the
+    copy.
     """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.empty(size + _ALIGNMENT, np.uint8)
@@ -143,14 +149,14 @@ def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> Shaped[np.ndarray
 
 
 def fetch(array: Shaped[Array, "..."]) -> Shaped[np.ndarray, "..."]:
-    """An array on the host, whole in every process."""
+    """Returns an array on the host, whole in every process."""
     if array.is_fully_addressable or array.is_fully_replicated:
         return np.asarray(array)
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
 def free_bytes() -> int | None:
-    """Memory that the devices of this process have left together; of a CPU what the machine has; None if unknown."""
+    """Returns the free bytes of all devices of this process, of a CPU those of the machine; None if unknown."""
     devices = jax.local_devices()
     if devices[0].platform == "cpu":
         try:
@@ -164,12 +170,12 @@ def free_bytes() -> int | None:
 
 
 def default_device() -> SingleDeviceSharding:
-    """Where arrays lie that no mesh was given for."""
+    """Returns the device of arrays for which no mesh was given."""
     return SingleDeviceSharding(jax.local_devices()[0])
 
 
 def describe_device() -> dict[str, str | int]:
-    """What a result's figures were computed on: platform, kind, count of devices, cores of the host."""
+    """Returns platform, kind and number of the devices, and the cores of the host, for the record of a result."""
     first = jax.local_devices()[0]
     return {
         "platform": first.platform,
@@ -181,7 +187,7 @@ def describe_device() -> dict[str, str | int]:
 
 
 def use_compilation_cache(folder: Path) -> None:
-    """Keeps compiled programs in a folder, so that a second run of the same shapes compiles nothing."""
+    """Keeps compiled programs in a folder, so that a second run with the same shapes compiles nothing."""
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
@@ -193,12 +199,12 @@ def _put(array: np.ndarray, sharding: NamedSharding) -> Array:
 
 
 def _bounded(index: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """Slices with both ends."""
+    """Returns slices with both ends."""
     return tuple(slice(*part.indices(size)[:2]) for part, size in zip(index, shape, strict=True))
 
 
 def _cached_bytes() -> int:
-    """What Linux keeps of files and would give up; 0 where it is not told."""
+    """Returns the bytes of files that Linux keeps in memory and would give up; 0 on other systems."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -1,8 +1,8 @@
-"""What the processes of a job do together: they share out the work, wait for each other, hear of each other's errors.
+"""Work that the processes of a job do together: they share it out, wait for each other, and pass errors on.
 
-A process that fails and leaves would keep the others waiting for five minutes at the next milestone, and then take them
-down without a word. So errors are kept until all processes have reached the milestone, and then everyone stops.
-Alone, a process waits for nobody.
+A process that failed and left would keep the others waiting for five minutes at the next milestone, and then end them
+without a message. So an error is kept until all processes have reached the milestone, and then all of them stop. A
+process that is alone waits for no other.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def together(milestone: str) -> Iterator[None]:
     """Waits at the end of the block until every process of the job is through with it.
 
     Args:
-        milestone: What the block does, for the message.
+        milestone: Name of the block's work, for the message.
 
     Raises:
         StoreError: The block failed in another process; in this one its own error is raised.
@@ -44,15 +44,15 @@ def together(milestone: str) -> Iterator[None]:
 
 
 def share_of_process(items: frozenset[int]) -> frozenset[int]:
-    """Neighbouring items, a share for every process that differs by one item at most from the others'."""
+    """Returns this process's share of neighbouring items; shares differ by at most one item."""
     index, count = jax.process_index(), jax.process_count()
     ordered = sorted(items)
     return frozenset(ordered[len(ordered) * index // count : len(ordered) * (index + 1) // count])
 
 
-def all_bytes(own: bytes) -> list[bytes]:
-    """What every process of the job gives, in the order of the processes; each holds all of it."""
-    sizes = multihost_utils.process_allgather(np.array(len(own), np.int32)).tolist()
-    padded = np.frombuffer(own.ljust(max(sizes), b"\0"), np.uint8)
-    given = multihost_utils.process_allgather(padded)
-    return [row[:size].tobytes() for row, size in zip(given, sizes, strict=True)]
+def all_bytes(content: bytes) -> list[bytes]:
+    """Returns the bytes that each process of the job gives, in the order of the processes."""
+    sizes = multihost_utils.process_allgather(np.array(len(content), np.int32)).tolist()
+    padded = np.frombuffer(content.ljust(max(sizes), b"\0"), np.uint8)
+    gathered = multihost_utils.process_allgather(padded)
+    return [of_process[:size].tobytes() for of_process, size in zip(gathered, sizes, strict=True)]

@@ -1,11 +1,18 @@
-"""The versions of installed packages, which results and manifests write down."""
+"""The versions of installed packages that numbers may depend on: the one list of them."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib import metadata
 
+STORE_PACKAGES = ("lca-jax", "jax", "flax", "numpy", "pyarrow", "tensorstore", "tokenizers", "transformers")
+"""Packages that a stored activation may depend on."""
+RESULT_PACKAGES = (
+    "lca-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorstore", "transformers", "numpy",
+)  # fmt: skip
+"""Packages that the results of a run may depend on."""
 
-def package_versions(packages: Iterable[str]) -> dict[str, str]:
-    """Returns the version of each package, or `not installed`."""
+
+def package_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Returns the installed version of each package, or `not installed`."""
     return {package: _version(package) for package in packages}
 
 

@@ -100,9 +100,9 @@ def fit_probes(
     if unknown := set(regression) - set(chosen):
         raise SettingsError(f"`regression` names {sorted(unknown)}, which are not among the tasks {list(chosen)}.")
     labellings = _labellings(store, chosen, settings, one_vs_rest=one_vs_rest, regression=regression)
-    rows = np.flatnonzero(np.any([labelling.numbers >= 0 for labelling in labellings], axis=0))
-    labellings = [take_words(labelling, rows) for labelling in labellings]
-    sentences = store.words["sentence"].to_numpy()[rows]
+    units = np.flatnonzero(np.any([labelling.numbers >= 0 for labelling in labellings], axis=0))
+    labellings = [take_words(labelling, units) for labelling in labellings]
+    sentences = store.words["sentence"].to_numpy()[units]
     replicated = replicate_labellings(labellings, sentences, replicates=replicates, seed=settings.seed)
     for labelling in replicated:
         check_classes(labelling)
@@ -111,7 +111,7 @@ def fit_probes(
     probes: list[Probe] = []
     unpenalized: list[Probe] = []
     for plan in matrices:
-        source = source_of(store, rows, plan)
+        source = source_of(store, units, plan)
         streamed = choose_streaming(source, dtype=dtype) if stream is None else stream
         make = stream_matrix if streamed else hold_matrix
         matrix = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)

@@ -5,7 +5,7 @@ probe, its control, keep curves, minimal sets) takes the record in place of the 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -23,20 +23,20 @@ class MeasuredWords:
     """The labelled words of a store that have a vector, in the features that the probes read."""
 
     store: ActivationStore
-    """Where they were read."""
+    """The store that the words were read from."""
     axis: NeuronAxis
     """The neuron of each feature."""
     task: str
-    """The task whose labels they have."""
+    """The task whose labels the words have."""
     classes: tuple[str, ...]
     """Classes of the probes; none for a regression."""
     control: bool
     """Whether `gold` has the labels of the task's control task."""
-    X: Float[np.ndarray, "word feature"]
+    X: Float[np.ndarray, "word feature"] = field(repr=False)
     """Raw activations."""
-    gold: Int[np.ndarray, " word"] | Float[np.ndarray, " word"]
+    gold: Int[np.ndarray, " word"] | Float[np.ndarray, " word"] = field(repr=False)
     """Class numbers, -2 for a label that training never saw; for a regression the numbers themselves."""
-    units: Int[np.ndarray, " word"]
+    units: Int[np.ndarray, " word"] = field(repr=False)
     """Position of each word among the units of the store."""
 
     @property

@@ -29,7 +29,7 @@ from lca_jax.machine.files import write_text_whole, write_whole
 from lca_jax.machine.processes import together
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe
-from lca_jax.probing.selection import SearchRow
+from lca_jax.probing.selection import PenaltyScore
 
 _DESCRIPTION = "probes.json"
 _FORMAT = 3
@@ -49,7 +49,7 @@ class SavedProbes(NamedTuple):
     axis: NeuronAxis
     settings: ElasticNet
     unpenalized: tuple[Probe, ...]
-    search: tuple[SearchRow, ...]
+    search: tuple[PenaltyScore, ...]
 
 
 def write_probes(folder: Path, contents: SavedProbes) -> None:
@@ -102,7 +102,7 @@ def read_probes(folder: Path) -> SavedProbes:
         axis=NeuronAxis(blocks=tuple(LayerBlock(*block) for block in description["axis"])),
         settings=ElasticNet.from_json(description["settings"]),
         unpenalized=tuple(probes[count:]),
-        search=tuple(SearchRow(**row) for row in description["search"]),
+        search=tuple(PenaltyScore(**score) for score in description["search"]),
     )
 
 
@@ -165,7 +165,7 @@ def _facts_of(contents: SavedProbes) -> dict[str, object]:
         "settings": asdict(contents.settings),
         "probes": [_plain(probe) for probe in contents.probes],
         "unpenalized": [_plain(probe) for probe in contents.unpenalized],
-        "search": [asdict(row) for row in contents.search],
+        "search": [asdict(score) for score in contents.search],
     }
 
 

@@ -15,7 +15,7 @@ from lca_jax.errors import SettingsError
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe, predict_masked
 from lca_jax.probing.probe_files import SavedProbes, read_probes, write_probes
-from lca_jax.probing.selection import Criterion, SearchRow, choose_penalties
+from lca_jax.probing.selection import Criterion, PenaltyScore, choose_penalties
 from lca_jax.store.store import ActivationStore
 from lca_jax.tables import Columns, html_table, text_table
 
@@ -32,8 +32,8 @@ class ProbeSet:
     """Settings of the fit."""
     unpenalized: tuple[Probe, ...] = ()
     """The probe without penalty of each task, target and subset that has more than one pair to choose from."""
-    search: tuple[SearchRow, ...] = ()
-    """What `select` measured; empty before."""
+    search: tuple[PenaltyScore, ...] = ()
+    """The score of every penalty pair, from `select`; empty before."""
     store: ActivationStore | None = None
     """The training words, for analyses that train again; not saved."""
 
@@ -195,7 +195,7 @@ class ProbeSet:
         return f"{len(self)} probes of {', '.join(self.tasks)} on {self.axis.size} neurons ({places})"
 
     def _shown(self) -> Columns:
-        """The table without the columns in which no problem differs from the usual one."""
+        """Returns the table without those of three columns that say nothing about any problem."""
         return {
             name: values
             for name, values in self.table().items()

@@ -37,8 +37,8 @@ _Key = tuple[str, str | None, str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchRow:
-    """What was measured for one penalty pair of one task on dev words; accuracies are R² for regressions."""
+class PenaltyScore:
+    """The score of one penalty pair for one task on dev words; for regressions the accuracies are R²."""
 
     task: str
     l1: float
@@ -65,7 +65,7 @@ def choose_penalties(
     axis: NeuronAxis,
     by: Criterion,
     fraction: float,
-) -> tuple[tuple[Probe, ...], tuple[SearchRow, ...]]:
+) -> tuple[tuple[Probe, ...], tuple[PenaltyScore, ...]]:
     """Chooses one penalty pair for each task, target and subset.
 
     Args:
@@ -78,7 +78,7 @@ def choose_penalties(
         fraction: Share of the neurons kept at top and bottom for S.
 
     Returns:
-        The probes of the chosen pairs, and what was measured for every pair.
+        The probes of the chosen pairs, and the score of every pair.
 
     Raises:
         SettingsError: `fraction` is not in (0, 0.5], `by` is unknown, or the dev store has other neurons or no such
@@ -90,7 +90,7 @@ def choose_penalties(
     if by not in ("score", "accuracy"):
         raise SettingsError(f"`by` must be 'score' or 'accuracy', got {by!r}.")
     chosen: list[Probe] = []
-    search: list[SearchRow] = []
+    search: list[PenaltyScore] = []
     for task in dict.fromkeys(probe.task for probe in probes):
         of_task = [probe for probe in probes if probe.task == task]
         words = measured_words(dev, axis, task, of_task[0].classes)
@@ -101,8 +101,8 @@ def choose_penalties(
             candidates = [probe for probe in of_task if _key(probe) == key]
             without = [probe for probe in unpenalized if _key(probe) == key]
             measured = _measure(candidates, without, words.X, gold, fraction=fraction)
-            best = max(measured, key=lambda row: (row.score if by == "score" else row.accuracy, row.l1, row.l2))
-            search += [replace(row, chosen=row is best) for row in measured]
+            best = max(measured, key=lambda one: (one.score if by == "score" else one.accuracy, one.l1, one.l2))
+            search += [replace(one, chosen=one is best) for one in measured]
             chosen += [probe for probe in candidates if (probe.l1, probe.l2) == (best.l1, best.l2)]
     return tuple(chosen), tuple(search)
 
@@ -114,7 +114,7 @@ def _measure(
     gold: Int[np.ndarray, " word"] | Float[np.ndarray, " word"],
     *,
     fraction: float,
-) -> list[SearchRow]:
+) -> list[PenaltyScore]:
     """Measures the pairs of one task, target and subset, by the probes of the task itself on all training words."""
     probes = [probe for probe in candidates if not probe.control and not probe.replicate]
     keep = np.stack([_ends_of(probe, fraction) for probe in probes])
@@ -122,7 +122,7 @@ def _measure(
     all_features = np.ones((1, 1, keep.shape[2]), bool)
     reference = float(_score(without[:1], X, gold, all_features)[0, 0] if without else accuracies[:, 0].max())
     return [
-        SearchRow(
+        PenaltyScore(
             task=probe.task,
             target=probe.target,
             subset=probe.subset,

@@ -1,7 +1,7 @@
-"""Activations must be finite: where one is not, the message says in which layer, neuron and word.
+"""Checks that activations are finite; where one is not, the message names layer, neuron and word.
 
-A NaN would not stop anything by itself: it makes every product with its word or its neuron NaN, and an argmax of them
-is class 0. Looking costs one pass over the matrix on the host.
+A NaN stops nothing by itself: it makes every product with its word or its neuron NaN, and an argmax of them is class 0.
+The check costs one pass over the matrix on the host.
 """
 
 from collections.abc import Callable
@@ -16,25 +16,25 @@ from lca_jax.store.store import ActivationStore
 _WORDS_AT_ONCE = 4096
 
 NamePlace = Callable[[int, int], str]
-"""What messages call the value at a row and a column of a matrix."""
+"""Returns the name of the value at a word and a column of a matrix, for messages."""
 
 
-def name_word_and_feature(row: int, column: int) -> str:
-    """The place of a value in plain arrays, counted from 0 as they are indexed."""
-    return f"word {row}, feature {column}"
+def name_word_and_feature(word: int, column: int) -> str:
+    """Names a value of a plain array, counted from 0 as it is indexed."""
+    return f"word {word}, feature {column}"
 
 
-def place_in_store(store: ActivationStore, rows: Int[np.ndarray, " word"], axis: NeuronAxis) -> NamePlace:
-    """Names values of a matrix by site, layer, neuron, and the word as its corpus has it.
+def place_in_store(store: ActivationStore, words: Int[np.ndarray, " word"], axis: NeuronAxis) -> NamePlace:
+    """Returns a function that names values of a matrix by site, layer, neuron, and the word as its corpus has it.
 
     Args:
-        store: Where the matrix was read from.
-        rows: The store's word in each row of the matrix.
-        axis: The neuron in each column.
+        store: The store from which the matrix was read.
+        words: Number in the store of each word of the matrix.
+        axis: The neuron of each column.
     """
 
-    def name(row: int, column: int) -> str:
-        neuron, word = axis.neuron(column), int(rows[row])
+    def name(place: int, column: int) -> str:
+        neuron, word = axis.neuron(column), int(words[place])
         sentence, position, form = (store.words[field][word].as_py() for field in ("sentence", "position", "form"))
         return (
             f"{neuron.site} layer {neuron.layer}, neuron {neuron.index} of {form!r}, word {position + 1} of sentence "
@@ -47,15 +47,15 @@ def place_in_store(store: ActivationStore, rows: Int[np.ndarray, " word"], axis:
 def refuse_not_finite(
     read: Callable[[int, int], Float[np.ndarray, "word feature"]], words: int, name_place: NamePlace
 ) -> None:
-    """Refuses activations of which one is NaN or infinite.
+    """Refuses activations that are NaN or infinite.
 
     Args:
-        read: Gives the words `first, …, last - 1`.
-        words: How many there are.
-        name_place: What the message calls a value.
+        read: Function that returns the vectors of the words `first, …, last - 1`.
+        words: Number of words.
+        name_place: Function that names a value in the message.
 
     Raises:
-        DataError: The message names the first one, and how many there are in how many words.
+        DataError: A value is not finite; the message names the first one, and counts the others.
     """
     found, values, broken = None, 0, 0
     for start in range(0, words, _WORDS_AT_ONCE):
@@ -64,8 +64,8 @@ def refuse_not_finite(
         if not wrong.any():
             continue
         if found is None:
-            row, column = (int(part) for part in np.argwhere(wrong)[0])
-            found = f"{name_place(start + row, column)} is {X[row, column]}"
+            word, column = (int(part) for part in np.argwhere(wrong)[0])
+            found = f"{name_place(start + word, column)} is {X[word, column]}"
         values, broken = values + int(wrong.sum()), broken + int(wrong.any(axis=1).sum())
     if found is not None:
         raise DataError(

@@ -1,11 +1,11 @@
-"""The folder a store lives in: a local path or any tensorstore URL, and the few things done with its files.
+"""The folder of a store: a local path or any tensorstore URL, and the operations on its files.
 
 Every write is whole or not there: tensorstore writes a file under another name, syncs it, renames it and syncs the
 folder; object stores put an object whole. What the disk or the network refuses is a `StoreError` with the place and the
 way out.
 
 `gs://` takes the credentials that Google's tools take. `s3://` takes AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
-AWS_SESSION_TOKEN, or a profile (AWS_PROFILE, AWS_SHARED_CREDENTIALS_FILE), or the machine's role; another server than
+AWS_SESSION_TOKEN, or a profile (AWS_PROFILE, AWS_SHARED_CREDENTIALS_FILE), or the machine's role. A server other than
 Amazon's is named by AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, its region by AWS_REGION or AWS_DEFAULT_REGION. A server
 that does not answer is asked again for a quarter of an hour before that is an error.
 """
@@ -25,21 +25,20 @@ from lca_jax.store.manifest import FileRecord
 from lca_jax.store.recipe import Recipe
 
 CHUNK_WORDS = 256
-"""Words of one chunk inside a shard. A chunk holds one layer, so that a single layer is read without the others, and is
-a few hundred kilobytes at common widths: long enough for the disk's full speed, short enough to read a few
-sentences."""
+"""Words of one chunk inside a shard. A chunk has one layer, so that one layer is read without the others. At common
+widths it has a few hundred kilobytes: enough for the disk's full speed, and few enough to read some sentences."""
 
 _BEING_WRITTEN = ".__lock"
-"""How tensorstore calls a local file until it is whole."""
+"""Ending that tensorstore gives a local file until it is whole."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def open_folder(path: str | Path) -> ts.KvStore:
-    """The files under a local path, or under a URL such as `gs://bucket/run/` (anything with `://`).
+    """Opens the folder at a local path, or at a URL such as `gs://bucket/run/` (anything with `://`).
 
     Raises:
-        SettingsError: The URL's scheme is none that tensorstore knows.
+        SettingsError: tensorstore does not know the URL's scheme.
     """
     if "://" not in str(path):
         return ts.KvStore.open({"driver": "file", "path": f"{Path(path).absolute()}/"}).result()
@@ -51,7 +50,7 @@ def open_folder(path: str | Path) -> ts.KvStore:
 
 
 def name_folder(folder: ts.KvStore) -> str:
-    """How a folder is called in messages: its path, or its URL."""
+    """Returns the name of a folder in messages: its path or its URL."""
     spec = folder.spec().to_json()
     if spec["driver"] == "file":
         return spec["path"].rstrip("/")
@@ -60,7 +59,7 @@ def name_folder(folder: ts.KvStore) -> str:
 
 @contextmanager
 def reaching(folder: ts.KvStore, *, writing: bool = False) -> Iterator[None]:
-    """Turns what the disk or the network says into a `StoreError` that names the place and the way out."""
+    """Turns an error of the disk or the network into a `StoreError` that names the place and the way out."""
     try:
         yield
     except LcaError:
@@ -72,23 +71,23 @@ def reaching(folder: ts.KvStore, *, writing: bool = False) -> Iterator[None]:
         if writing and code in _FULL:
             raise StoreError(f"{name_folder(folder)} is full: {text}. Make room there. {again}") from None
         if code in _FORBIDDEN or text.startswith(("PERMISSION_DENIED", "UNAUTHENTICATED")):
-            wanted = "written" if writing else "read"
+            verb = "written" if writing else "read"
             raise StoreError(
-                f"{name_folder(folder)} may not be {wanted} by this user: {text}. "
+                f"{name_folder(folder)} may not be {verb} by this user: {text}. "
                 "Have the rights or the credentials put right, or give another folder."
             ) from None
         way_out = f"See that the folder can be reached. {again}" if writing else "See that the folder can be reached."
-        wanted = "written to" if writing else "read"
-        raise StoreError(f"{name_folder(folder)} cannot be {wanted}: {text}. {way_out}") from None
+        verb = "written to" if writing else "read"
+        raise StoreError(f"{name_folder(folder)} cannot be {verb}: {text}. {way_out}") from None
 
 
 def local_path(folder: ts.KvStore) -> str | None:
-    """The path of a folder on this machine's disk, None for any other."""
+    """Returns the path of a folder on this machine's disk, None for any other."""
     return folder.path if folder.spec().to_json()["driver"] == "file" else None
 
 
 def read_file(folder: ts.KvStore, name: str) -> bytes | None:
-    """The bytes of one file, None if there is no such file."""
+    """Returns the bytes of one file, None if there is no such file."""
     with reaching(folder):
         found = folder.read(name).result()
     return found.value if found.state == "value" else None
@@ -101,7 +100,7 @@ def write_file(folder: ts.KvStore, name: str, content: bytes) -> None:
 
 
 def record_file(folder: ts.KvStore, name: str) -> FileRecord | None:
-    """Size and checksum of one file, None if there is no such file; a local one is never whole in memory."""
+    """Returns size and checksum of one file, None if there is none; a local file is read in small parts."""
     path = local_path(folder)
     if path is None:
         content = read_file(folder, name)
@@ -116,7 +115,7 @@ def record_file(folder: ts.KvStore, name: str) -> FileRecord | None:
 
 
 def list_files(folder: ts.KvStore, prefix: str = "") -> list[str]:
-    """Names of the files that begin with a prefix, sorted."""
+    """Returns the names of the files that begin with a prefix, sorted."""
     with reaching(folder):
         return sorted(key.decode() for key in folder.list(_beginning_with(prefix)).result())
 
@@ -127,7 +126,7 @@ def remove_subfolder(folder: ts.KvStore, name: str) -> None:
         folder.delete_range(_beginning_with(name)).result()
         if (path := local_path(folder)) is not None:
             remains = Path(path) / name
-            for left in remains.glob("*"):  # what a killed process was writing, which tensorstore does not list
+            for left in remains.glob("*"):  # half files of a killed process, which tensorstore does not list
                 left.unlink(missing_ok=True)
             if remains.is_dir():
                 remains.rmdir()
@@ -136,7 +135,7 @@ def remove_subfolder(folder: ts.KvStore, name: str) -> None:
 def remove_half_files(folder: ts.KvStore) -> None:
     """Deletes the files that a killed process was writing.
 
-    tensorstore writes over such a file, but does not shorten it: one longer than its successor would leave its tail.
+    tensorstore writes over such a file, but does not shorten it: the tail of a longer one would stay.
     """
     if (path := local_path(folder)) is not None:
         with reaching(folder, writing=True):
@@ -145,7 +144,7 @@ def remove_half_files(folder: ts.KvStore) -> None:
 
 
 def find_short_files(folder: ts.KvStore, files: Mapping[str, FileRecord]) -> dict[str, str]:
-    """Files that are not there with at least their size, and what is wrong with each; reads the last byte of each."""
+    """Returns what is wrong with files that are missing or too short; reads the last byte of each file."""
     last_bytes = {name: slice(record.size_bytes - 1, record.size_bytes) for name, record in files.items()}
     with reaching(folder):
         reads = {name: folder.read(name, byte_range=last_byte) for name, last_byte in last_bytes.items()}
@@ -179,7 +178,7 @@ def verify_files(folder: ts.KvStore, files: Mapping[str, FileRecord]) -> None:
 
 
 def refuse_files(folder: ts.KvStore, problems: list[str]) -> None:
-    """Raises one `StoreError` for all files found wrong, if there are any."""
+    """Raises one `StoreError` for all files with problems, if there are any."""
     if problems:
         raise StoreError(
             f"The store {name_folder(folder)} is damaged: {'; '.join(problems)}. "
@@ -188,15 +187,15 @@ def refuse_files(folder: ts.KvStore, problems: list[str]) -> None:
 
 
 def damaged_file(path: str, what: str, *, place: str) -> StoreError:
-    """The error for a shard in which something else stands than was written."""
+    """Returns the error for a shard that is not as it was written."""
     return StoreError(f"{path} {what}. Restore the file from a copy, or delete {place} and extract again.")
 
 
 def open_array(folder: ts.KvStore, site: str) -> ts.TensorStore:
-    """The array of one site; a missing shard is an error and not a block of zeros.
+    """Opens the array of one site; a missing shard is an error and not a block of zeros.
 
     Raises:
-        StoreError: There is none, or its description is damaged.
+        StoreError: There is no such array, or its description is damaged.
     """
     spec = {"driver": "zarr3", "kvstore": (folder / f"{site}/").spec().to_json(), "fill_missing_data_reads": False}
     with reaching(folder):
@@ -204,7 +203,7 @@ def open_array(folder: ts.KvStore, site: str) -> ts.TensorStore:
 
 
 def create_array(folder: ts.KvStore, site: str, recipe: Recipe) -> ts.TensorStore:
-    """The array of one site, opened for writing and described in `SITE/zarr.json` if that is not there yet."""
+    """Opens the array of one site for writing, and describes it in `SITE/zarr.json` if that is not there yet."""
     shape = recipe.sites[site]
     plain = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
     sharding = {
@@ -235,12 +234,12 @@ def create_array(folder: ts.KvStore, site: str, recipe: Recipe) -> ts.TensorStor
 
 
 def shard_file(site: str, shard: int) -> str:
-    """Name of the file that holds one shard of one site."""
+    """Returns the name of the file of one shard of one site."""
     return f"{site}/c/{shard}/0/0"
 
 
 def _with_s3_server(spec: dict) -> dict:
-    """Adds the server and region that the environment names: tensorstore takes them from its settings alone."""
+    """Adds the server and region that the environment names, which tensorstore takes from its settings alone."""
     names = {
         "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
         "aws_region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
@@ -252,7 +251,7 @@ def _with_s3_server(spec: dict) -> dict:
 
 
 def _error_code(error: ValueError | OSError) -> int | None:
-    """The system's number for what went wrong, which tensorstore keeps in its text."""
+    """Returns the system's number of an error, which tensorstore keeps in its text."""
     if isinstance(error, OSError):
         return error.errno
     found = re.search(r"os_error_code='(\d+)'", str(error))
@@ -260,5 +259,5 @@ def _error_code(error: ValueError | OSError) -> int | None:
 
 
 def _beginning_with(prefix: str) -> ts.KvStore.KeyRange:
-    """All names with a prefix; an empty one means every name."""
+    """Returns the range of all names with a prefix; an empty prefix means every name."""
     return ts.KvStore.KeyRange(prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)) if prefix else ts.KvStore.KeyRange()

@@ -1,11 +1,11 @@
-"""One process writes a store, or one of each rank of a job; whoever comes second hears who holds it.
+"""Lets one process write a store, or one of each rank of a job; a process that comes second is told who holds it.
 
 On a local path the lock is the operating system's (`flock`), which ends with the process, however it ends: nothing that
 a killed run leaves blocks the next. In an object store, and on file systems without locks, it is a file with a
-heartbeat: the holder writes it anew every few seconds, and whoever finds it watches whether it changes. A killed holder
-is thus told from a living one without comparing clocks, at the cost of a wait of fifteen seconds.
+heartbeat: the holder writes it anew every few seconds, and another process that finds it watches whether it changes. So
+a killed holder is told from a living one without comparing clocks, at the cost of a wait of fifteen seconds.
 
-A holder that was stopped for longer than that (a suspended machine) may find that another has taken its place: it ends
+A holder that stood still for longer than that (a suspended machine) may find that another has taken its place: it ends
 with an error before its next shard.
 """
 
@@ -25,8 +25,10 @@ import tensorstore as ts
 from lca_jax.errors import StoreError
 from lca_jax.store.folder import list_files, local_path, name_folder, reaching
 
-_BEAT_S = 5.0
-_WATCH_S = 3 * _BEAT_S
+BEAT_S = 5.0
+"""Seconds between two beats of a holder."""
+WATCH_S = 3 * BEAT_S
+"""Seconds without a beat after which a holder counts as dead."""
 
 
 class Lock(ABC):
@@ -34,7 +36,7 @@ class Lock(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Sees that the right still holds.
+        """Checks that the right still holds.
 
         Raises:
             StoreError: The folder is not the one that was locked, or another process has taken it over.
@@ -42,24 +44,27 @@ class Lock(ABC):
 
     @abstractmethod
     def release(self) -> None:
-        """Gives the right up; a second time does nothing."""
+        """Gives the right up; a second call does nothing."""
 
 
 def hold(folder: ts.KvStore, prefix: str, *, rank: int) -> Lock:
-    """Takes the lock of one rank of a job; the first rank does so before the others and sees that no older job is left.
+    """Takes the lock of one rank of a job.
+
+    The first rank does so before the others, and makes sure that no process of an older job holds a lock.
 
     Args:
         folder: The store's folder.
-        prefix: What the names of all ranks' locks begin with.
+        prefix: Beginning of the names of all ranks' locks.
         rank: Number of this process in its job; 0 if it is alone.
 
     Raises:
-        StoreError: Another process holds it; the message says which, on which machine, and since when.
+        StoreError: Another process holds a lock; the message says which, on which machine, and since when.
     """
-    own = f"{prefix}{rank}"
-    lock = _take(folder, own)
+    name_of_rank = f"{prefix}{rank}"
+    lock = _take(folder, name_of_rank)
     if rank == 0:
-        others = [name for name in list_files(folder, prefix) if name != own and name.removeprefix(prefix).isdigit()]
+        names = [name for name in list_files(folder, prefix) if name.removeprefix(prefix).isdigit()]
+        others = [name for name in names if name != name_of_rank]
         try:
             with ThreadPoolExecutor(max(len(others), 1)) as threads:
                 for other in threads.map(lambda name: _take(folder, name), others):
@@ -75,10 +80,10 @@ def _take(folder: ts.KvStore, name: str) -> Lock:
     if path is not None:
         with reaching(folder, writing=True), suppress(_NoLocks, ImportError):
             return _FileLock(folder, Path(path) / name)
-    return _Heartbeat(folder, name)
+    return Heartbeat(folder, name)
 
 
-class _NoLocks(Exception):  # noqa: N818 - no failure, but a kind of file system
+class _NoLocks(Exception):  # noqa: N818 - a kind of file system, not a failure
     """The file system has no locks."""
 
 
@@ -86,7 +91,7 @@ class _FileLock(Lock):
     """A lock of the operating system."""
 
     def __init__(self, folder: ts.KvStore, path: Path) -> None:
-        import fcntl  # not everywhere
+        import fcntl  # Windows does not have it
 
         self._folder = folder
         self._path = path
@@ -98,21 +103,21 @@ class _FileLock(Lock):
             except BlockingIOError:
                 holder = os.pread(self._file, 10_000, 0)
                 os.close(self._file)
-                raise StoreError(_say_who_holds(folder, holder)) from None
+                raise StoreError(_name_holder(folder, holder)) from None
             except OSError:
                 os.close(self._file)
                 raise _NoLocks from None
             if self._is_the_one_at_the_path():
                 break
-            os.close(self._file)  # a run that was finished has deleted it meanwhile
+            os.close(self._file)  # a run that ended meanwhile has deleted the file
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, json.dumps(_describe_self()).encode(), 0)
 
     def check(self) -> None:
         if not self._is_the_one_at_the_path():
             raise StoreError(
-                f"{name_folder(self._folder)} is no longer the folder that this run began in: it was removed, or what "
-                "was mounted there is gone. Bring it back and start the same command again: it goes on from the last "
+                f"{name_folder(self._folder)} is no longer the folder that this run began in: it was removed, or is no "
+                "longer mounted there. Bring it back and start the same command again: it goes on from the last "
                 "whole shard."
             )
 
@@ -128,10 +133,19 @@ class _FileLock(Lock):
             return False
 
 
-class _Heartbeat(Lock):
+class Heartbeat(Lock):
     """A file that changes as long as its writer lives."""
 
     def __init__(self, folder: ts.KvStore, name: str) -> None:
+        """Takes the lock, or waits until its last holder proves to be dead.
+
+        Args:
+            folder: The store's folder.
+            name: Name of the lock's file.
+
+        Raises:
+            StoreError: Another process holds the lock.
+        """
         self._folder = folder
         self._name = name
         self._self = _describe_self()
@@ -139,52 +153,52 @@ class _Heartbeat(Lock):
         self._lost = False
         self._stop = threading.Event()
         while (generation := self._write(self._watch())) is None:
-            pass  # another one was faster; it is watched in its turn
+            pass  # another process was faster; now it is watched
         self._generation = generation
         self._thread = threading.Thread(target=self._beat, name="store-lock", daemon=True)
         self._thread.start()
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: D102
         if self._lost:
             raise StoreError(
                 f"{name_folder(self._folder)} was taken over by another process, since this one stood still for longer "
-                f"than {_WATCH_S:.0f} s. Leave the other one to go on, or stop it and start the same command again."
+                f"than {WATCH_S:.0f} s. Leave the other one to go on, or stop it and start the same command again."
             )
 
-    def release(self) -> None:
+    def release(self) -> None:  # noqa: D102
         if not self._stop.is_set():
             self._stop.set()
             self._thread.join()
             with (
                 suppress(StoreError),
                 reaching(self._folder, writing=True),
-            ):  # else it is taken for dead, a little later
+            ):  # if that fails it counts as dead a little later
                 self._folder.write(self._name, None, if_equal=self._generation).result()
 
     def _watch(self) -> bytes:
-        """Waits until the lock is free or has not changed for a while; returns the state to be replaced."""
+        """Waits until the lock is free or has not changed for a while; returns the generation to be replaced."""
         with reaching(self._folder):
             first = self._folder.read(self._name).result()
-            until = time.monotonic() + _WATCH_S
+            until = time.monotonic() + WATCH_S
             while first.value and time.monotonic() < until:
-                time.sleep(_WATCH_S / 15)
+                time.sleep(WATCH_S / 15)
                 now = self._folder.read(self._name).result()
                 if now.state == "value" and now.stamp.generation != first.stamp.generation:
-                    raise StoreError(_say_who_holds(self._folder, now.value))
+                    raise StoreError(_name_holder(self._folder, now.value))
                 if now.state != "value":
                     return now.stamp.generation
         return first.stamp.generation
 
     def _write(self, replaced: bytes) -> bytes | None:
-        """Writes the next beat if nobody else has written since; returns the new state."""
+        """Writes the next beat if nobody else has written since; returns the new generation, or None."""
         self._beats += 1
         content = json.dumps({**self._self, "beat": self._beats}).encode()
         with reaching(self._folder, writing=True):
             return self._folder.write(self._name, content, if_equal=replaced).result().generation or None
 
     def _beat(self) -> None:
-        while not self._stop.wait(_BEAT_S):
-            with suppress(StoreError):  # out of reach for a moment; if it lasts, the next shard says so
+        while not self._stop.wait(BEAT_S):
+            with suppress(StoreError):  # out of reach for a moment; if that lasts, the next shard says so
                 generation = self._write(self._generation)
                 if generation is None:
                     self._lost = True
@@ -200,10 +214,10 @@ def _describe_self() -> dict[str, str | int]:
     }
 
 
-def _say_who_holds(folder: ts.KvStore, holder: bytes) -> str:
+def _name_holder(folder: ts.KvStore, holder: bytes) -> str:
     try:
-        known = json.loads(holder)
-        who = f"process {known['pid']} on {known['host']}, since {known['since']}"
+        content = json.loads(holder)
+        who = f"process {content['pid']} on {content['host']}, since {content['since']}"
     except (ValueError, KeyError, TypeError):
         who = "another process, which has only just begun"
     return (

@@ -1,11 +1,13 @@
-"""What a whole store says about itself: `manifest.json`."""
+"""The manifest of a whole store: recipe, names, counts, versions, and the checksum of every file.
+
+A folder without `manifest.json` is not a store. The manifest has a checksum of its own.
+"""
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from importlib import metadata
 
 from lca_jax.errors import StoreError
 from lca_jax.store.recipe import Recipe
@@ -14,11 +16,10 @@ FORMAT = 2
 """Number of the folder format; a reader refuses any other. 2: the manifest has a checksum of its own."""
 
 _CHECKSUM = re.compile(r'(?<=\n "checksum": ")([0-9a-f]{64})(?=")')
-"""A key of the outermost level begins a line and is indented by one; no string holds a line break."""
+"""Finds the checksum: a key of the outermost level begins a line and is indented by one, and no string has a line
+break."""
 
 _NO_CHECKSUM = 64 * "0"
-
-_PACKAGES = ("lca-jax", "jax", "flax", "numpy", "pyarrow", "tensorstore", "tokenizers", "transformers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,39 +27,42 @@ class FileRecord:
     """Size and checksum of one file of a store."""
 
     size_bytes: int
+    """Size of the file."""
     sha256: str
+    """SHA-256 of its content, as hexadecimal digits."""
 
     @classmethod
     def of(cls, content: bytes) -> "FileRecord":
-        """The record of these bytes."""
+        """Returns the record of a file of this content."""
         return cls(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a whole store says about itself."""
+    """The facts that a whole store keeps about itself."""
 
     recipe: Recipe
-    """What determined the arrays."""
+    """Everything that determined the arrays."""
     names: Mapping[str, str]
     """Names of `model`, `tokenizer` and `corpus`."""
     counts: Mapping[str, int]
-    """`sentences` of the corpus, `words` (the rows), and `vectors`: the rows that have one."""
+    """Numbers of `sentences` of the corpus, of `words` (the units), and of `vectors` (the units with a vector)."""
     excluded: Mapping[str, int]
-    """Words (or pieces or sentences) without a vector, by reason; those that were not chosen have no row either."""
+    """Number of words (or pieces or sentences) of the corpus without a vector, by reason; those that were not chosen
+    are counted here and are not units."""
     skipped: Mapping[str, int]
-    """What the corpus reader passed over as no word, by reason."""
+    """Number of lines that the corpus reader passed over since they are not words, by reason."""
     machine: Mapping[str, str | int]
-    """Where the run was finished."""
+    """The machine on which the run was finished."""
     versions: Mapping[str, str]
-    """Packages the run was finished with."""
+    """Versions of the packages with which the run was finished."""
     files: Mapping[str, FileRecord]
-    """Every other file of the store; empty in memory."""
+    """Sizes and checksums of every other file of the store; empty in memory."""
     format: int = FORMAT
     """Number of the folder format."""
 
     def to_text(self) -> str:
-        """JSON with one key a line, so that two manifests can be compared by eye.
+        """Returns JSON with one key a line, so that two manifests can be compared by eye.
 
         `checksum` is the SHA-256 of the text with 64 zeros in its place.
         """
@@ -76,7 +80,7 @@ class Manifest:
         """Reads a manifest.
 
         Raises:
-            StoreError: It has another format number, breaks its format, or was altered since it was written.
+            StoreError: The manifest has another format number, breaks its format, or was altered since.
         """
         try:
             content = json.loads(text)
@@ -101,21 +105,5 @@ class Manifest:
 
 
 def _text_checksum(text: str) -> str:
-    """Of a manifest, whatever checksum stands in it."""
+    """Returns the checksum that a manifest must have, whatever checksum stands in it."""
     return hashlib.sha256(_CHECKSUM.sub(_NO_CHECKSUM, text, count=1).encode()).hexdigest()
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of the packages that a stored number may depend on."""
-    installed = {distribution.metadata["Name"].lower(): distribution.version for distribution in _installed()}
-    return {name: installed.get(name, "not installed") for name in _PACKAGES}
-
-
-def _installed() -> list[metadata.Distribution]:
-    found = []
-    for name in _PACKAGES:
-        try:
-            found.append(metadata.distribution(name))
-        except metadata.PackageNotFoundError:
-            continue
-    return found

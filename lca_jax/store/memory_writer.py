@@ -98,4 +98,4 @@ def store_without_folder(
     """
     table = words_table(corpus, units, recipe, records)
     manifest = make_manifest(recipe, corpus, names, table, omissions=units.omissions, files={})
-    return ActivationStore(manifest=manifest, words=table, arrays=arrays, folder=None, gathered=statistics)
+    return ActivationStore(manifest=manifest, words=table, arrays=arrays, folder=None, memory_statistics=statistics)

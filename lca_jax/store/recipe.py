@@ -1,13 +1,13 @@
-"""What a store is made from, and what it holds: the two records that stand in `manifest.json`.
+"""The recipe of a store: everything that determines its numbers.
 
 Two stores with the same `Recipe` hold the same numbers (to the tolerance between machines), whatever their files are
-called: a run goes on from its last whole shard, or finds its store finished, exactly when the recipes are equal. Names,
-versions and the machine are written down in the `Manifest` beside it and decide nothing.
+called. A run goes on from the last whole shard of a store, or finds the store finished, if and only if the recipes are
+equal. Names, versions and the machine stand beside the recipe in the `Manifest` and decide nothing.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Literal, get_args
 
@@ -15,32 +15,33 @@ from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import SettingsError, StoreError
 
 StoreDtype = Literal["float32", "bfloat16", "float16"]
+"""Type of the stored numbers."""
 Pool = Literal["last", "first", "mean", "max", "none", "cls", "sentence-mean"]
-"""`last`, `first`, `mean`, `max`: which pieces make a word's vector. `none`: every piece is a row, with the labels of
-its word. `cls`, `sentence-mean`: a row a sentence, the tokenizer's special piece for it (the first one, where none is
-marked) or the mean over the pieces of its words."""
+"""How pieces make units. `last`, `first`, `mean`, `max`: units are words, made of these pieces. `none`: each piece is a
+unit, with the labels of its word. `cls`, `sentence-mean`: units are sentences, read from the tokenizer's special piece
+for them (the first special piece, if none is marked) or as the mean over the pieces of their words."""
 
 Unit = Literal["word", "piece", "sentence"]
-"""What a row of a store is."""
+"""What one entry of a store is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WordChoice:
-    """What is read of a corpus; by default everything."""
+    """Settings: which words, pieces or sentences of a corpus are read; all by default."""
 
     labelled: Sequence[str] = ()
-    """Tasks: only words that have a label of one of them."""
+    """Tasks; only words that have a label in at least one of them are read."""
     per_class: int | None = None
-    """Most words of each class of each of these tasks (of all tasks, if none is named), drawn at random. A word drawn
-    for one task is read with its labels of the others."""
+    """Maximum number of words of each class of each of these tasks (of all tasks, if none is named), drawn at random. A
+    word drawn for one task is read with its labels of the others."""
     seed: int = 0
-    """Of the draw, which depends on the seed, the task, its classes and the labels alone."""
+    """Seed of the draw, which depends on the seed, the task, its classes and the labels alone."""
     max_sentences: int | None = None
-    """Only so many sentences, the first ones."""
+    """At most this many sentences, from the start."""
     max_words: int | None = None
-    """Only the first sentences that together have at most so many words, labelled or not."""
+    """Only the first sentences that together have at most this many words, labelled or not."""
     special_pieces: bool = False
-    """Whether the special pieces around a sentence are rows too, without labels; where every piece is a row."""
+    """Whether the special pieces around a sentence are units too, without labels; only where every piece is a unit."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labelled", tuple(sorted(set(self.labelled))))
@@ -53,22 +54,22 @@ class WordChoice:
             object.__setattr__(self, "seed", 0)
 
     def __str__(self) -> str:
-        """What differs from everything."""
+        """Returns the settings that differ from the defaults."""
         default = WordChoice()
-        said = {name: value for name, value in vars(self).items() if value != getattr(default, name)}
-        return ", ".join(f"{name}={value!r}" for name, value in said.items()) or "everything"
+        changed = {name: value for name, value in vars(self).items() if value != getattr(default, name)}
+        return ", ".join(f"{name}={value!r}" for name, value in changed.items()) or "everything"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiteShape:
-    """The layers read at one site."""
+    """The layers and neurons that are read at one site."""
 
     layers: tuple[int, ...]
-    """The model's own numbers; the array's second axis is in this order."""
+    """Layers by the model's own numbers, in the order of the array's second axis."""
     width: int
-    """Neurons held of each layer."""
+    """Number of neurons of each layer."""
     neurons: tuple[int, ...] | None = None
-    """Which ones these are, by the model's own numbers; None for all of the layer."""
+    """Neurons by the model's own numbers, in the order of the array's third axis; None for all neurons of a layer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,29 +81,30 @@ class Recipe:
     corpus: str
     """Fingerprint of the words and labels."""
     words: int
-    """Rows of every array: the words that are read, or pieces or sentences where these are pooled."""
+    """Number of units: the words that are read, or pieces or sentences where these are pooled."""
     sites: Mapping[str, SiteShape]
-    """What is read, in the order of the feature columns."""
+    """Sites, in the order of the feature columns."""
     dtype: StoreDtype
     """Type of the stored numbers; `float32` keeps what the model computed, the others take half the space."""
     pool: Pool
-    """Which pieces make the vector of a row, and what a row is."""
+    """How pieces make units."""
     edits: str | None
-    """Fingerprint of the edits made inside the model, if any."""
+    """Fingerprint of the edits made inside the model; None without edits."""
     longest_window: int
-    """Pieces the model sees at once, its special pieces included; longer sentences are cut. 0 where another program
-    made the vectors."""
+    """Number of pieces that the model sees at once, special pieces included; longer sentences are cut. 0 where another
+    program made the vectors."""
     row_length: int
-    """Pieces of one packed row; windows longer than that have longer rows. 0 where another program made the vectors."""
+    """Number of pieces in one packed row; windows longer than that have longer rows. 0 where another program made the
+    vectors."""
     shard_words: int
-    """Rows in one shard."""
+    """Number of units in one shard."""
     tokenizer: str | None = None
-    """Fingerprint of the tokenizer alone, so that a change of it is told from one of the weights; None for vectors that
-    were made elsewhere."""
+    """Fingerprint of the tokenizer alone, so that a changed tokenizer is told from changed weights; None where another
+    program made the vectors."""
     choice: WordChoice = field(default_factory=WordChoice)
-    """Which words of the corpus are read."""
+    """The words of the corpus that are read."""
     derived: str | None = None
-    """How the rows were made of those of another store, and the fingerprint of that store's recipe."""
+    """How the units were made of those of another store, and the fingerprint of that store's recipe."""
 
     def __post_init__(self) -> None:
         for name, known in (("dtype", get_args(StoreDtype)), ("pool", get_args(Pool))):
@@ -111,7 +113,7 @@ class Recipe:
 
     @property
     def unit(self) -> Unit:
-        """What a row is."""
+        """Kind of the units."""
         return unit_of(self.pool)
 
     @property
@@ -121,34 +123,42 @@ class Recipe:
 
     @property
     def axis(self) -> NeuronAxis:
-        """Which neuron each column is where all layers are put side by side."""
-        return self.axis_of((site, shape.layers) for site, shape in self.sites.items())
+        """The neuron of each column where all layers are put side by side."""
+        return self.axis_of({site: shape.layers for site, shape in self.sites.items()})
 
-    def axis_of(self, chosen: Iterable[tuple[str, Sequence[int]]]) -> NeuronAxis:
-        """The same of some sites and layers that are held, in their order."""
+    def axis_of(self, chosen: Mapping[str, Sequence[int]]) -> NeuronAxis:
+        """Returns the neuron of each column where some layers are put side by side, in the order of `chosen`."""
         blocks = []
-        for site, layers in chosen:
-            held = self.sites[site]
-            blocks += [LayerBlock(site, layer, held.width, held.neurons) for layer in layers]
+        for site, layers in chosen.items():
+            shape = self.sites[site]
+            blocks += [LayerBlock(site, layer, shape.width, shape.neurons) for layer in layers]
         return NeuronAxis(blocks=tuple(blocks))
 
     @property
     def shard_count(self) -> int:
-        """Shards of every array; the last one may be shorter."""
+        """Number of shards of every array; the last shard may be shorter."""
         return -(-self.words // self.shard_words)
 
     def shard_range(self, shard: int) -> tuple[int, int]:
-        """First word of one shard, and the word after its last."""
+        """Returns the number of a shard's first word, and that of the word after its last."""
         return shard * self.shard_words, min(self.words, (shard + 1) * self.shard_words)
 
-    def refuse_other(self, asked: "Recipe", *, place: str) -> None:
-        """Lets a store be used again only by a run that asks for the same.
+    def refuse_other(self, requested: "Recipe", *, place: str) -> None:
+        """Lets a store of this recipe be used only by a run that requests the same.
+
+        Args:
+            requested: Recipe of the run.
+            place: Name of the store in the message.
 
         Raises:
             StoreError: The recipes differ; the message names every setting that does, with both values.
         """
-        pairs = ((field.name, getattr(self, field.name), getattr(asked, field.name)) for field in fields(self))
-        found = [f"{name}: held {_brief(held)}, asked {_brief(want)}" for name, held, want in pairs if held != want]
+        pairs = ((field.name, getattr(self, field.name), getattr(requested, field.name)) for field in fields(self))
+        found = [
+            f"{name}: the store has {_brief(ours)}, requested {_brief(theirs)}"
+            for name, ours, theirs in pairs
+            if ours != theirs
+        ]
         if found:
             raise StoreError(
                 f"{place} was made from something else: {'; '.join(found)}. "
@@ -156,14 +166,14 @@ class Recipe:
             )
 
     def as_json(self) -> Mapping[str, object]:
-        """A plain dictionary, the sites as a list since their order counts."""
+        """Returns a plain dictionary, with the sites as a list since their order counts."""
         sites = [{"site": site, **asdict(shape)} for site, shape in self.sites.items()]
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         return plain | {"sites": sites, "choice": asdict(self.choice)}
 
     @classmethod
     def from_json(cls, content: dict) -> "Recipe":
-        """The inverse of `as_json`."""
+        """Reads what `as_json` returned."""
         settings = dict(content)
         settings["sites"] = {shape["site"]: _site_shape(shape) for shape in content["sites"]}
         settings["choice"] = WordChoice(**content.get("choice", {}))
@@ -171,7 +181,7 @@ class Recipe:
 
 
 def unit_of(pool: Pool) -> Unit:
-    """What a row is."""
+    """Returns the kind of units that a way of pooling makes."""
     if pool == "none":
         return "piece"
     return "sentence" if pool in ("cls", "sentence-mean") else "word"
@@ -187,7 +197,7 @@ def _site_shape(content: Mapping) -> SiteShape:
 
 
 def _brief(value: object) -> str:
-    """A fingerprint by its first digits, sites by their layers, choices by what they choose, else as it is."""
+    """Returns a value for a message: a fingerprint by its first digits, sites by their layers, others in full."""
     if isinstance(value, WordChoice):
         return str(value)
     if isinstance(value, str) and len(value) == 64:

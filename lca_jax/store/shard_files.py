@@ -1,11 +1,11 @@
-"""Shards on this machine's disk, read at the speed of memory.
+"""Reads shards on this machine's disk at the speed of memory.
 
-tensorstore reads any store, wherever it lies, and spends 0.5 seconds of a processor on a gigabyte: each chunk in fresh
-memory, which the system hands out page by page. Here chunks are read into one piece of memory that stays in the
-processor's cache, checked, and put where they belong: 0.2 seconds, of which the checksum takes a tenth. A matrix that
-is read anew at every iteration of a probe depends on it.
+tensorstore reads any store, wherever it lies, and spends 0.5 seconds of a processor on a gigabyte: each chunk goes into
+fresh memory, which the system hands out page by page. Here chunks are read into one piece of memory that stays in the
+processor's cache, checked, and copied to their places: 0.2 seconds, of which the checksum takes a tenth. The speed of a
+probe depends on it where the matrix is read anew at every iteration.
 
-A shard, as `folder.create_array` has it written (Zarr version 3, codec `sharding_indexed`): chunks of `CHUNK_WORDS`
+A shard, as `folder.create_array` has it written (Zarr version 3, codec `sharding_indexed`), has chunks of `CHUNK_WORDS`
 words of one layer, each followed by its CRC32C, and at the end for every chunk its offset and its bytes, followed by
 their CRC32C.
 """
@@ -26,19 +26,21 @@ from jaxtyping import Float32, Int, UInt64
 from lca_jax.store.folder import CHUNK_WORDS, damaged_file, shard_file
 
 _CRC_BYTES = 4
-_THREADS = min(8, os.cpu_count() or 1)
-_BYTES_A_THREAD = 2**22
-"""Less is not worth a thread's start."""
+THREADS = min(8, os.cpu_count() or 1)
+"""Number of threads that read one matrix."""
+BYTES_A_THREAD = 2**22
+"""Bytes that are worth the start of a thread."""
 
 
 class _Piece(NamedTuple):
-    """Wanted words that lie in one chunk."""
+    """Requested words that lie in one chunk."""
 
     chunk: int
+    """Number of the chunk."""
     places: slice | Int[np.ndarray, " part"]
-    """Where they go."""
-    rows: slice | Int[np.ndarray, " part"]
-    """Where they are in the chunk."""
+    """Places of the words in the target."""
+    inside: slice | Int[np.ndarray, " part"]
+    """Places of the words in the chunk."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,19 @@ class ShardFiles:
     """The shard files of one site."""
 
     folder: Path
-    """Of the store."""
+    """Folder of the store."""
     site: str
+    """Name of the site."""
     layers: int
+    """Number of layers."""
     width: int
+    """Number of neurons of each layer."""
     dtype: np.dtype
+    """Type of the stored numbers."""
     shard_words: int
+    """Number of words in one shard."""
     _indexes: dict[int, UInt64[np.ndarray, "chunk layer 2"]] = field(default_factory=dict, repr=False)
-    """By shard: offset and bytes of every chunk."""
+    """Offset and bytes of every chunk, by shard."""
 
     def read_into(
         self,
@@ -62,10 +69,10 @@ class ShardFiles:
         words: Int[np.ndarray, " word"] | None,
         layers: Sequence[int],
     ) -> None:
-        """Reads some words and layers; arguments and errors as in `LazyArray.read_into`."""
+        """Reads some words and layers; arguments and errors are those of `LazyArray.read_into`."""
         numbers = np.arange(len(target)) if words is None else words
         pieces = list(_pieces(numbers, self._chunk_words))
-        threads = min(_THREADS, 1 + len(pieces) * len(layers) * self._chunk_bytes // _BYTES_A_THREAD)
+        threads = min(THREADS, 1 + len(pieces) * len(layers) * self._chunk_bytes // BYTES_A_THREAD)
         if threads == 1:
             self._read(pieces, target, layers)
             return
@@ -89,7 +96,7 @@ class ShardFiles:
     def _read(
         self, pieces: Sequence[_Piece], target: Float32[np.ndarray, "word layer neuron"], layers: Sequence[int]
     ) -> None:
-        """Pieces in the order of their chunks."""
+        """Reads pieces, which are in the order of their chunks."""
         memory = np.empty(self._chunk_bytes + _CRC_BYTES, np.uint8)
         vectors = memory[:-_CRC_BYTES].view(self.dtype).reshape(self._chunk_words, self.width)
         for shard, of_shard in groupby(pieces, lambda piece: piece.chunk // self._shard_chunks):
@@ -102,10 +109,10 @@ class ShardFiles:
                             what = "was altered since it was written (its index names chunks of another size)"
                             self._refuse(shard, what)
                         self._fill(memory, shard, file, offset)
-                        target[piece.places, position] = vectors[piece.rows]
+                        target[piece.places, position] = vectors[piece.inside]
 
     def _index(self, shard: int, file: FileIO) -> UInt64[np.ndarray, "chunk layer 2"]:
-        """Offset and bytes of every chunk of a shard; read once."""
+        """Returns offset and bytes of every chunk of a shard, which are read once."""
         if shard not in self._indexes:
             shape = (self._shard_chunks, self.layers, 2)
             memory = np.empty(int(np.prod(shape)) * 8 + _CRC_BYTES, np.uint8)
@@ -122,7 +129,7 @@ class ShardFiles:
             self._refuse(shard, f"cannot be read ({error})")
 
     def _fill(self, memory: np.ndarray, shard: int, file: FileIO, offset: int) -> None:
-        """Reads bytes whose last four are the checksum of the others."""
+        """Reads bytes of which the last four are the checksum of the others."""
         try:
             file.seek(max(offset, 0))
             whole = file.readinto(memory.data) == len(memory)
@@ -139,7 +146,7 @@ class ShardFiles:
 
 
 def _pieces(words: Int[np.ndarray, " word"], chunk_words: int) -> Iterator[_Piece]:
-    """The words of every chunk that any is wanted of, in the order of the chunks."""
+    """Yields the requested words chunk by chunk, in the order of the chunks."""
     chunks = words // chunk_words
     order = np.argsort(chunks, kind="stable")
     for places in np.split(order, np.flatnonzero(np.diff(chunks[order])) + 1):
@@ -149,7 +156,7 @@ def _pieces(words: Int[np.ndarray, " word"], chunk_words: int) -> Iterator[_Piec
 
 
 def as_slice(positions: Int[np.ndarray, " part"]) -> slice | Int[np.ndarray, " part"]:
-    """Positions one after the other as a slice, which is read or copied as a whole; others as they are."""
+    """Returns positions that follow each other as a slice, which is read or copied as a whole; others as they are."""
     first, last = int(positions[0]), int(positions[-1])
     neighbours = last - first == len(positions) - 1 and bool((np.diff(positions) == 1).all())
     return slice(first, last + 1) if neighbours else positions

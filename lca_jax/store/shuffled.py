@@ -14,10 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
+from lca_jax.axes import Layers
 from lca_jax.errors import SettingsError
 from lca_jax.machine.prefetch import prefetch
 from lca_jax.store.folder import CHUNK_WORDS
-from lca_jax.store.store import ActivationStore, Layers
+from lca_jax.store.store import ActivationStore
 
 WINDOW_WORDS = 32 * CHUNK_WORDS
 """Words that are mixed with each other."""

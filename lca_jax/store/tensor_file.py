@@ -1,7 +1,7 @@
-"""Named arrays and a few facts in one safetensors file that knows when it was altered.
+"""Packs named arrays and a few facts into one safetensors file that tells when it was altered.
 
 The checksum is the SHA-256 of the whole file with 64 zeros in its place, as in a store's manifest. The same content
-gives the same bytes; any reader of safetensors opens it.
+gives the same bytes; any reader of safetensors opens the file.
 """
 
 import hashlib
@@ -14,16 +14,16 @@ from safetensors.numpy import load, save
 
 _NO_CHECKSUM = 64 * "0"
 _BEFORE = b'{\\"checksum\\": \\"'
-"""How the facts begin, escaped as they stand in the file's header."""
+"""Beginning of the facts, escaped as they stand in the file's header."""
 _HEADER_SIZE_BYTES = 8
 
 
 def pack_tensors(tensors: Mapping[str, np.ndarray], facts: Mapping[str, object]) -> bytes:
-    """The file's bytes.
+    """Returns the bytes of a file.
 
     Args:
         tensors: Arrays by name.
-        facts: Plain values, as JSON has them.
+        facts: Plain values that JSON can hold.
     """
     text = json.dumps({"checksum": _NO_CHECKSUM, **facts})
     content = save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata={"facts": text})
@@ -31,10 +31,10 @@ def pack_tensors(tensors: Mapping[str, np.ndarray], facts: Mapping[str, object])
 
 
 def unpack_tensors(content: bytes) -> tuple[dict[str, np.ndarray], dict]:
-    """The inverse of `pack_tensors`.
+    """Returns the arrays and facts that `pack_tensors` packed.
 
     Raises:
-        ValueError: It is no such file, or was altered.
+        ValueError: The content is not such a file, or was altered.
     """
     try:
         tensors = load(content)

@@ -18,8 +18,9 @@ import pyarrow as pa
 from jaxtyping import Shaped
 
 from lca_jax.machine.devices import describe_device
+from lca_jax.machine.versions import STORE_PACKAGES, package_versions
 from lca_jax.store.array import LazyArray
-from lca_jax.store.manifest import FileRecord, Manifest, package_versions
+from lca_jax.store.manifest import FileRecord, Manifest
 from lca_jax.store.recipe import Recipe
 from lca_jax.store.statistics import Statistics
 from lca_jax.store.store import ActivationStore
@@ -162,6 +163,6 @@ def make_manifest(
         excluded=dict(sorted((reasons + Counter(omissions)).items())),
         skipped=dict(corpus.skipped),
         machine=describe_device(),
-        versions=package_versions(),
+        versions=package_versions(STORE_PACKAGES),
         files=files,
     )

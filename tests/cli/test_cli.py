@@ -1,14 +1,16 @@
 """The `lca` command as its user meets it."""
 
+import logging
 import subprocess
 import sys
+import warnings
+from importlib import import_module, metadata
 from pathlib import Path
 
 import pytest
 
-from lca_jax.cli.main import main
-from lca_jax.demo import demo_corpus_file
-from lca_jax.text.conllu import read_conllu
+from lca_jax import demo_corpus_file, read_conllu
+from lca_jax.cli.main import COMMANDS, main
 from tests.experiment.files import write_conllu
 from tests.neurox_files import SENTENCES, WORDS, draw_vectors, write_hdf5
 from tests.tiny_bert import write_bert
@@ -79,6 +81,39 @@ def test_exit_codes_and_one_line_errors(options: list[object], tmp_path: Path) -
     assert lca("show", tmp_path, cache=tmp_path).returncode == 1
     traceback = lca("show", tmp_path, "--debug", cache=tmp_path)
     assert "Traceback" in traceback.stderr
+
+
+def test_the_list_of_commands_says_what_their_docstrings_say(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS.values():
+        function = getattr(import_module(f"lca_jax.cli.{command.module}"), command.function)
+        assert (function.__doc__ or "").splitlines()[0] == command.summary
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    listed = capsys.readouterr().out
+    assert all(f"\n    {name} " in listed for name in COMMANDS)
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"lca_jax {metadata.version('lca-jax')}\n"
+
+
+def test_an_unknown_command_is_answered_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["shwo"], [], ["--quiet", "run"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+    assert "invalid choice: 'shwo' (choose from" in capsys.readouterr().err
+
+
+def test_the_command_leaves_the_log_of_its_process_as_it_was(tmp_path: Path) -> None:
+    loggers = [logging.getLogger(name) for name in ("lca_jax", "py.warnings")]
+    before = [(logger.level, logger.propagate, list(logger.handlers)) for logger in loggers]
+    shown = warnings.showwarning, warnings.formatwarning
+    with pytest.raises(SystemExit, match="1"):
+        main(["show", str(tmp_path)])
+    assert [(logger.level, logger.propagate, list(logger.handlers)) for logger in loggers] == before
+    assert (warnings.showwarning, warnings.formatwarning) == shown
 
 
 def test_convert_to_and_from_neurox(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.store.writing import RECIPE, draw_vectors, write_store
 
 @pytest.fixture(autouse=True)
 def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that 50 words are several in_order."""
+    """So that 50 words are several stretches."""
     monkeypatch.setattr(in_order, "WORDS_AT_ONCE", 16)
 
 

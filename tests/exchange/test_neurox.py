@@ -144,7 +144,7 @@ def test_layers_side_by_side_are_cut(tmp_path: Path, axes: int) -> None:
     with pytest.raises(SettingsError, match=r"`layer_numbers` must be 3 different numbers .* got \[1, 1, 2\]"):
         read_neurox(path, layers=3, layer_numbers=(1, 1, 2))
     if axes == 2:
-        with pytest.raises(SettingsError, match=r"side by side in 12 columns\. Give `layers`"):
+        with pytest.raises(SettingsError, match=r"side by side in 12 columns\. Give their number"):
             read_neurox(path)
     else:
         assert read_neurox(path).read("residual").shape == (WORDS, 1, 12)
@@ -240,7 +240,7 @@ def test_a_killed_conversion_goes_on_and_ends_the_same(tmp_path: Path, monkeypat
     assert len(done) == len(set(done)) == -(-WORDS // 4)
     assert resumed.manifest.files == whole.manifest.files
     assert read_neurox(source, tmp_path / "killed", shard_words=4).fingerprint == whole.fingerprint
-    with pytest.raises(StoreError, match="pool: held 'last', asked 'mean'"):
+    with pytest.raises(StoreError, match="pool: the store has 'last', requested 'mean'"):
         read_neurox(source, tmp_path / "killed", shard_words=4, pool="mean")
 
 
@@ -269,8 +269,8 @@ def test_what_a_file_cannot_hold_is_refused_with_every_place(tmp_path: Path) -> 
     with pytest.raises(DataError) as caught:
         write_neurox(store, tmp_path / "a.hdf5")
     assert str(caught.value).splitlines()[1:] == [
-        "  word 1 ('New York') holds a space: give `space_mark`, e.g. '~', to stand for it",
-        "  task `t`: 1 words have no label: give `unlabelled`, a mark to stand for that",
+        "  word 1 ('New York') holds a space: give a mark to write for it, e.g. space_mark='~'",
+        "  task `t`: 1 words have no label: give a mark to write for it as `unlabelled`",
         "  task `t`: the label 'X Y' is empty or holds white space, where lines are split",
     ]
     with pytest.raises(DataError, match="'Z' is a label, so it cannot mark words without one"):
@@ -326,12 +326,12 @@ def damaged_hdf5(path: Path, how: str) -> Path:
         (
             "datasets",
             "  the dataset '3' of 'the una##ffa##ble cat (Occurrence 2)' is missing\n"
-            "  the dataset '9' is of no sentence",
+            "  the dataset '9' belongs to no sentence",
         ),
         (
             "shapes",
-            "  sentence 1, dataset '0': float32 of shape (2, 3, 4), but most sentences are float32 of shape (3, 0, 4): "
-            "layers, neurons and type must be alike\n  sentence 5, dataset '4': float64 of shape (3, 4, 4)",
+            "  sentence 1, dataset '0': float32 of shape (2, 3, 4), but most sentences are float32 of shape (3, 0, 4); "
+            "layers, neurons and type must be the same\n  sentence 5, dataset '4': float64 of shape (3, 4, 4)",
         ),
         ("flat", "sentences are float32 of shape (4,), but must be float32 or float16 of three axes"),
         (
@@ -413,7 +413,7 @@ def test_files_of_layers_that_do_not_belong_together(tmp_path: Path) -> None:
         read_neurox(tmp_path / "a.hdf5")
     assert str(caught.value).splitlines()[1:] == [
         "  a-layer1.hdf5 holds 2 neurons of float32, a-layer0.hdf5 4 of float32",
-        "  a-layer2.hdf5 holds 3 layers, but must hold one, as its name says",
+        "  a-layer2.hdf5 holds 3 layers, but its name says that it holds one",
         "  a-layer2.hdf5 holds other sentences than a-layer0.hdf5",
     ]
     with pytest.raises(StoreError, match=r"none\.hdf5 does not exist, and neither do files of its layers"):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -195,6 +196,27 @@ def test_a_step_is_remembered_by_its_key(tmp_path: Path) -> None:
     assert RunFolder(tmp_path).do("step", key_of(2, "a"), ["made"], work)
     assert len(calls) == 3
     assert set(RunFolder(tmp_path).seconds) == {"step"}
+
+
+def test_a_step_killed_while_its_files_are_removed_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work() -> None:
+        (tmp_path / "made").mkdir(exist_ok=True)
+        for name in ("a", "b"):
+            (tmp_path / "made" / name).touch()
+
+    def killed(path: Path) -> None:
+        (path / "a").unlink()
+        raise KeyboardInterrupt
+
+    RunFolder(tmp_path).do("step", key_of(1), ["made"], work)
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        RunFolder(tmp_path).do("step", key_of(2), ["made"], work)
+    monkeypatch.undo()
+    assert RunFolder(tmp_path).do("step", key_of(1), ["made"], work)
+    assert {entry.name for entry in (tmp_path / "made").iterdir()} == {"a", "b"}
 
 
 @pytest.mark.slow

@@ -248,11 +248,11 @@ def test_a_whole_store_is_opened_and_not_made_again(
     assert again.fingerprint == first.fingerprint
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == stamps
     for change, named in (
-        ({"corpus": draw_corpus(50)}, "corpus: held"),
-        ({"layers": [1]}, r"sites: held residual \[0, 1, 2\] of 32, asked residual \[1\]"),
-        ({"pool": "first"}, "pool: held 'last', asked 'first'"),
-        ({"dtype": "float32"}, "dtype: held 'bfloat16', asked 'float32'"),
-        ({"row_length": 64}, "row_length: held 128, asked 64"),
+        ({"corpus": draw_corpus(50)}, "corpus: the store has"),
+        ({"layers": [1]}, r"sites: the store has residual \[0, 1, 2\] of 32, requested residual \[1\]"),
+        ({"pool": "first"}, "pool: the store has 'last', requested 'first'"),
+        ({"dtype": "float32"}, "dtype: the store has 'bfloat16', requested 'float32'"),
+        ({"row_length": 64}, "row_length: the store has 128, requested 64"),
     ):
         asked: dict = {"corpus": corpus, "dtype": "bfloat16"} | change
         with pytest.raises(StoreError, match=named):
@@ -264,11 +264,11 @@ def test_a_changed_tokenizer_is_told_from_changed_weights(corpus: Corpus, tmp_pa
     extract(load_model(folder), corpus, tmp_path / "store")
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join([*vocabulary.read_text().split()[:-2], "##ly", "sat"]) + "\n")
-    with pytest.raises(StoreError, match=r"model: held .*; tokenizer: held .*, asked "):
+    with pytest.raises(StoreError, match=r"model: the store has .*; tokenizer: the store has .*, requested "):
         extract(load_model(folder), corpus, tmp_path / "store")
-    with pytest.raises(StoreError, match="model: held ") as told:
+    with pytest.raises(StoreError, match="model: the store has ") as told:
         extract(load_model(write_bert(tmp_path / "other", seed=1)), corpus, tmp_path / "store")
-    assert "tokenizer: held" not in str(told.value)
+    assert "tokenizer: the store has" not in str(told.value)
 
 
 def test_nan_and_overflow_are_named(model: Model, corpus: Corpus) -> None:

@@ -30,6 +30,7 @@ def undisturbed(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_what_can_be_gone_on_with(model: Model, undisturbed: Path, tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     child = start_process(model.name, killed)
@@ -82,6 +83,6 @@ def test_an_error_of_one_process_ends_the_whole_job(model: Model, tmp_path: Path
     started = time.monotonic()
     codes, said = end_job(start_job(model, tmp_path / "store", 2, odd=", pool='mean'"))
     assert codes == [1, 1]
-    assert "pool: held 'last', asked 'mean'" in said[1]
+    assert "pool: the store has 'last', requested 'mean'" in said[1]
     assert "Stopped, since process 1 of 2 failed (opening the folder)" in said[0]
     assert time.monotonic() - started < 120, "nobody waits in vain"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lca_jax import Gathering, gather_statistics, open_store
 from lca_jax.errors import DataError, SettingsError, StoreError
 from lca_jax.gathering import gather
-from lca_jax.gathering.moments import Moments, add_words, begin_sums, merge_moments, moments_of
+from lca_jax.gathering.moments import GroupMoments, add_words, begin_sums, merge_groups, moments_of
 from lca_jax.store.derived import pair_words
 from lca_jax.store.folder_writer import FolderWriter
 from lca_jax.store.memory_writer import MemoryWriter
@@ -96,9 +96,9 @@ def test_blocks_stretches_and_devices_change_nothing_but_last_digits(monkeypatch
     """700 words in one block, in three, and in three stretches of one block; this process has eight devices."""
     store = draw_store(offset=100.0)
     whole = gather_statistics(store)
-    monkeypatch.setattr(gather, "_BLOCK_BYTES", 1.0)
+    monkeypatch.setattr(gather, "BLOCK_BYTES", 1.0)
     blocks = gather_statistics(store)
-    monkeypatch.setattr(gather, "_STRETCH_BLOCKS", 1)
+    monkeypatch.setattr(gather, "STRETCH_BLOCKS", 1)
     stretches = gather_statistics(store)
     for other in (blocks, stretches):
         check_against_numpy(other, store)
@@ -114,7 +114,7 @@ def test_merging_any_split_gives_the_whole(cuts: list[int], seed: int, offset: f
     X = (offset + generator.normal(size=(60, 1, 1, 3))).astype(np.float32)
     groups = generator.integers(0, 3, (60, 1, 1)).astype(np.int32)
 
-    def moments(first: int, last: int) -> Moments:
+    def moments(first: int, last: int) -> GroupMoments:
         rows = np.arange(60)[:, None]
         counted = (rows >= first) & (rows < last)
         vectors = {"residual": jnp.asarray(X)}
@@ -124,7 +124,7 @@ def test_merging_any_split_gives_the_whole(cuts: list[int], seed: int, offset: f
     bounds = [0, *sorted(cuts), 60]
     merged = moments(0, bounds[1])
     for first, last in pairwise(bounds[1:]):
-        merged = merge_moments(merged, moments(first, last))
+        merged = merge_groups(merged, moments(first, last))
     wide = X[:, 0, 0].astype(np.float64)
     for group in range(3):
         mine = wide if group == 0 else wide[groups[:, 0, 0] == group]
@@ -162,12 +162,11 @@ def test_words_without_a_vector_count_nowhere() -> None:
     assert tag.counts[once] == 0
     assert np.isnan(tag.mean[once]).all()
     assert np.isnan(tag.variance[once]).all()
-    assert np.isfinite(tag.pooled_variance).all()
     none = gather_statistics(draw_store(words=6, without=tuple(range(6))))
     assert none.words == none.sampled == 0
     for name in ("mean", "variance", "smallest", "largest", "quantiles"):
         assert np.isnan(getattr(none, name)).all(), name
-    assert np.isnan(none.of_task("tag").pooled_variance).all()
+    assert np.isnan(none.of_task("tag").variance).all()
     with pytest.raises(SettingsError, match="no word with a vector was drawn"):
         none.quantile(0.5)
 
@@ -210,17 +209,17 @@ def test_quantiles_between_the_kept_levels_and_bad_settings() -> None:
         found.quantile_error(confidence=95.0)
     with pytest.raises(SettingsError, match="0 or more, got -1"):
         Gathering(sample_words=-1)
-    with pytest.raises(SettingsError, match=r"No labels for the task 'chunk'\. Tasks held: tag, parity"):
+    with pytest.raises(SettingsError, match=r"No labels for the task 'chunk'\. Its tasks: tag, parity"):
         gather_statistics(store, Gathering(tasks=("chunk",)))
     chosen = gather_statistics(store, Gathering(tasks=["parity"], covariance=False))
     with pytest.raises(SettingsError, match=r"no classes of 'tag'\. Tasks gathered: parity"):
         chosen.of_task("tag")
     with pytest.raises(SettingsError, match="without covariances"):
         chosen.covariance("residual", 0)
-    with pytest.raises(SettingsError, match=r"No layer 1 of `residual` .* Held: residual 0, residual 4"):
+    with pytest.raises(SettingsError, match=r"Layers of `residual` in the statistics of memory are 0, 4; .* Got 1\."):
         found.covariance("residual", 1)
     names = [[str(number) for number in range(2_001)]]
-    with pytest.raises(SettingsError, match=r"2,000 classes at most, got 2,001 \(lemma 2,001\)"):
+    with pytest.raises(SettingsError, match=r"at most 2,000 classes, got 2,001 \(lemma 2,001\)"):
         gather_statistics(store_of(np.zeros((2_001, 1, 1), np.float32), names, {"lemma": [[*names[0]]]}))
 
 
@@ -282,7 +281,7 @@ SCRIPT = """
 import numpy as np
 from lca_jax import gather_statistics, open_store
 from lca_jax.gathering import gather
-gather._BLOCK_BYTES, gather._STRETCH_BLOCKS = 1.0, 1
+gather.BLOCK_BYTES, gather.STRETCH_BLOCKS = 1.0, 1
 found = gather_statistics(open_store(sys.argv[5]))
 np.savez(f"{sys.argv[6]}/{number}.npz", found.mean, found.variance, found.quantiles, found.of_task("tag").mean)
 """

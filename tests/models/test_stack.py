@@ -191,7 +191,7 @@ def test_piece_beyond_the_vocabulary_gives_nan_in_its_row(model: Model) -> None:
         ({"sites": ()}, "at least one site"),
         (
             {"sites": ("mlp",), "layers": (2,)},
-            r"Layers of `mlp` run from 0 to 1; name at least one, each once\. Got \(2,\)",
+            r"Layers of `mlp` in the model run from 0 to 1; name at least one, each once\. Got 2\.",
         ),
         ({"layers": (0, 0)}, "each once"),
         ({"layers": ()}, "name at least one"),

@@ -62,6 +62,7 @@ def test_the_start_is_the_parent_with_the_lower_objective_in_each_layer(
     np.testing.assert_array_equal(start.bias[:, 0], [0.25, 0.5])
 
 
+@pytest.mark.slow
 def test_a_grid_takes_fewer_iterations_than_its_pairs_alone_and_finds_the_same() -> None:
     X, y = SHAPES["usual"]
     values = (1e-2, 3e-3, 1e-3)

@@ -145,6 +145,7 @@ def read_alone(probe: Probe, keep: np.ndarray) -> Probe:
     return replace(probe, weights=probe.weights[keep], mean=probe.mean[keep], scale=probe.scale[keep])
 
 
+@pytest.mark.slow
 def test_a_problem_alone_equals_the_same_problem_in_a_batch_of_two_hundred() -> None:
     labellings, grid, keep = many_problems(200)
     together = fit_problems(X, labellings, grid, keep=keep)
@@ -224,6 +225,7 @@ def two_sites(*, words: int = 240) -> Any:
     return store_of_sites(vectors, [[forms[word] for word in sentence] for sentence in sentences], labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["proximal", "adam"])
 def test_the_probe_of_a_layer_is_the_probe_of_its_small_matrix(solver: SolverName) -> None:
     store = two_sites()

@@ -1,5 +1,6 @@
 """Stores in an object store: `s3://` against a local server. `gs://` goes the same way through tensorstore."""
 
+import json
 import os
 import socket
 import subprocess
@@ -57,8 +58,8 @@ def place(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureR
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(lock, "_BEAT_S", 0.2)
-    monkeypatch.setattr(lock, "_WATCH_S", 2.0)
+    monkeypatch.setattr(lock, "BEAT_S", 0.2)
+    monkeypatch.setattr(lock, "WATCH_S", 2.0)
     return f"s3://bucket/runs/{request.node.name}"
 
 
@@ -96,8 +97,11 @@ def test_the_second_writer_hears_who_holds_the_bucket(place: str) -> None:
     first = FolderWriter(place, RECIPE)
     with pytest.raises(StoreError, match=f"{place} is being written by process {os.getpid()} on"):
         FolderWriter(place, RECIPE)
-    assert isinstance(first._lock, lock._Heartbeat)
-    first._lock._stop.set()  # it is killed
+    folder, name = open_folder(place), "unfinished/lock-0"
+    left = read_file(folder, name) or b""
+    assert "beat" in json.loads(left)
+    first.close()
+    write_file(folder, name, left)  # as if it had been killed
     write_store(place).verify()
 
 

@@ -21,8 +21,8 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two chunks a shard, and threads for a few bytes."""
     for module in (folder, array, shard_files):
         monkeypatch.setattr(module, "CHUNK_WORDS", CHUNK)
-    monkeypatch.setattr(shard_files, "_THREADS", 3)
-    monkeypatch.setattr(shard_files, "_BYTES_A_THREAD", 500)
+    monkeypatch.setattr(shard_files, "THREADS", 3)
+    monkeypatch.setattr(shard_files, "BYTES_A_THREAD", 500)
 
 
 def side_by_side(vectors: dict[str, np.ndarray]) -> np.ndarray:
@@ -51,13 +51,15 @@ def test_any_words_in_any_order_and_as_often_as_wanted(tmp_path: Path, dtype: St
 
 
 def test_tensorstore_reads_the_same(tmp_path: Path) -> None:
-    store = write_store(tmp_path / "store")
+    write_store(tmp_path / "store")
     rows = np.random.default_rng(1).integers(0, 50, 90)
     ours, theirs = (np.empty((90, 2, 8), np.float32) for _ in range(2))
-    held = store.read("residual")
-    assert held._files is not None
-    held.read_into(ours, words=rows, layers=[0, 2])
-    array.LazyArray(held._source).read_into(theirs, words=rows, layers=[0, 2])
+    shards = shard_files.ShardFiles(
+        tmp_path / "store", "residual", layers=3, width=8, dtype=np.dtype("float32"), shard_words=RECIPE.shard_words
+    )
+    shards.read_into(ours, words=rows, layers=[0, 2])
+    through_tensorstore = array.LazyArray(folder.open_array(folder.open_folder(tmp_path / "store"), "residual"))
+    through_tensorstore.read_into(theirs, words=rows, layers=[0, 2])
     assert ours.tobytes() == theirs.tobytes()
 
 

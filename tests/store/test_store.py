@@ -132,11 +132,13 @@ def test_memory_is_not_copied_where_it_need_not_be() -> None:
 
 def test_unknown_names_list_the_known_ones(folder: Path) -> None:
     store = open_store(folder)
-    with pytest.raises(SettingsError, match=r"'attention' is not in .*Sites held: residual, mlp"):
+    with pytest.raises(SettingsError, match=r"no site 'attention' in .*Its sites: residual, mlp"):
         store.read("attention")
-    with pytest.raises(SettingsError, match=r"'upos'.*Tasks held: upper"):
+    with pytest.raises(SettingsError, match=r"'upos'.*Its tasks: upper"):
         store.labels("upos")
-    with pytest.raises(SettingsError, match=r"Layers \[1\] of `residual`.*Layers held: \[0, 2, 5\]"):
+    with pytest.raises(
+        SettingsError, match=r"Layers of `residual` in .* are 0, 2, 5; name at least one, each once\. Got 1, 2\."
+    ):
         store.matrix(sites=["residual"], layers=[1, 2])
     with pytest.raises(SettingsError, match="run from 0 to 49, got 50"):
         store.matrix(np.array([50]))
@@ -163,7 +165,10 @@ def test_goes_on_from_the_last_whole_shard(tmp_path: Path, folder: Path) -> None
 
 def test_another_recipe_is_refused_by_name(tmp_path: Path, folder: Path) -> None:
     other = replace(RECIPE, model="n" * 64, pool="mean", sites={"mlp": SITES["mlp"]})
-    differs = r"model: held mmm.*asked nnn.*sites: held residual \[0, 2, 5\] of 8.*pool: held 'last', asked 'mean'"
+    differs = (
+        r"model: the store has mmm.*requested nnn.*sites: the store has residual \[0, 2, 5\] of 8.*"
+        "pool: the store has 'last', requested 'mean'"
+    )
     with pytest.raises(StoreError, match=differs):
         find_finished(folder, other)
     FolderWriter(tmp_path / "begun", RECIPE).close()

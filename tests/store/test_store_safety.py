@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from lca_jax.errors import StoreError
 from lca_jax.store import lock
 from lca_jax.store.folder import open_folder, reaching
 from lca_jax.store.folder_writer import FolderWriter, find_finished
-from lca_jax.store.lock import _Heartbeat
+from lca_jax.store.lock import Heartbeat
 from lca_jax.store.manifest import Manifest
 from lca_jax.store.store import open_store
 from tests.store.writing import CORPUS, RECIPE, hash_files, write_shard, write_store
@@ -125,38 +126,44 @@ def test_a_new_job_waits_for_every_process_of_the_old_one(tmp_path: Path) -> Non
 
 @pytest.fixture
 def fast_heart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "_BEAT_S", 0.05)
-    monkeypatch.setattr(lock, "_WATCH_S", 1.0)
+    monkeypatch.setattr(lock, "BEAT_S", 0.05)
+    monkeypatch.setattr(lock, "WATCH_S", 1.0)
 
 
 @pytest.mark.usefixtures("fast_heart")
-def test_a_heartbeat_tells_the_living_from_the_dead(tmp_path: Path) -> None:
+def test_a_heartbeat_tells_the_living_from_the_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = open_folder(tmp_path)
-    first = _Heartbeat(folder, "lock-0")
+    living = Heartbeat(folder, "lock-0")
     with pytest.raises(StoreError, match=f"is being written by process {os.getpid()} on"):
-        _Heartbeat(folder, "lock-0")
-    first.check()
-    first._stop.set()  # it dies without a word
-    first._thread.join()
-    second = _Heartbeat(folder, "lock-0")
-    second.check()
-    assert first._write(first._generation) is None, "a holder that comes back does not write over its successor"
+        Heartbeat(folder, "lock-0")
+    living.check()
+    living.release()
+    assert not (tmp_path / "lock-0").exists()
+    monkeypatch.setattr(lock, "BEAT_S", 3.0)
+    suspended = Heartbeat(folder, "lock-0")
+    monkeypatch.setattr(lock, "BEAT_S", 0.05)
+    second = Heartbeat(folder, "lock-0")
+    time.sleep(3.0)
+    with pytest.raises(StoreError, match="taken over by another process"):
+        suspended.check()
+    second.check()  # a holder that comes back does not write over its successor
+    suspended.release()
     second.release()
     assert not (tmp_path / "lock-0").exists()
-    third = _Heartbeat(folder, "lock-0")
+    third = Heartbeat(folder, "lock-0")
     third.release()
 
 
 @pytest.mark.usefixtures("fast_heart")
 def test_a_holder_that_was_replaced_stops(tmp_path: Path) -> None:
     folder = open_folder(tmp_path)
-    held = _Heartbeat(folder, "lock-0")
+    replaced = Heartbeat(folder, "lock-0")
     folder["lock-0"] = b'{"host": "elsewhere", "pid": 7, "since": "today"}'
-    held._thread.join()
+    time.sleep(1)
     with pytest.raises(StoreError, match="taken over by another process"):
-        held.check()
-    held.release()
-    assert (tmp_path / "lock-0").exists(), "another's lock is left alone"
+        replaced.check()
+    replaced.release()
+    assert (tmp_path / "lock-0").exists(), "the lock of another process is left alone"
 
 
 def test_a_file_system_without_locks_has_a_heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,8 +171,8 @@ def test_a_file_system_without_locks_has_a_heartbeat(tmp_path: Path, monkeypatch
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    with FolderWriter(tmp_path / "store", RECIPE) as writer:
-        assert isinstance(writer._lock, _Heartbeat)
+    with FolderWriter(tmp_path / "store", RECIPE):
+        assert "beat" in json.loads((tmp_path / "store/unfinished/lock-0").read_text())
     write_store(tmp_path / "store")
     open_store(tmp_path / "store").verify()
 

@@ -1,13 +1,13 @@
-"""Stores out of NeuroX's activation files, and such files out of stores, so that studies carry over both ways.
+"""Converts activation files of NeuroX to stores, and stores to such files, so that studies carry over both ways.
 
-NeuroX (1.0.9) keeps vectors of words in HDF5 (`neurox_hdf5`) or JSON (`neurox_json`), and words and labels in text
-files (`neurox_text`). Numbers are carried over as they are: store → HDF5 → store and HDF5 → store → HDF5 keep every
-bit. JSON has 8 decimals, so store → JSON rounds; JSON → store → JSON is the same text.
+NeuroX (1.0.9) keeps vectors of words in HDF5 (`hdf5_file`) or JSON (`json_file`), and words and labels in text files
+(`text_files`). Numbers are carried over as they are: store → HDF5 → store and HDF5 → store → HDF5 keep every bit. JSON
+has 8 decimals, so store → JSON rounds; JSON → store → JSON is the same text.
 
-NeuroX's files do not say of which model, tokenizer, pooling and layers they are, hold one site, and mark no word as
-having no vector: its vector is zeros there, and so a word of zeros is read as excluded.
+NeuroX's files do not name the model, tokenizer, pooling and layers, hold one site, and cannot mark a word without a
+vector: its vector is zeros there, and so a word of zeros is read as excluded.
 
-Memory: a shard of the store and a sentence of the file, besides the words.
+Memory: one shard of the store and one sentence of the file, besides the words.
 """
 
 import logging
@@ -30,6 +30,7 @@ from lca_jax.exchange.neurox.text_files import (
 )
 from lca_jax.machine.files import write_whole
 from lca_jax.machine.progress import Progress
+from lca_jax.store.description import warn_of_excluded
 from lca_jax.store.folder import CHUNK_WORDS
 from lca_jax.store.folder_writer import FolderWriter, find_finished
 from lca_jax.store.in_order import read_sentences, sentence_lengths
@@ -40,7 +41,7 @@ from lca_jax.store.writer import ShardRecord, StoreWriter
 from lca_jax.text.corpus import name_file_of
 
 ALL_ZERO = "all zeros in the NeuroX file"
-"""Why a word of a converted store has no vector."""
+"""Reason why a word of a converted store has no vector."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,34 +61,35 @@ def read_neurox(
     shard_words: int = 16_384,
     progress: bool = False,
 ) -> ActivationStore:
-    """Makes a store, at the site `residual`, of an activation file of NeuroX and the text files beside it.
+    """Makes a store, at the site `residual`, from an activation file of NeuroX and the text files beside it.
 
-    Its sentences are those of the file, in the file's order. As with `extract`, a run that was killed goes on from its
-    last whole shard, and a store that is whole already is opened.
+    Its sentences are those of the file, in the same order. As with `extract`, a run that was killed is continued from
+    its last whole shard, and a store that is whole already is opened.
 
     Args:
         path: `NAME.hdf5` or `NAME.json`; if there is no such file, the files of its layers, `NAME-layer0.hdf5`, ….
         out: Folder of the store, a local path or a URL; None keeps it in memory.
-        text: The words, a sentence a line with single spaces between; without it they are what the file has, which are
-            NeuroX's pieces glued together (`una##ffa##ble`).
-        labels: For every task the file of its labels, parallel to the words.
-        layers: How many layers there are, if the file has them side by side, neuron j in layer `j // width`.
-        layer_numbers: The model's own numbers of the file's layers, which it does not keep; by default those in the
-            names of layers' files, or counted from 0.
-        pool: How pieces were pooled, which the file does not say; `last` is NeuroX's default, its `average` is `mean`.
-        dtype: Type of the stored numbers; the file's own if None (of JSON, float32).
-        unlabelled: A label that stands for none.
-        drop_mismatched: Leaves out sentences whose text, labels and vectors differ in number, as NeuroX does, and
-            counts them in the manifest's `skipped`. They are an error otherwise.
-        shard_words: As in `extract`.
-        progress: Shows a bar on stderr.
+        text: File of the words, one sentence per line with single spaces between words; without it the words are those
+            of the activation file, which are NeuroX's pieces glued together (`una##ffa##ble`).
+        labels: File of the labels of every task, parallel to the words.
+        layers: Number of layers, if the file has them side by side, neuron j in layer `j // width`.
+        layer_numbers: The model's own numbers of the layers, which the file does not hold; by default those in the
+            names of the layers' files, or counted from 0.
+        pool: Pooling of the pieces, which the file does not name; `last` is NeuroX's default, its `average` is `mean`.
+        dtype: Type of the stored numbers; None keeps that of the file (float32 for JSON).
+        unlabelled: Mark of a word without a label.
+        drop_mismatched: Whether to leave out sentences whose text, labels and vectors differ in number, as NeuroX does,
+            and count them in `skipped` of the manifest. Otherwise they are an error.
+        shard_words: Number of words in a shard, as in `extract`.
+        progress: Whether to show a bar on stderr.
 
     Returns:
         The whole store. Its `pieces` are null.
 
     Raises:
-        CorpusError: Text or labels do not fit the vectors; lists every sentence.
-        DataError: Numbers are not finite, or not in `dtype`; lists the words of the first such shard.
+        CorpusError: Text or labels do not fit the vectors; the message lists every sentence.
+        DataError: Numbers are not finite, or too large for `dtype`; the message lists the words of the first such
+            shard.
         MissingExtraError: The file is HDF5 and the package `h5py` is not installed.
         SettingsError: A setting does not fit the file.
         StoreError: The file is missing or breaks its layout, or the folder holds something else.
@@ -116,15 +118,14 @@ def read_neurox(
             row_length=0,
             shard_words=shard_words,
         )
-        if out is not None and (held := find_finished(out, recipe)) is not None:
+        if out is not None and (finished := find_finished(out, recipe)) is not None:
             _log.info("%s holds these activations already", out)
-            return held
+            return finished
         writer = MemoryWriter(recipe) if out is None else FolderWriter(out, recipe)
         with writer:
             _fill(writer, recipe, files, matched, progress=progress)
             store = writer.finish(matched.corpus, {"model": f"NeuroX file {path.name}", "tokenizer": "unknown"})
-    for reason, count in store.excluded.items():
-        _log.warning("%d of %d words have no vector: %s", count, recipe.words, reason)
+    warn_of_excluded(store.manifest)
     for reason, count in matched.corpus.skipped.items():
         _log.warning("%d left out: %s", count, reason)
     return store
@@ -143,27 +144,28 @@ def write_neurox(
     """Writes one site of a store as NeuroX's activation file, and its words and labels beside it.
 
     `NAME.hdf5` (or `.json`) holds the vectors, `NAME.word` the words and `NAME.TASK.label` the labels of each task, as
-    NeuroX's `load_activations` and `load_data` read them. What these cannot hold is said in the log: words without a
-    vector (their vectors are zeros), the model, the layers' numbers. Numbers of bfloat16 are written as float32, which
-    holds them exactly. Files get their names once all are whole.
+    NeuroX's `load_activations` and `load_data` read them. The log names what these cannot hold: which words have no
+    vector (their vectors are zeros), the model, the numbers of the layers. Numbers of bfloat16 are written as float32,
+    which holds them exactly. Files get their names once all are whole.
 
     Args:
         store: A whole store.
         path: `NAME.hdf5` or `NAME.json`.
-        site: The site written; needed if the store has several.
-        decompose_layers: Writes each layer to a file of its own, `NAME-layer3.hdf5` by the model's own number.
-        space_mark: What stands for a space inside a word.
-        unlabelled: What stands for a missing label.
-        progress: Shows a bar on stderr.
+        site: Site to write; needed if the store has several.
+        decompose_layers: Whether to write one file per layer, `NAME-layer3.hdf5` by the model's own number.
+        space_mark: Mark to write for a space inside a word.
+        unlabelled: Mark to write for a missing label.
+        progress: Whether to show a bar on stderr.
 
     Returns:
-        The files written, those of activations first.
+        The files, those of activations first.
 
     Raises:
-        DataError: Words or labels hold spaces, or are missing, and no mark was given for that; lists every place.
+        DataError: Words or labels hold spaces, or labels are missing, and no mark was given for that; the message lists
+            every place.
         MissingExtraError: The file is HDF5 and the package `h5py` is not installed.
-        SettingsError: The name ends otherwise, or no site was chosen.
-        StoreError: A file is there already.
+        SettingsError: The name ends in neither, or the store has several sites and none was named.
+        StoreError: A file exists already.
     """
     path = Path(path)
     refuse_other_names(path)
@@ -186,41 +188,41 @@ def write_neurox(
             space_mark=space_mark,
             unlabelled=unlabelled,
         )
-    _say_what_is_lost(store, site, path, are_numbered=decompose_layers or list(numbers) == list(range(len(numbers))))
+    _warn_of_losses(store, site, path, are_numbered=decompose_layers or list(numbers) == list(range(len(numbers))))
     return targets
 
 
 def _fill(writer: StoreWriter, recipe: Recipe, files: NeuroxFiles, matched: MatchedText, *, progress: bool) -> None:
-    """Writes the missing shards, each out of the sentences that have words in it."""
+    """Writes the missing shards, each from the sentences that have words in it."""
     bounds = np.array([0, *accumulate(map(len, matched.corpus.sentences))])
     stored = recipe.words - sum(last - first for first, last in map(recipe.shard_range, writer.missing))
     with Progress(total=recipe.words, done=stored, bar=progress) as progress_bar:
         for shard in sorted(writer.missing):
             first, last = recipe.shard_range(shard)
             arrays = writer.new_arrays(shard)
-            held = arrays["residual"]
+            rows = arrays["residual"]
             begin = int(np.searchsorted(bounds, first, side="right")) - 1
             for sentence in range(begin, int(np.searchsorted(bounds, last))):
                 start, end = max(first, bounds[sentence]), min(last, bounds[sentence + 1])
                 if start < end:
-                    with np.errstate(over="ignore"):  # what grows infinite in a smaller type is refused below
+                    with np.errstate(over="ignore"):  # numbers that become infinite in a smaller type are refused below
                         vectors = files.read(matched.numbers[sentence])
-                        held[start - first : end - first] = vectors[start - bounds[sentence] : end - bounds[sentence]]
-            _refuse_non_finite(held, first, matched, bounds)
-            without = np.flatnonzero(~(held != 0).any(axis=(1, 2)))
+                        rows[start - first : end - first] = vectors[start - bounds[sentence] : end - bounds[sentence]]
+            _refuse_non_finite(rows, first, matched, bounds)
+            without = np.flatnonzero(~(rows != 0).any(axis=(1, 2)))
             pieces = [None] * (last - first)
             writer.write(shard, arrays, ShardRecord(pieces=pieces, excluded=dict.fromkeys(without.tolist(), ALL_ZERO)))
             progress_bar.count_done(last - first)
 
 
 def _refuse_non_finite(
-    held: Shaped[np.ndarray, "word layer neuron"],
+    vectors: Shaped[np.ndarray, "word layer neuron"],
     first_word: int,
     matched: MatchedText,
     bounds: Int[np.ndarray, "bound"],
 ) -> None:
-    """Names the words of a shard that have a vector with which nothing can be computed."""
-    bad = np.flatnonzero(~np.isfinite(held).all(axis=(1, 2)))
+    """Raises an error that names the words of a shard whose vectors are not finite."""
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=(1, 2)))
     problems = []
     for word in (first_word + bad).tolist():
         sentence = int(np.searchsorted(bounds, word, side="right")) - 1
@@ -230,12 +232,12 @@ def _refuse_non_finite(
     if problems:
         raise DataError(
             f"{matched.corpus.name}: {len(problems)} words have numbers that are not finite, or are too large for "
-            f"{held.dtype}. Extract them again, or convert to float32 (counted from 1):\n{list_problems(problems)}"
+            f"{vectors.dtype}. Extract them again, or convert to float32 (counted from 1):\n{list_problems(problems)}"
         )
 
 
 def _only_site(store: ActivationStore, site: str | None) -> str:
-    """The site to write, where a file holds one."""
+    """Returns the site to write, since a file holds one."""
     if site is None and len(store.sites) > 1:
         raise SettingsError(f"A NeuroX file holds one site. Give `site`, one of {', '.join(store.sites)}.")
     chosen = next(iter(store.sites)) if site is None else site
@@ -261,12 +263,12 @@ def _write_vectors(
             progress_bar.count_done(length)
 
 
-def _say_what_is_lost(store: ActivationStore, site: str, path: Path, *, are_numbered: bool) -> None:
-    """Logs what a store knows and its NeuroX file does not."""
+def _warn_of_losses(store: ActivationStore, site: str, path: Path, *, are_numbered: bool) -> None:
+    """Logs what the store holds and its NeuroX file does not."""
     recipe = store.manifest.recipe
     lost = [f"the model ({store.manifest.names['model']}, {recipe.model[:12]}…)", f"the pooling (`{recipe.pool}`)"]
     if not are_numbered:
-        lost.append(f"the layers' numbers ({list(store.sites[site])}, which count from 0 there)")
+        lost.append(f"the numbers of the layers ({list(store.sites[site])}, which count from 0 there)")
     if recipe.sites[site].neurons is not None:
         lost.append("which neurons of a layer these are")
     if recipe.edits is not None:
@@ -276,5 +278,5 @@ def _say_what_is_lost(store: ActivationStore, site: str, path: Path, *, are_numb
     if path.suffix == ".json":
         lost.append("digits after the eighth decimal")
     for reason, count in store.excluded.items():
-        lost.append(f"that {count} words, zeros there, have no vector ({reason})")
+        lost.append(f"that {count} words, which are zeros there, have no vector ({reason})")
     _log.warning("%s does not hold %s", path, "; ".join(lost))

@@ -1,8 +1,8 @@
-"""The file or files of one NeuroX extraction: found, opened together, and their layers put into one array.
+"""Finds the file or files of one NeuroX extraction, opens them together, and puts their layers into one array.
 
-All layers may be in one file, or each in a file of its own (`NAME-layer3.hdf5`, found as `NAME.hdf5`), whose name is
-the only place where a layer's number is kept. A file may also hold layers side by side as one wide layer, as NeuroX's
-loader returns them: neuron j is neuron `j % width` of layer `j // width`.
+All layers may be in one file, or each in a file of its own (`NAME-layer3.hdf5`, found as `NAME.hdf5`), whose name alone
+holds the number of the layer. A file may also hold layers side by side as one wide layer, as NeuroX's loader returns
+them: neuron j is neuron `j % width` of layer `j // width`.
 """
 
 import hashlib
@@ -30,27 +30,27 @@ class NeuroxFiles:
     """The files of one extraction, open for reading; a context."""
 
     sentences: tuple[tuple[str, ...], ...]
-    """The words as the files have them."""
+    """Words as the files have them."""
     layers: tuple[int, ...]
-    """The model's own numbers of the layers, as far as they are known; else they count from 0."""
+    """The model's own numbers of the layers, if they are known; otherwise numbers from 0."""
     width: int
-    """Neurons in each layer."""
+    """Number of neurons in each layer."""
     dtype: Literal["float32", "float16"]
     """Type of the numbers."""
     fingerprint: str
-    """SHA-256 over the bytes of all files."""
+    """SHA-256 of the bytes of all files."""
 
     def __init__(self, path: Path, *, layers: int | None, layer_numbers: Sequence[int] | None) -> None:
-        """Opens and checks the files; no vector is read yet.
+        """Opens and checks the files; reads no vector yet.
 
         Args:
-            path: `NAME.hdf5` or `NAME.json`, which may stand for the files of its layers.
-            layers: Into how many layers each vector is cut, where they lie side by side.
+            path: `NAME.hdf5` or `NAME.json`; it may stand for the files of its layers.
+            layers: Number of layers into which each vector is cut, if they lie side by side.
             layer_numbers: The model's own numbers of the layers, in the order of the file.
 
         Raises:
-            SettingsError: The name ends otherwise, or `layers` or `layer_numbers` do not fit.
-            StoreError: There is no such file, files break the layout, or the layers' files differ from one another.
+            SettingsError: The name ends in neither, or `layers` or `layer_numbers` do not fit.
+            StoreError: There is no such file, files break the layout, or the files of the layers differ.
         """
         found = _find(path)
         self._opened = ExitStack()
@@ -58,8 +58,9 @@ class NeuroxFiles:
             self._readers = [opening.enter_context(closing(READERS[path.suffix](file))) for file in found]
             first = self._readers[0].layout
             _refuse_unlike(found, self._readers)
-            held = sum(reader.layout.layers or 1 for reader in self._readers)
-            count, self.width = _cut(path, held, first.width, asked=layers, is_known=first.layers is not None)
+            in_files = sum(reader.layout.layers or 1 for reader in self._readers)
+            is_known = first.layers is not None
+            count, self.width = _cut(path, in_files, first.width, requested=layers, is_known=is_known)
             self.sentences, self.dtype = first.sentences, first.dtype
             self.layers = _numbers(path, found, count, layer_numbers)
             self.fingerprint = _fingerprint(found)
@@ -74,29 +75,29 @@ class NeuroxFiles:
         self._opened.close()
 
     def read(self, sentence: int) -> Float[np.ndarray, "word layer neuron"]:
-        """The vectors of one sentence, numbered from 0."""
+        """Returns the vectors of one sentence, numbered from 0."""
         parts = [reader.read(sentence) for reader in self._readers]
         vectors = np.concatenate(parts).swapaxes(0, 1)
         return vectors.reshape(len(vectors), len(self.layers), self.width)
 
 
 def layer_file(path: Path, layer: int) -> Path:
-    """The name of one layer's own file."""
+    """Returns the name of the file that holds one layer alone."""
     return path.with_name(f"{path.stem}-layer{layer}{path.suffix}")
 
 
 def refuse_other_names(path: Path) -> None:
-    """Lets a name pass that says which kind of file it is.
+    """Checks that a name says which kind of file it is.
 
     Raises:
-        SettingsError: It ends in neither `.hdf5` nor `.json`.
+        SettingsError: The name ends in neither `.hdf5` nor `.json`.
     """
     if path.suffix not in READERS:
         raise SettingsError(f"An activation file of NeuroX ends in {' or '.join(READERS)}, got {path.name}.")
 
 
 def _find(path: Path) -> list[Path]:
-    """The file, or the files of its layers in the order of their numbers."""
+    """Returns the file, or the files of its layers in the order of their numbers."""
     refuse_other_names(path)
     if path.exists():
         return [path]
@@ -107,7 +108,7 @@ def _find(path: Path) -> list[Path]:
 
 
 def _layer_in_name(file: Path, path: Path) -> int | None:
-    """The layer whose file this is, if it is one of `path`'s."""
+    """Returns the number of the layer that a file holds, if it is a file of a layer of `path`."""
     if file.suffix != path.suffix or not file.name.startswith(path.stem):
         return None
     number = _LAYER_IN_NAME.fullmatch(file.stem.removeprefix(path.stem))
@@ -115,13 +116,13 @@ def _layer_in_name(file: Path, path: Path) -> int | None:
 
 
 def _refuse_unlike(found: Sequence[Path], readers: Sequence[NeuroxReader]) -> None:
-    """Files of single layers must hold the same words in vectors of one width and type."""
+    """Checks that files of single layers hold the same words, in vectors of one width and type."""
     first = readers[0].layout
     problems = []
     for file, reader in zip(found, readers, strict=True):
         layout = reader.layout
         if len(found) > 1 and layout.layers != 1:
-            problems.append(f"{file.name} holds {layout.layers or 'no'} layers, but must hold one, as its name says")
+            problems.append(f"{file.name} holds {layout.layers or 'no'} layers, but its name says that it holds one")
         if layout.sentences != first.sentences:
             problems.append(f"{file.name} holds other sentences than {found[0].name}")
         if (layout.width, layout.dtype) != (first.width, first.dtype):
@@ -135,28 +136,28 @@ def _refuse_unlike(found: Sequence[Path], readers: Sequence[NeuroxReader]) -> No
         )
 
 
-def _cut(path: Path, held: int, width: int, *, asked: int | None, is_known: bool) -> tuple[int, int]:
-    """Layers, and neurons in each."""
-    if asked is None:
+def _cut(path: Path, in_files: int, width: int, *, requested: int | None, is_known: bool) -> tuple[int, int]:
+    """Returns the number of layers, and of neurons in each."""
+    if requested is None:
         if not is_known:
-            raise SettingsError(f"{path} has layers side by side in {width} columns. Give `layers`: how many they are.")
-        return held, width
-    if is_known and held != 1 and asked != held:
-        raise SettingsError(f"{path} holds {held} layers, but `layers` is {asked}. Leave it out.")
-    if asked < 1 or (held == 1 and width % asked):
-        raise SettingsError(f"`layers` must divide the {width} columns of {path}, got {asked}.")
-    return asked, held * width // asked
+            raise SettingsError(f"{path} has layers side by side in {width} columns. Give their number as `layers`.")
+        return in_files, width
+    if is_known and in_files != 1 and requested != in_files:
+        raise SettingsError(f"{path} holds {in_files} layers, but `layers` is {requested}. Leave it out.")
+    if requested < 1 or (in_files == 1 and width % requested):
+        raise SettingsError(f"`layers` must divide the {width} columns of {path}, got {requested}.")
+    return requested, in_files * width // requested
 
 
-def _numbers(path: Path, found: Sequence[Path], count: int, asked: Sequence[int] | None) -> tuple[int, ...]:
-    """The model's own layer numbers: as asked, or from the files' names, or from 0."""
-    if asked is not None:
-        if len(asked) != count or len(set(asked)) != count or min(asked) < 0:
+def _numbers(path: Path, found: Sequence[Path], count: int, requested: Sequence[int] | None) -> tuple[int, ...]:
+    """Returns the model's own layer numbers: as requested, or from the names of the files, or from 0."""
+    if requested is not None:
+        if len(requested) != count or len(set(requested)) != count or min(requested) < 0:
             raise SettingsError(
                 f"`layer_numbers` must be {count} different numbers of 0 or more, one for each layer of {path}, got "
-                f"{list(asked)}."
+                f"{list(requested)}."
             )
-        return tuple(asked)
+        return tuple(requested)
     in_names = [re.search(_LAYER_IN_NAME.pattern + "$", file.stem) for file in found]
     named = [int(match[1]) for match in in_names if match is not None]
     return tuple(named) if len(named) == count else tuple(range(count))

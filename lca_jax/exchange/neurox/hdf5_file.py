@@ -1,9 +1,9 @@
-"""NeuroX's HDF5 files: a dataset of shape (layer, word, neuron) a sentence, and the sentences as keys of a JSON string.
+"""NeuroX's HDF5 files: one dataset (layer, word, neuron) per sentence, and the sentences as keys of a JSON string.
 
-The layout, as NeuroX 1.0.9 writes and reads it: datasets named by the sentence's index from "0", contiguous, float32 or
-float16, without attributes; beside them `sentence_to_index`, of shape (1,), a string of JSON that maps each sentence
-(its words joined by single spaces) to its index as text. A sentence that was there before gets ` (Occurrence 2)`, the
-next one ` (Occurrence 3)`. The order of that mapping is the order of the sentences.
+The layout, as NeuroX 1.0.9 writes and reads it: datasets named by the index of the sentence from "0", contiguous,
+float32 or float16, without attributes; beside them `sentence_to_index`, of shape (1,), a string of JSON that maps each
+sentence (its words joined by single spaces) to its index as text. A repeated sentence gets ` (Occurrence 2)`, the next
+one ` (Occurrence 3)`. The order of that mapping is the order of the sentences.
 
 One sentence at a time is in memory, besides the words.
 """
@@ -34,7 +34,7 @@ class Hdf5Reader(NeuroxReader):
 
         Raises:
             MissingExtraError: The package `h5py` is not installed.
-            StoreError: The file breaks the layout; all places are listed.
+            StoreError: The file breaks the layout; the message lists all places.
         """
         try:
             self._file = _h5py().File(path, "r")
@@ -64,10 +64,11 @@ class _Kind(NamedTuple):
 
     @classmethod
     def of(cls, dataset: Any) -> "_Kind":
+        """Returns the kind of a dataset."""
         return cls(dataset.shape, dataset.dtype)
 
     def without_words(self) -> "_Kind":
-        """What must be alike in all sentences: the last axis but one is that of words."""
+        """Returns the part that all sentences must share: the last axis but one is that of the words."""
         return _Kind((*self.shape[:-2], -1, *self.shape[-1:]), self.dtype)
 
 
@@ -97,7 +98,7 @@ class Hdf5Writer(NeuroxWriter):
         self._file.close()
 
     def _unused_key(self, sentence: str) -> str:
-        """The sentence, or its first `(Occurrence n)` that is no key yet: what counting up from 2 each time finds."""
+        """Returns the sentence, or the sentence with the first `(Occurrence n)`, n from 2, that is not a key yet."""
         key, number = sentence, self._last_occurrence[sentence] or 1
         while key in self._index_of:
             number += 1
@@ -115,10 +116,10 @@ def _h5py() -> ModuleType:
 
 
 def _names_of_sentences(file: Any, path: Path) -> dict[str, str]:
-    """The dataset of every sentence, in the order of the file's own index."""
+    """Returns the dataset of every sentence, in the order of the index in the file."""
     if INDEX not in file:
         raise StoreError(
-            f"{path} is no activation file of NeuroX: it has no dataset `{INDEX}`. Datasets: {_some(list(file))}."
+            f"{path} is not an activation file of NeuroX: it has no dataset `{INDEX}`. Datasets: {_some(list(file))}."
         )
     try:
         pairs = json.loads(file[INDEX][0], object_pairs_hook=list)
@@ -137,7 +138,9 @@ def _names_of_sentences(file: Any, path: Path) -> dict[str, str]:
         for key, name in names.items()
         if not hasattr(file.get(name), "dtype")
     ]
-    problems += [f"the dataset {name!r} is of no sentence" for name in file if name not in listed and name != INDEX]
+    problems += [
+        f"the dataset {name!r} belongs to no sentence" for name in file if name not in listed and name != INDEX
+    ]
     _refuse(path, problems)
     if not names:
         raise StoreError(f"{path} holds no sentence.")
@@ -145,7 +148,7 @@ def _names_of_sentences(file: Any, path: Path) -> dict[str, str]:
 
 
 def _layout(path: Path, names: dict[str, str], kinds: Sequence[_Kind]) -> FileLayout:
-    """Words and shape; every sentence must have the layers, width and type that most have."""
+    """Returns words and shape; every sentence must have the layers, width and type that most sentences have."""
     usual, _ = Counter(kind.without_words() for kind in kinds).most_common(1)[0]
     typical = next(kind for kind in kinds if kind.without_words() == usual)
     described = f"{typical.dtype} of shape {typical.shape}"
@@ -158,7 +161,7 @@ def _layout(path: Path, names: dict[str, str], kinds: Sequence[_Kind]) -> FileLa
         if kind.without_words() != usual:
             problems.append(
                 f"sentence {number}, dataset {name!r}: {kind.dtype} of shape {kind.shape}, but most sentences are "
-                f"{described}: layers, neurons and type must be alike"
+                f"{described}; layers, neurons and type must be the same"
             )
         elif words is None:
             problems.append(f"sentence {number}, dataset {name!r}: {kind.shape[-2]} vectors, but its key is {key!r}")
@@ -174,7 +177,7 @@ def _layout(path: Path, names: dict[str, str], kinds: Sequence[_Kind]) -> FileLa
 
 
 def _words_of_key(key: str, count: int) -> tuple[str, ...] | None:
-    """The words in a sentence's key, where the number of vectors tells a suffix from words of that spelling."""
+    """Returns the words of a key; the number of vectors tells an occurrence suffix from words of that spelling."""
     for text in (key, match[1] if (match := _REPEAT.fullmatch(key)) else None):
         if text is not None:
             words = tuple(text.split(" ")) if text or count else ()
@@ -184,9 +187,11 @@ def _words_of_key(key: str, count: int) -> tuple[str, ...] | None:
 
 
 def _refuse(path: Path, problems: Sequence[str]) -> None:
+    """Raises one error for all problems of a file, if there are any."""
     if problems:
         raise StoreError(f"{path} breaks the layout of NeuroX's files:\n{list_problems(problems)}")
 
 
 def _some(names: Sequence[str]) -> str:
+    """Returns the first names as text."""
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "") if names else "none"

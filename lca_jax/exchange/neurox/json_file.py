@@ -1,11 +1,12 @@
-"""NeuroX's JSON files: a sentence a line, every neuron of every word as a decimal number.
+"""NeuroX's JSON files: one sentence per line, every neuron of every word as a decimal number.
 
 A line is `{"linex_index": 0, "features": [{"token": WORD, "layers": [{"index": 0, "values": [0.25, …]}, …]}, …]}`.
-Values are rounded to 8 decimals, so neurons below 0.125 lose digits that a float32 has; what was read from such a file
-is written back the same. The order of the lines is that of the sentences; as in NeuroX, `linex_index` decides nothing.
+Values are rounded to 8 decimals, so neurons below 0.125 lose digits that a float32 has; numbers that were read from
+such a file are written back the same. The order of the lines is that of the sentences; as in NeuroX, `linex_index`
+decides nothing.
 
-One line at a time is in memory, besides the words and a number a line. A file is parsed twice: once to check all of it
-before anything is written, once for the vectors.
+One line at a time is in memory, besides the words and one number per line. A file is parsed twice: once to check all of
+it before anything is written, once for the vectors.
 """
 
 import json
@@ -24,13 +25,13 @@ _DECIMALS = 8
 
 
 class JsonReader(NeuroxReader):
-    """A JSON file of NeuroX, open for reading. It does not say its numbers' type; they are taken for float32."""
+    """A JSON file of NeuroX, open for reading. It does not name the type of its numbers; they are read as float32."""
 
     def __init__(self, path: Path) -> None:
-        """Checks every line, and notes where it begins.
+        """Checks every line, and keeps the place where it begins.
 
         Raises:
-            StoreError: The file cannot be read, or lines break the layout; all are listed.
+            StoreError: The file cannot be read, or lines break the layout; the message lists all of them.
         """
         self._begins: list[int] = []
         self._shape = (0, 0)
@@ -52,7 +53,7 @@ class JsonReader(NeuroxReader):
     def _look_over(self, file: BinaryIO) -> FileLayout:
         sentences, problems = [], []
         shapes: list[tuple[int, ...] | None] = []
-        """Layers and width; None of a line without words."""
+        """Layers and width of each line; None for a line without words."""
         position = 0
         for number, line in enumerate(file, 1):
             try:
@@ -106,10 +107,10 @@ class JsonWriter(NeuroxWriter):
 
 
 def _parse(line: bytes) -> tuple[tuple[str, ...], Float[np.ndarray, "word ..."]]:
-    """The words of one line, and their vectors (word, layer, neuron); without words a vector has no further axes.
+    """Returns the words of one line, and their vectors (word, layer, neuron); without words there are no other axes.
 
     Raises:
-        ValueError, TypeError, KeyError: The line breaks the layout; the text says how.
+        ValueError, TypeError, KeyError: The line breaks the layout; the message says how.
     """
     content = json.loads(line)
     if not isinstance(content, dict) or not isinstance(content.get("features"), list):
@@ -119,7 +120,7 @@ def _parse(line: bytes) -> tuple[tuple[str, ...], Float[np.ndarray, "word ..."]]
         try:
             word, layers = feature["token"], feature["layers"]
             if [layer["index"] for layer in layers] != list(range(len(layers))) or not layers:
-                raise ValueError("`index` must count the layers from 0")  # noqa: TRY301 - it is given its place below
+                raise ValueError("`index` must count the layers from 0")  # noqa: TRY301 - its place is added below
             values = np.array([layer["values"] for layer in layers])
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"word {position} breaks the layout: {error!r}") from None

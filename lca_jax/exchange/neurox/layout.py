@@ -1,4 +1,4 @@
-"""What NeuroX's two kinds of activation files have in common: sentences of words, and their vectors one by one."""
+"""The common interface of NeuroX's two kinds of activation files: sentences of words, and their vectors."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from jaxtyping import Float, Shaped
 
 @dataclass(frozen=True, kw_only=True)
 class FileLayout:
-    """What a file holds, known before any vector is read."""
+    """Contents of a file, known before any vector is read."""
 
     sentences: tuple[tuple[str, ...], ...]
-    """The words as the file has them: NeuroX's are the pieces glued together (`una##ffa##ble`)."""
+    """Words as the file has them; NeuroX writes the pieces glued together (`una##ffa##ble`)."""
     layers: int | None
-    """Layers of every vector; None if the file has no axis for them, so that they lie side by side in `width`."""
+    """Number of layers of every vector; None if the file has no axis for them, so that they lie side by side."""
     width: int
-    """Neurons in each layer."""
+    """Number of neurons in each layer, or in all layers that lie side by side."""
     dtype: Literal["float32", "float16"]
     """Type of the numbers."""
 
@@ -30,7 +30,7 @@ class NeuroxReader(ABC):
 
     @abstractmethod
     def read(self, sentence: int) -> Float[np.ndarray, "layer word neuron"]:
-        """The vectors of one sentence, numbered from 0; of one layer where the layout has none."""
+        """Returns the vectors of one sentence, numbered from 0; as one layer if the layout has no layers."""
 
     @abstractmethod
     def close(self) -> None:
@@ -38,7 +38,7 @@ class NeuroxReader(ABC):
 
 
 class NeuroxWriter(ABC):
-    """A file being written, sentence by sentence."""
+    """A file that is written sentence by sentence."""
 
     @abstractmethod
     def write(self, words: Sequence[str], vectors: Shaped[np.ndarray, "layer word neuron"]) -> None:
@@ -46,4 +46,4 @@ class NeuroxWriter(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Ends the file; without it there is none."""
+        """Completes the file, which is of no use before that."""

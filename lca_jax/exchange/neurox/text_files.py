@@ -1,4 +1,4 @@
-"""NeuroX's text and label files: a sentence a line, parallel to the activations word by word."""
+"""NeuroX's text and label files: one sentence per line, parallel to the activations word by word."""
 
 import logging
 import re
@@ -16,17 +16,17 @@ from lca_jax.text.lines import Source
 
 _log = logging.getLogger(__name__)
 _SPACE = re.compile(r"[ \n\r]")
-"""What ends a word, or a line, in NeuroX's files."""
+"""Characters that end a word, or a line, in NeuroX's files."""
 _MISMATCHED = "sentence whose words, labels and vectors differ in number"
 
 
 class MatchedText(NamedTuple):
-    """Sentences whose words, labels and vectors are of one number."""
+    """Sentences whose words, labels and vectors are equal in number."""
 
     corpus: Corpus
-    """Their words and labels; those left out are counted in `skipped`."""
+    """Words and labels of these sentences; the sentences left out are counted in `skipped`."""
     numbers: list[int]
-    """For each of them its number in the activation file, from 0."""
+    """Number of each of these sentences in the activation file, from 0."""
 
 
 def match_text(
@@ -38,21 +38,22 @@ def match_text(
     unlabelled: str | None,
     drop_mismatched: bool,
 ) -> MatchedText:
-    """Puts words and labels to the sentences of an activation file.
+    """Matches words and labels with the sentences of an activation file.
 
-    A line of text is split at every single space, as the extractor does that made the vectors; a line of labels at any
-    white space, as NeuroX's loader does.
+    A line of text is split at every single space, as by the extractor that made the vectors; a line of labels at any
+    white space, as by NeuroX's loader.
 
     Args:
         path: The activation file, for messages.
-        sentences: The words in the activation file.
-        text: The words in their place; the file's own if None.
-        labels: A label file for every task.
-        unlabelled: A label that stands for none.
-        drop_mismatched: Whether a sentence that differs in number is left out and counted, as NeuroX does, or an error.
+        sentences: Words in the activation file.
+        text: File of the words to use instead; None uses those of the activation file.
+        labels: File of the labels of every task.
+        unlabelled: Mark of a word without a label.
+        drop_mismatched: Whether a sentence that differs in number is left out and counted, as in NeuroX, or an error.
 
     Raises:
-        CorpusError: A file cannot be read or has another number of lines, or sentences differ in number; lists all.
+        CorpusError: A file cannot be read or has another number of lines, or sentences differ in number; the message
+            lists all of them.
     """
     words: Sequence[Sequence[str]] = sentences
     if text is not None:
@@ -61,7 +62,7 @@ def match_text(
     parallel = {"words": words} | {f"labels of `{task}`": of_sentences for task, of_sentences in of_task.items()}
     _refuse_other_lengths(path, len(sentences), parallel)
     problems: list[str] = []
-    kept: list[int] = []
+    matching: list[int] = []
     for number, sentence in enumerate(sentences):
         others = {what: len(rows[number]) for what, rows in parallel.items() if len(rows[number]) != len(sentence)}
         if others:
@@ -70,36 +71,37 @@ def match_text(
                 f"sentence {number + 1} ({' '.join(sentence)[:60]!r}): {len(sentence)} vectors, but {found}"
             )
         else:
-            kept.append(number)
-    if problems and (not drop_mismatched or not kept):
+            matching.append(number)
+    if problems and (not drop_mismatched or not matching):
         raise CorpusError(
-            f"{path}: {len(problems)} of {len(sentences)} sentences differ in number from their text or labels. Mend "
-            "these, or leave them out as NeuroX does with `drop_mismatched` (sentences counted from 1):\n"
+            f"{path}: in {len(problems)} of {len(sentences)} sentences the number of vectors differs from the text or "
+            "the labels. Mend these, or leave them out with `drop_mismatched`, as NeuroX does (sentences counted from "
+            "1):\n"
             f"{list_problems(problems)}"
         )
     corpus = Corpus.from_words(
-        [words[number] for number in kept],
+        [words[number] for number in matching],
         {
-            task: [[None if label == unlabelled else label for label in of_sentences[number]] for number in kept]
+            task: [[None if label == unlabelled else label for label in of_sentences[number]] for number in matching]
             for task, of_sentences in of_task.items()
         },
         name=path.name,
     )
     skipped = {_MISMATCHED: len(problems)} if problems else {}
-    return MatchedText(replace(corpus, skipped=skipped), kept)
+    return MatchedText(replace(corpus, skipped=skipped), matching)
 
 
 def write_text(
     store: ActivationStore, path: Path, files: Mapping[str, Path], *, space_mark: str | None, unlabelled: str | None
 ) -> None:
-    """Writes the words of a store, and the labels of some tasks, a sentence a line.
+    """Writes the words of a store, and the labels of some tasks, one sentence per line.
 
     Args:
-        store: Whole store.
-        path: Where the words go.
-        files: Where the labels of each task go.
-        space_mark: What stands for a space in a word.
-        unlabelled: What stands for no label.
+        store: A whole store.
+        path: File of the words.
+        files: File of the labels of each task.
+        space_mark: Mark to write for a space inside a word.
+        unlabelled: Mark to write for a missing label.
     """
     rows = {path: words_without_spaces(store, space_mark)}
     rows |= {file: [label or unlabelled or "" for label in store.labels(task)] for task, file in files.items()}
@@ -111,7 +113,7 @@ def write_text(
 
 
 def words_without_spaces(store: ActivationStore, space_mark: str | None) -> list[str]:
-    """The words of a store as NeuroX's files can hold them, where a space ends a word."""
+    """Returns the words of a store as NeuroX's files can hold them, where a space ends a word."""
     if space_mark is None:
         return store.forms()
     return [_SPACE.sub(space_mark, form) for form in store.forms()]
@@ -122,22 +124,22 @@ def refuse_what_text_cannot_hold(
 ) -> None:
     """Checks that lines of words and labels can be read back.
 
-    Words that are empty or hold other white space are only warned of: NeuroX's extractor makes such vectors, too, and
-    its loader then leaves the sentence out.
+    For words that are empty or hold other white space there is only a warning: NeuroX's extractor makes such vectors,
+    too, and its loader then leaves the sentence out.
 
     Raises:
-        DataError: Words or labels hold spaces, or words have no label, and nothing was given to stand for that; all are
-            listed.
+        DataError: Words or labels hold spaces, or words have no label, and no mark was given for that; the message
+            lists all of them.
     """
     forms, problems = words_without_spaces(store, space_mark), []
     for number, form in enumerate(forms, 1):
         if _SPACE.search(form):
-            problems.append(f"word {number} ({form!r}) holds a space: give `space_mark`, e.g. '~', to stand for it")
+            problems.append(f"word {number} ({form!r}) holds a space: give a mark to write for it, e.g. space_mark='~'")
     for task in tasks:
         labels = store.labels(task)
         if unlabelled is None and (without := labels.count(None)):
             problems.append(
-                f"task `{task}`: {without} words have no label: give `unlabelled`, a mark to stand for that"
+                f"task `{task}`: {without} words have no label: give a mark to write for it as `unlabelled`"
             )
         for label in sorted({label for label in labels if label is not None}):
             if label == unlabelled:
@@ -153,10 +155,11 @@ def refuse_what_text_cannot_hold(
 
 
 def _refuse_other_lengths(path: Path, sentences: int, parallel: Mapping[str, Sequence[object]]) -> None:
+    """Checks that each file has one line per sentence."""
     problems = [f"{what}: {len(rows)} lines" for what, rows in parallel.items() if len(rows) != sentences]
     if problems:
         raise CorpusError(
-            f"{path} holds {sentences} sentences, so its text and labels must have a line for each:\n"
+            f"{path} holds {sentences} sentences, so its text and labels must have one line for each:\n"
             f"{list_problems(problems)}"
         )
 

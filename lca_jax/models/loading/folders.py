@@ -16,12 +16,12 @@ from huggingface_hub.errors import StrictDataclassError
 
 from lca_jax.errors import MissingExtraError, ModelError
 from lca_jax.hugging_face import (
+    AutoConfig,
     AutoTokenizer,
     GenerationConfig,
     PreTrainedConfig,
     PreTrainedTokenizer,
     PreTrainedTokenizerFast,
-    config_without_dtype,
 )
 from lca_jax.models.families import find_family
 from lca_jax.models.families.mapping import Family
@@ -80,7 +80,7 @@ def read_config(folder: Path) -> tuple[Family, PreTrainedConfig]:
     try:
         model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
         family = find_family(model_type)
-        return family, config_without_dtype(folder)
+        return family, AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except ModelError as error:
         raise ModelError(f"{folder / 'config.json'}: {error}") from None
     except FileNotFoundError:

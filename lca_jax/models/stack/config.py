@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from lca_jax.axes import DECODER, DECODER_SITES, SITES
+from lca_jax.axes import DECODER, DECODER_SITES, SITES, Layers, choose_layers
 from lca_jax.errors import ModelError, SettingsError
 from lca_jax.models.stack.attention_config import AttentionConfig
 from lca_jax.models.stack.nonlinearity import NONLINEARITIES
@@ -230,9 +230,7 @@ class StackConfig:
             return self.decoder, site.removeprefix(DECODER)
         return self, site
 
-    def choose_layers(
-        self, sites: Sequence[str], layers: Sequence[int] | Mapping[str, Sequence[int]] | None = None
-    ) -> dict[str, tuple[int, ...]]:
+    def choose_layers(self, sites: Sequence[str], layers: Layers = None) -> dict[str, tuple[int, ...]]:
         """Returns the chosen layers of each site, in the requested order.
 
         Args:
@@ -243,18 +241,7 @@ class StackConfig:
         Raises:
             SettingsError: A site or a layer is unknown, one is named twice, or none is.
         """
-        if not sites or len(set(sites)) != len(sites):
-            raise SettingsError(f"`sites` must name at least one site, each once, got {tuple(sites)}.")
-        by_site = layers if isinstance(layers, Mapping) else dict.fromkeys(sites, layers)
-        if others := sorted(set(by_site) - set(sites)):
-            raise SettingsError(f"`layers` names {', '.join(others)}, but the chosen sites are {', '.join(sites)}.")
-        return {site: self._check_layers(site, by_site.get(site)) for site in sites}
-
-    def _check_layers(self, site: str, layers: Sequence[int] | None) -> tuple[int, ...]:
-        count = self.layer_count(site)
-        chosen = tuple(range(count)) if layers is None else tuple(layers)
-        if not chosen or len(set(chosen)) != len(chosen) or not set(chosen) <= set(range(count)):
-            raise SettingsError(
-                f"Layers of `{site}` run from 0 to {count - 1}; name at least one, each once. Got {chosen}."
-            )
-        return chosen
+        for site in sites:
+            self._stack_of(site)
+        known = {site: range(self.layer_count(site)) for site in self.sites}
+        return choose_layers(known, sites, layers, place="the model")

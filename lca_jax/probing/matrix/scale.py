@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.errors import DataError
 from lca_jax.machine.devices import fetch
+from lca_jax.machine.moments import Moments, merge_moments
 from lca_jax.probing.matrix.source import MatrixSource
 from lca_jax.store.finite import refuse_not_finite
 
@@ -25,7 +26,7 @@ _CONSTANT = 1e-6
 """A feature whose deviation is below this share of its largest magnitude is constant: its weight stays at zero."""
 
 
-class Moments(NamedTuple):
+class FeatureMoments(NamedTuple):
     """Moments of the features over some words; all zeros where there is no word."""
 
     words: Float[Array, ""]
@@ -37,7 +38,9 @@ class Moments(NamedTuple):
 
 
 @partial(jax.jit, static_argnames="mesh")
-def measure_moments(X: Float[Array, "*layer word feature"], real: Bool[Array, " word"], *, mesh: Mesh) -> Moments:
+def measure_moments(
+    X: Float[Array, "*layer word feature"], real: Bool[Array, " word"], *, mesh: Mesh
+) -> FeatureMoments:
     """Measures the moments of the rows of X that are words.
 
     Args:
@@ -47,12 +50,12 @@ def measure_moments(X: Float[Array, "*layer word feature"], real: Bool[Array, " 
     """
     by_feature = PartitionSpec(*[None] * (X.ndim - 2), "model")
 
-    def of_device(X: Float[Array, "*layer word feature"], real: Bool[Array, " word"]) -> Moments:
+    def of_device(X: Float[Array, "*layer word feature"], real: Bool[Array, " word"]) -> FeatureMoments:
         here, axis = len(real), X.ndim - 2
         words_at_once = min(_WORDS_AT_ONCE, here)
         none = jnp.zeros((*X.shape[:-2], X.shape[-1]), jnp.float32)
 
-        def step(number: Int[Array, ""], total: Moments) -> Moments:
+        def step(number: Int[Array, ""], total: FeatureMoments) -> FeatureMoments:
             first = jnp.minimum(number * words_at_once, here - words_at_once)
             some = jax.lax.dynamic_slice_in_dim(X, first, words_at_once, axis)
             # The last words may have been summed before.
@@ -60,45 +63,38 @@ def measure_moments(X: Float[Array, "*layer word feature"], real: Bool[Array, " 
             return merge(total, _moments_of(some, new & jax.lax.dynamic_slice_in_dim(real, first, words_at_once)))
 
         steps = -(-here // words_at_once)
-        local = jax.lax.fori_loop(0, steps, step, Moments(jnp.zeros(()), none, none, none))
+        local = jax.lax.fori_loop(0, steps, step, FeatureMoments(jnp.zeros(()), none, none, none))
         words = jax.lax.psum(local.words, "data")
         mean = jax.lax.psum(local.words * local.mean, "data") / jnp.maximum(words, 1)
         squares = jax.lax.psum(local.squares + local.words * (local.mean - mean) ** 2, "data")
-        return Moments(words, mean, squares, jax.lax.pmax(local.largest, "data"))
+        return FeatureMoments(words, mean, squares, jax.lax.pmax(local.largest, "data"))
 
     return jax.shard_map(
         of_device,
         mesh=mesh,
         in_specs=(PartitionSpec(*[None] * (X.ndim - 2), "data", "model"), PartitionSpec("data")),
-        out_specs=Moments(PartitionSpec(), by_feature, by_feature, by_feature),  # pyright: ignore[reportArgumentType] - specs in the shape of moments
+        out_specs=FeatureMoments(PartitionSpec(), by_feature, by_feature, by_feature),  # pyright: ignore[reportArgumentType] - specs in the shape of moments
         check_vma=False,
     )(X, real)
 
 
-def _moments_of(X: Float[Array, "*layer word feature"], real: Bool[Array, " word"]) -> Moments:
+def _moments_of(X: Float[Array, "*layer word feature"], real: Bool[Array, " word"]) -> FeatureMoments:
     words = real.sum().astype(jnp.float32)
     values = jnp.where(real[:, None], X.astype(jnp.float32), 0.0)
     mean = values.sum(axis=-2) / jnp.maximum(words, 1)
     squares = (jnp.where(real[:, None], values - mean[..., None, :], 0.0) ** 2).sum(axis=-2)
-    return Moments(words, mean, squares, jnp.abs(values).max(axis=-2))
+    return FeatureMoments(words, mean, squares, jnp.abs(values).max(axis=-2))
 
 
 @jax.jit
-def merge(one: Moments, other: Moments) -> Moments:
+def merge(one: FeatureMoments, other: FeatureMoments) -> FeatureMoments:
     """Merges the moments of two sets of words that have no word in common."""
-    words = one.words + other.words
-    share = other.words / jnp.maximum(words, 1)
-    apart = other.mean - one.mean
-    return Moments(
-        words,
-        one.mean + apart * share,
-        one.squares + other.squares + apart**2 * (one.words * share),
-        jnp.maximum(one.largest, other.largest),
-    )
+    both = merge_moments(*(Moments(part.words, part.mean, part.squares) for part in (one, other)))
+    return FeatureMoments(both.number, both.mean, both.squares, jnp.maximum(one.largest, other.largest))
 
 
 def choose_scale(
-    source: MatrixSource, moments: Moments, *, standardize: bool
+    source: MatrixSource, moments: FeatureMoments, *, standardize: bool
 ) -> tuple[Float[np.ndarray, "*layer feature"], Float[np.ndarray, "*layer feature"]]:
     """Returns mean and scale of every feature: the scale is 1 where it is constant or not to be scaled.
 

@@ -29,7 +29,7 @@ from lca_jax.machine.prefetch import prefetch
 from lca_jax.probing.matrix.block import Block, over_layers
 from lca_jax.probing.matrix.matrix import Gram, Stretch, Sweep, Visit, gram_stride, metric_of
 from lca_jax.probing.matrix.programs import BlockPrograms, add_gram, block_programs
-from lca_jax.probing.matrix.scale import Moments, choose_scale, measure_moments, merge
+from lca_jax.probing.matrix.scale import FeatureMoments, choose_scale, measure_moments, merge
 from lca_jax.probing.matrix.source import MatrixSource, read_part, refuse_no_words
 from lca_jax.probing.objective import MatrixDtype
 from lca_jax.probing.problems import Problems
@@ -144,7 +144,7 @@ class StreamedMatrix:
             if len(real):
                 yield Stretch(block, real, take)
 
-    def measure_moments(self) -> Moments:
+    def measure_moments(self) -> FeatureMoments:
         """Returns the moments of the features; reads X once."""
         total = None
         for number, block in self._read(range(self.blocks)):

@@ -363,12 +363,12 @@ def test_a_store_of_another_choice_is_refused(model: Model, corpus: Corpus, tmp_
     for change, named in (
         (
             {"choice": WordChoice(labelled=["length"])},
-            r"choice: held labelled=\('length',\), per_class=15, asked labelled",
+            r"choice: the store has labelled=\('length',\), per_class=15, requested labelled",
         ),
-        ({"choice": WordChoice(labelled=["length"], per_class=15, seed=1)}, "asked .*seed=1"),
-        ({"choice": None}, "asked everything"),
-        ({"neurons": None}, r"sites: held residual \[0, 1, 2\] of 8 chosen \(0, 1, 2, 3, 4, …\), asked .* of 32"),
-        ({"pool": "max"}, "pool: held 'last', asked 'max'"),
+        ({"choice": WordChoice(labelled=["length"], per_class=15, seed=1)}, "requested .*seed=1"),
+        ({"choice": None}, "requested everything"),
+        ({"neurons": None}, r"residual \[0, 1, 2\] of 8 chosen \(0, 1, 2, 3, 4, …\), requested .* of 32"),
+        ({"pool": "max"}, "pool: the store has 'last', requested 'max'"),
     ):
         asked: dict = {"choice": choice, "neurons": range(8)} | TINY | change
         with pytest.raises(StoreError, match=named):
