@@ -1,4 +1,4 @@
-r"""The objective of a probe, its penalties, and what the same numbers are called elsewhere.
+r"""The objective of a probe, its penalties, and the names that other programs give to the same numbers.
 
 For n labelled words with features x, labels y and weights W of shape (feature, class), a probe minimises
 
@@ -30,28 +30,32 @@ from lca_jax.errors import SettingsError
 MatrixDtype = Literal["float32", "bfloat16"]
 """The dtypes in which the activations of a fit can be stored."""
 LossName = Literal["cross_entropy", "squared_error"]
+"""The losses; `choices` says how to add one."""
 PenaltyName = Literal["elastic_net", "neurox", "group_lasso"]
+"""The penalties; `choices` says how to add one."""
 SolverName = Literal["proximal", "adam"]
+"""The solvers; `choices` says how to add one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ElasticNet:
-    """Which probes to fit: a grid of penalties on the objective (1) of this module, and how each is solved."""
+    """The settings of a fit: a grid of l1 and l2 in objective (1) of this module, and the solver of its problems."""
 
     l1: tuple[float, ...] | float = (1e-4, 3e-4)
-    """Weights of ‖W‖₁, each ≥ 0. Measured on part of speech (200,000 words, standardised): 1e-4 keeps nearly every
-    neuron, 3e-4 costs half a point of accuracy for a sharper ranking, 1e-3 costs a point and a half, which the score S
-    would pay. The published grids span 1e-7 to 1e-1 (Durrani et al. 2020, A.2), on raw activations and another
-    objective."""
+    """Weights of the first term of the penalty, each ≥ 0. Measured on part of speech (200,000 words, standardised):
+    1e-4 keeps nearly every neuron, 3e-4 costs half a point of accuracy for a sharper ranking, 1e-3 costs a point and a
+    half, which the score S would pay. The published grids span 1e-7 to 1e-1 (Durrani et al. 2020, A.2), on raw
+    activations and another objective."""
     l2: tuple[float, ...] | float = (1e-4, 1e-3)
     """Weights of the second term, each ≥ 0. Where both are 0, separable classes have no finite optimum: the certificate
     is then the whole objective, and the probe is converged only when that is as good as 0."""
     penalty: PenaltyName = "elastic_net"
-    """`neurox` takes published penalties as published."""
+    """`elastic_net` chooses neurons for each class, `group_lasso` for all classes at once; `neurox` takes the penalties
+    of published work unchanged."""
     solver: SolverName = "proximal"
     """`proximal` is exact and certified; `adam` is the papers' schedule, which ends above the optimum."""
     standardize: bool = True
-    """Features to mean 0 and deviation 1 over the training words, inside the products: X is never copied."""
+    """Scales features to mean 0 and deviation 1 over the training words, inside the products: X is never copied."""
     tolerance: float = 1e-4
     """`proximal` stops a problem when its duality gap is at most this share of the objective at zero weights."""
     max_iterations: int = 1000
@@ -63,9 +67,10 @@ class ElasticNet:
     learning_rate: float = 1e-3
     """Step size of `adam`."""
     proximal_step: bool = True
-    """`adam` only: apply the penalty as a proximal step, which makes exact zeros; False is the papers' sub-gradient."""
+    """`adam` only: applies the first term as a proximal step, which makes exact zeros; False is the published
+    sub-gradient."""
     seed: int = 0
-    """Orders `adam`'s mini-batches and draws the control task's labels."""
+    """Orders the mini-batches of `adam` and draws the labels of the control task."""
 
     def __post_init__(self) -> None:
         for name in ("l1", "l2"):
@@ -82,7 +87,7 @@ class ElasticNet:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "ElasticNet":
-        """The inverse of `dataclasses.asdict`, also after JSON has made lists of tuples."""
+        """Makes settings from the output of `dataclasses.asdict`, also after JSON has made lists of tuples."""
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
         return cls(**values)
 
@@ -93,7 +98,7 @@ class ElasticNet:
 
 
 def sklearn_parameters(l1: float, l2: float, *, words: int | float) -> dict[str, float]:
-    """`C` and `l1_ratio` that make scikit-learn's elastic net the objective (1) of this module, up to the factor C·n.
+    """Returns `C` and `l1_ratio` that make scikit-learn's elastic net the objective (1) of this module times C·n.
 
     Args:
         l1: Weight of ‖W‖₁.
