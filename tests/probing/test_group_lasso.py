@@ -52,7 +52,7 @@ def solve_plainly(l1: float, l2: float, counts: Any = None, keep: Any = True) ->
         d = c - length * bias_gradient
         value, next_t = measure(U, d, l1, l2, counts)[0], (1 + np.sqrt(1 + 4 * t * t)) / 2
         change = max(np.abs(U - W).max(), np.abs(d - b).max())
-        if value > last:
+        if value > last + 1e-13:  # more than rounding
             V, c, t, last = W, b, 1.0, np.inf
             continue
         V, c = U + (t - 1) / next_t * (U - W), d + (t - 1) / next_t * (d - b)

@@ -144,10 +144,7 @@ def settle(
     whole = sums.bias is not None
     certified = state.measures | whole
     taken = state.measures | (sums.growth <= proposal.model)
-
-    def choose(accepted: Array, otherwise: Array) -> Array:
-        return jnp.where(_like(taken, accepted), accepted, otherwise)
-
+    choose = partial(_choose, taken)
     W, W_before = choose(proposal.U, state.W), choose(state.W, state.W_before)
     scores = Scores(choose(X_U, state.scores.X_W), choose(state.scores.X_W, state.scores.X_W_before))
     beta = choose(proposal.steps.after.beta, state.point.beta)
@@ -243,6 +240,11 @@ def _minimise_model(
 def _in_metric(change: Float[Array, "problem class feature"], metric: Gram) -> Float[Array, "problem class feature"]:
     """Multiplies by the Gram matrix, as a product of two matrices."""
     return (change.reshape(-1, change.shape[2]) @ metric.matrix).reshape(change.shape)
+
+
+def _choose(taken: Bool[Array, " problem"], accepted: Array, otherwise: Array) -> Array:
+    """Returns the first array for the problems whose step is taken, the other for the rest."""
+    return jnp.where(_like(taken, accepted), accepted, otherwise)
 
 
 def _like(flags: Bool[Array, "*problem"], array: Array) -> Bool[Array, "..."]:
