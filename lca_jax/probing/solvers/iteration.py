@@ -25,6 +25,8 @@ done when its own gap, at the weights that it returns, is at most its limit. Its
 it is solved with. Everything here is pure and touches no X: any `Matrix` may make the products.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
