@@ -206,7 +206,7 @@ def test_words_of_zeros_have_no_vector(tmp_path: Path, caplog: pytest.LogCapture
     assert store.excluded == {ALL_ZERO: 1}
     with caplog.at_level(logging.WARNING):
         write_neurox(store, tmp_path / "b.hdf5")
-    assert "that 1 words, zeros there, have no vector" in caplog.text
+    assert "that 1 words, which are zeros there, have no vector" in caplog.text
     assert read_neurox(tmp_path / "b.hdf5").excluded == {ALL_ZERO: 1}
 
 
