@@ -131,7 +131,7 @@ def test_grids_subsets_and_blocks_find_the_same() -> None:
     keep[1, ::3] = False
     source = MatrixSource.of(X)
     whole = hold_matrix(source, standardize=True)
-    blocks = stream_matrix(source, standardize=True, block_bytes=2_000.0)
+    blocks = stream_matrix(source, standardize=True, block_bytes=X.nbytes / 2)
     options = {"keep": keep, "subsets": (None, None)}
     labellings = [labelling(), labelling(COUNTS.astype(float))]
     for matrix in (whole, blocks):
