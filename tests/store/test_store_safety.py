@@ -98,7 +98,9 @@ def test_the_second_writer_hears_who_holds_the_folder(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_leaves_does_not_block(tmp_path: Path) -> None:
     program = (
-        "import sys, time\nfrom lca_jax.store.folder_writer import FolderWriter\nfrom tests.store.writing import RECIPE\n"
+        "import sys, time\n"
+        "from lca_jax.store.folder_writer import FolderWriter\n"
+        "from tests.store.writing import RECIPE\n"
         "writer = FolderWriter(sys.argv[1], RECIPE)\nprint('held', flush=True)\ntime.sleep(600)"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "JAX_PLATFORMS": "cpu"}

@@ -90,7 +90,8 @@ def _moments_of(X: Float[Array, "*layer word feature"], real: Bool[Array, " word
 def merge(one: FeatureMoments, other: FeatureMoments) -> FeatureMoments:
     """Merges the moments of two sets of words that have no word in common."""
     both = merge_moments(*(Moments(part.words, part.mean, part.squares) for part in (one, other)))
-    return FeatureMoments(both.number, both.mean, both.squares, jnp.maximum(one.largest, other.largest))
+    merged = (jnp.asarray(part) for part in both)
+    return FeatureMoments(*merged, largest=jnp.maximum(one.largest, other.largest))
 
 
 def choose_scale(
