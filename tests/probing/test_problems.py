@@ -456,5 +456,5 @@ def test_a_store_without_a_labelled_word_is_refused() -> None:
     rng = np.random.default_rng(0)
     train = store_of(rng.normal(size=(8, 1, 2)).astype(np.float32), [list("abcdefgh")], {"t": [list("xyxyxyxy")]})
     probes = fit_probes(train, ElasticNet(l1=(1e-2, 1e-1), l2=1e-1))
-    with pytest.raises(DataError, match=r"No word of memory has a label for `t`"):
+    with pytest.raises(DataError, match=r"No word of memory has both a label for `t` and a vector"):
         probes.select(store_of(vectors, [list("abcd")], {"t": unlabelled}))
