@@ -14,6 +14,7 @@ from lca_jax.axes import Layers
 from lca_jax.errors import CorpusError, ModelError, SettingsError
 from lca_jax.extraction.planning import plan_units
 from lca_jax.extraction.shapes import choose_row_length, shapes_on
+from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.devices import data_mesh
 from lca_jax.models.loading.folders import tokenizer_content
 from lca_jax.models.model import Model
@@ -93,7 +94,7 @@ def plan_reading(
         longest_window=min(model.max_pieces, max(LONGEST_WINDOW, row_length)),
         row_length=row_length,
         shard_words=shard_words,
-        tokenizer=hashlib.sha256(tokenizer_content(model.tokenizer).encode()).hexdigest(),
+        tokenizer=checksum_of(tokenizer_content(model.tokenizer).encode()),
         choice=choice,
     )
     mesh = model.mesh or data_mesh()

@@ -2,15 +2,18 @@
 
 Everything that the package leaves behind goes through `write_whole`: exports, rankings, results, pages, probe sets,
 models. The shards of a store have their own protocol, which survives a kill at any moment (`store`).
+
+Nothing is written or deleted through a link inside a folder of ours: `remove_inside` and `refuse_links` see to that.
+The folder itself may be named by a link, as the user chose it.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 
-from lca_jax.errors import StoreError
+from lca_jax.errors import LcaError, SettingsError, StoreError
 
 
 @contextmanager
@@ -52,6 +55,57 @@ def write_text_whole(path: Path, text: str) -> None:
     """Writes one UTF-8 text file in place of an older one. Lone surrogates, which UTF-8 cannot hold, become `?`."""
     with write_whole([path], overwrite=True) as (unfinished,):
         unfinished.write_bytes(text.encode("utf-8", errors="replace"))
+
+
+def real_path(path: str | Path, *, error: type[LcaError] = SettingsError) -> Path:
+    """Returns the absolute path of a file or folder that need not exist yet, without `..`, and with `~` written out.
+
+    Raises:
+        LcaError: The path holds a NUL, names the home of nobody, or goes round in links.
+    """
+    try:
+        if "\0" in str(path):
+            raise ValueError("it holds a NUL character")  # noqa: TRY301 - one message for all causes
+        absolute = Path(path).expanduser().absolute()
+        return absolute.resolve() if ".." in absolute.parts else absolute
+    except (ValueError, RuntimeError, OSError) as problem:
+        raise error(f"{str(path)!r} is no path: {problem}. Give another one.") from None
+
+
+def remove_inside(folder: Path, names: Iterable[str]) -> None:
+    """Deletes files and folders inside a folder, if they are there; of a link only the link.
+
+    Args:
+        folder: The folder.
+        names: Paths in it.
+
+    Raises:
+        StoreError: A path leads out of the folder, by `..` or through a link.
+    """
+    paths = [folder / name for name in names]
+    for name, path in zip(names, paths, strict=True):
+        if ".." in Path(name).parts or not path.parent.resolve().is_relative_to(folder.resolve()):
+            raise StoreError(
+                f"{path} is not inside {folder}, since a link on the way leads elsewhere. Nothing is deleted through "
+                "links: replace the link by the folder itself."
+            )
+    for path in paths:
+        _remove(path)
+
+
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Checks that none of some entries of a folder, which are to be written, is a link.
+
+    Raises:
+        StoreError: One is; the message names it and what it points at.
+    """
+    for name in names:
+        path = folder / name
+        if path.is_symlink():
+            raise StoreError(
+                f"{path} is a link to {path.readlink()}. Nothing is written through links inside a folder: remove the "
+                "link, or put what it points at in its place."
+            )
 
 
 def _remove(path: Path) -> None:

@@ -4,9 +4,7 @@ Loading takes about a second for 100 MB of weights; parameters are placed on JAX
 devices.
 """
 
-import hashlib
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from jax.sharding import Mesh
@@ -14,12 +12,12 @@ from jax.sharding import Mesh
 from lca_jax.errors import ModelError
 from lca_jax.machine.devices import model_mesh
 from lca_jax.models.loading.checkpoints import open_tensors
-from lca_jax.models.loading.folders import find_folder, read_config, read_rules, read_tokenizer, tokenizer_content
+from lca_jax.models.loading.folders import find_folder, read_config, read_rules, read_tokenizer
 from lca_jax.models.loading.saving import DESCRIPTION, open_saved, read_params
 from lca_jax.models.loading.weights import draw_weights, read_weights
 from lca_jax.models.model import Model
 from lca_jax.models.stack import stack
-from lca_jax.models.stack.config import Precision, StackConfig
+from lca_jax.models.stack.config import Precision
 from lca_jax.models.writing.generation import TextRules
 
 
@@ -68,9 +66,9 @@ def load_model(
     tokenizer = read_tokenizer(folder, vocabulary=config.embedding.vocabulary)
     graph, shapes = stack.build(config)
     if random_weights is None:
-        params, weights = read_weights(open_tensors(folder), family, config, shapes, origin=str(folder), mesh=mesh)
+        params, hashed = read_weights(open_tensors(folder), family, config, shapes, origin=str(folder), mesh=mesh)
     else:
-        params, weights = draw_weights(config, shapes, seed=random_weights, mesh=mesh), f"random {random_weights}"
+        params, hashed = draw_weights(config, shapes, seed=random_weights, mesh=mesh), None
     return Model(
         name=str(name),
         config=config,
@@ -79,7 +77,7 @@ def load_model(
         params=params,
         mesh=mesh,
         random_weights=random_weights,
-        fingerprint=_fingerprint(config, weights, tokenizer_content(tokenizer)),
+        hashed=hashed,
         max_pieces=min(config.longest_window, tokenizer.model_max_length),
         rules=read_rules(folder, hf_config) if head else TextRules(),
     )
@@ -96,12 +94,6 @@ def _load_saved(name: str | Path, folder: Path, mesh: Mesh | None) -> Model:
         params=read_params(saved.params, shapes, mesh),
         mesh=mesh,
         random_weights=saved.facts["random_weights"],
-        fingerprint=saved.facts["fingerprint"],
         max_pieces=saved.facts["max_pieces"],
         rules=TextRules(**{name: tuple(pieces) for name, pieces in saved.facts["rules"].items()}),
     )
-
-
-def _fingerprint(config: StackConfig, weights: str, tokenizer: str) -> str:
-    parts = (json.dumps(asdict(config), sort_keys=True), weights, tokenizer)
-    return hashlib.sha256(b"".join(hashlib.sha256(part.encode()).digest() for part in parts)).hexdigest()

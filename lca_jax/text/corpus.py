@@ -6,7 +6,6 @@ costs what its strings cost (about 130 bytes a word). Files are read in `conllu`
 `json_lines`, pieces are made in `alignment`.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from itertools import chain
 from typing import TypeVar
 
 from lca_jax.errors import CorpusError, SettingsError, list_problems
+from lca_jax.machine.checksums import checksum_of
 from lca_jax.tables import html_table, text_table
 
 _T = TypeVar("_T")
@@ -186,7 +186,7 @@ class Corpus:
         content: list[object] = [self.sentences, sorted(self.labels.items())]
         if self.sentence_labels or self.second_starts is not None:
             content += [sorted(self.sentence_labels.items()), self.second_starts]
-        return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
+        return checksum_of(json.dumps(content, separators=(",", ":")).encode())
 
     def _caption(self) -> str:
         kind = "sentences" if self.second_starts is None else "pairs"

@@ -21,6 +21,7 @@ from jaxtyping import Float, Shaped
 
 from lca_jax.errors import MissingExtraError, StoreError, list_problems
 from lca_jax.exchange.neurox.layout import FileLayout, NeuroxReader, NeuroxWriter
+from lca_jax.machine.json_text import parse_json
 
 INDEX = "sentence_to_index"
 _REPEAT = re.compile(r"(.*) \(Occurrence [0-9]+\)", re.DOTALL)
@@ -122,7 +123,7 @@ def _names_of_sentences(file: Any, path: Path) -> dict[str, str]:
             f"{path} is not an activation file of NeuroX: it has no dataset `{INDEX}`. Datasets: {_some(list(file))}."
         )
     try:
-        pairs = json.loads(file[INDEX][0], object_pairs_hook=list)
+        pairs = parse_json(file[INDEX][0], pairs=True)
         names = {str(sentence): str(name) for sentence, name in pairs}
     except (ValueError, TypeError, IndexError) as error:
         raise StoreError(f"{path}: `{INDEX}` must hold a JSON object of sentences and indices: {error!r}.") from None

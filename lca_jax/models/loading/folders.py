@@ -4,7 +4,6 @@ No code that comes with a model is ever run. Only config, tokenizer and weights 
 or code. Once the folder is found, the network is not used any more.
 """
 
-import hashlib
 import json
 import warnings
 from importlib.util import find_spec
@@ -23,6 +22,7 @@ from lca_jax.hugging_face import (
     PreTrainedTokenizer,
     PreTrainedTokenizerFast,
 )
+from lca_jax.machine.checksums import checksum_of_file
 from lca_jax.models.families import find_family
 from lca_jax.models.families.mapping import Family
 from lca_jax.models.writing.generation import TextRules
@@ -162,7 +162,7 @@ def tokenizer_content(tokenizer: PreTrainedTokenizerFast | PreTrainedTokenizer) 
         return tokenizer.backend_tokenizer.to_str()
     with TemporaryDirectory() as folder:
         files = [Path(file) for file in tokenizer.save_vocabulary(folder)]
-        digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+        digests = {file.name: checksum_of_file(file) for file in files}
     special = tokenizer.build_inputs_with_special_tokens([])
     content = {"files": digests, "added": tokenizer.get_added_vocab(), "special": special}
     return json.dumps({"class": type(tokenizer).__name__, **content}, sort_keys=True)
