@@ -8,6 +8,7 @@ The folder itself may be named by a link, as the user chose it.
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,9 +41,10 @@ def write_whole(paths: Sequence[Path], *, overwrite: bool = False) -> Iterator[l
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(path)
     try:
-        yield unfinished
-        for path in unfinished:
-            _sync(path)
+        with naming_place(paths[0]):
+            yield unfinished
+            for path in unfinished:
+                _sync(path)
         for path, named in reversed(list(zip(unfinished, paths, strict=True))):
             path.replace(named)
             _sync_folder(named.parent)
@@ -57,6 +59,28 @@ def write_text_whole(path: Path, text: str) -> None:
         unfinished.write_bytes(text.encode("utf-8", errors="replace"))
 
 
+@contextmanager
+def naming_place(path: Path) -> Iterator[None]:
+    """Adds a path to errors of the disk in the block that do not say where they happened, as those of writing do not.
+
+    The libraries that write for us (tensorstore, orbax) tell the system's error as a `ValueError` with its number.
+
+    Raises:
+        OSError: The error with the path.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    except ValueError as error:
+        found = None if isinstance(error, LcaError) else re.search(r"os_error_code='(\d+)'", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+
+
 def real_path(path: str | Path, *, error: type[LcaError] = SettingsError) -> Path:
     """Returns the absolute path of a file or folder that need not exist yet, without `..`, and with `~` written out.
 
@@ -66,6 +90,7 @@ def real_path(path: str | Path, *, error: type[LcaError] = SettingsError) -> Pat
     try:
         if "\0" in str(path):
             raise ValueError("it holds a NUL character")  # noqa: TRY301 - one message for all causes
+        os.fsencode(path)  # a path that the system has no bytes for
         absolute = Path(path).expanduser().absolute()
         return absolute.resolve() if ".." in absolute.parts else absolute
     except (ValueError, RuntimeError, OSError) as problem:

@@ -24,7 +24,7 @@ from orbax.checkpoint import v1 as ocp
 from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import LcaError, StoreError
 from lca_jax.machine.checksums import checksum_of, checksums_in, find_altered
-from lca_jax.machine.files import real_path, remove_inside, write_text_whole, write_whole
+from lca_jax.machine.files import naming_place, real_path, remove_inside, write_text_whole, write_whole
 from lca_jax.machine.json_text import read_object
 from lca_jax.machine.processes import together
 from lca_jax.probing.objective import ElasticNet
@@ -70,7 +70,7 @@ def write_probes(folder: Path, contents: SavedProbes) -> None:
         if leader:
             folder.mkdir(parents=True, exist_ok=True)
             remove_inside(folder, _unfinished_in(folder))
-    with together("arrays of probes"):
+    with together("arrays of probes"), naming_place(folder):
         ocp.save(str(folder / _UNFINISHED), arrays)
     with together("probes"):
         if leader:

@@ -7,7 +7,6 @@ costs what its strings cost (about 130 bytes a word). Files are read in `conllu`
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -270,11 +269,6 @@ def _pair_problems(second_starts: Sequence[int], sentences: Sequence[Sequence[ob
     for number, (start, sentence) in enumerate(zip(second_starts, sentences, strict=True), 1):
         if not 0 < start < len(sentence):
             yield f"sentence {number}: both texts of a pair need words, got {start} of {len(sentence)} for the first"
-
-
-def name_file_of(task: str) -> str:
-    """Returns a task's name as part of a file name: `feats:Number` becomes `feats-Number`."""
-    return re.sub(r"[^\w.=-]+", "-", task)
 
 
 def is_unicode(text: str) -> bool:

@@ -37,7 +37,7 @@ def test_files(tmp_path: Path) -> None:
     assert read_object(tmp_path / "facts.json", error=StoreError, way_out="") == {"a": 1}
     with pytest.raises(FileNotFoundError):
         read_object(tmp_path / "none.json", error=StoreError, way_out="")
-    with pytest.raises(StoreError, match="cannot be read: .*directory.* Mend it"):
+    with pytest.raises(StoreError, match=r"cannot be read: .*directory.* Mend it"):
         read_object(tmp_path, error=StoreError, way_out="Mend it.")
 
 
