@@ -1,10 +1,10 @@
 """Joins the processes of a job to one runtime, and ends all of them in one line when one is lost.
 
 JAX waits for five minutes for a process that never comes, and aborts all processes with a trace of its C++ when one
-dies. Here the processes meet first, at the address of process 0: each says its number and how many it expects, so that a
-missing process, a wrong count and a number given twice are told by name, within a time that can be set. The connections
-stay open. The system closes that of a process that ends, however it ends, so the others know within a second; a machine
-that falls silent is known within half a minute. Whoever hears of a loss writes one line and ends.
+dies. Here the processes meet first, at the address of process 0: each says its number and how many it expects, so that
+a missing process, a wrong count and a number given twice are told by name, within a time that can be set. The
+connections stay open. The system closes that of a process that ends, however it ends, so the others know within a
+second; a machine that falls silent is known within half a minute. Whoever hears of a loss writes one line and ends.
 
 On TPU pods and under Slurm or Open MPI, where JAX finds the processes by itself, its own waiting and ending remain.
 """

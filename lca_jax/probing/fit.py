@@ -175,8 +175,8 @@ def fit_elastic_net(
     if values is not None and not (np.abs(values) <= LARGEST_NUMBER).all():
         place = int(np.flatnonzero(~(np.abs(values) <= LARGEST_NUMBER))[0])
         raise DataError(
-            f"The numbers `y` must be finite and at most {LARGEST_NUMBER:g}; word {place} has {values[place]}. Give them "
-            "in another unit."
+            f"The numbers `y` must be finite and at most {LARGEST_NUMBER:g}; word {place} has {values[place]}. "
+            "Give them in another unit."
         )
     if len(numbers) != len(X):
         raise DataError(f"`X` has {len(X)} words, `y` has {len(numbers)} labels. Give one label for each word.")

@@ -16,7 +16,6 @@ from lca_jax.probing.objective import LossName
 from lca_jax.store.store import ActivationStore
 from lca_jax.text.control import ControlTask, draw_control_task
 
-
 LARGEST_NUMBER = 1e12
 """Largest magnitude of a number to predict: its square, summed over the words, must stay within float32."""
 _LEAST_SHARE = 1e-6
@@ -92,8 +91,9 @@ def read_numbers(task: str, labels: Sequence[str | None]) -> Labelling:
             values[place] = np.nan
     if wrong:
         raise DataError(
-            f"The labels of task `{task}` must be finite numbers for a regression, of at most {LARGEST_NUMBER:g}, got:\n"
-            f"{list_problems(wrong)}\nGive them in another unit, or leave the task out of `regression` to predict its labels as classes."
+            f"The labels of task `{task}` must be finite numbers for a regression, at most {LARGEST_NUMBER:g}, got:\n"
+            f"{list_problems(wrong)}\nGive them in another unit, or leave the task out of `regression` to predict its "
+            "labels as classes."
         )
     numbers = np.where(np.isnan(values), -1, 0).astype(np.int32)
     return Labelling(task=task, control=False, classes=(), numbers=numbers, values=values.astype(np.float32))
@@ -167,9 +167,9 @@ def _check_weights(weights: Float[np.ndarray, " word"], name: str) -> None:
     counted = weights[weights > 0]
     if len(counted) and counted.min() < _LEAST_SHARE * counted.max():
         raise DataError(
-            f"Weights of words that count must lie within a factor of {1 / _LEAST_SHARE:g} of each other, since sums are "
-            f"in float32; those of the {name} run from {counted.min():g} to {counted.max():g}. Give weight 0 to words "
-            "that hardly count."
+            f"Weights of words that count must lie within a factor of {1 / _LEAST_SHARE:g} of each other, since sums "
+            f"are in float32; those of the {name} run from {counted.min():g} to {counted.max():g}. Give weight 0 to "
+            "words that hardly count."
         )
 
 

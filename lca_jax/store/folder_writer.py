@@ -80,6 +80,7 @@ class FolderWriter(StoreWriter):
         self._folder = open_folder(path)
         self._path = path
         self._recipe = recipe
+        refuse_linked_folders(self._folder)
         present = list_files(self._folder)
         self._refuse_whole(MANIFEST in present)
         if RECIPE not in present and (other := [name for name in present if not name.startswith(PROGRESS)]):
@@ -100,7 +101,6 @@ class FolderWriter(StoreWriter):
     def _lay_out(self, *, first: bool) -> None:
         place = name_folder(self._folder)
         if first:
-            refuse_linked_folders(self._folder)
             remove_half_files(self._folder)
         self._refuse_whole(read_file(self._folder, MANIFEST) is not None)
         begun = read_file(self._folder, RECIPE)

@@ -6,7 +6,7 @@ import pytest
 from lca_jax import ElasticNet, fit_elastic_net, fit_probes
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.labelling import number_labels, read_numbers
-from tests.stores import planted_store
+from tests.stores import planted_store, store_of
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(300, 6)).astype(np.float32)
@@ -44,9 +44,9 @@ def test_numbers_of_any_allowed_size_are_predicted(largest: float) -> None:
 def test_numbers_too_large_for_float32_are_refused(value: float) -> None:
     y = X[:, 0].copy()
     y[7] = value
-    with pytest.raises(DataError, match="word 7 has .*another unit"):
+    with pytest.raises(DataError, match=r"word 7 has .*another unit"):
         fit_elastic_net(X, y, regression=True)
-    with pytest.raises(DataError, match="word 2: .*another unit"):
+    with pytest.raises(DataError, match=r"word 2: .*another unit"):
         read_numbers("depth", ["1.5", str(value)])
 
 
@@ -56,7 +56,7 @@ def test_weights_of_words_must_be_of_like_size() -> None:
     probe = fit_elastic_net(X, Y, sample_weight=weights, l1=1e-3, l2=1e-3)
     assert probe.duality_gap <= 1.01e-4 * probe.null_objective
     weights[::2] = 1e-12
-    with pytest.raises(DataError, match="within a factor of 1e\\+06 of each other.*from 1e-12 to 1"):
+    with pytest.raises(DataError, match=r"within a factor of 1e\+06 of each other.*from 1e-12 to 1"):
         fit_elastic_net(X, Y, sample_weight=weights)
     weights[::2] = 0
     assert np.isfinite(fit_elastic_net(X, Y, sample_weight=weights, l1=1e-3, l2=1e-3).objective)
@@ -109,5 +109,8 @@ def test_five_thousand_classes() -> None:
 def test_a_dev_part_without_labels_is_refused() -> None:
     train = planted_store(words=200)
     probes = fit_probes(train, ElasticNet(l1=(1e-3, 1e-2), l2=1e-3), tasks=["upos"])
-    with pytest.raises(DataError, match="no labelled word"):
-        probes.select(planted_store(words=20, labelled=False))
+    forms = [["a", "b", "c"]] * 4
+    vectors = RNG.normal(size=(12, 3, 8)).astype(np.float32)
+    dev = store_of(vectors, forms, {"upos": [[None] * 3] * 4})
+    with pytest.raises(DataError, match="No word of memory has both a label for `upos` and a vector"):
+        probes.select(dev)

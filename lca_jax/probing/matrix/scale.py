@@ -23,8 +23,8 @@ from lca_jax.store.finite import refuse_not_finite
 _WORDS_AT_ONCE = 1024
 """Number of words that are summed at a time."""
 _CONSTANT = 1e-6
-"""A feature whose deviation is below this share of its largest magnitude is constant: what is left of it is rounding. Its
-scale is infinite, so that its weight and its share of every product are exactly zero, whatever its offset."""
+"""A feature whose deviation is below this share of its largest magnitude is constant: what is left of it is rounding.
+Its scale is infinite, so that its weight and its share of every product are exactly zero, whatever its offset."""
 
 
 class FeatureMoments(NamedTuple):
@@ -98,7 +98,7 @@ def merge(one: FeatureMoments, other: FeatureMoments) -> FeatureMoments:
 def choose_scale(
     source: MatrixSource, moments: FeatureMoments, *, standardize: bool
 ) -> tuple[Float[np.ndarray, "*layer feature"], Float[np.ndarray, "*layer feature"]]:
-    """Returns mean and scale of every feature: the scale is 1 where it is not to be scaled, infinite where it is constant.
+    """Returns mean and scale of every feature: the scale is 1 where it is not to be scaled, infinite if constant.
 
     Args:
         source: The words are read again from it if something is wrong with them; every process looks for the place.
