@@ -16,17 +16,8 @@ from lca_jax.store.folder import open_folder
 from lca_jax.store.lock import Lock, hold
 
 _LOCK = ".lock-"
-_ENTRIES = (
-    "config.json",
-    "steps.json",
-    "results.json",
-    "log.txt",
-    "activations",
-    "probes",
-    "rankings",
-    "tasks",
-    "report",
-)
+_FILES = ("config.json", "steps.json", "results.json", "log.txt")
+_FOLDERS = ("activations", "probes", "rankings", "tasks", "report")
 _PARTS = ("train", "dev", "test")
 _LINES_BEFORE = 100_000
 """Lines of the log that are kept until the folder may be written."""

@@ -233,19 +233,18 @@ def _come_to(
 
 def _watch(number: int, link: socket.socket, names: Mapping[int, str], processes: int) -> None:
     """Waits for what another process says, or for its end; ends this process when one was lost."""
+    lost = f"Process {number} of {processes} on {names[number]} was lost. {_AGAIN}"
     while True:
         try:
             said = _read_line(link)
         except (OSError, ValueError):
-            with _lock:
-                if number in _ended:
-                    return
-            _end(f"Process {number} of {processes} on {names[number]} was lost. {_AGAIN}")
+            if number in _ended:
+                return
+            _end(lost)  # at once: where process 0 was lost, the runtime aborts this process in a moment
         if "lost" in said:
             _end(str(said["lost"]))
-        with _lock:
-            is_new = number not in _ended
-            _ended.add(number)
+        is_new = number not in _ended
+        _ended.add(number)
         if said.get("failed") and is_new:
             why = f"Process {number} of {processes} on {names[number]} failed; its own message says why. {_AGAIN}"
             timer = threading.Timer(_GRACE_S, _end, [why])
@@ -254,13 +253,12 @@ def _watch(number: int, link: socket.socket, names: Mapping[int, str], processes
 
 
 def _end(message: str) -> None:
-    """Tells the other processes why, writes one line, and ends this process; its main thread may wait for ever."""
+    """Writes one line, tells the other processes why, and ends this process; its main thread may wait for ever."""
     with _lock:  # once, and never given back
+        with suppress(OSError):
+            os.write(2, f"lca: {message}\n".encode(errors="backslashreplace"))
         for link in list(_links.values()):
             _send(link, {"lost": message})
-        with suppress(OSError, AttributeError, ValueError):
-            sys.stderr.write(f"lca: {message}\n")
-            sys.stderr.flush()
         os._exit(1)
 
 

