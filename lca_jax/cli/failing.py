@@ -97,7 +97,7 @@ def describe(error: Exception) -> str:
         way_out = _WAYS_OUT.get(error.errno or 0, "See that it can be reached, and start the same command again.")
         return f"{place or 'the disk or the network'}: {error.strerror or error}. {way_out}"
     if isinstance(error, MemoryError):
-        return f"too little memory: {error or 'none is left'}. Choose fewer words, layers or penalties."
+        return f"too little memory: {str(error) or 'none is left'}. Choose fewer words, layers or penalties."
     return str(error)
 
 

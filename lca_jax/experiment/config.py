@@ -161,7 +161,7 @@ class Experiment(Request):
                 values[name] = Path(text)
         probe = content["probe"]
         if not isinstance(probe, Mapping):
-            raise SettingsError(f"`probe` must be a table of settings, got {probe!r}.")
+            raise SettingsError("`probe` must be a table of settings.")
         values["probe"] = ElasticNet.from_json(probe)
         return cls(**values)  # pyright: ignore[reportArgumentType] - plain JSON, checked by __post_init__
 

@@ -56,7 +56,8 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
 def _study(settings: Study, *, progress: bool) -> ProbeSet:
     _log.info("%s", ", ".join(f"{name} {value}" for name, value in describe_device().items()))
     inputs = Inputs(settings, settings.out if settings.stored else None, progress=progress)
-    check_inputs(inputs, settings)
+    with together("reading the inputs"):
+        check_inputs(inputs, settings)
     train, dev = inputs.store("train"), inputs.store("dev")
     if jax.process_index() == 0:
         warn_of_excluded(train.manifest, name="train")

@@ -93,7 +93,7 @@ def test_handlers_of_signals_are_put_back() -> None:
         (["probe", "--run", "z" * 300], "z" * 300),
         (["convert", "w" * 300 + ".hdf5", "store"], "w" * 300),
         (["convert", "a.hdf5", "v\x1b[31m.json"], r"v\x1b[31m.json"),
-        (["study", "--model", "~nosuchuser/m", "--train", "t", "--out", "o"], ""),
+        (["study", "--quiet", "--model", "m", "--train", "~nosuchuser/t", "--out", "o"], "~nosuchuser/t"),
     ],
 )
 def test_odd_paths_are_one_line(
