@@ -14,6 +14,7 @@ of the folder, and changes nothing there before texts, model and settings were c
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +27,7 @@ from lca_jax.experiment.holding import held_folder, log_file
 from lca_jax.experiment.inputs import Inputs
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
+from lca_jax.machine.files import real_path
 from lca_jax.machine.json_text import read_object
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.probing.fit import fit_probes
@@ -62,6 +64,7 @@ def run(experiment: Experiment, *, until: Step = "report", progress: bool = Fals
     """
     if until not in STEPS:
         raise SettingsError(f"`until` must be one of {', '.join(STEPS)}, got {until!r}.")
+    experiment = replace(experiment, out=real_path(experiment.out))
     with held_folder(experiment.out), log_file(experiment.out / "log.txt", _log) as begin_log:
         started = _Run(experiment, progress=progress)
         begin_log()

@@ -9,6 +9,7 @@ command without `--join`. A study has the options of a run for what is read. Kee
 
 import logging
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -18,6 +19,7 @@ from lca_jax.experiment.config import Study
 from lca_jax.experiment.holding import held_folder
 from lca_jax.experiment.inputs import Inputs
 from lca_jax.machine.devices import describe_device
+from lca_jax.machine.files import real_path
 from lca_jax.machine.processes import together
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet
@@ -42,6 +44,7 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
         LcaError: Something about the input, the settings or the folder is wrong; the message says what and how to mend
             it.
     """
+    settings = replace(settings, out=real_path(settings.out))
     rank = jax.process_index()
     with ExitStack() as held:
         with together("the lock of the folder"):
