@@ -19,7 +19,7 @@ from lca_jax.experiment.config import Study
 from lca_jax.experiment.holding import held_folder
 from lca_jax.experiment.inputs import Inputs
 from lca_jax.machine.devices import describe_device
-from lca_jax.machine.files import real_path
+from lca_jax.machine.files import real_path, remove_inside
 from lca_jax.machine.processes import together
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet
@@ -83,7 +83,8 @@ def _study(settings: Study, *, progress: bool) -> ProbeSet:
 
 
 def _write_rankings(probes: ProbeSet, folder: Path) -> None:
-    """Writes one table for each task, or for each task and subset."""
+    """Writes one table for each task, or for each task and subset, in place of those of an earlier study."""
+    remove_inside(folder.parent, [folder.name])
     for task in probes.tasks:
         for subset in probes.subsets:
             name = name_file_of(task) if subset is None else f"{name_file_of(task)}-{subset.replace(' ', '-')}"
