@@ -1,6 +1,5 @@
 """`lca show`: what a run folder or a store holds. It reads JSON alone, unless checksums are compared."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,8 @@ import tyro
 from lca_jax.cli.output import say
 from lca_jax.errors import StoreError
 from lca_jax.experiment.config import read_experiment
+from lca_jax.machine.files import real_path
+from lca_jax.machine.json_text import read_object
 from lca_jax.store.manifest import Manifest
 from lca_jax.store.statistics import STATISTICS
 
@@ -22,10 +23,10 @@ def show(path: Annotated[str, tyro.conf.Positional], *, verify: bool = False, de
         debug: Show tracebacks.
     """
     del debug
-    folder = Path(path)
+    folder = Path(path) if "://" in path else real_path(path, error=StoreError)
     lines: list[str] = []
     if "://" in path or (folder / "manifest.json").exists():
-        stores = [path]
+        stores = [path if "://" in path else str(folder)]
     elif (folder / "config.json").exists():
         lines = _describe_run(folder)
         stores = [str(manifest.parent) for manifest in sorted((folder / "activations").glob("*/manifest.json"))]
@@ -74,13 +75,20 @@ def _describe_run(path: Path) -> list[str]:
     file = path / "results.json"
     if not file.exists():
         return [*lines, "no results yet: lca run goes on where it stopped"]
-    results = json.loads(file.read_text(encoding="utf-8"))
-    for task, entry in results["tasks"].items():
-        selectivity = entry["selectivity"]
-        beside = "" if selectivity is None else f", selectivity {selectivity:.3f}"
-        lines.append(
-            f"{task}: accuracy {entry['accuracy']['test']:.3f} (majority {entry['majority']:.3f}{beside}), "
-            f"minimal set {entry['minimal']['neurons']} of {results['model']['neurons']} neurons"
-        )
-    lines.append(f"seconds: {sum(results['seconds'].values()):.0f}; page: {path / 'report' / 'index.html'}")
-    return lines
+    way_out = f"Make it anew with `lca report --run {path}`."
+    results = read_object(file, error=StoreError, way_out=way_out)
+    try:
+        lines += [_describe_task(task, entry, results["model"]["neurons"]) for task, entry in results["tasks"].items()]
+        seconds = sum(results["seconds"].values())
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoreError(f"{file} breaks its format ({error!r}). {way_out}") from None
+    return [*lines, f"seconds: {seconds:.0f}; page: {path / 'report' / 'index.html'}"]
+
+
+def _describe_task(task: str, entry: dict, neurons: int) -> str:
+    selectivity = entry["selectivity"]
+    beside = "" if selectivity is None else f", selectivity {selectivity:.3f}"
+    return (
+        f"{task}: accuracy {entry['accuracy']['test']:.3f} (majority {entry['majority']:.3f}{beside}), "
+        f"minimal set {entry['minimal']['neurons']} of {neurons} neurons"
+    )

@@ -8,24 +8,27 @@ The steps, and what they make in the run folder:
     ablate    tasks/<task>.json               curves, minimal set, classes: the entries of results.json
     report    results.json, report/           put together from the others
 
-`run` does all of them, or those up to one, and skips those whose inputs have not changed.
+`run` does all of them, or those up to one, and skips those whose inputs and files have not changed. It holds the lock
+of the folder, and changes nothing there before texts, model and settings were checked together.
 """
 
-import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from lca_jax.descriptors.top_words import NeuronCard, neuron_cards
-from lca_jax.errors import SettingsError
+from lca_jax.errors import SettingsError, StoreError
+from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
+from lca_jax.experiment.holding import held_folder, log_file
 from lca_jax.experiment.inputs import Inputs
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
+from lca_jax.machine.files import real_path
+from lca_jax.machine.json_text import read_object
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet, load_probes
@@ -35,7 +38,7 @@ from lca_jax.report.page import write_report
 from lca_jax.store.description import warn_of_excluded
 from lca_jax.store.recipe import WordChoice
 from lca_jax.store.statistics import STATISTICS
-from lca_jax.text.corpus import name_file_of
+from lca_jax.text.task_names import name_file_of
 
 _log = logging.getLogger("lca_jax")
 _PARTS = ("train", "dev", "test")
@@ -61,16 +64,23 @@ def run(experiment: Experiment, *, until: Step = "report", progress: bool = Fals
     """
     if until not in STEPS:
         raise SettingsError(f"`until` must be one of {', '.join(STEPS)}, got {until!r}.")
-    with _log_file(experiment.out / "log.txt"):
-        return _Run(experiment, progress=progress).up_to(until)
+    experiment = replace(experiment, out=real_path(experiment.out))
+    with held_folder(experiment.out), log_file(experiment.out / "log.txt", _log) as begin_log:
+        started = _Run(experiment, progress=progress)
+        begin_log()
+        return started.up_to(until)
 
 
 class _Run:
-    """The state of one run. What later steps need of earlier ones is read or made when it is first needed."""
+    """The state of one run. What later steps need of earlier ones is read or made when it is first needed.
+
+    Making it checks the inputs and changes nothing.
+    """
 
     def __init__(self, experiment: Experiment, *, progress: bool) -> None:
         self._settings = experiment
         self._inputs = Inputs(experiment, experiment.out, test=experiment.test, progress=progress)
+        check_inputs(self._inputs, experiment)
         self._folder = RunFolder(experiment.out)
 
     def up_to(self, until: Step) -> dict[str, Any]:
@@ -84,7 +94,7 @@ class _Run:
         }
         for name in STEPS[: STEPS.index(until) + 1]:
             steps[name]()
-        return json.loads((self._folder.path / "results.json").read_text("utf-8")) if until == "report" else {}
+        return self._read_json("results.json") if until == "report" else {}
 
     def _write_settings(self) -> None:
         """Writes `config.json`, once model and texts could be read; results of other inputs do not stay beside it."""
@@ -189,10 +199,7 @@ class _Run:
 
     def _results(self) -> dict[str, object]:
         corpora, stores = self._inputs.corpora, self._stores
-        entries = {
-            task: json.loads((self._folder.path / "tasks" / f"{name_file_of(task)}.json").read_text("utf-8"))
-            for task in self._tasks
-        }
+        entries = {task: self._read_json(f"tasks/{name_file_of(task)}.json") for task in self._tasks}
         return {
             "format": FORMAT,
             "model": describe_model(self._inputs.model, self._probes.axis),
@@ -203,6 +210,10 @@ class _Run:
             "device": describe_device(),
             "versions": package_versions(RESULT_PACKAGES),
         }
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self._folder.path / name
+        return read_object(path, error=StoreError, way_out=f"Delete {path} and start the same command again.")
 
     def _cards(self, task: str) -> tuple[NeuronCard, ...]:
         """Describes the best neurons of the merged ranking, with the classes that need them, for the page."""
@@ -221,23 +232,3 @@ class _Run:
             usable=dev.usable,
             min_occurrences=1 if dev.unit == "sentence" else 2,  # a text seldom comes twice
         )
-
-
-@contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Appends what the package logs, and warnings where they are captured, to a file, each line with its time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    level = _log.level
-    loggers = (_log, logging.getLogger("py.warnings"))
-    for logger in loggers:
-        logger.addHandler(handler)
-    _log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        _log.setLevel(level)
-        for logger in loggers:
-            logger.removeHandler(handler)
-        handler.close()

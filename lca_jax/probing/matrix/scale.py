@@ -23,7 +23,8 @@ from lca_jax.store.finite import refuse_not_finite
 _WORDS_AT_ONCE = 1024
 """Number of words that are summed at a time."""
 _CONSTANT = 1e-6
-"""A feature whose deviation is below this share of its largest magnitude is constant: its weight stays at zero."""
+"""A feature whose deviation is below this share of its largest magnitude is constant: what is left of it is rounding.
+Its scale is infinite, so that its weight and its share of every product are exactly zero, whatever its offset."""
 
 
 class FeatureMoments(NamedTuple):
@@ -97,7 +98,7 @@ def merge(one: FeatureMoments, other: FeatureMoments) -> FeatureMoments:
 def choose_scale(
     source: MatrixSource, moments: FeatureMoments, *, standardize: bool
 ) -> tuple[Float[np.ndarray, "*layer feature"], Float[np.ndarray, "*layer feature"]]:
-    """Returns mean and scale of every feature: the scale is 1 where it is constant or not to be scaled.
+    """Returns mean and scale of every feature: the scale is 1 where it is not to be scaled, infinite if constant.
 
     Args:
         source: The words are read again from it if something is wrong with them; every process looks for the place.
@@ -117,4 +118,4 @@ def choose_scale(
             f"{largest.reshape(-1)[wrong[0]]:.1e}. Look for overflow or a broken checkpoint, or scale the activations."
         )
     constant = deviation <= _CONSTANT * np.maximum(largest, 1e-30)
-    return mean, (np.where(constant, 1, deviation) if standardize else np.ones_like(deviation)).astype(np.float32)
+    return mean, np.where(constant, np.inf, deviation if standardize else 1).astype(np.float32)
