@@ -1,8 +1,9 @@
 """`lca show`: what a run folder or a store holds. It reads JSON alone, unless checksums are compared."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -75,12 +76,32 @@ def _describe_run(path: Path) -> list[str]:
     if not file.exists():
         return [*lines, "no results yet: lca run goes on where it stopped"]
     results = json.loads(file.read_text(encoding="utf-8"))
+    if not _is_of_last_run(results, path):
+        return [*lines, "results.json is not of the last run here, so it is not shown: lca run makes it anew"]
     for task, entry in results["tasks"].items():
-        selectivity = entry["selectivity"]
-        beside = "" if selectivity is None else f", selectivity {selectivity:.3f}"
-        lines.append(
-            f"{task}: accuracy {entry['accuracy']['test']:.3f} (majority {entry['majority']:.3f}{beside}), "
-            f"minimal set {entry['minimal']['neurons']} of {results['model']['neurons']} neurons"
-        )
+        parts = [f"accuracy {entry['accuracy']['test']:.3f}"]
+        baselines = [f"most frequent class {entry['most_frequent_class']['accuracy']:.3f}"]
+        if entry["word_type_majority"] is not None:
+            baselines.append(f"word-type majority {entry['word_type_majority']:.3f}")
+        if entry["selectivity"] is not None:
+            baselines.append(f"selectivity {entry['selectivity']:.3f}")
+        parts.append(f"({', '.join(baselines)})")
+        if entry["beats_baselines"]:
+            parts.append(f"minimal set {entry['minimal']['neurons']} of {results['model']['neurons']} neurons")
+        else:
+            parts.append("does not beat its baselines")
+        lines.append(f"{task}: {parts[0]} {parts[1]}, {parts[2]}")
     lines.append(f"seconds: {sum(results['seconds'].values()):.0f}; page: {path / 'report' / 'index.html'}")
     return lines
+
+
+def _is_of_last_run(results: Mapping[str, Any], path: Path) -> bool:
+    """Returns whether results are those of the steps that the folder has finished, from the inputs that it names."""
+    try:
+        steps = json.loads((path / "steps.json").read_text(encoding="utf-8"))
+        inputs = json.loads((path / "inputs.json").read_text(encoding="utf-8"))
+        report, model = steps["report"], inputs["model"]["fingerprint"]
+        finished = all(step["seconds"] is not None for step in steps.values())
+        return finished and report["key"] == results["key"] and model == results["model"]["fingerprint"]
+    except (FileNotFoundError, KeyError):
+        return False

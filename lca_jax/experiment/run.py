@@ -6,24 +6,29 @@ The steps, and what they make in the run folder:
     probe     probes/                         every problem of the grid, and the choice made on dev
     rank      rankings/<task>.csv
     ablate    tasks/<task>.json               curves, minimal set, classes: the entries of results.json
+    untrained untrained.json                  layers of a model with random weights, where `untrained` asks for it
     report    results.json, report/           put together from the others
 
-`run` does all of them, or those up to one, and skips those whose inputs have not changed.
+`run` does all of them, or those up to one, and skips those whose inputs have not changed. What was made from other
+inputs is removed first. A folder that has results of another model or other texts is refused.
 """
 
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lca_jax.descriptors.top_words import NeuronCard, neuron_cards
-from lca_jax.errors import SettingsError
+from lca_jax.errors import SettingsError, StoreError
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
 from lca_jax.experiment.inputs import Inputs
+from lca_jax.experiment.layers import untrained_accuracies
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
@@ -39,17 +44,21 @@ from lca_jax.text.corpus import name_file_of
 
 _log = logging.getLogger("lca_jax")
 _PARTS = ("train", "dev", "test")
-_CARDS = 12
+_CARDS = 20
 """Number of neurons on the page."""
 _RESULTS = ("results.json", "report")
+_UNTRAINED = "untrained.json"
 
 
-def run(experiment: Experiment, *, until: Step = "report", progress: bool = False) -> dict[str, Any]:
+def run(
+    experiment: Experiment, *, until: Step = "report", overwrite: bool = False, progress: bool = False
+) -> dict[str, Any]:
     """Does an experiment in its run folder and skips what is finished there.
 
     Args:
         experiment: The settings, with the run folder.
         until: The last step to do.
+        overwrite: Whether to remove what the folder has of another model or other texts, instead of refusing it.
         progress: Whether to show bars on stderr.
 
     Returns:
@@ -62,7 +71,7 @@ def run(experiment: Experiment, *, until: Step = "report", progress: bool = Fals
     if until not in STEPS:
         raise SettingsError(f"`until` must be one of {', '.join(STEPS)}, got {until!r}.")
     with _log_file(experiment.out / "log.txt"):
-        return _Run(experiment, progress=progress).up_to(until)
+        return _Run(experiment, progress=progress).up_to(until, overwrite=overwrite)
 
 
 class _Run:
@@ -70,26 +79,43 @@ class _Run:
 
     def __init__(self, experiment: Experiment, *, progress: bool) -> None:
         self._settings = experiment
-        self._inputs = Inputs(experiment, experiment.out, test=experiment.test, progress=progress)
+        self._inputs = Inputs(experiment, experiment.out, progress=progress)
         self._folder = RunFolder(experiment.out)
 
-    def up_to(self, until: Step) -> dict[str, Any]:
-        self._write_settings()
+    def up_to(self, until: Step, *, overwrite: bool) -> dict[str, Any]:
+        self._settle(overwrite=overwrite)
         steps: Mapping[Step, Callable[[], None]] = {
             "extract": self._extract,
             "probe": self._probe,
             "rank": self._rank,
-            "ablate": self._ablate,
+            "ablate": self._ablate_and_compare,
             "report": self._report,
         }
         for name in STEPS[: STEPS.index(until) + 1]:
             steps[name]()
         return json.loads((self._folder.path / "results.json").read_text("utf-8")) if until == "report" else {}
 
-    def _write_settings(self) -> None:
-        """Writes `config.json`, once model and texts could be read; results of other inputs do not stay beside it."""
-        if self._folder.has_changed(self._keys):
-            self._folder.remove(_RESULTS)
+    def _settle(self, *, overwrite: bool) -> None:
+        """Writes `config.json`, once model and texts could be read; results of other inputs do not stay beside it.
+
+        Raises:
+            StoreError: The folder has results of another model or other texts.
+        """
+        before, now = self._folder.inputs, self._inputs.origins
+        others = [
+            f"{part} {before[part]['name']} (now {now[part]['name']})"
+            for part in now
+            if part in before and before[part]["fingerprint"] != now[part]["fingerprint"]
+        ]
+        if others and not overwrite:
+            raise StoreError(
+                f"{self._folder.path} has results of other inputs: {', '.join(others)}. Name another --out, or give "
+                "--overwrite to remove them."
+            )
+        if others:
+            self._folder.clear()
+        self._folder.settle(self._keys)
+        self._folder.write_inputs(now)
         write_json(self._folder.path / "config.json", self._settings.as_json())
 
     # What the steps share
@@ -133,6 +159,11 @@ class _Run:
 
         self._folder.do("rank", self._keys["rank"], ["rankings"], write)
 
+    def _ablate_and_compare(self) -> None:
+        self._ablate()
+        if self._settings.untrained is not None:
+            self._folder.do("untrained", self._keys["untrained"], [_UNTRAINED], self._measure_untrained)
+
     def _ablate(self) -> None:
         for task in self._tasks:
             output = f"tasks/{name_file_of(task)}.json"
@@ -149,16 +180,16 @@ class _Run:
             results = self._results()
             write_json(self._folder.path / "results.json", results)
             cards = {task: self._cards(task) for task in self._tasks}
-            write_report(results, cards, self._folder.path / "report")
+            links = {task: f"../rankings/{name_file_of(task)}.csv" for task in self._tasks}
+            write_report(results, cards, self._folder.path / "report", links=links)
 
-        keys = [self._keys[f"ablate {task}"] for task in self._tasks]
-        self._folder.do("report", key_of("report", keys, package_versions(RESULT_PACKAGES)), _RESULTS, write)
+        self._folder.do("report", self._keys["report"], _RESULTS, write)
 
     # Keys: everything that determines a step's outcome
 
     @cached_property
     def _keys(self) -> dict[str, str]:
-        """The key of every step but the report, by the name of the step."""
+        """The key of every step, by the name of the step."""
         settings = self._settings
         extract = {part: self._extract_key(part) for part in _PARTS}
         heads = [] if settings.heads is None else [settings.heads]
@@ -166,12 +197,15 @@ class _Run:
         probe = key_of("probe", [extract["train"], extract["dev"]], *chosen_by, *heads)
         measured = (settings.fractions, settings.draws, settings.drop, settings.seed)
         ablate = {task: key_of("ablate", task, probe, extract["test"], measured) for task in self._tasks}
-        return {
+        keys = {
             **{f"extract {part}": key for part, key in extract.items()},
             "probe": probe,
             "rank": key_of("rank", probe),
             **{f"ablate {task}": key for task, key in ablate.items()},
         }
+        if settings.untrained is not None:
+            keys["untrained"] = key_of("untrained", settings.untrained, probe, extract["test"], settings.seed)
+        return keys | {"report": key_of("report", keys, FORMAT, package_versions(RESULT_PACKAGES))}
 
     def _extract_key(self, part: str) -> str:
         settings = self._settings
@@ -187,16 +221,30 @@ class _Run:
     def _fill_store(self, part: str) -> None:
         warn_of_excluded(self._inputs.extract(part).manifest, name=part)
 
+    def _measure_untrained(self) -> None:
+        settings = replace(self._settings, random_weights=self._settings.untrained, statistics=False)
+        entries = untrained_accuracies(Inputs(settings, None), self._probes, seed=settings.seed)
+        write_json(self._folder.path / _UNTRAINED, entries)
+
     def _results(self) -> dict[str, object]:
-        corpora, stores = self._inputs.corpora, self._stores
+        whole, corpora, stores = self._inputs.whole, self._inputs.corpora, self._stores
         entries = {
             task: json.loads((self._folder.path / "tasks" / f"{name_file_of(task)}.json").read_text("utf-8"))
             for task in self._tasks
         }
+        if self._settings.untrained is not None:
+            untrained = json.loads((self._folder.path / _UNTRAINED).read_text("utf-8"))
+            entries = {task: {**entry, "by_layer_untrained": untrained[task]} for task, entry in entries.items()}
         return {
             "format": FORMAT,
+            "key": self._keys["report"],
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": self._settings.command(),
             "model": describe_model(self._inputs.model, self._probes.axis),
-            "corpus": {part: describe_corpus(corpora[part], store) for part, store in zip(_PARTS, stores, strict=True)},
+            "corpus": {
+                part: describe_corpus(whole[part], corpora[part], store)
+                for part, store in zip(_PARTS, stores, strict=True)
+            },
             "tasks": entries,
             "seed": self._settings.seed,
             "seconds": self._folder.seconds,

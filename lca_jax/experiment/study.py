@@ -8,6 +8,7 @@ command without `--join`. A study has the options of a run for what is read. Kee
 """
 
 import logging
+import shutil
 from pathlib import Path
 
 import jax
@@ -62,7 +63,8 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
 
 
 def _write_rankings(probes: ProbeSet, folder: Path) -> None:
-    """Writes one table for each task, or for each task and subset."""
+    """Writes one table for each task, or for each task and subset, in place of those of an earlier study."""
+    shutil.rmtree(folder, ignore_errors=True)
     for task in probes.tasks:
         for subset in probes.subsets:
             name = task if subset is None else f"{task} {subset}"
