@@ -80,6 +80,8 @@ def render_report(
             "Write the report with the version of lca_jax that made the run."
         )
     results = _without_nulls(results)
+    if "name" in results.get("model", {}):
+        results["model"]["name"] = _without_place(results["model"]["name"])
     tasks: Mapping[str, Mapping[str, Any]] = results.get("tasks", {})
     if not tasks:
         raise DataError("`results` must have at least one task under `tasks`, got none. Finish the run first.")
@@ -151,12 +153,20 @@ class _TaskView(NamedTuple):
 
 
 def _without_nulls(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the tables without their null entries, so that a null reads as a missing key."""
-    return {
-        key: _without_nulls(value) if isinstance(value, Mapping) else value
-        for key, value in table.items()
-        if value is not None
-    }
+    """Returns the tables, and those in lists, without their null entries, so that a null reads as a missing key."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _without_nulls(value)
+        return [clean(part) for part in value] if isinstance(value, list) else value
+
+    return {key: clean(value) for key, value in table.items() if value is not None}
+
+
+def _without_place(name: object) -> str:
+    """Returns the name of a model: of a local folder only its own, for a page is passed on."""
+    parts = str(name).rstrip("/").split("/")
+    return parts[-1] if len(parts) > 2 or parts[0] in ("", ".", "..", "~") else str(name)
 
 
 def _view(
@@ -205,7 +215,7 @@ def _orders(views: Sequence[_TaskView]) -> list[dict[str, int]]:
             "layer": numbers.get("centre_of_mass") if view.beats else None,
         }[by]
         falling = by in ("accuracy", "lead", "selectivity")
-        return (False, -value if falling else value) if formats.is_number(value) else (True, 0.0)
+        return (False, float(-value if falling else value)) if formats.is_number(value) else (True, 0.0)
 
     places: list[dict[str, int]] = [{} for _ in views]
     for by in _SORTS:
