@@ -24,7 +24,7 @@ from lca_jax.experiment.config import Experiment
 from lca_jax.experiment.layers import layer_accuracies
 from lca_jax.experiment.neurons import describe_neurons
 from lca_jax.models.model import Model
-from lca_jax.probing.evaluation import Evaluation, evaluate_probe
+from lca_jax.probing.comparison import Comparison, compare_probe
 from lca_jax.probing.labelling import control_task_of
 from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import mean_intervals
@@ -101,7 +101,7 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
     test = measured_words(stores.test, probes.axis, task, probe.classes)
     dev = measured_words(stores.dev, probes.axis, task, probe.classes)
     training = TrainingWords.of(probes, task)
-    found = evaluate_probe(probes, task, test, seed=settings.seed)
+    found = compare_probe(probes, task, test, seed=settings.seed)
     curves = {
         mode: keep_curve(
             probes,
@@ -158,7 +158,7 @@ def _unseen_labels(words: MeasuredWords) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _scores(found: Evaluation) -> dict[str, object]:
+def _scores(found: Comparison) -> dict[str, object]:
     """Returns the entries about the probe on test beside what it must beat."""
     rivals, unseen = found.rivals, found.unseen_words
     majority, control = rivals.get("word_type_majority"), rivals.get("control")
@@ -177,7 +177,7 @@ def _scores(found: Evaluation) -> dict[str, object]:
 
 
 def _minimal_entry(
-    minimal: MinimalSet, train: ActivationStore, test: MeasuredWords, found: Evaluation, seed: int
+    minimal: MinimalSet, train: ActivationStore, test: MeasuredWords, found: Comparison, seed: int
 ) -> dict[str, object]:
     right = hits([minimal.probe], test, minimal.columns)[0]
     lost = (found.predicted == test.gold).astype(np.float64) - right
@@ -202,7 +202,7 @@ def _minimal_entry(
     }
 
 
-def _neuron_entries(probes: ProbeSet, ranking: Ranking, minimal: MinimalSet, found: Evaluation) -> dict[str, object]:
+def _neuron_entries(probes: ProbeSet, ranking: Ranking, minimal: MinimalSet, found: Comparison) -> dict[str, object]:
     """Returns the entries about the minimal set's neurons: their layers, and the classes that need them."""
     axis = probes.axis
     shares = layer_shares(minimal.columns, axis)
@@ -234,7 +234,7 @@ def _neuron_entries(probes: ProbeSet, ranking: Ranking, minimal: MinimalSet, fou
     }
 
 
-def _confusions(found: Evaluation, test: MeasuredWords) -> list[dict[str, object]]:
+def _confusions(found: Comparison, test: MeasuredWords) -> list[dict[str, object]]:
     """Returns the most frequent errors, each with a few of its words in their sentences."""
     counts, classes = found.confusion.copy(), list(found.by_class)
     np.fill_diagonal(counts, 0)

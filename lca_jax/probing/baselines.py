@@ -48,5 +48,29 @@ def learn_baselines(words: Sequence[str], labels: Sequence[str | None]) -> Basel
     return Baselines(_most_frequent(overall), {word: _most_frequent(counts) for word, counts in of_type.items()})
 
 
+def word_type_majority(
+    train_words: Sequence[str],
+    train_labels: Sequence[str | None],
+    test_words: Sequence[str],
+    test_labels: Sequence[str | None],
+) -> float:
+    """Returns the accuracy of the word-type majority of the training words on other words.
+
+    Args:
+        train_words: Word forms of the training words.
+        train_labels: Their labels; words with None do not count.
+        test_words: Word forms of the test words.
+        test_labels: Their labels; words with None do not count.
+
+    Raises:
+        DataError: Train or test has no labelled word.
+    """
+    test = [(word, label) for word, label in zip(test_words, test_labels, strict=True) if label is not None]
+    answers = learn_baselines(train_words, train_labels).of_types([word for word, _ in test])
+    if not test:
+        raise DataError("The word-type majority needs at least one labelled test word. Check the label column.")
+    return sum(said == label for said, (_, label) in zip(answers, test, strict=True)) / len(test)
+
+
 def _most_frequent(counts: Counter[str]) -> str:
     return min(counts, key=lambda label: (-counts[label], label))

@@ -71,8 +71,8 @@ class ClassScore:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Evaluation:
-    """A probe on the words of a store; from `evaluate_probe`."""
+class Comparison:
+    """A probe on the words of a store; from `compare_probe`."""
 
     task: str
     unit: str
@@ -136,7 +136,7 @@ class Evaluation:
         )
 
 
-def evaluate_probe(probes: ProbeSet, task: str, words: ActivationStore | MeasuredWords, *, seed: int = 0) -> Evaluation:
+def compare_probe(probes: ProbeSet, task: str, words: ActivationStore | MeasuredWords, *, seed: int = 0) -> Comparison:
     """Measures the probe of a task on other words, beside its baselines and its control task.
 
     Args:
@@ -175,7 +175,7 @@ def evaluate_probe(probes: ProbeSet, task: str, words: ActivationStore | Measure
     sizes = np.bincount(measured.gold[measured.gold >= 0], minlength=count)
     unseen = Counter(labels[measured.gold == -2].tolist())
     seen = {form for form, label in zip(train_forms, train_labels, strict=True) if label is not None}
-    return Evaluation(
+    return Comparison(
         task=task,
         unit=measured.store.unit,
         words=len(measured.gold),

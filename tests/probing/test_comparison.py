@@ -8,8 +8,8 @@ import pytest
 
 from lca_jax import ElasticNet, ProbeSet, fit_probes
 from lca_jax.errors import DataError, SettingsError
-from lca_jax.probing.baselines import learn_baselines
-from lca_jax.probing.evaluation import evaluate_probe
+from lca_jax.probing.baselines import learn_baselines, word_type_majority
+from lca_jax.probing.comparison import compare_probe
 from lca_jax.probing.metrics import (
     accuracy_interval,
     confusion_counts,
@@ -37,9 +37,9 @@ def noise_store(*, seed: int, labels: tuple[str, ...] = ("A", "B"), words: int =
     return store_of(rng.normal(size=(words, 2, 4)).astype(np.float32), sentences, {"t": by_sentence})
 
 
-def test_an_evaluation_equals_plain_counting(probes: ProbeSet) -> None:
+def test_a_comparison_equals_plain_counting(probes: ProbeSet) -> None:
     train, test = planted_store(), planted_store(seed=2)
-    found = evaluate_probe(probes, "upos", test)
+    found = compare_probe(probes, "upos", test)
     forms, labels = test.forms(), test.labels("upos")
     predicted = [CLASSES[number] for number in probes.one("upos").predict(test.matrix())]
     right = [said == label for said, label in zip(predicted, labels, strict=True)]
@@ -81,12 +81,12 @@ def test_an_evaluation_equals_plain_counting(probes: ProbeSet) -> None:
 
 def test_planted_neurons_beat_their_baselines_and_noise_does_not(probes: ProbeSet) -> None:
     # In the planted store a word's type gives its class away, so only the first baseline can be beaten there.
-    planted = evaluate_probe(probes, "upos", planted_store(seed=2))
+    planted = compare_probe(probes, "upos", planted_store(seed=2))
     assert planted.rivals["most_frequent_class"].beaten
     assert not planted.rivals["word_type_majority"].beaten
     assert not planted.beats_baselines
     noise = fit_probes(noise_store(seed=0), SETTINGS)
-    found = evaluate_probe(noise, "t", noise_store(seed=1))
+    found = compare_probe(noise, "t", noise_store(seed=1))
     assert not found.rivals["most_frequent_class"].beaten
     assert "does not beat its baselines" in repr(found)
 
@@ -94,19 +94,19 @@ def test_planted_neurons_beat_their_baselines_and_noise_does_not(probes: ProbeSe
 def test_labels_that_training_lacks_are_counted_by_label() -> None:
     noise = fit_probes(noise_store(seed=0), SETTINGS)
     test = noise_store(seed=1, labels=("A", "B", "C", "D"))
-    found = evaluate_probe(noise, "t", test)
+    found = compare_probe(noise, "t", test)
     counts = Counter(test.labels("t"))
     assert found.unseen_labels == {name: counts[name] for name in sorted("CD", key=lambda name: -counts[name])}
     assert found.confusion.sum() == found.words - counts["C"] - counts["D"]
     assert f"{counts['C'] + counts['D']} with labels that training lacks" in repr(found)
-    none = evaluate_probe(noise, "t", noise_store(seed=1, labels=("E", "F")))
+    none = compare_probe(noise, "t", noise_store(seed=1, labels=("E", "F")))
     assert none.accuracy == 0
     assert none.by_class["A"].recall is none.by_class["A"].interval is None
 
 
 def test_sentences_have_the_first_baseline_alone() -> None:
     train = as_sentences(planted_store())
-    found = evaluate_probe(fit_probes(train, SETTINGS), "upos", as_sentences(planted_store(seed=2)))
+    found = compare_probe(fit_probes(train, SETTINGS), "upos", as_sentences(planted_store(seed=2)))
     assert set(found.rivals) == {"most_frequent_class"}
     assert found.selectivity is found.unseen_words is None
     assert found.beats_baselines
@@ -114,7 +114,7 @@ def test_sentences_have_the_first_baseline_alone() -> None:
 
 def test_what_is_missing_is_said(probes: ProbeSet) -> None:
     with pytest.raises(SettingsError, match="store=train_store"):
-        evaluate_probe(replace(probes, store=None), "upos", planted_store())
+        compare_probe(replace(probes, store=None), "upos", planted_store())
     with pytest.raises(DataError, match="at least one labelled training word"):
         learn_baselines(["a"], [None])
 
@@ -124,6 +124,10 @@ def test_baselines_by_hand() -> None:
     # N and V are equally frequent, and N sorts first; c has no label.
     assert found.most_frequent == "N"
     assert found.of_types(["a", "b", "z", "c"]) == ["N", "V", "N", "N"]
+    train = (["a", "a", "a", "b", "c"], ["N", "N", "V", "V", None])
+    assert word_type_majority(*train, ["a", "b", "z", "c", "z"], ["N", "N", "N", "V", None]) == pytest.approx(0.5)
+    with pytest.raises(DataError, match="at least one labelled test word"):
+        word_type_majority(*train, ["a"], [None])
 
 
 def test_rows_are_resampled_alike() -> None:
