@@ -70,8 +70,10 @@ class Inputs:
         """Name and fingerprint of the model and of the words of every file; labels and limits do not count."""
         read = {part: corpus for part, corpus in self.whole.items() if part != "dev" or self._request.dev is not None}
         words = {part: replace(corpus, labels={}, sentence_labels={}) for part, corpus in read.items()}
+        seed = self.model.random_weights
+        model = self.model.name if seed is None else f"{self.model.name} with random weights {seed}"
         return {
-            "model": {"name": self.model.name, "fingerprint": self.model.fingerprint},
+            "model": {"name": model, "fingerprint": self.model.fingerprint},
             **{part: {"name": corpus.name, "fingerprint": corpus.fingerprint()} for part, corpus in words.items()},
         }
 

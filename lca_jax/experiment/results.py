@@ -147,7 +147,7 @@ def warn_of_unseen_labels(task: str, unseen: Mapping[str, Mapping[str, int]]) ->
         if counts:
             named = ", ".join(f"{label} {count}" for label, count in list(counts.items())[:5])
             _log.warning(
-                "%s: %d words of %s have %d labels that training lacks, and count as errors: %s%s",
+                "%s: %d words of %s have labels that training lacks (%d of them), and count as errors: %s%s",
                 *(task, sum(counts.values()), part, len(counts), named, ", …" if len(counts) > 5 else ""),
             )
 

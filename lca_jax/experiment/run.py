@@ -103,7 +103,12 @@ class _Run:
         """
         before, now = self._folder.inputs, self._inputs.origins
         others = [
-            f"{part} {before[part]['name']} (now {now[part]['name']})"
+            f"{part} {before[part]['name']} "
+            + (
+                f"(now {now[part]['name']})"
+                if now[part]["name"] != before[part]["name"]
+                else "(its content has changed)"
+            )
             for part in now
             if part in before and before[part]["fingerprint"] != now[part]["fingerprint"]
         ]
@@ -196,15 +201,15 @@ class _Run:
         chosen_by = (settings.as_json()["probe"], settings.select, self._tasks)
         probe = key_of("probe", [extract["train"], extract["dev"]], *chosen_by, *heads)
         measured = (settings.fractions, settings.draws, settings.drop, settings.seed)
-        ablate = {task: key_of("ablate", task, probe, extract["test"], measured) for task in self._tasks}
+        ablate = {task: key_of("ablate", FORMAT, task, probe, extract["test"], measured) for task in self._tasks}
         keys = {
             **{f"extract {part}": key for part, key in extract.items()},
             "probe": probe,
-            "rank": key_of("rank", probe),
+            "rank": key_of("rank", FORMAT, probe),
             **{f"ablate {task}": key for task, key in ablate.items()},
         }
         if settings.untrained is not None:
-            keys["untrained"] = key_of("untrained", settings.untrained, probe, extract["test"], settings.seed)
+            keys["untrained"] = key_of("untrained", FORMAT, settings.untrained, probe, extract["test"], settings.seed)
         return keys | {"report": key_of("report", keys, FORMAT, package_versions(RESULT_PACKAGES))}
 
     def _extract_key(self, part: str) -> str:

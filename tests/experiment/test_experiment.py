@@ -173,7 +173,10 @@ def test_results_of_two_models_do_not_mix(experiment: Experiment, tmp_path: Path
     before = {
         path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "log.txt"
     }
-    with pytest.raises(StoreError, match=r"results of other inputs: model .*bert \(now .*Name another --out"):
+    with pytest.raises(
+        StoreError,
+        match=r"results of other inputs: model .*bert \(now .*bert with random weights 3\).*Name another --out",
+    ):
         run(other, until="extract")
     assert before == {path: path.read_bytes() for path in before}
     run(other, until="extract", overwrite=True)
