@@ -16,7 +16,7 @@ from lca_jax.machine.devices import aligned_empty, joint_mesh, place_parts, repl
 from lca_jax.probing.matrix.block import Block, correlations, over_layers, scores
 from lca_jax.probing.matrix.matrix import Stretch, Sweep, Visit
 from lca_jax.probing.matrix.metric import Metric, metric_of_words, metric_stride
-from lca_jax.probing.matrix.scale import choose_scale, measure_moments
+from lca_jax.probing.matrix.scale import Scale, choose_scale, measure_moments
 from lca_jax.probing.matrix.source import MatrixSource, read_part, refuse_no_words
 from lca_jax.probing.objective import MatrixDtype
 from lca_jax.probing.problems import Problems
@@ -102,9 +102,14 @@ class HeldMatrix:
 
 
 def hold_matrix(
-    source: MatrixSource, *, standardize: bool, dtype: MatrixDtype = "float32", split_over: int = 1
+    source: MatrixSource,
+    *,
+    standardize: bool,
+    dtype: MatrixDtype = "float32",
+    split_over: int = 1,
+    given: Scale | None = None,
 ) -> HeldMatrix:
-    """Moves activations to the devices and measures mean and deviation of every feature.
+    """Moves activations to the devices and measures mean and deviation of every feature, unless they are given.
 
     Mean and deviation are those of the words given, each counted once, whatever weight problems give to them: so one
     matrix serves all problems. Words are padded to a multiple of the devices with zeros; problems mask padding by its
@@ -115,6 +120,7 @@ def hold_matrix(
         standardize: Whether the penalty is on weights of features with deviation 1.
         dtype: Dtype in which X is stored.
         split_over: Number of devices that share the columns, for matrices too wide for one.
+        given: Mean and scale of another fit, whose objective this one is to have; the values were checked there.
 
     Raises:
         DataError: There is no word, or a value is not finite (its place is named).
@@ -135,8 +141,10 @@ def hold_matrix(
         return memory[..., index[-1]]
 
     X = place_parts(mesh, (*layers, padded, width), split, part)
-    moments = measure_moments(X, replicate(mesh, np.arange(padded) < source.words), mesh=mesh)
-    mean, scale = choose_scale(source, moments, standardize=standardize)
+    if given is None:
+        moments = measure_moments(X, replicate(mesh, np.arange(padded) < source.words), mesh=mesh)
+        given = choose_scale(source, moments, standardize=standardize)
+    mean, scale = given
     block = Block(X, replicate(mesh, mean), replicate(mesh, scale))
     return HeldMatrix(block=block, words=source.words, mesh=mesh)
 
