@@ -12,12 +12,12 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
-from lca_jax.analysis.retraining import TrainingWords, accuracies_of_nested_sets
+from lca_jax.analysis.retraining import TrainingWords, hits_of_nested_sets
 from lca_jax.errors import SettingsError
 from lca_jax.probing.measuring import MeasuredWords, measured_words
-from lca_jax.probing.metrics import accuracy
+from lca_jax.probing.metrics import mean_intervals
 from lca_jax.probing.probe import Probe, predict_masked
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.ranking import Ranking
@@ -43,6 +43,10 @@ class KeepPoint:
     """Standard deviation over the random sets (n - 1)."""
     bottom: float
     """Accuracy with the last neurons of the ranking."""
+    top_low: float
+    """Lower end of the 95 % interval of `top`, over sentences."""
+    top_high: float
+    """Upper end of that interval."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -55,6 +59,9 @@ class KeepCurve:
     """Number of random sets behind each point."""
     whole: float
     """Accuracy of the trained probe with all neurons."""
+    masked_to: str | None
+    """What takes the place of a masked neuron: `training mean` where features are standardised, else `zero`; None for
+    `retrain`, which has no other neurons."""
     points: tuple[KeepPoint, ...]
 
     def __repr__(self) -> str:
@@ -113,18 +120,20 @@ def keep_curve(
     fractions = sorted(fractions)
     sizes = [max(1, round(fraction * len(ranking.columns))) for fraction in fractions]
     orders = [ranking.top(sizes[-1]), ranking.bottom(sizes[-1], seed=seed)]
-    orders += [ranking.random(sizes[-1], seed=seed + draw) for draw in range(draws)]
+    orders += [ranking.random(sizes[-1], seed=seed, draw=draw) for draw in range(draws)]
     if mode == "mask":
-        measured = _masked(probe, words, orders, sizes)
+        right = _masked(probe, words, orders, sizes)
     else:
         training = training or TrainingWords.of(probes, ranking.task)
-        measured = np.stack([accuracies_of_nested_sets(training, words, order, sizes) for order in orders])
-    top, bottom, random = measured[0], measured[1], measured[2:]
+        right = np.stack([hits_of_nested_sets(training, words, order, sizes) for order in orders])
+    top, bottom, random = right[0].mean(axis=1), right[1].mean(axis=1), right[2:].mean(axis=2)
+    low, high = mean_intervals(right[0].astype(np.float64), words.sentences, seed=seed).T
     return KeepCurve(
         task=ranking.task,
         mode=mode,
         draws=draws,
         whole=float((probe.predict(words.X) == words.gold).mean()),
+        masked_to=None if mode == "retrain" else "training mean" if probe.mean.any() else "zero",
         points=tuple(
             KeepPoint(
                 fraction=fraction,
@@ -133,6 +142,8 @@ def keep_curve(
                 random=float(random[:, place].mean()),
                 random_std=float(random[:, place].std(ddof=1)),
                 bottom=float(bottom[place]),
+                top_low=float(low[place]),
+                top_high=float(high[place]),
             )
             for place, (fraction, size) in enumerate(zip(fractions, sizes, strict=True))
         ),
@@ -141,10 +152,10 @@ def keep_curve(
 
 def _masked(
     probe: Probe, words: MeasuredWords, orders: Sequence[Int[np.ndarray, " neuron"]], sizes: Sequence[int]
-) -> Float[np.ndarray, "set size"]:
-    """Measures the trained probe with the leading parts of several orders kept."""
+) -> Bool[np.ndarray, "set size word"]:
+    """Tells for which words the trained probe is right with the leading parts of several orders kept."""
     masks: Bool[np.ndarray, "mask feature"] = np.zeros((len(orders) * len(sizes), len(probe.weights)), bool)
     for place, (order, size) in enumerate((order, size) for order in orders for size in sizes):
         masks[place, order[:size]] = True
     predicted = predict_masked([probe], words.X, keep=masks[None])[0]
-    return accuracy(predicted, words.gold).reshape(len(orders), len(sizes))
+    return (predicted == words.gold).reshape(len(orders), len(sizes), -1)

@@ -1,7 +1,8 @@
 """`lca show`: what a run folder or a store holds. It reads JSON alone, unless checksums are compared."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -77,6 +78,8 @@ def _describe_run(path: Path) -> list[str]:
         return [*lines, "no results yet: lca run goes on where it stopped"]
     way_out = f"Make it anew with `lca report --run {path}`."
     results = read_object(file, error=StoreError, way_out=way_out)
+    if not _is_of_last_run(results, path):
+        return [*lines, "results.json is not of the last run here, so it is not shown: lca run makes it anew"]
     try:
         lines += [_describe_task(task, entry, results["model"]["neurons"]) for task, entry in results["tasks"].items()]
         seconds = f"{sum(results['seconds'].values()):.0f}"
@@ -86,9 +89,30 @@ def _describe_run(path: Path) -> list[str]:
 
 
 def _describe_task(task: str, entry: dict, neurons: int) -> str:
-    selectivity = entry["selectivity"]
-    beside = "" if selectivity is None else f", selectivity {selectivity:.3f}"
-    return (
-        f"{task}: accuracy {entry['accuracy']['test']:.3f} (majority {entry['majority']:.3f}{beside}), "
+    baselines = [f"most frequent class {entry['most_frequent_class']['accuracy']:.3f}"]
+    if entry["word_type_majority"] is not None:
+        baselines.append(f"word-type majority {entry['word_type_majority']:.3f}")
+    if entry["selectivity"] is not None:
+        baselines.append(f"selectivity {entry['selectivity']:.3f}")
+    worth = (
         f"minimal set {entry['minimal']['neurons']} of {neurons} neurons"
+        if entry["beats_baselines"]
+        else "does not beat its baselines"
     )
+    return f"{task}: accuracy {entry['accuracy']['test']:.3f} ({', '.join(baselines)}), {worth}"
+
+
+def _is_of_last_run(results: Mapping[str, Any], path: Path) -> bool:
+    """Returns whether results are those of the steps that the folder has finished, from the inputs that it names."""
+    if not all((path / name).exists() for name in ("steps.json", "inputs.json")):
+        return False
+    way_out = "Run `lca run` again to make the folder whole."
+    steps, inputs = (
+        read_object(path / name, error=StoreError, way_out=way_out) for name in ("steps.json", "inputs.json")
+    )
+    try:
+        report, model = steps["report"], inputs["model"]["fingerprint"]
+        finished = all(step["seconds"] is not None for step in steps.values())
+        return finished and report["key"] == results["key"] and model == results["model"]["fingerprint"]
+    except (KeyError, TypeError, AttributeError):
+        return False

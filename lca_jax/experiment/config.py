@@ -5,6 +5,7 @@ imports nothing that computes, so that `lca --help` and `lca show` need no JAX.
 """
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from lca_jax.text.task_names import refuse_like_names
 Step = Literal["extract", "probe", "rank", "ablate", "report"]
 STEPS: tuple[Step, ...] = get_args(Step)
 """The steps of a run, in their order."""
+_LIMITS = ("max_train_words", "max_dev_words", "max_test_words", "max_train_per_class")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,9 @@ class Request:
     unlabelled_as: str | None = None
     """A class for words without the feature of a `feats:KEY` task; by default they are masked."""
     max_train_words: int | None = None
-    """At most this many training words, from the first sentence on."""
+    """At most this many training words: whole sentences, drawn with the seed."""
+    max_dev_words: int | None = None
+    """At most this many dev words, drawn likewise."""
     max_train_per_class: int | None = None
     """At most this many training words (or sentences) of each class of each task, drawn with the seed."""
     labelled_only: bool = False
@@ -71,11 +75,12 @@ class Request:
     random_weights: int | None = None
     """The seed of random weights: the same architecture untrained, as a baseline."""
     probe: ElasticNet = field(default_factory=ElasticNet)
-    """The penalties and the solver."""
+    """The penalties and the solver. Their seed is that of the run."""
     select: Literal["score", "accuracy"] = "score"
     """What the penalty is chosen by on dev: the papers' score S, or the accuracy with all neurons."""
     seed: int = 0
-    """The seed of all random draws: the control task, the words of a class, random sets, samples and mini-batches."""
+    """The seed of all random draws: sentences of a limit, the control task, the words of a class, random sets, samples,
+    intervals and mini-batches."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -87,8 +92,8 @@ class Request:
         refuse_like_names(self.tasks)
         if not self.model:
             raise SettingsError("`model` must be a hub name or a folder, got an empty text.")
-        for name in ("max_train_words", "max_train_per_class"):
-            if (limit := getattr(self, name)) is not None and limit < 1:
+        for name in _LIMITS:
+            if (limit := getattr(self, name, None)) is not None and limit < 1:
                 raise SettingsError(f"`{name}` must be 1 or more, got {limit}.")
         if self.heads in self.tasks:
             raise SettingsError(f"`{self.heads}` cannot be a task and the heads of words at once. Name other tasks.")
@@ -112,6 +117,8 @@ class Experiment(Request):
 
     test: Path
     """Words on which the results are measured. No choice is made on them."""
+    max_test_words: int | None = None
+    """At most this many test words: whole sentences, drawn with the seed."""
     out: Path
     """The run folder. When a run starts again there, finished steps are skipped, and steps whose settings have changed
     are done again."""
@@ -121,6 +128,9 @@ class Experiment(Request):
     """Number of random sets behind each point of the curves, 2 or more."""
     drop: float = 0.01
     """The accuracy that the minimal set may lose on dev, as a fraction."""
+    untrained: int | None = None
+    """The seed of random weights of a second model, whose layers are measured beside those of the trained one. Its
+    vectors are computed when they are read, and not stored."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -131,6 +141,19 @@ class Experiment(Request):
             raise SettingsError(f"`draws` must be 2 or more, or random sets have no spread; got {self.draws}.")
         if not 0 <= self.drop < 1:
             raise SettingsError(f"`drop` must be in [0, 1), got {self.drop}. One point of accuracy is 0.01.")
+
+    def command(self) -> str:
+        """Returns the command of this run, with the base names of files, and without what is as by default."""
+        words = ["lca", "run"]
+        for prefix, settings in (("", self), ("probe.", self.probe)):
+            for item in fields(settings):
+                value = getattr(settings, item.name)
+                if item.name in ("probe", "out") or (prefix and item.name == "seed"):
+                    continue
+                default = item.default if item.default is not MISSING else None
+                if value != (("upos",) if item.name == "tasks" else _as_sequence(value, default)):
+                    words += _option(prefix + item.name, value)
+        return shlex.join(words)
 
     def as_json(self) -> dict[str, object]:
         """Returns plain values for `config.json`, with absolute paths, also of a model that is a folder."""
@@ -164,6 +187,23 @@ class Experiment(Request):
             raise SettingsError("`probe` must be a table of settings.")
         values["probe"] = ElasticNet.from_json(probe)
         return cls(**values)  # pyright: ignore[reportArgumentType] - plain JSON, checked by __post_init__
+
+
+def _as_sequence(value: object, default: object) -> object:
+    """Returns a default in the form of the value: settings keep sequences as tuples."""
+    return tuple(default) if isinstance(value, tuple) and isinstance(default, Sequence) else default
+
+
+def _option(name: str, value: object) -> list[str]:
+    """Returns one setting as the words of a command; of a local file or folder its base name alone."""
+    option = "--" + name.replace("_", "-")
+    if isinstance(value, bool):
+        return [option if value else option.replace("--", "--no-", 1)]
+    if name == "tasks":
+        return [word for task in value for word in ("--task", str(task))]  # pyright: ignore[reportGeneralTypeIssues]
+    if isinstance(value, Path) or (name == "model" and Path(str(value)).exists()):
+        return [option, Path(str(value)).name]
+    return [option, *(str(part) for part in (value if isinstance(value, tuple) else (value,)))]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from lca_jax.machine.json_text import read_object, take
 
 _log = logging.getLogger(__name__)
 _STEPS = "steps.json"
+_INPUTS = "inputs.json"
 
 
 def key_of(*parts: object) -> str:
@@ -56,13 +57,42 @@ class RunFolder:
         """Seconds that each finished step took when it was done."""
         return {name: step["seconds"] for name, step in self._steps.items() if step["seconds"] is not None}
 
-    def has_changed(self, keys: Mapping[str, str]) -> bool:
-        """Returns whether a step that was begun here has another key now.
+    @property
+    def inputs(self) -> dict[str, dict[str, str]]:
+        """Name and fingerprint of everything that the finished steps were made from; empty if none is finished."""
+        if not self.seconds:
+            return {}
+        try:
+            return json.loads((self.path / _INPUTS).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+
+    def write_inputs(self, inputs: Mapping[str, Mapping[str, str]]) -> None:
+        """Writes name and fingerprint of everything that the steps are made from."""
+        write_json(self.path / _INPUTS, inputs)
+
+    def settle(self, keys: Mapping[str, str]) -> None:
+        """Removes what steps have made from other inputs or settings, and what steps have made that are no more.
+
+        So nothing lies beside results that it does not belong to, wherever the run stops.
 
         Args:
             keys: The present key of each step, by the name of the step.
         """
-        return any(name in self._steps and self._steps[name]["key"] != key for name, key in keys.items())
+        for name, record in list(self._steps.items()):
+            if record["key"] == keys.get(name):
+                continue
+            changed = "its input or settings changed, done again" if name in keys else "no step of this run, removed"
+            _log.warning("%s: %s", name, changed)
+            self._write(name, {**record, "seconds": None})  # no longer finished: a kill may leave half of its files
+            self.remove(record.get("outputs", []))
+            del self._steps[name]
+            write_json(self.path / _STEPS, self._steps)
+
+    def clear(self) -> None:
+        """Removes everything that steps have made here, and the record of them."""
+        self.settle({})
+        self.remove([_INPUTS])
 
     def do(self, name: str, key: str, outputs: Sequence[str], work: Callable[[], None]) -> bool:
         """Does a step unless it is finished with the same key.
@@ -93,22 +123,26 @@ class RunFolder:
                 self.remove(list(changed))
             else:
                 _log.info("%s: begun before, going on", name)
-        self._write(name, {"key": key, "seconds": None})
+        record = {"key": key, "seconds": None, "outputs": list(outputs)}
+        self._write(name, record)
         start = time.perf_counter()
         work()
         seconds = time.perf_counter() - start
         files = record_outputs(self.path, outputs)
-        self._write(name, {"key": key, "seconds": round(seconds, 3), "files": files})
+        self._write(name, {**record, "seconds": round(seconds, 3), "files": files})
         _log.info("%s: %.1f s", name, seconds)
         return True
 
     def remove(self, outputs: Sequence[str]) -> None:
-        """Deletes files and folders below the run folder, if they are there; nothing through links.
+        """Deletes files and folders below the run folder, if they are there, and folders that are empty then.
 
         Raises:
-            StoreError: A path leads out of the run folder through a link.
+            StoreError: A path leads out of the run folder through a link; nothing is deleted through links.
         """
         remove_inside(self.path, outputs)
+        for parent in {(self.path / output).parent for output in outputs} - {self.path}:
+            if parent.is_dir() and not parent.is_symlink() and not any(parent.iterdir()):
+                parent.rmdir()
 
     def _write(self, name: str, step: dict) -> None:
         self._steps[name] = step

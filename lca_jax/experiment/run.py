@@ -6,15 +6,18 @@ The steps, and what they make in the run folder:
     probe     probes/                         every problem of the grid, and the choice made on dev
     rank      rankings/<task>.csv
     ablate    tasks/<task>.json               curves, minimal set, classes: the entries of results.json
+    untrained untrained.json                  layers of a model with random weights, where `untrained` asks for it
     report    results.json, report/           put together from the others
 
-`run` does all of them, or those up to one, and skips those whose inputs and files have not changed. It holds the lock
-of the folder, and changes nothing there before texts, model and settings were checked together.
+`run` does all of them, or those up to one, and skips those whose inputs and files have not changed. What was made from
+other inputs is removed first. It holds the lock of the folder, and changes nothing there before texts, model and
+settings were checked together. A folder that has results of another model or other texts is refused.
 """
 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +28,7 @@ from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
 from lca_jax.experiment.holding import held_folder, log_file
 from lca_jax.experiment.inputs import Inputs
+from lca_jax.experiment.layers import untrained_accuracies
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
 from lca_jax.machine.files import real_path
@@ -42,17 +46,21 @@ from lca_jax.text.task_names import name_file_of
 
 _log = logging.getLogger("lca_jax")
 _PARTS = ("train", "dev", "test")
-_CARDS = 12
+_CARDS = 20
 """Number of neurons on the page."""
 _RESULTS = ("results.json", "report")
+_UNTRAINED = "untrained.json"
 
 
-def run(experiment: Experiment, *, until: Step = "report", progress: bool = False) -> dict[str, Any]:
+def run(
+    experiment: Experiment, *, until: Step = "report", overwrite: bool = False, progress: bool = False
+) -> dict[str, Any]:
     """Does an experiment in its run folder and skips what is finished there.
 
     Args:
         experiment: The settings, with the run folder.
         until: The last step to do.
+        overwrite: Whether to remove what the folder has of another model or other texts, instead of refusing it.
         progress: Whether to show bars on stderr.
 
     Returns:
@@ -68,7 +76,7 @@ def run(experiment: Experiment, *, until: Step = "report", progress: bool = Fals
     with held_folder(experiment.out), log_file(experiment.out / "log.txt", _log) as begin_log:
         started = _Run(experiment, progress=progress)
         begin_log()
-        return started.up_to(until)
+        return started.up_to(until, overwrite=overwrite)
 
 
 class _Run:
@@ -79,27 +87,49 @@ class _Run:
 
     def __init__(self, experiment: Experiment, *, progress: bool) -> None:
         self._settings = experiment
-        self._inputs = Inputs(experiment, experiment.out, test=experiment.test, progress=progress)
+        self._inputs = Inputs(experiment, experiment.out, progress=progress)
         check_inputs(self._inputs, experiment)
         self._folder = RunFolder(experiment.out)
 
-    def up_to(self, until: Step) -> dict[str, Any]:
-        self._write_settings()
+    def up_to(self, until: Step, *, overwrite: bool) -> dict[str, Any]:
+        self._settle(overwrite=overwrite)
         steps: Mapping[Step, Callable[[], None]] = {
             "extract": self._extract,
             "probe": self._probe,
             "rank": self._rank,
-            "ablate": self._ablate,
+            "ablate": self._ablate_and_compare,
             "report": self._report,
         }
         for name in STEPS[: STEPS.index(until) + 1]:
             steps[name]()
         return self._read_json("results.json") if until == "report" else {}
 
-    def _write_settings(self) -> None:
-        """Writes `config.json`, once model and texts could be read; results of other inputs do not stay beside it."""
-        if self._folder.has_changed(self._keys):
-            self._folder.remove(_RESULTS)
+    def _settle(self, *, overwrite: bool) -> None:
+        """Writes `config.json`, once model and texts could be read; results of other inputs do not stay beside it.
+
+        Raises:
+            StoreError: The folder has results of another model or other texts.
+        """
+        before, now = self._folder.inputs, self._inputs.origins
+        others = [
+            f"{part} {before[part]['name']} "
+            + (
+                f"(now {now[part]['name']})"
+                if now[part]["name"] != before[part]["name"]
+                else "(its content has changed)"
+            )
+            for part in now
+            if part in before and before[part]["fingerprint"] != now[part]["fingerprint"]
+        ]
+        if others and not overwrite:
+            raise StoreError(
+                f"{self._folder.path} has results of other inputs: {', '.join(others)}. Name another --out, or give "
+                "--overwrite to remove them."
+            )
+        if others:
+            self._folder.clear()
+        self._folder.settle(self._keys)
+        self._folder.write_inputs(now)
         write_json(self._folder.path / "config.json", self._settings.as_json())
 
     # What the steps share
@@ -143,6 +173,11 @@ class _Run:
 
         self._folder.do("rank", self._keys["rank"], ["rankings"], write)
 
+    def _ablate_and_compare(self) -> None:
+        self._ablate()
+        if self._settings.untrained is not None:
+            self._folder.do("untrained", self._keys["untrained"], [_UNTRAINED], self._measure_untrained)
+
     def _ablate(self) -> None:
         for task in self._tasks:
             output = f"tasks/{name_file_of(task)}.json"
@@ -159,29 +194,32 @@ class _Run:
             results = self._results()
             write_json(self._folder.path / "results.json", results)
             cards = {task: self._cards(task) for task in self._tasks}
-            write_report(results, cards, self._folder.path / "report")
+            links = {task: f"../rankings/{name_file_of(task)}.csv" for task in self._tasks}
+            write_report(results, cards, self._folder.path / "report", links=links)
 
-        keys = [self._keys[f"ablate {task}"] for task in self._tasks]
-        self._folder.do("report", key_of("report", keys, package_versions(RESULT_PACKAGES)), _RESULTS, write)
+        self._folder.do("report", self._keys["report"], _RESULTS, write)
 
     # Keys: everything that determines a step's outcome
 
     @cached_property
     def _keys(self) -> dict[str, str]:
-        """The key of every step but the report, by the name of the step."""
+        """The key of every step, by the name of the step."""
         settings = self._settings
         extract = {part: self._extract_key(part) for part in _PARTS}
         heads = [] if settings.heads is None else [settings.heads]
         chosen_by = (settings.as_json()["probe"], settings.select, self._tasks)
         probe = key_of("probe", [extract["train"], extract["dev"]], *chosen_by, *heads)
         measured = (settings.fractions, settings.draws, settings.drop, settings.seed)
-        ablate = {task: key_of("ablate", task, probe, extract["test"], measured) for task in self._tasks}
-        return {
+        ablate = {task: key_of("ablate", FORMAT, task, probe, extract["test"], measured) for task in self._tasks}
+        keys = {
             **{f"extract {part}": key for part, key in extract.items()},
             "probe": probe,
-            "rank": key_of("rank", probe),
+            "rank": key_of("rank", FORMAT, probe),
             **{f"ablate {task}": key for task, key in ablate.items()},
         }
+        if settings.untrained is not None:
+            keys["untrained"] = key_of("untrained", FORMAT, settings.untrained, probe, extract["test"], settings.seed)
+        return keys | {"report": key_of("report", keys, FORMAT, package_versions(RESULT_PACKAGES))}
 
     def _extract_key(self, part: str) -> str:
         settings = self._settings
@@ -197,13 +235,27 @@ class _Run:
     def _fill_store(self, part: str) -> None:
         warn_of_excluded(self._inputs.extract(part).manifest, name=part)
 
+    def _measure_untrained(self) -> None:
+        settings = replace(self._settings, random_weights=self._settings.untrained, statistics=False)
+        entries = untrained_accuracies(Inputs(settings, None), self._probes, seed=settings.seed)
+        write_json(self._folder.path / _UNTRAINED, entries)
+
     def _results(self) -> dict[str, object]:
-        corpora, stores = self._inputs.corpora, self._stores
+        whole, corpora, stores = self._inputs.whole, self._inputs.corpora, self._stores
         entries = {task: self._read_json(f"tasks/{name_file_of(task)}.json") for task in self._tasks}
+        if self._settings.untrained is not None:
+            untrained = self._read_json(_UNTRAINED)
+            entries = {task: {**entry, "by_layer_untrained": untrained[task]} for task, entry in entries.items()}
         return {
             "format": FORMAT,
+            "key": self._keys["report"],
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": self._settings.command(),
             "model": describe_model(self._inputs.model, self._probes.axis),
-            "corpus": {part: describe_corpus(corpora[part], store) for part, store in zip(_PARTS, stores, strict=True)},
+            "corpus": {
+                part: describe_corpus(whole[part], corpora[part], store)
+                for part, store in zip(_PARTS, stores, strict=True)
+            },
             "tasks": entries,
             "seed": self._settings.seed,
             "seconds": self._folder.seconds,

@@ -23,7 +23,9 @@ This file needs no JAX: the command line makes its options from it. `choices` fi
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import product
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+import tyro
 
 from lca_jax.errors import SettingsError
 from lca_jax.machine.fields import check_fields
@@ -73,7 +75,7 @@ class ElasticNet:
     proximal_step: bool = True
     """`adam` only: applies the first term as a proximal step, which makes exact zeros; False is the published
     sub-gradient."""
-    seed: int = 0
+    seed: Annotated[int, tyro.conf.Suppress] = 0  # a run and a study have an option of their own for it
     """Orders the mini-batches of `adam` and draws the labels of the control task."""
 
     def __post_init__(self) -> None:

@@ -60,7 +60,8 @@ def rank_neurons(
 def neurons_by_class(probes: ProbeSet, task: str, *, count: int) -> dict[str, np.ndarray]:
     """Divides the first `count` neurons of a task's ranking among the classes that need them at that mass level.
 
-    A neuron that several classes need is in the sets of all of them (JMLR 2023, Figures 7 and 13).
+    A neuron that several classes need is in the sets of all of them (JMLR 2023, Figures 7 and 13). One without any
+    weight is in none: no class needs it at any level.
 
     Args:
         probes: A selected set, with one probe of the task.
@@ -68,10 +69,13 @@ def neurons_by_class(probes: ProbeSet, task: str, *, count: int) -> dict[str, np
         count: Number of leading neurons.
 
     Returns:
-        Columns of the neurons by class, in the order of the ranking; their union is the set.
+        Columns of the neurons by class, in the order of the ranking; their union is the part of the set that has
+        weight.
     """
     probe = probes.one(task)
     chosen = mass_order(probe.weights).order[:count]
     levels = class_levels(probe.weights)[chosen]
-    needed = levels <= levels.min(axis=1).max()
+    first = levels.min(axis=1)
+    # Level 1 is that of weights of zero, so it must not become the level at which all classes are asked.
+    needed = levels <= first[first < 1].max(initial=0.0)
     return {name: chosen[needed[:, number]] for number, name in enumerate(probe.classes)}

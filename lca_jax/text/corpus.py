@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TypeVar
 
+import numpy as np
+
 from lca_jax.errors import CorpusError, SettingsError, list_problems
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.tables import html_table, text_table
@@ -138,30 +140,32 @@ class Corpus:
 
     def take_sentences(self, first: int, last: int) -> "Corpus":
         """Returns the sentences `first` to `last - 1`, counted from 0; `skipped` still counts the whole source."""
-        return replace(
-            self,
-            sentences=self.sentences[first:last],
-            labels={task: of_sentences[first:last] for task, of_sentences in self.labels.items()},
-            sentence_labels={task: of_task[first:last] for task, of_task in self.sentence_labels.items()},
-            second_starts=None if self.second_starts is None else self.second_starts[first:last],
-        )
+        return self._choose(range(self.sentence_count)[first:last])
 
-    def take_words(self, limit: int) -> "Corpus":
-        """Returns the leading sentences with at most `limit` words together, but at least the first that has any.
+    def take_words(self, limit: int, *, seed: int | None = None) -> "Corpus":
+        """Returns whole sentences with at most `limit` words together, but at least the first that has any.
 
         `skipped` still counts the whole source.
+
+        Args:
+            limit: Largest number of words.
+            seed: None for the leading sentences, which in many files are of one genre or source. A number draws the
+                sentences, and leaves them in their order; smaller limits then take a part of what larger ones take.
 
         Raises:
             SettingsError: `limit` is less than 1.
         """
         if limit < 1:
             raise SettingsError(f"`limit` must be 1 word or more, got {limit}.")
+        count = self.sentence_count
+        order = range(count) if seed is None else np.random.default_rng(seed).permutation(count).tolist()
         taken, words = 0, 0
-        for sentence in self.sentences:
-            if words and words + len(sentence) > limit:
+        for sentence in order:
+            length = len(self.sentences[sentence])
+            if words and words + length > limit:
                 break
-            taken, words = taken + 1, words + len(sentence)
-        return self.take_sentences(0, taken)
+            taken, words = taken + 1, words + length
+        return self._choose(sorted(order[:taken]))
 
     def with_task(self, task: str, labels: Sequence[Sequence[str | None]]) -> "Corpus":
         """Returns the same words with one more label column; it replaces a task of that name.
@@ -205,6 +209,20 @@ class Corpus:
             "classes": [len({*of_task} - {None}) for of_task in labels],
             "labelled": [sum(label is not None for label in of_task) for of_task in labels],
         }
+
+    def _choose(self, sentences: Sequence[int]) -> "Corpus":
+        """Returns the sentences with these numbers."""
+
+        def of(rows: Sequence[_T]) -> tuple[_T, ...]:
+            return tuple(rows[sentence] for sentence in sentences)
+
+        return replace(
+            self,
+            sentences=of(self.sentences),
+            labels={task: of(of_sentences) for task, of_sentences in self.labels.items()},
+            sentence_labels={task: of(of_task) for task, of_task in self.sentence_labels.items()},
+            second_starts=None if self.second_starts is None else of(self.second_starts),
+        )
 
     def _labels_of(self, task: str) -> WordLabels:
         if task not in self.labels:
