@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.extraction.extract import extract as extract
     from lca_jax.extraction.recompute import recompute as recompute
     from lca_jax.gathering.gather import gather_statistics as gather_statistics
-    from lca_jax.machine.devices import join_processes as join_processes
+    from lca_jax.machine.job import join_processes as join_processes
     from lca_jax.models.load import load_model as load_model
     from lca_jax.models.model import Model as Model
     from lca_jax.models.stack.taps import Edit as Edit
@@ -85,7 +85,7 @@ MODULES = {
     "extract": "extraction.extract",
     "recompute": "extraction.recompute",
     "gather_statistics": "gathering.gather",
-    "join_processes": "machine.devices",
+    "join_processes": "machine.job",
     "Model": "models.model",
     "load_model": "models.load",
     "Edit": "models.stack.taps",

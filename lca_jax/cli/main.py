@@ -1,4 +1,4 @@
-"""The `lca` command. Results go to stdout, progress and the log to stderr; exit 0 done, 1 an error to mend, 2 usage.
+"""The `lca` command. Results go to stdout, progress and the log to stderr; `failing` says how it ends otherwise.
 
 A command's module is imported when the command is named, and the rooms that compute when it runs: help, usage errors
 and `lca show` never wait for JAX.
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
+from lca_jax.cli.failing import ending_well
 from lca_jax.cli.output import log_to_stderr
-from lca_jax.errors import LcaError
 from lca_jax.machine.versions import package_versions
 
 
@@ -47,16 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: What follows `lca`; by default that of this process.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if not arguments or arguments[0] not in COMMANDS:
-        _explain(arguments)
-    try:
+    with ending_well(debug="--debug" in arguments):
+        if not arguments or arguments[0] not in COMMANDS:
+            _explain(arguments)
         with log_to_stderr(quiet="--quiet" in arguments):
             _run(arguments[0], arguments[1:])
-    except LcaError as error:
-        if "--debug" in arguments:
-            raise
-        sys.stderr.write(f"lca: {error}\n")
-        sys.exit(1)
 
 
 def _run(name: str, options: Sequence[str]) -> None:

@@ -15,8 +15,12 @@ import tyro
 
 from lca_jax.axes import Site
 from lca_jax.errors import SettingsError, StoreError
+from lca_jax.machine.fields import check_fields
+from lca_jax.machine.files import real_path
+from lca_jax.machine.json_text import read_object
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.store.recipe import Pool, unit_of
+from lca_jax.text.task_names import refuse_like_names
 
 Step = Literal["extract", "probe", "rank", "ablate", "report"]
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -79,13 +83,15 @@ class Request:
     intervals and mini-batches."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.tasks:
             object.__setattr__(self, "tasks", ("upos",))
         for name in ("tasks", "sites", "layers", "neurons"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(value))
-        if len(set(self.tasks)) != len(self.tasks):
-            raise SettingsError(f"`tasks` must name different label columns, got {list(self.tasks)}.")
+        refuse_like_names(self.tasks)
+        if not self.model:
+            raise SettingsError("`model` must be a hub name or a folder, got an empty text.")
         for name in _LIMITS:
             if (limit := getattr(self, name, None)) is not None and limit < 1:
                 raise SettingsError(f"`{name}` must be 1 or more, got {limit}.")
@@ -150,10 +156,12 @@ class Experiment(Request):
         return shlex.join(words)
 
     def as_json(self) -> dict[str, object]:
-        """Returns plain values for `config.json`, with absolute paths."""
+        """Returns plain values for `config.json`, with absolute paths, also of a model that is a folder."""
         plain = asdict(self)
         for name in ("train", "dev", "test", "out"):
-            plain[name] = None if plain[name] is None else str(Path(plain[name]).absolute())
+            plain[name] = None if plain[name] is None else str(real_path(plain[name]))
+        if (folder := real_path(self.model)).is_dir():
+            plain["model"] = str(folder)
         return json.loads(json.dumps(plain, default=list))
 
     @classmethod
@@ -168,11 +176,15 @@ class Experiment(Request):
         if unknown:
             raise SettingsError(f"Unknown settings {', '.join(unknown)}. Known: {', '.join(sorted(names))}.")
         values: dict[str, object] = dict(content)
+        needed = [item.name for item in fields(cls) if item.default is item.default_factory is MISSING]
+        if missing := [name for name in (*needed, "probe") if name not in content]:
+            raise SettingsError(f"Missing settings {', '.join(f'`{name}`' for name in missing)}.")
         for name in ("train", "dev", "test", "out"):
-            values[name] = None if values.get(name) is None else Path(str(values[name]))
+            if isinstance(text := values.get(name), str):
+                values[name] = Path(text)
         probe = content["probe"]
         if not isinstance(probe, Mapping):
-            raise SettingsError(f"`probe` must be a table of settings, got {probe!r}.")
+            raise SettingsError("`probe` must be a table of settings.")
         values["probe"] = ElasticNet.from_json(probe)
         return cls(**values)  # pyright: ignore[reportArgumentType] - plain JSON, checked by __post_init__
 
@@ -228,13 +240,18 @@ def read_experiment(folder: Path) -> Experiment:
     """Reads the experiment of a run folder.
 
     Raises:
-        StoreError: The folder has no `config.json`.
-        SettingsError: `config.json` has a setting that this version does not know.
+        StoreError: The folder has no `config.json`, or it is damaged.
+        SettingsError: `config.json` has a setting that this version does not know, or a value out of its range.
     """
+    place = folder / "config.json"
+    way_out = f"Start `lca run … --out {folder}` with all of its options again."
     try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        content = read_object(place, error=StoreError, way_out=way_out)
     except FileNotFoundError:
         raise StoreError(
             f"{folder} is not a run folder: it has no config.json. Make one with `lca run … --out {folder}`."
         ) from None
-    return replace(Experiment.from_json(content), out=folder)
+    try:
+        return replace(Experiment.from_json(content), out=folder)
+    except SettingsError as error:
+        raise SettingsError(f"{place}: {error} {way_out}") from None

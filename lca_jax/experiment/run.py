@@ -9,28 +9,30 @@ The steps, and what they make in the run folder:
     untrained untrained.json                  layers of a model with random weights, where `untrained` asks for it
     report    results.json, report/           put together from the others
 
-`run` does all of them, or those up to one, and skips those whose inputs have not changed. What was made from other
-inputs is removed first. A folder that has results of another model or other texts is refused.
+`run` does all of them, or those up to one, and skips those whose inputs and files have not changed. What was made from
+other inputs is removed first. It holds the lock of the folder, and changes nothing there before texts, model and
+settings were checked together. A folder that has results of another model or other texts is refused.
 """
 
-import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from lca_jax.descriptors.top_words import NeuronCard, neuron_cards
 from lca_jax.errors import SettingsError, StoreError
+from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
+from lca_jax.experiment.holding import held_folder, log_file
 from lca_jax.experiment.inputs import Inputs
 from lca_jax.experiment.layers import untrained_accuracies
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
+from lca_jax.machine.files import real_path
+from lca_jax.machine.json_text import read_object
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet, load_probes
@@ -40,7 +42,7 @@ from lca_jax.report.page import write_report
 from lca_jax.store.description import warn_of_excluded
 from lca_jax.store.recipe import WordChoice
 from lca_jax.store.statistics import STATISTICS
-from lca_jax.text.corpus import name_file_of
+from lca_jax.text.task_names import name_file_of
 
 _log = logging.getLogger("lca_jax")
 _PARTS = ("train", "dev", "test")
@@ -70,16 +72,23 @@ def run(
     """
     if until not in STEPS:
         raise SettingsError(f"`until` must be one of {', '.join(STEPS)}, got {until!r}.")
-    with _log_file(experiment.out / "log.txt"):
-        return _Run(experiment, progress=progress).up_to(until, overwrite=overwrite)
+    experiment = replace(experiment, out=real_path(experiment.out))
+    with held_folder(experiment.out), log_file(experiment.out / "log.txt", _log) as begin_log:
+        started = _Run(experiment, progress=progress)
+        begin_log()
+        return started.up_to(until, overwrite=overwrite)
 
 
 class _Run:
-    """The state of one run. What later steps need of earlier ones is read or made when it is first needed."""
+    """The state of one run. What later steps need of earlier ones is read or made when it is first needed.
+
+    Making it checks the inputs and changes nothing.
+    """
 
     def __init__(self, experiment: Experiment, *, progress: bool) -> None:
         self._settings = experiment
         self._inputs = Inputs(experiment, experiment.out, progress=progress)
+        check_inputs(self._inputs, experiment)
         self._folder = RunFolder(experiment.out)
 
     def up_to(self, until: Step, *, overwrite: bool) -> dict[str, Any]:
@@ -93,7 +102,7 @@ class _Run:
         }
         for name in STEPS[: STEPS.index(until) + 1]:
             steps[name]()
-        return json.loads((self._folder.path / "results.json").read_text("utf-8")) if until == "report" else {}
+        return self._read_json("results.json") if until == "report" else {}
 
     def _settle(self, *, overwrite: bool) -> None:
         """Writes `config.json`, once model and texts could be read; results of other inputs do not stay beside it.
@@ -233,12 +242,9 @@ class _Run:
 
     def _results(self) -> dict[str, object]:
         whole, corpora, stores = self._inputs.whole, self._inputs.corpora, self._stores
-        entries = {
-            task: json.loads((self._folder.path / "tasks" / f"{name_file_of(task)}.json").read_text("utf-8"))
-            for task in self._tasks
-        }
+        entries = {task: self._read_json(f"tasks/{name_file_of(task)}.json") for task in self._tasks}
         if self._settings.untrained is not None:
-            untrained = json.loads((self._folder.path / _UNTRAINED).read_text("utf-8"))
+            untrained = self._read_json(_UNTRAINED)
             entries = {task: {**entry, "by_layer_untrained": untrained[task]} for task, entry in entries.items()}
         return {
             "format": FORMAT,
@@ -257,6 +263,10 @@ class _Run:
             "versions": package_versions(RESULT_PACKAGES),
         }
 
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self._folder.path / name
+        return read_object(path, error=StoreError, way_out=f"Delete {path} and start the same command again.")
+
     def _cards(self, task: str) -> tuple[NeuronCard, ...]:
         """Describes the best neurons of the merged ranking, with the classes that need them, for the page."""
         ranking = self._ranking(task)
@@ -274,23 +284,3 @@ class _Run:
             usable=dev.usable,
             min_occurrences=1 if dev.unit == "sentence" else 2,  # a text seldom comes twice
         )
-
-
-@contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Appends what the package logs, and warnings where they are captured, to a file, each line with its time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    level = _log.level
-    loggers = (_log, logging.getLogger("py.warnings"))
-    for logger in loggers:
-        logger.addHandler(handler)
-    _log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        _log.setLevel(level)
-        for logger in loggers:
-            logger.removeHandler(handler)
-        handler.close()

@@ -2,7 +2,7 @@
 
 The mesh has the axis `data` (words, sentences), and `model` where a model, or the columns of a very wide matrix, are
 split over devices. A matrix whose row count is not a multiple of the device count is padded here; callers mask or cut
-the padding of results. Several processes that called `jax.distributed.initialize()` make one mesh for probes
+the padding of results. Several processes that were joined (`job`) make one mesh for probes
 (`joint_mesh`), and each puts and reads only what lies on its own devices. Each process runs models for itself.
 """
 
@@ -22,25 +22,6 @@ from lca_jax.errors import SettingsError
 
 _ALIGNMENT = 64
 """Multiple of bytes at which a CPU device wants memory to begin."""
-
-
-def join_processes(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
-    """Joins the processes of a job to one runtime; call it before anything else of JAX.
-
-    On TPU pods, and under Slurm or Open MPI, JAX finds out by itself which processes belong to the job.
-
-    Args:
-        coordinator: Address `host:port` of the first process, if the job's manager does not tell it.
-        processes: Number of processes.
-        process: Number of this process, from 0.
-
-    Raises:
-        SettingsError: Some of the three are given and others are not.
-    """
-    given = [part for part in (coordinator, processes, process) if part is not None]
-    if len(given) not in (0, 3):
-        raise SettingsError("Give `coordinator`, `processes` and `process` together, or none where JAX finds them out.")
-    jax.distributed.initialize(coordinator, processes, process)
 
 
 def data_mesh() -> Mesh:

@@ -18,6 +18,7 @@ from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.batching import check_settings, fit_on_matrix
 from lca_jax.probing.bootstrap import replicate_labellings
 from lca_jax.probing.labelling import (
+    LARGEST_NUMBER,
     Labelling,
     check_classes,
     control_task_of,
@@ -197,9 +198,12 @@ def fit_elastic_net(
     )
     names, numbers = np.unique(np.asarray(y), return_inverse=True)
     values = np.asarray(y, np.float32) if regression else None
-    if values is not None and not np.isfinite(values).all():
-        place = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise DataError(f"The numbers `y` must be finite; word {place} has {values[place]}.")
+    if values is not None and not (np.abs(values) <= LARGEST_NUMBER).all():
+        place = int(np.flatnonzero(~(np.abs(values) <= LARGEST_NUMBER))[0])
+        raise DataError(
+            f"The numbers `y` must be finite and at most {LARGEST_NUMBER:g}; word {place} has {values[place]}. "
+            "Give them in another unit."
+        )
     if len(numbers) != len(X):
         raise DataError(f"`X` has {len(X)} words, `y` has {len(numbers)} labels. Give one label for each word.")
     weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)

@@ -187,7 +187,7 @@ class ProbeSet:
             StoreError: Another process failed.
         """
         contents = SavedProbes(self.probes, self.axis, self.settings, self.unpenalized, self.search)
-        write_probes(Path(folder).absolute(), contents)
+        write_probes(Path(folder), contents)
 
     def _caption(self) -> str:
         layers = self.axis.layer_names
@@ -213,7 +213,7 @@ def load_probes(folder: Path | str, *, store: ActivationStore | None = None) -> 
     Raises:
         StoreError: The folder holds no probes or those of a newer format, or its parts are not those of one set.
     """
-    return ProbeSet(**read_probes(Path(folder).absolute())._asdict(), store=store)
+    return ProbeSet(**read_probes(Path(folder))._asdict(), store=store)
 
 
 def _listed(names: Sequence[str | None]) -> str:

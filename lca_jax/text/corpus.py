@@ -6,9 +6,7 @@ costs what its strings cost (about 130 bytes a word). Files are read in `conllu`
 `json_lines`, pieces are made in `alignment`.
 """
 
-import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -17,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from lca_jax.errors import CorpusError, SettingsError, list_problems
+from lca_jax.machine.checksums import checksum_of
 from lca_jax.tables import html_table, text_table
 
 _T = TypeVar("_T")
@@ -190,7 +189,7 @@ class Corpus:
         content: list[object] = [self.sentences, sorted(self.labels.items())]
         if self.sentence_labels or self.second_starts is not None:
             content += [sorted(self.sentence_labels.items()), self.second_starts]
-        return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
+        return checksum_of(json.dumps(content, separators=(",", ":")).encode())
 
     def _caption(self) -> str:
         kind = "sentences" if self.second_starts is None else "pairs"
@@ -288,11 +287,6 @@ def _pair_problems(second_starts: Sequence[int], sentences: Sequence[Sequence[ob
     for number, (start, sentence) in enumerate(zip(second_starts, sentences, strict=True), 1):
         if not 0 < start < len(sentence):
             yield f"sentence {number}: both texts of a pair need words, got {start} of {len(sentence)} for the first"
-
-
-def name_file_of(task: str) -> str:
-    """Returns a task's name as part of a file name: `feats:Number` becomes `feats-Number`."""
-    return re.sub(r"[^\w.=-]+", "-", task)
 
 
 def is_unicode(text: str) -> bool:

@@ -10,6 +10,7 @@ from lca_jax.text.corpus import Corpus
 from lca_jax.text.json_lines import guess_text_keys, read_json_lines
 from lca_jax.text.lines import Source
 from lca_jax.text.sentences import TEXT_NAMES, guess_text_column, read_sentences
+from lca_jax.text.task_names import refuse_like_names
 
 _CONLL2000_NAMES = {"pos": 2, "chunk": 3}
 _PMB_NAMES = {"symbol": 3, "sem": 4, "ccg": 5, "sense": 6, "roles": 7}
@@ -70,7 +71,9 @@ def read_corpus(path: str | Path, *, tasks: Sequence[str] = (), unlabelled_as: s
 
 def _columns_by_task(tasks: Sequence[str]) -> dict[str, str]:
     """Returns the column or key of every task, from `NAME=COLUMN`, or from the column alone."""
-    return {name or column: column for name, _, column in (task.rpartition("=") for task in tasks)}
+    pairs = [(name or column, column) for name, _, column in (task.rpartition("=") for task in tasks)]
+    refuse_like_names([name for name, _ in pairs])
+    return dict(pairs)
 
 
 def _read_sentence_rows(
@@ -87,17 +90,18 @@ def _read_sentence_rows(
 
 def _named_columns(path: str | Path, tasks: Sequence[str], names: Mapping[str, int]) -> dict[str, int]:
     """Returns the column of every task, from a name known for the format, `NAME=NUMBER`, or the number alone."""
-    columns = {}
+    columns: list[tuple[str, int]] = []
     for task in tasks:
         name, _, number = task.rpartition("=")
         if task in names:
-            columns[task] = names[task]
+            columns.append((task, names[task]))
         elif number.isdecimal():
-            columns[name or number] = int(number)
+            columns.append((name or number, int(number)))
         else:
             known = "".join(f"`{known}`, " for known in names)
             raise SettingsError(
                 f"{path}: a task of this file is {known}a column number (the words are column 1) or NAME=NUMBER, "
                 f"got `{task}`."
             )
-    return columns
+    refuse_like_names([name for name, _ in columns])
+    return dict(columns)

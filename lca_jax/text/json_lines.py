@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lca_jax.errors import SettingsError
+from lca_jax.machine.json_text import parse_json
 from lca_jax.text.corpus import Corpus, is_unicode
 from lca_jax.text.lines import Source
 from lca_jax.text.sentences import BLANK, NO_TEXT, TEXT_NAMES, finish_sentences
@@ -114,7 +115,7 @@ def _objects(source: Source) -> dict[int, dict[str, Any]]:
             source.skipped[BLANK] += 1
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError as error:
             source.report(number, f"is not JSON: {error}")
             continue

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from lca_jax import ElasticNet, Experiment, load_probes, open_store, read_conllu
 from lca_jax.errors import CorpusError, SettingsError, StoreError
 from lca_jax.experiment.config import read_experiment
 from lca_jax.experiment.folder import RunFolder, key_of
+from lca_jax.machine import files
 from lca_jax.report.findings import findings
 from tests.experiment.files import write_conllu, write_heads, write_sentences
 from tests.tiny_bert import write_bert
@@ -295,7 +295,7 @@ def test_a_step_killed_while_its_files_are_removed_is_not_finished(
         raise KeyboardInterrupt
 
     RunFolder(tmp_path).do("step", key_of(1), ["made"], work)
-    monkeypatch.setattr(shutil, "rmtree", killed)
+    monkeypatch.setattr(files, "rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
         RunFolder(tmp_path).do("step", key_of(2), ["made"], work)
     monkeypatch.undo()

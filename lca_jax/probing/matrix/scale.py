@@ -24,7 +24,8 @@ from lca_jax.store.finite import refuse_not_finite
 _WORDS_AT_ONCE = 1024
 """Number of words that are summed at a time."""
 _CONSTANT = 1e-6
-"""A feature whose deviation is below this share of its largest magnitude is constant: its weight stays at zero."""
+"""A feature whose deviation is below this share of its largest magnitude is constant: what is left of it is rounding.
+Its scale is infinite, so that its weight and its share of every product are exactly zero, whatever its offset."""
 _FAINT = 1e-5
 """A feature whose deviation is below this share of the median of its layer is as good as constant. Scaled up, what is
 left of it is rounding: it would be ranked by noise."""
@@ -107,9 +108,10 @@ def merge(one: FeatureMoments, other: FeatureMoments) -> FeatureMoments:
 
 
 def choose_scale(source: MatrixSource, moments: FeatureMoments, *, standardize: bool) -> Scale:
-    """Returns mean and scale of every feature: the scale is 1 where it is silent or not to be scaled.
+    """Returns mean and scale of every feature: the scale is 1 where it is not to be scaled, infinite if silent.
 
-    The log counts the silent features: those that are constant, and those that vary next to nothing in their layer.
+    The log counts the silent features: those that are constant and, where features are scaled, those that vary next to
+    nothing in their layer.
 
     Args:
         source: The words are read again from it if something is wrong with them; every process looks for the place.
@@ -128,16 +130,15 @@ def choose_scale(source: MatrixSource, moments: FeatureMoments, *, standardize: 
             f"The squares of feature {wrong[0]} are too large for float32: its largest value is "
             f"{largest.reshape(-1)[wrong[0]]:.1e}. Look for overflow or a broken checkpoint, or scale the activations."
         )
-    if not standardize:
-        return Scale(mean, np.ones_like(deviation, np.float32))
     constant = deviation <= _CONSTANT * np.maximum(largest, 1e-30)
-    faint = ~constant & (deviation <= _FAINT * _median_of_layer(deviation, ~constant, source.blocks))
+    faint = ~constant & (deviation <= _FAINT * _median_of_layer(deviation, ~constant, source.blocks)) & standardize
     if constant.any() or faint.any():
         _log.info(
             "of %d neurons %d are constant and %d vary by less than %g of the median of their layer: no weight",
             *(deviation.size, constant.sum(), faint.sum(), _FAINT),
         )
-    return Scale(mean, np.where(constant | faint, 1, deviation).astype(np.float32))
+    scale = np.where(constant | faint, np.inf, deviation if standardize else 1)
+    return Scale(mean, scale.astype(np.float32))
 
 
 def _median_of_layer(
