@@ -6,18 +6,15 @@ or code. Once the folder is found, the network is not used any more.
 
 import hashlib
 import json
-import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import StrictDataclassError
 
-from lca_jax.errors import MissingExtraError, ModelError
+from lca_jax.errors import ModelError
 from lca_jax.hugging_face import (
     AutoConfig,
-    AutoTokenizer,
     GenerationConfig,
     PreTrainedConfig,
     PreTrainedTokenizer,
@@ -25,14 +22,14 @@ from lca_jax.hugging_face import (
 )
 from lca_jax.models.families import find_family
 from lca_jax.models.families.mapping import Family
+from lca_jax.models.loading.pieces import BACKEND, SENTENCEPIECE, load_tokenizer
 from lca_jax.models.writing.generation import TextRules
 
-_SENTENCEPIECE = ("tokenizer.model", "spiece.model", "spm.model", "sentencepiece.bpe.model", "source.spm")
 _VOCABULARIES = (
-    "tokenizer.json",
+    BACKEND,
     "vocab.txt",
     "vocab.json",
-    *_SENTENCEPIECE,
+    *SENTENCEPIECE,
 )
 _SETTINGS = (
     "config.json",
@@ -126,24 +123,14 @@ def read_tokenizer(folder: Path, *, vocabulary: int) -> PreTrainedTokenizerFast 
 
     Raises:
         ModelError: The folder holds no tokenizer, the tokenizer cannot say which pieces a word has (fast ones and
-            those of SentencePiece can), or it is another model's.
+            those of SentencePiece can), it is another model's, or transformers would change its pieces.
         MissingExtraError: The tokenizer is stored in SentencePiece's own format, and that package is not installed.
     """
     # Without these files, transformers makes a tokenizer of five pieces and does not report it.
     if not any((folder / file).is_file() for file in _VOCABULARIES):
         raise ModelError(f"{folder} does not hold a tokenizer: one of {', '.join(_VOCABULARIES)} is needed.")
-    try:
-        with warnings.catch_warnings():
-            # Marian's tokenizer recommends a package whose normalizer it never calls.
-            warnings.filterwarnings("ignore", message=r"Recommended: pip install sacremoses")
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        sentencepiece = any((folder / file).is_file() for file in _SENTENCEPIECE)
-        if sentencepiece and not (folder / "tokenizer.json").is_file() and find_spec("sentencepiece") is None:
-            purpose = f"The tokenizer in {folder}, which holds no tokenizer.json,"
-            raise MissingExtraError("sentencepiece", "sentencepiece", purpose) from None
-        raise ModelError(f"The tokenizer in {folder} cannot be read: {error}") from None
-    if not tokenizer.is_fast and not any((folder / file).is_file() for file in _SENTENCEPIECE):
+    tokenizer = load_tokenizer(folder)
+    if not tokenizer.is_fast and not any((folder / file).is_file() for file in SENTENCEPIECE):
         raise ModelError(
             f"The tokenizer in {folder} must be a fast one or one of SentencePiece, so that words can be aligned with "
             f"their pieces; it is a {type(tokenizer).__name__} without either form. Add tokenizer.json."
