@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lca_jax.errors import CorpusError, SettingsError, list_problems
 from lca_jax.tables import html_table, text_table
@@ -88,6 +88,37 @@ class Corpus:
             second_starts=None if second_starts is None else tuple(second_starts),
             name=name,
         )
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Any,
+        *,
+        text: str,
+        labels: Mapping[str, str],
+        second: str | None = None,
+        unlabelled: str | None = None,
+        name: str = "dataset",
+    ) -> "Corpus":
+        """Makes a corpus of one split of a Hugging Face data set.
+
+        `Corpus.from_dataset(ds, text="tokens", labels={"ner": "ner_tags"})`. Numbers of classes become their names.
+
+        Args:
+            dataset: A `datasets.Dataset`.
+            text: Column of the text: a list of words, or a string, which is split at white space.
+            labels: Column of every task; a list in each row holds labels of words, any other value one of the sentence.
+            second: Column of the second text of pairs.
+            unlabelled: Label that marks words or sentences without one, besides -100.
+            name: Name of these words in messages.
+
+        Raises:
+            CorpusError: There is no text, or the labels do not fit the words.
+            SettingsError: The data set has no column of one of these names; the message lists them.
+        """
+        from lca_jax.text.datasets import corpus_of_dataset
+
+        return corpus_of_dataset(dataset, text=text, labels=labels, second=second, unlabelled=unlabelled, name=name)
 
     def __repr__(self) -> str:
         """Describes the corpus in a few lines: its size, what was skipped, and a table of its tasks."""
@@ -180,6 +211,10 @@ class Corpus:
                 f"and words counted from 1):\n{list_problems(problems)}"
             )
         return replace(self, labels={**self.labels, task: _frozen(labels)})
+
+    def with_skipped(self, skipped: Mapping[str, int]) -> "Corpus":
+        """Returns the same words with other counts of what a reader skipped."""
+        return replace(self, skipped=dict(skipped))
 
     def fingerprint(self) -> str:
         """Returns the SHA-256 of forms, labels and pairs, in hexadecimal; name and order of the tasks do not count."""
@@ -275,6 +310,13 @@ def _pair_problems(second_starts: Sequence[int], sentences: Sequence[Sequence[ob
 def name_file_of(task: str) -> str:
     """Returns a task's name as part of a file name: `feats:Number` becomes `feats-Number`."""
     return re.sub(r"[^\w.=-]+", "-", task)
+
+
+def as_label(value: object) -> str | None:
+    """Returns a value that can be a class, as text (`1`, `true`), or None for any other value."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int) else None
 
 
 def is_unicode(text: str) -> bool:
