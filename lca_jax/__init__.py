@@ -61,7 +61,12 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.text.corpus import Corpus as Corpus
     from lca_jax.text.formats import read_corpus as read_corpus
     from lca_jax.text.json_lines import read_json_lines as read_json_lines
+    from lca_jax.text.options import TextOptions as TextOptions
     from lca_jax.text.sentences import read_sentences as read_sentences
+    from lca_jax.text.trec import read_trec as read_trec
+    from lca_jax.text.writing import write_columns as write_columns
+    from lca_jax.text.writing import write_conllu as write_conllu
+    from lca_jax.text.writing import write_json_lines as write_json_lines
 
 MODULES = {
     "keep_curve": "analysis.curves",
@@ -117,7 +122,12 @@ MODULES = {
     "Corpus": "text.corpus",
     "read_corpus": "text.formats",
     "read_json_lines": "text.json_lines",
+    "TextOptions": "text.options",
     "read_sentences": "text.sentences",
+    "read_trec": "text.trec",
+    "write_columns": "text.writing",
+    "write_conllu": "text.writing",
+    "write_json_lines": "text.writing",
 }
 """The module of each public name, below `lca_jax`. A test compares it with the imports above."""
 

@@ -1,9 +1,12 @@
-"""The `lca` command. Results go to stdout, progress and the log to stderr; exit 0 done, 1 an error to mend, 2 usage.
+"""The `lca` command. Results go to stdout, progress and the log to stderr.
+
+Exit 0 is done, 1 an error to mend, 2 a wrong usage, 130 an interruption.
 
 A command's module is imported when the command is named, and the rooms that compute when it runs: help, usage errors
 and `lca show` never wait for JAX.
 """
 
+import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -29,7 +32,9 @@ class Command(NamedTuple):
 COMMANDS = {
     "demo": Command("demo", "demo", "Does a whole run on the embedded corpus and a small trained model."),
     "run": Command("run", "run_experiment", "Does everything: activations, probes, rankings, curves, page."),
-    "extract": Command("steps", "extract", "Computes the activations, in a run folder made by `lca run`."),
+    "extract": Command(
+        "steps", "extract", "Computes activations: of plain text, or of a run folder made by `lca run`."
+    ),
     "probe": Command("steps", "probe", "Fits the probes and chooses their penalties."),
     "rank": Command("steps", "rank", "Writes the rankings."),
     "ablate": Command("steps", "ablate", "Measures keep curves and minimal sets."),
@@ -40,6 +45,9 @@ COMMANDS = {
 }
 
 
+_GO_ON = "Start the same command again: it goes on where it stopped."
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line.
 
@@ -47,12 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: What follows `lca`; by default that of this process.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if not arguments or arguments[0] not in COMMANDS:
-        _explain(arguments)
+    if not arguments or arguments[0] not in COMMANDS or "--version" in arguments:
+        _explain(["--version"] if "--version" in arguments else arguments)
     try:
         with log_to_stderr(quiet="--quiet" in arguments):
             _run(arguments[0], arguments[1:])
-    except LcaError as error:
+    except KeyboardInterrupt:
+        if "--debug" in arguments:
+            raise
+        sys.stderr.write(f"\nlca {arguments[0]}: interrupted. {_GO_ON}\n")
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read our output, e.g. `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (LcaError, OSError) as error:
         if "--debug" in arguments:
             raise
         sys.stderr.write(f"lca: {error}\n")
@@ -61,11 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(name: str, options: Sequence[str]) -> None:
     """Imports a command and calls it with its options; exits with 2 if they are not its options."""
-    import tyro
+    from lca_jax.cli.parsing import read_arguments
 
     command = COMMANDS[name]
     module = import_module(f"lca_jax.cli.{command.module}")
-    tyro.cli(getattr(module, command.function), prog=f"lca {name}", args=options)
+    if command.module == "steps":
+        # The run folder stands without the name of an option; the older form keeps working.
+        options = [option.removeprefix("--run=") for option in options if option != "--run"]
+    read_arguments(getattr(module, command.function), name, options)()
 
 
 def _explain(arguments: Sequence[str]) -> NoReturn:

@@ -16,10 +16,17 @@ from lca_jax.axes import Site
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.store.recipe import Pool, unit_of
+from lca_jax.text.corpus import Corpus
+from lca_jax.text.datasets import HUB
+from lca_jax.text.options import TextOptions
 
 Step = Literal["extract", "probe", "rank", "ablate", "report"]
 STEPS: tuple[Step, ...] = get_args(Step)
 """The steps of a run, in their order."""
+
+
+PARTS = ("train", "dev", "test")
+_A_FILE = tyro.conf.arg(constructor=Path, metavar="FILE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +38,20 @@ class Request:
 
     model: str
     """A hub name or a local Hugging Face folder."""
-    train: Path
-    """Training words: CoNLL-U, columns (CoNLL-2000, Parallel Meaning Bank), tab-separated sentences, JSON lines; `.gz`
-    is read as it is."""
-    dev: Path | None = None
+    train: Annotated[Path | Corpus, _A_FILE]
+    """Training words: CoNLL-U, columns (CoNLL-2000, CoNLL-2003, Parallel Meaning Bank), tab-separated texts, CSV, JSON
+    lines, each also as `.gz`; or a data set of Hugging Face, as hf:NAME or hf:NAME@SPLIT. In Python also a `Corpus`."""
+    dev: Annotated[Path | Corpus | None, _A_FILE] = None
     """Words on which every choice is made; by default the last tenth of the training sentences."""
+    texts: Annotated[TextOptions, tyro.conf.arg(name="")] = field(default_factory=TextOptions)
+    """What the files do not say of themselves."""
+    annotate: Annotated[Sequence[str], tyro.conf.UseAppendAction] = ()
+    """A task from a list of words, one a line (NAME=FILE), or from a regular expression (NAME=/PATTERN/), with as many
+    other words, drawn with the seed. May be repeated."""
     tasks: Annotated[Sequence[str], tyro.conf.arg(name="task"), tyro.conf.UseAppendAction] = ()
     """A label column, `upos` if none is named: `upos`, `xpos`, `deprel`, `feats:KEY`, or a column number or name of a
-    column file. May be repeated. In files with one sentence per row the labels are those of sentences."""
+    column file; or `position`, the place of a word in its sentence. May be repeated. In files with one sentence per
+    row the labels are those of sentences."""
     heads: str | None = None
     """The label column with the number of each word's head (`head` in CoNLL-U). Probes then read the neurons of the
     head and of the word together, twice as many, as `deprel` needs."""
@@ -74,9 +87,11 @@ class Request:
     """The seed of all random draws: the control task, the words of a class, random sets, samples and mini-batches."""
 
     def __post_init__(self) -> None:
-        if not self.tasks:
+        if not self.tasks and isinstance(self.train, Corpus):
+            object.__setattr__(self, "tasks", self.train.sentence_tasks or self.train.tasks)
+        if not self.tasks and not self.annotate:
             object.__setattr__(self, "tasks", ("upos",))
-        for name in ("tasks", "sites", "layers", "neurons"):
+        for name in ("tasks", "sites", "layers", "neurons", "annotate"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(value))
         if len(set(self.tasks)) != len(self.tasks):
@@ -104,7 +119,7 @@ class Request:
 class Experiment(Request):
     """The settings of a run: a whole Linguistic Correlation Analysis of one model on one corpus."""
 
-    test: Path
+    test: Annotated[Path | Corpus, _A_FILE]
     """Words on which the results are measured. No choice is made on them."""
     out: Path
     """The run folder. When a run starts again there, finished steps are skipped, and steps whose settings have changed
@@ -127,10 +142,16 @@ class Experiment(Request):
             raise SettingsError(f"`drop` must be in [0, 1), got {self.drop}. One point of accuracy is 0.01.")
 
     def as_json(self) -> dict[str, object]:
-        """Returns plain values for `config.json`, with absolute paths."""
+        """Returns plain values for `config.json`, with absolute paths.
+
+        Raises:
+            SettingsError: A part is a `Corpus`; `run` writes it to a file first.
+        """
+        if held := [name for name in PARTS if isinstance(getattr(self, name), Corpus)]:
+            raise SettingsError(f"`{held[0]}` is a corpus in memory, which has no place in a file of settings.")
         plain = asdict(self)
-        for name in ("train", "dev", "test", "out"):
-            plain[name] = None if plain[name] is None else str(Path(plain[name]).absolute())
+        for name in (*PARTS, "out"):
+            plain[name] = None if plain[name] is None else _absolute(plain[name])
         return json.loads(json.dumps(plain, default=list))
 
     @classmethod
@@ -145,6 +166,8 @@ class Experiment(Request):
         if unknown:
             raise SettingsError(f"Unknown settings {', '.join(unknown)}. Known: {', '.join(sorted(names))}.")
         values: dict[str, object] = dict(content)
+        if isinstance(options := values.get("texts", {}), Mapping):
+            values["texts"] = TextOptions(**options)
         for name in ("train", "dev", "test", "out"):
             values[name] = None if values.get(name) is None else Path(str(values[name]))
         probe = content["probe"]
@@ -162,6 +185,8 @@ class Study(Request):
     """The folder of the results, which all processes reach. Activations that it has already are not computed again."""
     replicates: int = 0
     """Number of bootstrap samples of the sentences; all probes are fitted to each of them too."""
+    regression: Annotated[Sequence[str], tyro.conf.UseAppendAction] = ()
+    """A task whose labels are numbers to predict, instead of classes. May be repeated."""
     by_layer: bool = False
     """Fit a probe of every layer instead of one of all neurons."""
     matrix_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -176,12 +201,18 @@ class Study(Request):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "regression", tuple(self.regression))
         if self.statistics and not self.stored:
             raise SettingsError(
                 "`statistics` lie beside the activations, which `stored=False` does not write. Leave out one of them."
             )
         if self.replicates < 0:
             raise SettingsError(f"`replicates` must be 0 or more, got {self.replicates}.")
+
+
+def _absolute(path: Path) -> str:
+    """Returns an absolute path; the name of a data set stays as it is."""
+    return str(path) if str(path).startswith(HUB) else str(Path(path).absolute())
 
 
 def read_experiment(folder: Path) -> Experiment:

@@ -23,7 +23,7 @@ from lca_jax.descriptors.top_words import NeuronCard, neuron_cards
 from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
-from lca_jax.experiment.inputs import Inputs
+from lca_jax.experiment.inputs import Inputs, keep_corpora
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
@@ -62,6 +62,7 @@ def run(experiment: Experiment, *, until: Step = "report", progress: bool = Fals
     if until not in STEPS:
         raise SettingsError(f"`until` must be one of {', '.join(STEPS)}, got {until!r}.")
     with _log_file(experiment.out / "log.txt"):
+        experiment = keep_corpora(experiment, experiment.out)
         return _Run(experiment, progress=progress).up_to(until)
 
 

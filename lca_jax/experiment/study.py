@@ -49,6 +49,7 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
         settings.probe,
         tasks=inputs.tasks,
         subsets="layers" if settings.by_layer else None,
+        regression=settings.regression,
         replicates=settings.replicates,
         dtype=settings.matrix_dtype,
         split_over=settings.split_over,

@@ -9,7 +9,7 @@ costs what its strings cost (about 130 bytes a word). Files are read in `conllu`
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, TypeVar
@@ -211,6 +211,46 @@ class Corpus:
                 f"and words counted from 1):\n{list_problems(problems)}"
             )
         return replace(self, labels={**self.labels, task: _frozen(labels)})
+
+    def annotate(
+        self,
+        task: str,
+        *,
+        words: Collection[str] | None = None,
+        pattern: str | None = None,
+        where: Callable[[str], bool] | None = None,
+        fold_case: bool = False,
+        balanced: bool = True,
+        seed: int = 0,
+    ) -> "Corpus":
+        """Adds a task of two classes, `task` and `not task`, by a list of words, a pattern or a predicate.
+
+        `corpus.annotate("month", words=months)`, `corpus.annotate("year", pattern=r"(19|20)[0-9]{2}")`.
+
+        Args:
+            task: Name of the task and of its class.
+            words: The words of the class.
+            pattern: Regular expression that the whole word must match.
+            where: Function that says of a word form whether it is in the class.
+            fold_case: Whether words and pattern do not tell capitals from small letters.
+            balanced: Whether only as many other words get the label `not task` as there are words of the class; the
+                rest is masked.
+            seed: Seed by which these other words are drawn.
+
+        Raises:
+            CorpusError: No word is in the class, or every word is.
+            SettingsError: Not exactly one of `words`, `pattern` and `where` is given, or the pattern is none.
+        """
+        from lca_jax.text.annotate import chooser, label_words
+
+        chosen = chooser(words=words, pattern=pattern, where=where, fold_case=fold_case)
+        return self.with_task(task, label_words(self, task, chosen, balanced=balanced, seed=seed))
+
+    def annotate_position(self) -> "Corpus":
+        """Adds the task `position`: a word's place in its sentence, `begin`, `middle` or `end`."""
+        from lca_jax.text.annotate import POSITION, position_labels
+
+        return self.with_task(POSITION, position_labels(self))
 
     def with_skipped(self, skipped: Mapping[str, int]) -> "Corpus":
         """Returns the same words with other counts of what a reader skipped."""

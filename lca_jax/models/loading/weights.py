@@ -89,7 +89,7 @@ def read_weights(
         )
     if others:
         names = ", ".join(sorted(others))
-        _log.info("%s: %d tensors are not needed and were left out: %s", origin, len(others), names)
+        _log.debug("%s: %d tensors are not needed and were left out: %s", origin, len(others), names)
     return jax.tree.unflatten(tree, arrays), digest.hexdigest()
 
 
