@@ -33,6 +33,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.models.model import Model as Model
     from lca_jax.models.stack.taps import Edit as Edit
     from lca_jax.models.writing.generation import Search as Search
+    from lca_jax.probing.evaluation import Score as Score
+    from lca_jax.probing.evaluation import evaluate as evaluate
     from lca_jax.probing.fit import fit_elastic_net as fit_elastic_net
     from lca_jax.probing.fit import fit_probes as fit_probes
     from lca_jax.probing.labelling import control_task_of as control_task_of
@@ -95,6 +97,8 @@ MODULES = {
     "load_model": "models.load",
     "Edit": "models.stack.taps",
     "Search": "models.writing.generation",
+    "Score": "probing.evaluation",
+    "evaluate": "probing.evaluation",
     "fit_elastic_net": "probing.fit",
     "fit_probes": "probing.fit",
     "control_task_of": "probing.labelling",

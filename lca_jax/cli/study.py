@@ -16,6 +16,7 @@ def run_study(
     coordinator: str | None = None,
     processes: int | None = None,
     process: int | None = None,
+    join_timeout_s: int = 300,
     quiet: bool = False,
     debug: bool = False,
 ) -> None:
@@ -29,6 +30,7 @@ def run_study(
         coordinator: host:port of the first process, where neither a TPU pod nor Slurm tells it.
         processes: Number of processes, in the same case.
         process: Number of this process, from 0, in the same case.
+        join_timeout_s: Seconds to wait for the other processes of the job.
         quiet: Show no progress.
         debug: Show tracebacks.
     """
@@ -40,7 +42,7 @@ def run_study(
 
     keep_compiled_programs()
     if join:
-        join_processes(coordinator, processes, process)
+        join_processes(coordinator, processes, process, timeout_s=join_timeout_s)
     probes = study(settings, progress=not quiet)
     if jax.process_index() == 0:
         lines = [

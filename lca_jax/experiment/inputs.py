@@ -56,6 +56,7 @@ class Inputs:
         self._folder = folder
         self._test = test
         self._progress = progress
+        self._stores: dict[str, ActivationStore] = {}
 
     @cached_property
     def corpora(self) -> Mapping[str, Corpus]:
@@ -107,6 +108,11 @@ class Inputs:
 
     def extract(self, part: str) -> ActivationStore:
         """Returns the store of a part's words or sentences; opens a whole one, and goes on with one that was begun."""
+        if part not in self._stores:
+            self._stores[part] = self._extract(part)
+        return self._stores[part]
+
+    def _extract(self, part: str) -> ActivationStore:
         request = self._request
         reading: dict[str, Any] = {
             "sites": request.sites,

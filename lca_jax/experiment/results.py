@@ -12,7 +12,6 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from lca_jax.analysis.baselines import word_type_majority
 from lca_jax.analysis.curves import keep_curve
 from lca_jax.analysis.distribution import centre_of_mass, class_neurons, layer_shares, sharing
 from lca_jax.analysis.minimal import MinimalSet, minimal_neurons
@@ -20,6 +19,7 @@ from lca_jax.analysis.retraining import TrainingWords, accuracies
 from lca_jax.axes import NeuronAxis
 from lca_jax.experiment.config import Experiment
 from lca_jax.models.model import Model
+from lca_jax.probing.baselines import word_type_majority
 from lca_jax.probing.labelling import control_task_of, usable_labels
 from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import accuracy_interval, class_accuracy

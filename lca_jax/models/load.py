@@ -70,12 +70,15 @@ def load_model(
         config = family.read_config(hf_config, dtype)
     except ModelError as error:
         raise ModelError(f"{folder / 'config.json'}: {error}") from None
+    tied = config.language_head is not None and config.language_head.tied
     config = config if head else replace(config, head=None, decoder=None)
     config = config if segment_terms else _without_segment_terms(config)
     tokenizer = read_tokenizer(folder, vocabulary=config.embedding.vocabulary)
     graph, shapes = stack.build(config)
     if random_weights is None:
-        params, weights = read_weights(open_tensors(folder), family, config, shapes, origin=str(folder), mesh=mesh)
+        params, weights = read_weights(
+            open_tensors(folder), family, config, shapes, origin=str(folder), tied=tied, mesh=mesh
+        )
     else:
         params, weights = draw_weights(config, shapes, seed=random_weights, mesh=mesh), f"random {random_weights}"
     return Model(

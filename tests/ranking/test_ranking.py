@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from lca_jax import ElasticNet, ProbeSet, fit_elastic_net, fit_probes, keep_curve, minimal_neurons, rank_neurons
-from lca_jax.analysis.baselines import word_type_majority
 from lca_jax.analysis.distribution import centre_of_mass, class_neurons, layer_shares, sharing
 from lca_jax.axes import LayerBlock, Neuron, NeuronAxis
 from lca_jax.errors import DataError, SettingsError
+from lca_jax.probing.baselines import word_type_majority
 from lca_jax.probing.labelling import control_task_of
 from lca_jax.probing.measuring import measured_words
 from lca_jax.ranking.lca import neurons_by_class
