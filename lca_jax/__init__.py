@@ -8,11 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for type checkers and editors, which do not see names that are resolved on use
+    from lca_jax import plot as plot
     from lca_jax.analysis.curves import keep_curve as keep_curve
     from lca_jax.analysis.minimal import minimal_neurons as minimal_neurons
     from lca_jax.analysis.redundancy import strongest_correlations as strongest_correlations
     from lca_jax.demo import demo_corpus_file as demo_corpus_file
     from lca_jax.demo import demo_model_folder as demo_model_folder
+    from lca_jax.descriptors.neuron_text import neuron_text as neuron_text
     from lca_jax.descriptors.top_words import neuron_cards as neuron_cards
     from lca_jax.descriptors.top_words import top_words as top_words
     from lca_jax.errors import LcaError as LcaError
@@ -76,6 +78,7 @@ MODULES = {
     "strongest_correlations": "analysis.redundancy",
     "demo_corpus_file": "demo",
     "demo_model_folder": "demo",
+    "neuron_text": "descriptors.neuron_text",
     "neuron_cards": "descriptors.top_words",
     "top_words": "descriptors.top_words",
     "LcaError": "errors",
@@ -146,6 +149,8 @@ if not TYPE_CHECKING:  # a checker that sees `__getattr__` would let every missp
         Raises:
             AttributeError: There is no such name; the message suggests a similar one.
         """
+        if name == "plot":  # figures are functions of a module of their own: `lca.plot.keep_curve`
+            return import_module(f"{__name__}.plot")
         if name not in MODULES:
             from difflib import get_close_matches
 

@@ -13,8 +13,8 @@ from jaxtyping import Float, Shaped
 from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import DataError
 
-Arrays: TypeAlias = tuple[Float[np.ndarray, "word feature"], Sequence[object] | Shaped[np.ndarray, " word"]]
-"""Features of words, and one label for each."""
+Arrays: TypeAlias = tuple[Float[np.ndarray, "_word _feature"], Sequence[object] | Shaped[np.ndarray, " _word"]]
+"""Features of words (word, feature), and one label for each."""
 ARRAY_SITE = "array"
 
 
