@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT = 6.4, 4.0
 """Inches of a figure."""
+_STRAIGHT = 6
+"""Number of layers whose names fit under the bars without being turned."""
 _LINE = 90
 """Characters in a line of a drawn sentence."""
 
@@ -65,9 +67,8 @@ def layers(ranking: Ranking, *, count: int = 100) -> "Figure":
     names = ranking.axis.layer_names
     blocks = ranking.axis.block_of_column[ranking.columns[:count]]
     axes.bar(range(len(names)), np.bincount(blocks, minlength=len(names)))
-    axes.set_xticks(
-        range(len(names)), names, rotation=45 if len(names) > 6 else 0, ha="right" if len(names) > 6 else "center"
-    )
+    slant = {"rotation": 45, "ha": "right"} if len(names) > _STRAIGHT else {}
+    axes.set_xticks(range(len(names)), names, **slant)
     axes.set(ylabel=f"neurons of the first {count:,}", title=ranking.task)
     return figure
 
@@ -79,9 +80,17 @@ def neuron(
     *,
     reference: ActivationStore | None = None,
 ) -> "Figure":
-    """Draws one neuron on one sentence, every word on a coloured ground; arguments and errors are those of `neuron_text`.
+    """Draws one neuron on one sentence, every word on a coloured ground.
+
+    Args:
+        store: Activations of the words.
+        neuron: The neuron: site, layer, index.
+        sentence: Number of the sentence, from 0.
+        reference: The store in which mean and deviation are taken; the same store if None.
 
     Raises:
+        SettingsError: The store has no such sentence, or no such neuron.
+        DataError: The neuron is constant in the reference.
         MissingExtraError: matplotlib is not installed.
     """
     text = neuron_text(store, neuron, sentence, reference=reference)

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from lca_jax.analysis.retraining import TrainingWords, accuracies_of_nested_sets, training_words
 from lca_jax.errors import SettingsError
+from lca_jax.machine.progress import counted
 from lca_jax.probing.arrays import Arrays
 from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import accuracy
@@ -122,7 +123,8 @@ def keep_curve(
         measured = _masked(probe, words, orders, sizes)
     else:
         training = training_words(probes if training is None else training, probes, ranking.task)
-        measured = np.stack([accuracies_of_nested_sets(training, words, order, sizes) for order in orders])
+        shown = counted(orders, f"{ranking.task}: keep curve, sets trained again")
+        measured = np.stack([accuracies_of_nested_sets(training, words, order, sizes) for order in shown])
     top, bottom, random = measured[0], measured[1], measured[2:]
     return KeepCurve(
         task=ranking.task,

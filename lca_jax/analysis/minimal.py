@@ -14,6 +14,7 @@ from jaxtyping import Int
 
 from lca_jax.analysis.retraining import TrainingWords, accuracies, train_nested_sets, training_words
 from lca_jax.errors import SettingsError
+from lca_jax.machine.progress import counted
 from lca_jax.probing.arrays import Arrays
 from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.probe import Probe
@@ -124,7 +125,7 @@ def _first_within(
     total = len(ranking.columns)
     steps: list[tuple[int, float]] = []
     percent = 0
-    for end in _BATCHES:
+    for end in counted(_BATCHES, f"{ranking.task}: minimal set, up to {_BATCHES[-1]} % of the neurons"):
         of_batch = {max(1, round(step * total / 100)) for step in range(percent + 1, end + 1)}
         percent = end
         sizes = sorted(of_batch - {size for size, _ in steps})

@@ -26,6 +26,7 @@ from lca_jax.experiment.folder import RunFolder, key_of, write_json
 from lca_jax.experiment.inputs import Inputs, keep_corpora
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
+from lca_jax.machine.progress import show_bars
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet, load_probes
@@ -63,7 +64,8 @@ def run(experiment: Experiment, *, until: Step = "report", progress: bool = Fals
         raise SettingsError(f"`until` must be one of {', '.join(STEPS)}, got {until!r}.")
     with _log_file(experiment.out / "log.txt"):
         experiment = keep_corpora(experiment, experiment.out)
-        return _Run(experiment, progress=progress).up_to(until)
+        with show_bars(progress):
+            return _Run(experiment, progress=progress).up_to(until)
 
 
 class _Run:
@@ -122,6 +124,9 @@ class _Run:
 
     def _probe(self) -> None:
         def fit() -> None:
+            pairs, tasks = len(self._settings.probe.pairs), len(self._tasks)
+            what = f"{tasks} task{'s' * (tasks > 1)}, {pairs} pair{'s' * (pairs > 1)} of penalties"
+            _log.info("probe: fitting %s on %d neurons", what, self._stores.train.axis().size)
             probes = fit_probes(self._stores.train, self._settings.probe, tasks=self._tasks)
             probes.select(self._stores.dev, by=self._settings.select).save(self._folder.path / "probes")
 
