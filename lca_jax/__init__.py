@@ -66,6 +66,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.text.formats import read_corpus as read_corpus
     from lca_jax.text.json_lines import read_json_lines as read_json_lines
     from lca_jax.text.options import TextOptions as TextOptions
+    from lca_jax.text.parallel import read_parallel as read_parallel
     from lca_jax.text.sentences import read_sentences as read_sentences
     from lca_jax.text.trec import read_trec as read_trec
     from lca_jax.text.writing import write_columns as write_columns
@@ -130,6 +131,7 @@ MODULES = {
     "read_corpus": "text.formats",
     "read_json_lines": "text.json_lines",
     "TextOptions": "text.options",
+    "read_parallel": "text.parallel",
     "read_sentences": "text.sentences",
     "read_trec": "text.trec",
     "write_columns": "text.writing",

@@ -16,6 +16,7 @@ from lca_jax.text.datasets import HUB, read_dataset
 from lca_jax.text.json_lines import guess_text_keys, read_json_lines
 from lca_jax.text.lines import Source
 from lca_jax.text.options import TextOptions, column_of
+from lca_jax.text.parallel import find_labels, read_parallel
 from lca_jax.text.sentences import TEXT_NAMES, guess_text_columns, read_sentences, split_rows
 from lca_jax.text.trec import is_trec, read_trec
 
@@ -46,6 +47,7 @@ def read_corpus(
     | `hf:NAME` or `hf:NAME@SPLIT` | a data set of Hugging Face, from the cache or the hub | columns |
     | `*.conllu`, `*.conllu.gz`, or rows of ten columns with IDs | CoNLL-U | `upos`, `xpos`, …, `feats:KEY` |
     | any other, without tasks | plain text, a sentence a line | |
+    | `NAME.in` with `NAME.label` beside it | NeuroX's pair, a sentence a line | any name for its one task |
     | `*.jsonl`, `*.jsonl.gz` | JSON lines, text under a usual key (`tokens`, `text`, …) | keys |
     | `*.csv` | a text a row, cells in quotation marks | a column or its name in the first row |
     | headed as the Parallel Meaning Bank | tab-separated, `~` = space | `symbol sem ccg sense roles`, or a column |
@@ -80,6 +82,8 @@ def read_corpus(
         return _read_json(path, tasks, options)
     if not tasks:
         return read_text(path, encoding=options.encoding)
+    if (files := find_labels(Path(path), _columns_by_task(tasks))) is not None:
+        return read_parallel(path, labels=files, unlabelled=options.unlabelled, encoding=options.encoding)
     lines = Source.read(path, encoding=options.encoding).lines
     corpus = _read_rows(path, name, lines, tasks, unlabelled_as=unlabelled_as, options=options, part=part)
     _log.info("%s: read as %s", path, _described(corpus))

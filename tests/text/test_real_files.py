@@ -12,6 +12,7 @@ from lca_jax.text.corpus import Corpus
 from lca_jax.text.formats import read_corpus
 from lca_jax.text.json_lines import read_json_lines
 from lca_jax.text.options import TextOptions
+from lca_jax.text.parallel import read_parallel
 from lca_jax.text.sentences import read_sentences
 
 CONLLU_PLUS = """# global.columns = ID FORM UPOS NER
@@ -199,6 +200,22 @@ def test_ragged_rows_are_skipped_and_counted_where_that_is_asked_for(tmp_path: P
     corpus = read_corpus(path, tasks=["same"], options=TextOptions(skip_ragged=True))
     assert corpus.sentence_count == 2
     assert corpus.skipped == {"row with another number of columns": 1}
+
+
+def test_a_text_with_a_label_file_beside_it(tmp_path: Path) -> None:
+    text = written(tmp_path, "the  cat sat\n\nyes .\n", "test.in")
+    written(tmp_path, "DT NN VB\n\nUH _\n", "test.label")
+    corpus = read_corpus(text, tasks=["pos"], options=TextOptions(unlabelled="_"))
+    assert corpus.sentences == (("the", "cat", "sat"), (), ("yes", "."))
+    assert corpus.labels["pos"] == (("DT", "NN", "VB"), (), ("UH", None))
+    with pytest.raises(SettingsError, match="has the labels of one task beside it"):
+        read_corpus(text, tasks=["pos", "ner"])
+    moods = read_parallel(text, labels={"mood": written(tmp_path, "good\nbad\ngood\n", "mood")})
+    assert moods.sentence_labels["mood"] == ("good", "bad", "good")
+    with pytest.raises(CorpusError, match=r":3: 2 words, but 1 labels of `pos`"):
+        read_parallel(text, labels={"pos": written(tmp_path, "DT NN VB\n\nUH\n", "short")})
+    with pytest.raises(CorpusError, match=r"short has 2 lines, .* has 3"):
+        read_parallel(text, labels={"pos": written(tmp_path, "DT NN VB\nUH .\n", "short")})
 
 
 def test_the_parts_of_senteval_are_told_apart(tmp_path: Path) -> None:
