@@ -62,6 +62,8 @@ def run(experiment: Experiment, *, until: Step = "report", progress: bool = Fals
     """
     if until not in STEPS:
         raise SettingsError(f"`until` must be one of {', '.join(STEPS)}, got {until!r}.")
+    if experiment.out.exists() and not experiment.out.is_dir():
+        raise SettingsError(f"`out` must be a folder, and {experiment.out} is a file. Name another place.")
     with _log_file(experiment.out / "log.txt"):
         experiment = keep_corpora(experiment, experiment.out)
         with show_bars(progress):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lca_jax.cli.main import main
 from lca_jax.cli.parsing import read_arguments
 from lca_jax.cli.run import run_experiment
 from lca_jax.cli.steps import extract, probe
@@ -83,3 +84,41 @@ def test_extract_takes_a_run_or_a_text() -> None:
         read_arguments(extract, "extract", ["--model", "m"])()
     with pytest.raises(SettingsError, match="--model, --out: the run folder r says this itself"):
         read_arguments(extract, "extract", ["r", "--model", "m", "--out", "o"])()
+
+
+def raising(error: BaseException):
+    def command(path: str = "x", *, debug: bool = False) -> None:
+        del path, debug
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (
+            KeyboardInterrupt(),
+            130,
+            "lca show: interrupted. Start the same command again: it goes on where it stopped.\n",
+        ),
+        (SettingsError("no"), 1, "lca: no\n"),
+        (NotADirectoryError(20, "Not a directory", "a/b"), 1, "lca: [Errno 20] Not a directory: 'a/b'\n"),
+    ],
+)
+def test_an_error_is_one_line_and_an_interruption_says_how_to_go_on(
+    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lca_jax.cli.show.show", raising(error))
+    with pytest.raises(SystemExit) as caught:
+        main(["show"])
+    assert caught.value.code == code
+    assert capsys.readouterr().err.strip("\n") + "\n" == said
+    with pytest.raises(type(error)):
+        main(["show", "--debug"])
+
+
+def test_the_version_is_told_by_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["run", "--version"])
+    assert capsys.readouterr().out.startswith("lca_jax ")
