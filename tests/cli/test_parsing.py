@@ -86,6 +86,9 @@ def test_extract_takes_a_run_or_a_text() -> None:
         read_arguments(extract, "extract", ["r", "--model", "m", "--out", "o"])()
 
 
+GO_ON = "Start the same command again: it goes on where it stopped."
+
+
 def raising(error: BaseException):
     def command(path: str = "x", *, debug: bool = False) -> None:
         del path, debug
@@ -97,11 +100,7 @@ def raising(error: BaseException):
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (
-            KeyboardInterrupt(),
-            130,
-            "lca show: interrupted. Start the same command again: it goes on where it stopped.\n",
-        ),
+        (KeyboardInterrupt(), 130, f"lca show: interrupted. {GO_ON}\n"),
         (SettingsError("no"), 1, "lca: no\n"),
         (NotADirectoryError(20, "Not a directory", "a/b"), 1, "lca: [Errno 20] Not a directory: 'a/b'\n"),
     ],
