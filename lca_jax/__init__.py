@@ -30,13 +30,13 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.extraction.extract import extract as extract
     from lca_jax.extraction.recompute import recompute as recompute
     from lca_jax.gathering.gather import gather_statistics as gather_statistics
-    from lca_jax.machine.devices import join_processes as join_processes
+    from lca_jax.machine.job import join_processes as join_processes
     from lca_jax.models.load import load_model as load_model
     from lca_jax.models.model import Model as Model
     from lca_jax.models.stack.taps import Edit as Edit
     from lca_jax.models.writing.generation import Search as Search
-    from lca_jax.probing.evaluation import Score as Score
-    from lca_jax.probing.evaluation import evaluate as evaluate
+    from lca_jax.probing.comparison import Comparison as Comparison
+    from lca_jax.probing.comparison import evaluate as evaluate
     from lca_jax.probing.fit import fit_elastic_net as fit_elastic_net
     from lca_jax.probing.fit import fit_probes as fit_probes
     from lca_jax.probing.labelling import control_task_of as control_task_of
@@ -96,13 +96,13 @@ MODULES = {
     "extract": "extraction.extract",
     "recompute": "extraction.recompute",
     "gather_statistics": "gathering.gather",
-    "join_processes": "machine.devices",
+    "join_processes": "machine.job",
     "Model": "models.model",
     "load_model": "models.load",
     "Edit": "models.stack.taps",
     "Search": "models.writing.generation",
-    "Score": "probing.evaluation",
-    "evaluate": "probing.evaluation",
+    "Comparison": "probing.comparison",
+    "evaluate": "probing.comparison",
     "fit_elastic_net": "probing.fit",
     "fit_probes": "probing.fit",
     "control_task_of": "probing.labelling",

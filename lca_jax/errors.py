@@ -4,9 +4,11 @@ Each is an `LcaError`. Its text says what must hold, what was found, where (file
 `LcaError` is also a `ValueError`, so that library code which expects one keeps working.
 """
 
+import re
 from collections.abc import Sequence
 
 _SHOWN_PROBLEMS = 20
+_NOT_SHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class LcaError(ValueError):
@@ -52,3 +54,12 @@ def list_problems(problems: Sequence[str]) -> str:
     if len(problems) > _SHOWN_PROBLEMS:
         shown.append(f"  … and {len(problems) - _SHOWN_PROBLEMS} more")
     return "\n".join(shown)
+
+
+def escape_controls(text: str) -> str:
+    r"""Returns a text that a terminal shows and does not obey.
+
+    Control characters, escape sequences, marks that turn the direction of writing, and halves of surrogate pairs are
+    shown as `\x1b` or `\u202e`; line breaks and tabs stay.
+    """
+    return _NOT_SHOWN.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -1,7 +1,7 @@
 """Strict switches for every test: eight virtual devices, no silent promotion, warnings are errors (see pyproject)."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Eight devices share two cores with whatever else runs: they may wait long for each other before that is an error.
@@ -14,6 +14,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import hypothesis
 import jax
+import jaxtyping
 import pytest
 
 jax.config.update("jax_platforms", "cpu")
@@ -25,6 +26,14 @@ hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def as_users_run_it() -> Iterator[None]:
+    """Without the checks of annotations at run time, which would refuse a wrong type before the package does."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

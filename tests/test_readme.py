@@ -33,7 +33,9 @@ def test_the_script_runs(minilm_folder: Path, capsys: pytest.CaptureFixture[str]
     assert minilm_folder.is_dir()
     exec(compile(script[1], "README.md", "exec"), {})
     printed = capsys.readouterr().out
-    points = re.findall(r"^ +(0\.\d+) +\d+ +([\d.]+) +([\d.]+) +[\d.]+ +([\d.]+)$", printed, re.MULTILINE)
+    points = re.findall(
+        r"^ +(0\.\d+) +\d+ +([\d.]+) +([\d.]+) +[\d.]+ +([\d.]+) +[\d.]+ +[\d.]+$", printed, re.MULTILINE
+    )
     assert [point[0] for point in points] == ["0.1", "0.2"]
     for _, top, random, bottom in points:
         assert float(top) > float(random) > float(bottom)

@@ -12,14 +12,14 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
-from lca_jax.analysis.retraining import TrainingWords, accuracies_of_nested_sets, training_words
+from lca_jax.analysis.retraining import TrainingWords, hits_of_nested_sets, training_words
 from lca_jax.errors import SettingsError
 from lca_jax.machine.progress import counted
 from lca_jax.probing.arrays import Arrays
 from lca_jax.probing.measuring import MeasuredWords, measured_words
-from lca_jax.probing.metrics import accuracy
+from lca_jax.probing.metrics import mean_intervals
 from lca_jax.probing.probe import Probe, predict_masked
 from lca_jax.probing.probe_set import ProbeSet, as_probe_set
 from lca_jax.ranking.ranking import Ranking
@@ -45,6 +45,10 @@ class KeepPoint:
     """Standard deviation over the random sets (n - 1)."""
     bottom: float
     """Accuracy with the last neurons of the ranking."""
+    top_low: float
+    """Lower end of the 95 % interval of `top`, over sentences."""
+    top_high: float
+    """Upper end of that interval."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -57,6 +61,9 @@ class KeepCurve:
     """Number of random sets behind each point."""
     whole: float
     """Accuracy of the trained probe with all neurons."""
+    masked_to: str | None
+    """What takes the place of a masked neuron: `training mean` where features are standardised, else `zero`; None for
+    `retrain`, which has no other neurons."""
     points: tuple[KeepPoint, ...]
 
     def __repr__(self) -> str:
@@ -118,19 +125,21 @@ def keep_curve(
     fractions = sorted(fractions)
     sizes = [max(1, round(fraction * len(ranking.columns))) for fraction in fractions]
     orders = [ranking.top(sizes[-1]), ranking.bottom(sizes[-1], seed=seed)]
-    orders += [ranking.random(sizes[-1], seed=seed + draw) for draw in range(draws)]
+    orders += [ranking.random(sizes[-1], seed=seed, draw=draw) for draw in range(draws)]
     if mode == "mask":
-        measured = _masked(probe, words, orders, sizes)
+        right = _masked(probe, words, orders, sizes)
     else:
         training = training_words(probes if training is None else training, probes, ranking.task)
         shown = counted(orders, f"{ranking.task}: keep curve, sets trained again")
-        measured = np.stack([accuracies_of_nested_sets(training, words, order, sizes) for order in shown])
-    top, bottom, random = measured[0], measured[1], measured[2:]
+        right = np.stack([hits_of_nested_sets(training, words, order, sizes) for order in shown])
+    top, bottom, random = right[0].mean(axis=1), right[1].mean(axis=1), right[2:].mean(axis=2)
+    low, high = mean_intervals(right[0].astype(np.float64), words.sentences, seed=seed).T
     return KeepCurve(
         task=ranking.task,
         mode=mode,
         draws=draws,
         whole=float((probe.predict(words.X) == words.gold).mean()),
+        masked_to=None if mode == "retrain" else "training mean" if probe.mean.any() else "zero",
         points=tuple(
             KeepPoint(
                 fraction=fraction,
@@ -139,6 +148,8 @@ def keep_curve(
                 random=float(random[:, place].mean()),
                 random_std=float(random[:, place].std(ddof=1)),
                 bottom=float(bottom[place]),
+                top_low=float(low[place]),
+                top_high=float(high[place]),
             )
             for place, (fraction, size) in enumerate(zip(fractions, sizes, strict=True))
         ),
@@ -147,10 +158,10 @@ def keep_curve(
 
 def _masked(
     probe: Probe, words: MeasuredWords, orders: Sequence[Int[np.ndarray, " neuron"]], sizes: Sequence[int]
-) -> Float[np.ndarray, "set size"]:
-    """Measures the trained probe with the leading parts of several orders kept."""
+) -> Bool[np.ndarray, "set size word"]:
+    """Tells for which words the trained probe is right with the leading parts of several orders kept."""
     masks: Bool[np.ndarray, "mask feature"] = np.zeros((len(orders) * len(sizes), len(probe.weights)), bool)
     for place, (order, size) in enumerate((order, size) for order in orders for size in sizes):
         masks[place, order[:size]] = True
     predicted = predict_masked([probe], words.X, keep=masks[None])[0]
-    return accuracy(predicted, words.gold).reshape(len(orders), len(sizes))
+    return (predicted == words.gold).reshape(len(orders), len(sizes), -1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from lca_jax.analysis.retraining import TrainingWords, accuracies, train_nested_sets, training_words
+from lca_jax.analysis.retraining import TrainingWords, hits, train_nested_sets, training_words
 from lca_jax.errors import SettingsError
 from lca_jax.machine.progress import counted
 from lca_jax.probing.arrays import Arrays
@@ -133,7 +133,7 @@ def _first_within(
             continue
         order = ranking.top(sizes[-1])
         trained = train_nested_sets(training, order, sizes, labellings=[training.real])
-        steps += zip(sizes, accuracies(trained, words, order).tolist(), strict=True)
+        steps += zip(sizes, hits(trained, words, order).mean(axis=1).tolist(), strict=True)
         enough = [size for size, reached in steps if reached >= least]
         if enough:
             return enough[0], steps

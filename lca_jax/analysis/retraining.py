@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from lca_jax.errors import SettingsError
 from lca_jax.probing.arrays import Arrays
 from lca_jax.probing.fit import fit_problems
 from lca_jax.probing.labelling import Labelling, control_task_of
+from lca_jax.probing.matrix.scale import Scale
 from lca_jax.probing.measuring import MeasuredWords, measured_words
-from lca_jax.probing.metrics import accuracy
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe, predict_masked
 from lca_jax.probing.probe_set import ProbeSet
@@ -35,6 +35,9 @@ class TrainingWords:
     """Its control task on these words; None if the task has none."""
     settings: ElasticNet
     """Settings of the probe's fit, with the one penalty pair of the probe."""
+    scale: Scale | None = field(default=None, repr=False)
+    """Mean and scale of the probe, so that what is trained again has its objective; None where these words decide, as
+    on raw features, whose mean the bias takes up."""
 
     @staticmethod
     def of(probes: ProbeSet, task: str) -> "TrainingWords":
@@ -52,7 +55,8 @@ class TrainingWords:
         if (drawn := control_task_of(probes.store, task, seed=probes.settings.seed)) is not None:
             control = replace(real, control=True, numbers=words.labelled_by(drawn).gold)
         settings = replace(probes.settings, l1=probe.l1, l2=probe.l2)
-        return TrainingWords(X=words.X, real=real, control=control, settings=settings)
+        scale = Scale(probe.mean, probe.scale) if probes.settings.standardize else None
+        return TrainingWords(X=words.X, real=real, control=control, settings=settings, scale=scale)
 
 
 def training_words(
@@ -66,7 +70,8 @@ def training_words(
         words = measured_words(given, probes.axis, task, probe.classes)
         real = Labelling(task=task, control=False, classes=probe.classes, numbers=words.gold)
         settings = replace(probes.settings, l1=probe.l1, l2=probe.l2)
-        return TrainingWords(X=words.X, real=real, control=None, settings=settings)
+        scale = Scale(probe.mean, probe.scale) if probes.settings.standardize else None
+        return TrainingWords(X=words.X, real=real, control=None, settings=settings, scale=scale)
     return TrainingWords.of(given if isinstance(given, ProbeSet) else replace(probes, store=given), task)
 
 
@@ -90,20 +95,21 @@ def train_nested_sets(
     """
     columns = order[: max(sizes)]
     keep = np.arange(len(columns))[None, :] < np.asarray(sizes)[:, None]
-    return fit_problems(training.X[:, columns], labellings, training.settings, keep=keep)
+    given = None if training.scale is None else Scale(*(of_feature[columns] for of_feature in training.scale))
+    return fit_problems(training.X[:, columns], labellings, training.settings, keep=keep, given=given)
 
 
-def accuracies_of_nested_sets(
+def hits_of_nested_sets(
     training: TrainingWords, words: MeasuredWords, order: Int[np.ndarray, " neuron"], sizes: Sequence[int]
-) -> Float[np.ndarray, " size"]:
-    """Measures probes that are trained on the leading parts of an order of columns: their accuracy on other words."""
+) -> Bool[np.ndarray, "size word"]:
+    """Tells for which words probes are right that are trained on the leading parts of an order of columns."""
     probes = train_nested_sets(training, order, sizes, labellings=[training.real])
-    return accuracies(probes, words, order[: max(sizes)])
+    return hits(probes, words, order[: max(sizes)])
 
 
-def accuracies(
+def hits(
     probes: Sequence[Probe], words: MeasuredWords, columns: Int[np.ndarray, " neuron"]
-) -> Float[np.ndarray, " probe"]:
-    """Returns the accuracy of probes whose features are some columns of the measured words."""
+) -> Bool[np.ndarray, "probe word"]:
+    """Tells for which words probes are right whose features are some columns of the measured words."""
     keep = np.ones((len(probes), 1, len(columns)), bool)
-    return accuracy(predict_masked(probes, words.X[:, columns], keep=keep)[:, 0], words.gold)
+    return predict_masked(probes, words.X[:, columns], keep=keep)[:, 0] == words.gold

@@ -25,6 +25,7 @@ def demo(*, model: str | None = None, out: Path | None = None, quiet: bool = Fal
         dev=demo_corpus_file("dev"),
         test=demo_corpus_file("test"),
         out=out or Path(tempfile.mkdtemp(prefix="lca-demo-")),
+        untrained=0,
         probe=ElasticNet(l1=(3e-4, 1e-3, 3e-3), l2=(1e-3, 1e-2)),
     )
     run_and_report(experiment, until="report", quiet=quiet)

@@ -1,20 +1,17 @@
-"""The `lca` command. Results go to stdout, progress and the log to stderr.
-
-Exit 0 is done, 1 an error to mend, 2 a wrong usage, 130 an interruption.
+"""The `lca` command. Results go to stdout, progress and the log to stderr; `failing` says how it ends otherwise.
 
 A command's module is imported when the command is named, and the rooms that compute when it runs: help, usage errors
 and `lca show` never wait for JAX.
 """
 
-import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
+from lca_jax.cli.failing import ending_well
 from lca_jax.cli.output import log_to_stderr
-from lca_jax.errors import LcaError
 from lca_jax.machine.versions import package_versions
 
 
@@ -45,9 +42,6 @@ COMMANDS = {
 }
 
 
-_GO_ON = "Start the same command again: it goes on where it stopped."
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line.
 
@@ -55,23 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: What follows `lca`; by default that of this process.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if not arguments or arguments[0] not in COMMANDS or "--version" in arguments:
-        _explain(["--version"] if "--version" in arguments else arguments)
-    try:
+    with ending_well(debug="--debug" in arguments):
+        if not arguments or arguments[0] not in COMMANDS or "--version" in arguments:
+            _explain(["--version"] if "--version" in arguments else arguments)
         with log_to_stderr(quiet="--quiet" in arguments):
             _run(arguments[0], arguments[1:])
-    except KeyboardInterrupt:
-        if "--debug" in arguments:
-            raise
-        sys.stderr.write(f"\nlca {arguments[0]}: interrupted. {_GO_ON}\n")
-        sys.exit(130)
-    except BrokenPipeError:  # whoever read our output, e.g. `head`, has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (LcaError, OSError) as error:
-        if "--debug" in arguments:
-            raise
-        sys.stderr.write(f"lca: {error}\n")
-        sys.exit(1)
 
 
 def _run(name: str, options: Sequence[str]) -> None:

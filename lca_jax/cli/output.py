@@ -1,15 +1,28 @@
 """What the command writes: results to stdout, the log to stderr."""
 
+import errno
 import logging
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lca_jax.cli.failing import flush_output
+from lca_jax.errors import escape_controls
+
 
 def say(*lines: str) -> None:
-    """Writes lines to stdout."""
-    sys.stdout.write("\n".join(lines) + "\n")
+    """Writes lines to stdout, control characters escaped.
+
+    Raises:
+        OSError: It is closed or full.
+    """
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "is closed", "standard output")
+    text = escape_controls("\n".join(lines)) + "\n"
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    flush_output()
 
 
 @contextmanager
@@ -20,7 +33,7 @@ def log_to_stderr(*, quiet: bool) -> Iterator[None]:
         quiet: Shows warnings alone.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Escaping("%(message)s"))
     handler.setLevel(logging.WARNING if quiet else logging.INFO)
     loggers = [logging.getLogger(name) for name in ("lca_jax", "py.warnings")]
     before = [(logger.propagate, logger.level) for logger in loggers]
@@ -40,3 +53,10 @@ def log_to_stderr(*, quiet: bool) -> Iterator[None]:
             logger.removeHandler(handler)
             logger.propagate = propagate
             logger.setLevel(level)
+
+
+class _Escaping(logging.Formatter):
+    """Formats lines that a terminal shows and does not obey, whatever words and file names they hold."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escape_controls(super().format(record))

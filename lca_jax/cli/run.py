@@ -14,6 +14,7 @@ def run_experiment(
     experiment: Annotated[Experiment, tyro.conf.arg(name="")],
     *,
     until: Step = "report",
+    overwrite: bool = False,
     quiet: bool = False,
     debug: bool = False,
 ) -> None:
@@ -24,27 +25,29 @@ def run_experiment(
     Args:
         experiment: The run.
         until: The last step to do.
+        overwrite: Remove what the run folder has of another model or other texts, instead of refusing it.
         quiet: Show no progress.
         debug: Show tracebacks.
     """
     del debug
-    run_and_report(experiment, until=until, quiet=quiet)
+    run_and_report(experiment, until=until, overwrite=overwrite, quiet=quiet)
 
 
-def run_and_report(experiment: Experiment, *, until: Step, quiet: bool) -> None:
+def run_and_report(experiment: Experiment, *, until: Step, quiet: bool, overwrite: bool = False) -> None:
     """Does an experiment up to a step and, after the last one, says where the page is and what was found."""
     from lca_jax.experiment.run import run
 
     keep_compiled_programs()
-    results = run(experiment, until=until, progress=not quiet)
+    results = run(experiment, until=until, overwrite=overwrite, progress=not quiet)
     if results:
         say(*_findings(results, experiment.out))
 
 
 def _findings(results: dict, folder: Path) -> list[str]:
-    from lca_jax.report.findings import findings
+    from lca_jax.report.findings import CORRELATION, findings
 
     lines = [f"Page: {folder.absolute() / 'report' / 'index.html'}"]
     for task in results["tasks"]:
-        lines += [f"{task}:", *(f"  {number}. {text}" for number, text in enumerate(findings(results, task), start=1))]
-    return lines
+        said = findings(results, task).lines
+        lines += [f"{task}:", *(f"  {number}. {text}" for number, text in enumerate(said, start=1))]
+    return [*lines, CORRELATION]

@@ -1,14 +1,16 @@
 """`lca show`: what a run folder or a store holds. It reads JSON alone, unless checksums are compared."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from lca_jax.cli.output import say
 from lca_jax.errors import StoreError
 from lca_jax.experiment.config import read_experiment
+from lca_jax.machine.files import real_path
+from lca_jax.machine.json_text import read_object
 from lca_jax.store.manifest import Manifest
 from lca_jax.store.statistics import STATISTICS
 
@@ -27,10 +29,10 @@ def show(
         debug: Show tracebacks.
     """
     del debug
-    folder = Path(path)
+    folder = Path(path) if "://" in path else real_path(path, error=StoreError)
     lines: list[str] = []
     if "://" in path or (folder / "manifest.json").exists():
-        stores = [path]
+        stores = [path if "://" in path else str(folder)]
     elif (folder / "config.json").exists():
         lines = _describe_run(folder)
         stores = [str(manifest.parent) for manifest in sorted((folder / "activations").glob("*/manifest.json"))]
@@ -79,13 +81,43 @@ def _describe_run(path: Path) -> list[str]:
     file = path / "results.json"
     if not file.exists():
         return [*lines, "no results yet: lca run goes on where it stopped"]
-    results = json.loads(file.read_text(encoding="utf-8"))
-    for task, entry in results["tasks"].items():
-        selectivity = entry["selectivity"]
-        beside = "" if selectivity is None else f", selectivity {selectivity:.3f}"
-        lines.append(
-            f"{task}: accuracy {entry['accuracy']['test']:.3f} (majority {entry['majority']:.3f}{beside}), "
-            f"minimal set {entry['minimal']['neurons']} of {results['model']['neurons']} neurons"
-        )
-    lines.append(f"seconds: {sum(results['seconds'].values()):.0f}; page: {path / 'report' / 'index.html'}")
-    return lines
+    way_out = f"Make it anew with `lca report --run {path}`."
+    results = read_object(file, error=StoreError, way_out=way_out)
+    if not _is_of_last_run(results, path):
+        return [*lines, "results.json is not of the last run here, so it is not shown: lca run makes it anew"]
+    try:
+        lines += [_describe_task(task, entry, results["model"]["neurons"]) for task, entry in results["tasks"].items()]
+        seconds = sum(results["seconds"].values())
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoreError(f"{file} breaks its format ({error!r}). {way_out}") from None
+    return [*lines, f"seconds: {seconds:.0f}; page: {path / 'report' / 'index.html'}"]
+
+
+def _describe_task(task: str, entry: dict, neurons: int) -> str:
+    baselines = [f"most frequent class {entry['most_frequent_class']['accuracy']:.3f}"]
+    if entry["word_type_majority"] is not None:
+        baselines.append(f"word-type majority {entry['word_type_majority']:.3f}")
+    if entry["selectivity"] is not None:
+        baselines.append(f"selectivity {entry['selectivity']:.3f}")
+    worth = (
+        f"minimal set {entry['minimal']['neurons']} of {neurons} neurons"
+        if entry["beats_baselines"]
+        else "does not beat its baselines"
+    )
+    return f"{task}: accuracy {entry['accuracy']['test']:.3f} ({', '.join(baselines)}), {worth}"
+
+
+def _is_of_last_run(results: Mapping[str, Any], path: Path) -> bool:
+    """Returns whether results are those of the steps that the folder has finished, from the inputs that it names."""
+    if not all((path / name).exists() for name in ("steps.json", "inputs.json")):
+        return False
+    way_out = "Run `lca run` again to make the folder whole."
+    steps, inputs = (
+        read_object(path / name, error=StoreError, way_out=way_out) for name in ("steps.json", "inputs.json")
+    )
+    try:
+        report, model = steps["report"], inputs["model"]["fingerprint"]
+        finished = all(step["seconds"] is not None for step in steps.values())
+        return finished and report["key"] == results["key"] and model == results["model"]["fingerprint"]
+    except (KeyError, TypeError, AttributeError):
+        return False

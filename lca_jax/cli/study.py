@@ -6,6 +6,7 @@ import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
 from lca_jax.cli.output import say
+from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import Study
 
 
@@ -16,7 +17,7 @@ def run_study(
     coordinator: str | None = None,
     processes: int | None = None,
     process: int | None = None,
-    join_timeout_s: int = 300,
+    join_timeout: float = 300.0,
     quiet: bool = False,
     debug: bool = False,
 ) -> None:
@@ -30,7 +31,7 @@ def run_study(
         coordinator: host:port of the first process, where neither a TPU pod nor Slurm tells it.
         processes: Number of processes, in the same case.
         process: Number of this process, from 0, in the same case.
-        join_timeout_s: Seconds to wait for the other processes of the job.
+        join_timeout: Seconds within which all processes must have come.
         quiet: Show no progress.
         debug: Show tracebacks.
     """
@@ -38,12 +39,15 @@ def run_study(
     import jax
 
     from lca_jax.experiment.study import study
-    from lca_jax.machine.devices import join_processes
+    from lca_jax.machine.job import ending_together, join_processes
 
     keep_compiled_programs()
+    if not join and (coordinator, processes, process) != (None, None, None):
+        raise SettingsError("`--coordinator`, `--processes` and `--process` belong to a job: add `--join`.")
     if join:
-        join_processes(coordinator, processes, process, timeout_s=join_timeout_s)
-    probes = study(settings, progress=not quiet)
+        join_processes(coordinator, processes, process, timeout_s=join_timeout)
+    with ending_together():
+        probes = study(settings, progress=not quiet)
     if jax.process_index() == 0:
         lines = [
             f"{probe.task}{'' if probe.subset is None else f' {probe.subset}'}: l1={probe.l1:g}, l2={probe.l2:g}, "

@@ -19,8 +19,19 @@ from lca_jax.errors import DataError
 BLOCK_VALUES = 2**23
 """Number of float64 values in a block of columns: 64 MiB."""
 
-TopWords = tuple[tuple[str, float], ...]
-"""Word types with their scores, the largest absolute score first."""
+
+class TopWord(NamedTuple):
+    """A word type, and how far it moves a neuron."""
+
+    form: str
+    score: float
+    """Mean z-score of its occurrences by that of the strongest type: -1..1, with the sign of the mean."""
+    occurrences: int
+    """Number of words behind the mean."""
+
+
+TopWords = tuple[TopWord, ...]
+"""Word types, the largest absolute score first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +110,10 @@ def top_words(
         scores = means / np.where(moves, largest, 1.0)
         best = np.argsort(-np.abs(scores), axis=0, kind="stable")[:count]
         for column, best_of_column in enumerate(best.T):
-            listed = ((types[frequent[place]], float(scores[place, column])) for place in best_of_column)
+            listed = (
+                TopWord(types[frequent[place]], float(scores[place, column]), int(groups.sizes[frequent[place]]))
+                for place in best_of_column
+            )
             lists.append(tuple(listed) if moves[column] else ())
     return lists
 

@@ -5,8 +5,9 @@ imports nothing that computes, so that `lca --help` and `lca show` need no JAX.
 """
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -14,15 +15,20 @@ import tyro
 
 from lca_jax.axes import Site
 from lca_jax.errors import SettingsError, StoreError
+from lca_jax.machine.fields import check_fields
+from lca_jax.machine.files import real_path
+from lca_jax.machine.json_text import read_object
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.store.recipe import Pool, unit_of
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.datasets import HUB
 from lca_jax.text.options import TextOptions
+from lca_jax.text.task_names import refuse_like_names
 
 Step = Literal["extract", "probe", "rank", "ablate", "report"]
 STEPS: tuple[Step, ...] = get_args(Step)
 """The steps of a run, in their order."""
+_LIMITS = ("max_train_words", "max_dev_words", "max_test_words", "max_train_per_class")
 
 
 PARTS = ("train", "dev", "test")
@@ -58,7 +64,9 @@ class Request:
     unlabelled_as: str | None = None
     """A class for words without the feature of a `feats:KEY` task; by default they are masked."""
     max_train_words: int | None = None
-    """At most this many training words, from the first sentence on."""
+    """At most this many training words: whole sentences, drawn with the seed."""
+    max_dev_words: int | None = None
+    """At most this many dev words, drawn likewise."""
     max_train_per_class: int | None = None
     """At most this many training words (or sentences) of each class of each task, drawn with the seed."""
     labelled_only: bool = False
@@ -80,13 +88,15 @@ class Request:
     random_weights: int | None = None
     """The seed of random weights: the same architecture untrained, as a baseline."""
     probe: ElasticNet = field(default_factory=ElasticNet)
-    """The penalties and the solver."""
+    """The penalties and the solver. Their seed is that of the run."""
     select: Literal["score", "accuracy"] = "score"
     """What the penalty is chosen by on dev: the papers' score S, or the accuracy with all neurons."""
     seed: int = 0
-    """The seed of all random draws: the control task, the words of a class, random sets, samples and mini-batches."""
+    """The seed of all random draws: sentences of a limit, the control task, the words of a class, random sets, samples,
+    intervals and mini-batches."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.tasks and isinstance(self.train, Corpus):
             object.__setattr__(self, "tasks", self.train.sentence_tasks or self.train.tasks)
         if not self.tasks and not self.annotate:
@@ -94,10 +104,11 @@ class Request:
         for name in ("tasks", "sites", "layers", "neurons", "annotate"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(value))
-        if len(set(self.tasks)) != len(self.tasks):
-            raise SettingsError(f"`tasks` must name different label columns, got {list(self.tasks)}.")
-        for name in ("max_train_words", "max_train_per_class"):
-            if (limit := getattr(self, name)) is not None and limit < 1:
+        refuse_like_names(self.tasks)
+        if not self.model:
+            raise SettingsError("`model` must be a hub name or a folder, got an empty text.")
+        for name in _LIMITS:
+            if (limit := getattr(self, name, None)) is not None and limit < 1:
                 raise SettingsError(f"`{name}` must be 1 or more, got {limit}.")
         if self.heads in self.tasks:
             raise SettingsError(f"`{self.heads}` cannot be a task and the heads of words at once. Name other tasks.")
@@ -121,6 +132,8 @@ class Experiment(Request):
 
     test: Annotated[Path | Corpus, _A_FILE]
     """Words on which the results are measured. No choice is made on them."""
+    max_test_words: int | None = None
+    """At most this many test words: whole sentences, drawn with the seed."""
     out: Path
     """The run folder. When a run starts again there, finished steps are skipped, and steps whose settings have changed
     are done again."""
@@ -130,6 +143,9 @@ class Experiment(Request):
     """Number of random sets behind each point of the curves, 2 or more."""
     drop: float = 0.01
     """The accuracy that the minimal set may lose on dev, as a fraction."""
+    untrained: int | None = None
+    """The seed of random weights of a second model, whose layers are measured beside those of the trained one. Its
+    vectors are computed when they are read, and not stored."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -141,8 +157,21 @@ class Experiment(Request):
         if not 0 <= self.drop < 1:
             raise SettingsError(f"`drop` must be in [0, 1), got {self.drop}. One point of accuracy is 0.01.")
 
+    def command(self) -> str:
+        """Returns the command of this run, with the base names of files, and without what is as by default."""
+        words = ["lca", "run"]
+        for prefix, settings in (("", self), ("", self.texts), ("probe.", self.probe)):
+            for item in fields(settings):
+                value = getattr(settings, item.name)
+                if item.name in ("probe", "texts", "out") or (prefix and item.name == "seed"):
+                    continue
+                default = item.default if item.default is not MISSING else None
+                if value != (("upos",) if item.name == "tasks" else _as_sequence(value, default)):
+                    words += _option(prefix + item.name, value)
+        return shlex.join(words)
+
     def as_json(self) -> dict[str, object]:
-        """Returns plain values for `config.json`, with absolute paths.
+        """Returns plain values for `config.json`, with absolute paths, also of a model that is a folder.
 
         Raises:
             SettingsError: A part is a `Corpus`; `run` writes it to a file first.
@@ -152,6 +181,8 @@ class Experiment(Request):
         plain = asdict(self)
         for name in (*PARTS, "out"):
             plain[name] = None if plain[name] is None else _absolute(plain[name])
+        if (folder := real_path(self.model)).is_dir():
+            plain["model"] = str(folder)
         return json.loads(json.dumps(plain, default=list))
 
     @classmethod
@@ -168,13 +199,36 @@ class Experiment(Request):
         values: dict[str, object] = dict(content)
         if isinstance(options := values.get("texts", {}), Mapping):
             values["texts"] = TextOptions(**options)
+        needed = [item.name for item in fields(cls) if item.default is item.default_factory is MISSING]
+        if missing := [name for name in (*needed, "probe") if name not in content]:
+            raise SettingsError(f"Missing settings {', '.join(f'`{name}`' for name in missing)}.")
         for name in ("train", "dev", "test", "out"):
-            values[name] = None if values.get(name) is None else Path(str(values[name]))
+            if isinstance(text := values.get(name), str):
+                values[name] = Path(text)
         probe = content["probe"]
         if not isinstance(probe, Mapping):
-            raise SettingsError(f"`probe` must be a table of settings, got {probe!r}.")
+            raise SettingsError("`probe` must be a table of settings.")
         values["probe"] = ElasticNet.from_json(probe)
         return cls(**values)  # pyright: ignore[reportArgumentType] - plain JSON, checked by __post_init__
+
+
+def _as_sequence(value: object, default: object) -> object:
+    """Returns a default in the form of the value: settings keep sequences as tuples."""
+    return tuple(default) if isinstance(value, tuple) and isinstance(default, Sequence) else default
+
+
+def _option(name: str, value: object) -> list[str]:
+    """Returns one setting as the words of a command; of a local file or folder its base name alone."""
+    option = "--" + name.replace("_", "-")
+    if isinstance(value, bool):
+        return [option if value else option.replace("--", "--no-", 1)]
+    if name in ("tasks", "annotate", "where") and isinstance(value, tuple):
+        return [word for each in value for word in (option.removesuffix("s"), str(each))]
+    if str(value).startswith(HUB):
+        return [option, str(value)]
+    if isinstance(value, Path) or (name == "model" and Path(str(value)).exists()):
+        return [option, Path(str(value)).name]
+    return [option, *(str(part) for part in (value if isinstance(value, tuple) else (value,)))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,20 +266,25 @@ class Study(Request):
 
 def _absolute(path: Path) -> str:
     """Returns an absolute path; the name of a data set stays as it is."""
-    return str(path) if str(path).startswith(HUB) else str(Path(path).absolute())
+    return str(path) if str(path).startswith(HUB) else str(real_path(path))
 
 
 def read_experiment(folder: Path) -> Experiment:
     """Reads the experiment of a run folder.
 
     Raises:
-        StoreError: The folder has no `config.json`.
-        SettingsError: `config.json` has a setting that this version does not know.
+        StoreError: The folder has no `config.json`, or it is damaged.
+        SettingsError: `config.json` has a setting that this version does not know, or a value out of its range.
     """
+    place = folder / "config.json"
+    way_out = f"Start `lca run … --out {folder}` with all of its options again."
     try:
-        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        content = read_object(place, error=StoreError, way_out=way_out)
     except FileNotFoundError:
         raise StoreError(
             f"{folder} is not a run folder: it has no config.json. Make one with `lca run … --out {folder}`."
         ) from None
-    return replace(Experiment.from_json(content), out=folder)
+    try:
+        return replace(Experiment.from_json(content), out=folder)
+    except SettingsError as error:
+        raise SettingsError(f"{place}: {error} {way_out}") from None

@@ -2,26 +2,33 @@
 
 A step has a key: a hash of everything that determines its outcome, the keys of the steps before it included. The key is
 written to `steps.json` before the step begins. A finished step with the same key is skipped. Another key means that
-something the step depends on has changed: its files are removed, it is done again, and the log says so.
+something the step depends on has changed: its files are removed, it is done again, and the log says so. The same
+happens where files are missing or altered: their checksums were recorded when the step was done.
+
+Whoever changes a run folder holds its lock (`holding`).
 """
 
-import hashlib
 import json
 import logging
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from lca_jax.machine.files import write_text_whole
+from lca_jax.errors import StoreError
+from lca_jax.experiment.outputs import find_changed, record_outputs
+from lca_jax.machine.checksums import checksum_of
+from lca_jax.machine.files import remove_inside, write_text_whole
+from lca_jax.machine.json_text import read_object, take
 
 _log = logging.getLogger(__name__)
 _STEPS = "steps.json"
+_INPUTS = "inputs.json"
 
 
 def key_of(*parts: object) -> str:
     """Returns a hash of plain values (numbers, texts, lists, dictionaries)."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    return checksum_of(json.dumps(parts, sort_keys=True, default=str).encode())
 
 
 def write_json(path: Path, content: object) -> None:
@@ -37,26 +44,55 @@ class RunFolder:
 
         Args:
             path: The folder.
+
+        Raises:
+            StoreError: Its record of steps is damaged.
         """
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
-        try:
-            self._steps: dict[str, dict] = json.loads((path / _STEPS).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            self._steps = {}
+        self._steps = _read_steps(path / _STEPS)
 
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds that each finished step took when it was done."""
         return {name: step["seconds"] for name, step in self._steps.items() if step["seconds"] is not None}
 
-    def has_changed(self, keys: Mapping[str, str]) -> bool:
-        """Returns whether a step that was begun here has another key now.
+    @property
+    def inputs(self) -> dict[str, dict[str, str]]:
+        """Name and fingerprint of everything that the finished steps were made from; empty if none is finished."""
+        if not self.seconds:
+            return {}
+        try:
+            return json.loads((self.path / _INPUTS).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+
+    def write_inputs(self, inputs: Mapping[str, Mapping[str, str]]) -> None:
+        """Writes name and fingerprint of everything that the steps are made from."""
+        write_json(self.path / _INPUTS, inputs)
+
+    def settle(self, keys: Mapping[str, str]) -> None:
+        """Removes what steps have made from other inputs or settings, and what steps have made that are no more.
+
+        So nothing lies beside results that it does not belong to, wherever the run stops.
 
         Args:
             keys: The present key of each step, by the name of the step.
         """
-        return any(name in self._steps and self._steps[name]["key"] != key for name, key in keys.items())
+        for name, record in list(self._steps.items()):
+            if record["key"] == keys.get(name):
+                continue
+            changed = "its input or settings changed, done again" if name in keys else "no step of this run, removed"
+            _log.warning("%s: %s", name, changed)
+            self._write(name, {**record, "seconds": None})  # no longer finished: a kill may leave half of its files
+            self.remove(record.get("outputs", []))
+            del self._steps[name]
+            write_json(self.path / _STEPS, self._steps)
+
+    def clear(self) -> None:
+        """Removes everything that steps have made here, and the record of them."""
+        self.settle({})
+        self.remove([_INPUTS])
 
     def do(self, name: str, key: str, outputs: Sequence[str], work: Callable[[], None]) -> bool:
         """Does a step unless it is finished with the same key.
@@ -77,27 +113,58 @@ class RunFolder:
             self._write(name, {**record, "seconds": None})  # no longer finished: a kill may leave half of its files
             self.remove(outputs)
         elif record is not None:
-            if record["seconds"] is not None and all((self.path / output).exists() for output in outputs):
+            changed = find_changed(self.path, outputs, record.get("files", {}))
+            if record["seconds"] is not None and not changed:
                 _log.info("%s: finished before, skipped", name)
                 return False
-            _log.info("%s: begun before, going on", name)
-        self._write(name, {"key": key, "seconds": None})
+            if record["seconds"] is not None and "files" in record:
+                _log.warning("%s: done again, since %s", name, "; ".join(changed.values()))
+                self._write(name, {**record, "seconds": None})
+                self.remove(list(changed))
+            else:
+                _log.info("%s: begun before, going on", name)
+        record = {"key": key, "seconds": None, "outputs": list(outputs)}
+        self._write(name, record)
         start = time.perf_counter()
         work()
         seconds = time.perf_counter() - start
-        self._write(name, {"key": key, "seconds": round(seconds, 3)})
+        files = record_outputs(self.path, outputs)
+        self._write(name, {**record, "seconds": round(seconds, 3), "files": files})
         _log.info("%s: %.1f s", name, seconds)
         return True
 
     def remove(self, outputs: Sequence[str]) -> None:
-        """Deletes files and folders below the run folder, if they are there."""
-        for output in outputs:
-            path = self.path / output
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        """Deletes files and folders below the run folder, if they are there, and folders that are empty then.
+
+        Raises:
+            StoreError: A path leads out of the run folder through a link; nothing is deleted through links.
+        """
+        remove_inside(self.path, outputs)
+        for parent in {(self.path / output).parent for output in outputs} - {self.path}:
+            if parent.is_dir() and not parent.is_symlink() and not any(parent.iterdir()):
+                parent.rmdir()
 
     def _write(self, name: str, step: dict) -> None:
         self._steps[name] = step
         write_json(self.path / _STEPS, self._steps)
+
+
+def _read_steps(path: Path) -> dict[str, dict[str, Any]]:
+    way_out = f"Delete {path}: what is whole is then found again, the other steps are done again."
+    try:
+        steps = read_object(path, error=StoreError, way_out=way_out)
+    except FileNotFoundError:
+        return {}
+    try:
+        for name in steps:
+            record = take(steps, name, dict, place=str(path))
+            place = f"`{name}` in {path}"
+            take(record, "key", str, place=place)
+            take(record, "seconds", (float, type(None)), place=place)
+            files = take({"files": {}, **record}, "files", dict, place=place)
+            for output in files:
+                for file in take(files, output, dict, place=place):
+                    take(files[output], file, str, place=place)
+    except ValueError as error:
+        raise StoreError(f"{error}. {way_out}") from None
+    return steps

@@ -8,15 +8,15 @@ their pieces), with `heads` on each word and its head. A file that is asked for 
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from lca_jax.errors import SettingsError
-from lca_jax.experiment.config import PARTS, Request
+from lca_jax.errors import CorpusError, SettingsError
+from lca_jax.experiment.config import PARTS, Experiment, Request
 from lca_jax.extraction.extract import extract
 from lca_jax.extraction.recompute import recompute
 from lca_jax.models.load import load_model
@@ -41,38 +41,67 @@ _MANY_NUMBERS = 20
 class Inputs:
     """The model, and the parts `train`, `dev` and, where there is one, `test`."""
 
-    def __init__(
-        self, request: Request, folder: Path | None, *, test: Path | Corpus | None = None, progress: bool = False
-    ) -> None:
+    def __init__(self, request: Request, folder: Path | None, *, progress: bool = False) -> None:
         """Keeps the settings; nothing is read yet.
 
         Args:
-            request: Settings that say what is read.
+            request: Settings that say what is read; those of an `Experiment` name a test part too.
             folder: Folder in whose `activations/` the stores lie; None for nowhere.
-            test: File of the third part, if there is one.
             progress: Whether to show bars on stderr.
         """
         self._request = request
         self._folder = folder
-        self._test = test
         self._progress = progress
         self._stores: dict[str, ActivationStore] = {}
 
     @cached_property
-    def corpora(self) -> Mapping[str, Corpus]:
-        """The texts by part, with at most as many training words as the settings allow."""
+    def whole(self) -> Mapping[str, Corpus]:
+        """The texts by part, as they are in their files.
+
+        Raises:
+            CorpusError: Train and another part have no label of a task in common.
+        """
         train = self._read(self._request.train, "train")
         if self._request.dev is None:
             train, dev = _split_off_tenth(train)
             _log.info("dev: the last %d of the training sentences", dev.sentence_count)
         else:
             dev = self._read(self._request.dev, "dev")
-        if self._request.max_train_words is not None:
-            train = train.take_words(self._request.max_train_words)
         parts = {"train": train, "dev": dev}
-        parts |= {} if self._test is None else {"test": self._read(self._test, "test")}
+        if isinstance(self._request, Experiment):
+            parts["test"] = self._read(self._request.test, "test")
+        for task in self._request_tasks(train):
+            for part in [name for name in parts if name != "train"]:
+                _refuse_nothing_in_common(task, train, parts[part], part)
         tell_overlaps(parts)
         return parts
+
+    @property
+    def origins(self) -> dict[str, dict[str, str]]:
+        """Name and fingerprint of the model and of the words of every file; labels and limits do not count."""
+        read = {part: corpus for part, corpus in self.whole.items() if part != "dev" or self._request.dev is not None}
+        words = {part: replace(corpus, labels={}, sentence_labels={}) for part, corpus in read.items()}
+        seed = self.model.random_weights
+        model = self.model.name if seed is None else f"{self.model.name} with random weights {seed}"
+        return {
+            "model": {"name": model, "fingerprint": self.model.fingerprint},
+            **{part: {"name": corpus.name, "fingerprint": corpus.fingerprint()} for part, corpus in words.items()},
+        }
+
+    @cached_property
+    def corpora(self) -> Mapping[str, Corpus]:
+        """The texts by part, with at most as many words as the settings allow."""
+        drawn = {}
+        for part, corpus in self.whole.items():
+            limit = getattr(self._request, f"max_{part}_words", None)
+            drawn[part] = corpus if limit is None else corpus.take_words(limit, seed=self._request.seed)
+            if drawn[part].sentence_count < corpus.sentence_count:
+                _log.info(
+                    "%s: %d of %d sentences drawn by the seed %d, %d of %d words",
+                    *(part, drawn[part].sentence_count, corpus.sentence_count, self._request.seed),
+                    *(drawn[part].word_count, corpus.word_count),
+                )
+        return drawn
 
     @cached_property
     def model(self) -> Model:
@@ -82,8 +111,7 @@ class Inputs:
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """The tasks, by the names that the corpus gives them."""
-        train = self.corpora["train"]
-        return tuple(task for task in train.sentence_tasks or train.tasks if task != self._request.heads)
+        return self._request_tasks(self.corpora["train"])
 
     @cached_property
     def pool(self) -> Pool:
@@ -135,6 +163,9 @@ class Inputs:
         store = self.extract(part)
         return store if self._request.heads is None else pair_words(store, self._request.heads)
 
+    def _request_tasks(self, train: Corpus) -> tuple[str, ...]:
+        return tuple(task for task in train.sentence_tasks or train.tasks if task != self._request.heads)
+
     def _read(self, path: Path | Corpus, part: str) -> Corpus:
         request = self._request
         asked = request.tasks if request.heads is None else (*request.tasks, request.heads)
@@ -156,6 +187,22 @@ class Inputs:
                 f"words ({', '.join(corpus.tasks) or request.heads}). Probe them in two runs."
             )
         return corpus
+
+
+def _refuse_nothing_in_common(task: str, train: Corpus, other: Corpus, part: str) -> None:
+    """Refuses parts of which no label of a task is among those of training: nothing could be right there."""
+    if task not in other.tasks and task not in other.sentence_tasks:
+        return  # what a file lacks is said where the task is looked up
+    known, found = train.classes(task), other.classes(task)
+    if found and not set(known) & set(found):
+        raise CorpusError(
+            f"train ({train.name}) and {part} ({other.name}) must have labels of `{task}` in common, and have none: "
+            f"train has {_some(known)}, {part} has {_some(found)}. Check the label column of both files."
+        )
+
+
+def _some(names: Sequence[str], shown: int = 5) -> str:
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 def _split_off_tenth(corpus: Corpus) -> tuple[Corpus, Corpus]:

@@ -5,8 +5,11 @@ minimal set and the search table. `README.md` in this folder documents every key
 `format` number. For a task each store is read once.
 """
 
-from collections.abc import Mapping
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -15,22 +18,27 @@ import numpy as np
 from lca_jax.analysis.curves import keep_curve
 from lca_jax.analysis.distribution import centre_of_mass, class_neurons, layer_shares, sharing
 from lca_jax.analysis.minimal import MinimalSet, minimal_neurons
-from lca_jax.analysis.retraining import TrainingWords, accuracies
+from lca_jax.analysis.retraining import TrainingWords, hits
 from lca_jax.axes import NeuronAxis
 from lca_jax.experiment.config import Experiment
+from lca_jax.experiment.layers import layer_accuracies
+from lca_jax.experiment.neurons import describe_neurons
 from lca_jax.models.model import Model
-from lca_jax.probing.baselines import word_type_majority
-from lca_jax.probing.labelling import control_task_of, usable_labels
+from lca_jax.probing.comparison import Comparison, compare_probe
+from lca_jax.probing.labelling import control_task_of
 from lca_jax.probing.measuring import MeasuredWords, measured_words
-from lca_jax.probing.metrics import accuracy_interval, class_accuracy
+from lca_jax.probing.metrics import mean_intervals
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.lca import neurons_by_class
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.store.store import ActivationStore
 from lca_jax.text.corpus import Corpus
 
-FORMAT = 1
+_log = logging.getLogger(__name__)
+FORMAT = 2
 """Number of the layout of `results.json`."""
+_CONFUSIONS, _EXAMPLES, _NEAR = 12, 3, 4
+"""Number of errors that are listed, of words for each of them, and of neighbours on either side of such a word."""
 _PROBE_FACTS = (
     "l1", "l2", "objective", "null_objective", "duality_gap", "iterations", "converged", "nonzero_fraction",
 )  # fmt: skip
@@ -47,7 +55,7 @@ class Stores(NamedTuple):
 def describe_model(model: Model, axis: NeuronAxis) -> dict[str, object]:
     """Returns the `model` entry: name and weights of the model, and the layers that were read."""
     return {
-        "name": model.name,
+        "name": model.name.rstrip("/").rsplit("/", 1)[-1] if Path(model.name).is_dir() else model.name,
         "fingerprint": model.fingerprint,
         "random_weights": model.random_weights,
         "layers": len(axis.blocks),
@@ -58,13 +66,20 @@ def describe_model(model: Model, axis: NeuronAxis) -> dict[str, object]:
     }
 
 
-def describe_corpus(corpus: Corpus, store: ActivationStore) -> dict[str, object]:
-    """Returns one part of the `corpus` entry: counts, and the number of words left out for each reason."""
+def describe_corpus(whole: Corpus, corpus: Corpus, store: ActivationStore) -> dict[str, object]:
+    """Returns one part of the `corpus` entry: counts, and the number of words left out for each reason.
+
+    Args:
+        whole: The texts as they are in their file.
+        corpus: Those of them that were drawn.
+        store: Their activations.
+    """
     return {
         "name": corpus.name,
         "fingerprint": corpus.fingerprint(),
         "sentences": corpus.sentence_count,
         "words": corpus.word_count,
+        "drawn_from": {"sentences": whole.sentence_count, "words": whole.word_count},
         "excluded": store.excluded,
         "skipped": dict(corpus.skipped),
     }
@@ -73,7 +88,7 @@ def describe_corpus(corpus: Corpus, store: ActivationStore) -> dict[str, object]
 def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: Experiment) -> dict[str, object]:
     """Measures one task and returns its entry.
 
-    Tasks of sentences have no control task: their control accuracy and selectivity are None.
+    Tasks of sentences have no word types: their word-type majority, control accuracy and selectivity are None.
 
     Args:
         probes: The selected probes, with their training store.
@@ -84,16 +99,9 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
     task = ranking.task
     probe = probes.one(task)
     test = measured_words(stores.test, probes.axis, task, probe.classes)
-    control_test = control_accuracy = control_gap = None
-    if (control_task := control_task_of(stores.train, task, seed=settings.seed)) is not None:
-        control_probe = probes.one(task, control=True)
-        control_test = test.labelled_by(control_task)
-        control_accuracy = float((control_probe.predict(test.X) == control_test.gold).mean())
-        control_gap = control_probe.duality_gap
     dev = measured_words(stores.dev, probes.axis, task, probe.classes)
-    predicted = probe.predict(test.X)
-    right = predicted == test.gold
     training = TrainingWords.of(probes, task)
+    found = compare_probe(probes, task, test, seed=settings.seed)
     curves = {
         mode: keep_curve(
             probes,
@@ -108,72 +116,109 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         for mode in ("mask", "retrain")
     }
     minimal = minimal_neurons(training, dev, ranking, probes, drop=settings.drop)
-    accuracy = float(right.mean())
+    unseen = {"dev": _unseen_labels(dev), "test": dict(found.unseen_labels)}
+    warn_of_unseen_labels(task, unseen)
     return {
         "unit": stores.train.unit,
         "classes": list(probe.classes),
         "words": {"train": probe.words, "dev": len(dev.gold), "test": len(test.gold)},
-        "majority": word_type_majority(
-            stores.train.forms(),
-            usable_labels(stores.train, task),
-            stores.test.forms(),
-            usable_labels(stores.test, task),
-        ),
-        "accuracy": {"dev": float((probe.predict(dev.X) == dev.gold).mean()), "test": accuracy},
-        "accuracy_interval": {"test": list(accuracy_interval(right, test.sentences, seed=settings.seed))},
+        "unseen_labels": unseen,
+        **_scores(found),
+        "accuracy": {"dev": float((probe.predict(dev.X) == dev.gold).mean()), "test": found.accuracy},
         **{name: getattr(probe, name) for name in _PROBE_FACTS},
-        "control_accuracy": control_accuracy,
-        "control_duality_gap": control_gap,
-        "selectivity": _selectivity(accuracy, control_accuracy),
+        "neurons_without_weight": int((probe.weights == 0).all(axis=1).sum()),
+        "silent_neurons": int(((probe.scale == 1) & (probe.weights == 0).all(axis=1)).sum()) if probe.mean.any() else 0,
+        "control_duality_gap": probes.one(task, control=True).duality_gap if "control" in found.rivals else None,
+        "draws": settings.draws,
+        "masked_to": curves["mask"].masked_to,
         "keep": {mode: [asdict(point) for point in curve.points] for mode, curve in curves.items()},
-        "minimal": _minimal_entry(minimal, test, control_test),
-        **_neuron_entries(probes, ranking, minimal, test, predicted),
+        "minimal": _minimal_entry(minimal, stores.train, test, found, settings.seed),
+        **_neuron_entries(probes, ranking, minimal, found),
+        "top_neurons": describe_neurons(probe, ranking.columns[:20], probes.axis, training, dev),
+        "by_layer": layer_accuracies(training, probes.axis, test, seed=settings.seed),
+        "confusions": _confusions(found, test),
         "search": _search_entries(probes, task),
     }
 
 
-def _selectivity(accuracy: float, control: float | None) -> float | None:
-    return None if control is None else accuracy - control
+def warn_of_unseen_labels(task: str, unseen: Mapping[str, Mapping[str, int]]) -> None:
+    """Says in the log how many words have labels that training lacks."""
+    for part, counts in unseen.items():
+        if counts:
+            named = ", ".join(f"{label} {count}" for label, count in list(counts.items())[:5])
+            _log.warning(
+                "%s: %d words of %s have labels that training lacks (%d of them), and count as errors: %s%s",
+                *(task, sum(counts.values()), part, len(counts), named, ", …" if len(counts) > 5 else ""),
+            )
 
 
-def _minimal_entry(minimal: MinimalSet, test: MeasuredWords, control_test: MeasuredWords | None) -> dict[str, object]:
-    accuracy = float(accuracies([minimal.probe], test, minimal.columns)[0])
+def _unseen_labels(words: MeasuredWords) -> dict[str, int]:
+    labels = np.array(words.store.labels(words.task), object)[words.units]
+    counts = Counter(labels[words.gold == -2].tolist())
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _scores(found: Comparison) -> dict[str, object]:
+    """Returns the entries about the probe on test beside what it must beat."""
+    rivals, unseen = found.rivals, found.unseen_words
+    majority, control = rivals.get("word_type_majority"), rivals.get("control")
+    most = rivals["most_frequent_class"]
+    return {
+        "accuracy_interval": {"test": list(found.interval)},
+        "macro_f1": found.macro_f1,
+        "most_frequent_class": {"name": found.most_frequent_class, "accuracy": most.accuracy},
+        "word_type_majority": None if majority is None else majority.accuracy,
+        "control_accuracy": None if control is None else control.accuracy,
+        "lead": {name: {"difference": rival.lead, "interval": list(rival.interval)} for name, rival in rivals.items()},
+        "beats_baselines": found.beats_baselines,
+        "selectivity": found.selectivity,
+        "unseen_words": None if unseen is None else asdict(unseen),
+    }
+
+
+def _minimal_entry(
+    minimal: MinimalSet, train: ActivationStore, test: MeasuredWords, found: Comparison, seed: int
+) -> dict[str, object]:
+    right = hits([minimal.probe], test, minimal.columns)[0]
+    lost = (found.predicted == test.gold).astype(np.float64) - right
+    ends = mean_intervals(np.stack([right.astype(np.float64), lost]), test.sentences, seed=seed)
     control = None
-    if minimal.control is not None and control_test is not None:
-        control = float(accuracies([minimal.control], control_test, minimal.columns)[0])
+    if minimal.control is not None and (task := control_task_of(train, minimal.task, seed=seed)) is not None:
+        control = float(hits([minimal.control], test.labelled_by(task), minimal.columns)[0].mean())
     return {
         "drop": minimal.drop,
         "neurons": len(minimal.columns),
         "fraction": minimal.fraction,
-        "accuracy": accuracy,
+        "accuracy": float(right.mean()),
+        "accuracy_interval": ends[0].tolist(),
+        "loss": float(lost.mean()),
+        "loss_interval": ends[1].tolist(),
         "accuracy_dev": minimal.accuracy,
+        "loss_dev": minimal.oracle - minimal.accuracy,
         "control_accuracy": control,
-        "selectivity": _selectivity(accuracy, control),
+        "selectivity": None if control is None else float(right.mean()) - control,
         "duality_gap": minimal.probe.duality_gap,
         "steps": [{"neurons": size, "accuracy_dev": reached} for size, reached in minimal.steps],
     }
 
 
-def _neuron_entries(
-    probes: ProbeSet, ranking: Ranking, minimal: MinimalSet, test: MeasuredWords, predicted: np.ndarray
-) -> dict[str, object]:
+def _neuron_entries(probes: ProbeSet, ranking: Ranking, minimal: MinimalSet, found: Comparison) -> dict[str, object]:
     """Returns the entries about the minimal set's neurons: their layers, and the classes that need them."""
     axis = probes.axis
-    classes = probes.one(ranking.task).classes
     shares = layer_shares(minimal.columns, axis)
     by_class = neurons_by_class(probes, ranking.task, count=len(minimal.columns))
-    found = class_neurons(by_class, axis)
+    of_class = class_neurons(by_class, axis)
     together = sharing(by_class)
-    recall = class_accuracy(predicted, test.gold, classes=len(classes))
-    words = np.bincount(test.gold[test.gold >= 0], minlength=len(classes))
-    per_class: Mapping[str, dict[str, object]] = {
+    per_class = {
         name: {
-            "neurons": len(found[name].columns),
-            "accuracy": recall[number],
-            "words": int(words[number]),
-            "layers": found[name].layers.tolist(),
+            "neurons": len(of_class[name].columns),
+            "words": score.words,
+            "recall": score.recall,
+            "recall_interval": None if score.interval is None else list(score.interval),
+            "layers": of_class[name].layers.tolist(),
+            "top": [list(neuron) for neuron in axis.neurons(of_class[name].columns[:5])],
         }
-        for number, name in enumerate(classes)
+        for name, score in found.by_class.items()
     }
     return {
         "layers": shares.tolist(),
@@ -186,8 +231,38 @@ def _neuron_entries(
             "shared": together.shared,
             "factor": together.factor,
         },
-        "top_neurons": [list(neuron) for neuron in ranking.neurons[:20]],
     }
+
+
+def _confusions(found: Comparison, test: MeasuredWords) -> list[dict[str, object]]:
+    """Returns the most frequent errors, each with a few of its words in their sentences."""
+    counts, classes = found.confusion.copy(), list(found.by_class)
+    np.fill_diagonal(counts, 0)
+    forms, sentence_of = test.store.forms(), test.store.words["sentence"].to_numpy()
+    entries: list[dict[str, object]] = []
+    for flat in np.argsort(-counts, axis=None, kind="stable")[:_CONFUSIONS].tolist():
+        gold, predicted = divmod(flat, len(classes))
+        if not counts[gold, predicted]:
+            break
+        places = test.units[(test.gold == gold) & (found.predicted == predicted)]
+        entries.append(
+            {
+                "gold": classes[gold],
+                "predicted": classes[predicted],
+                "words": int(counts[gold, predicted]),
+                "examples": [_in_sentence(forms, sentence_of, int(place)) for place in places[:_EXAMPLES]],
+            }
+        )
+    return entries
+
+
+def _in_sentence(forms: Sequence[str], sentence_of: np.ndarray, place: int) -> dict[str, str]:
+    """Returns a word with a few of its neighbours in the same sentence."""
+    near = range(max(0, place - _NEAR), min(len(forms), place + _NEAR + 1))
+    same = [other for other in near if sentence_of[other] == sentence_of[place]]
+    before = " ".join(forms[other] for other in same if other < place)
+    after = " ".join(forms[other] for other in same if other > place)
+    return {"before": before, "word": forms[place], "after": after}
 
 
 def _search_entries(probes: ProbeSet, task: str) -> list[dict[str, object]]:

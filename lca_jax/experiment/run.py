@@ -6,26 +6,33 @@ The steps, and what they make in the run folder:
     probe     probes/                         every problem of the grid, and the choice made on dev
     rank      rankings/<task>.csv
     ablate    tasks/<task>.json               curves, minimal set, classes: the entries of results.json
+    untrained untrained.json                  layers of a model with random weights, where `untrained` asks for it
     report    results.json, report/           put together from the others
 
-`run` does all of them, or those up to one, and skips those whose inputs have not changed.
+`run` does all of them, or those up to one, and skips those whose inputs and files have not changed. What was made from
+other inputs is removed first. It holds the lock of the folder, and changes nothing there before texts, model and
+settings were checked together. A folder that has results of another model or other texts is refused.
 """
 
-import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from lca_jax.descriptors.top_words import NeuronCard, neuron_cards
-from lca_jax.errors import SettingsError
+from lca_jax.errors import SettingsError, StoreError
+from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
+from lca_jax.experiment.holding import held_folder, log_file
 from lca_jax.experiment.inputs import Inputs, keep_corpora
+from lca_jax.experiment.layers import untrained_accuracies
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
+from lca_jax.machine.files import real_path
+from lca_jax.machine.json_text import read_object
 from lca_jax.machine.progress import show_bars
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.probing.fit import fit_probes
@@ -36,21 +43,25 @@ from lca_jax.report.page import write_report
 from lca_jax.store.description import warn_of_excluded
 from lca_jax.store.recipe import WordChoice
 from lca_jax.store.statistics import STATISTICS
-from lca_jax.text.corpus import name_file_of
+from lca_jax.text.task_names import name_file_of
 
 _log = logging.getLogger("lca_jax")
 _PARTS = ("train", "dev", "test")
-_CARDS = 12
+_CARDS = 20
 """Number of neurons on the page."""
 _RESULTS = ("results.json", "report")
+_UNTRAINED = "untrained.json"
 
 
-def run(experiment: Experiment, *, until: Step = "report", progress: bool = False) -> dict[str, Any]:
+def run(
+    experiment: Experiment, *, until: Step = "report", overwrite: bool = False, progress: bool = False
+) -> dict[str, Any]:
     """Does an experiment in its run folder and skips what is finished there.
 
     Args:
         experiment: The settings, with the run folder.
         until: The last step to do.
+        overwrite: Whether to remove what the folder has of another model or other texts, instead of refusing it.
         progress: Whether to show bars on stderr.
 
     Returns:
@@ -62,39 +73,69 @@ def run(experiment: Experiment, *, until: Step = "report", progress: bool = Fals
     """
     if until not in STEPS:
         raise SettingsError(f"`until` must be one of {', '.join(STEPS)}, got {until!r}.")
-    if experiment.out.exists() and not experiment.out.is_dir():
-        raise SettingsError(f"`out` must be a folder, and {experiment.out} is a file. Name another place.")
-    with _log_file(experiment.out / "log.txt"):
+    experiment = replace(experiment, out=real_path(experiment.out))
+    with (
+        held_folder(experiment.out),
+        log_file(experiment.out / "log.txt", _log) as begin_log,
+        show_bars(progress),
+    ):
         experiment = keep_corpora(experiment, experiment.out)
-        with show_bars(progress):
-            return _Run(experiment, progress=progress).up_to(until)
+        started = _Run(experiment, progress=progress)
+        begin_log()
+        return started.up_to(until, overwrite=overwrite)
 
 
 class _Run:
-    """The state of one run. What later steps need of earlier ones is read or made when it is first needed."""
+    """The state of one run. What later steps need of earlier ones is read or made when it is first needed.
+
+    Making it checks the inputs and changes nothing.
+    """
 
     def __init__(self, experiment: Experiment, *, progress: bool) -> None:
         self._settings = experiment
-        self._inputs = Inputs(experiment, experiment.out, test=experiment.test, progress=progress)
+        self._inputs = Inputs(experiment, experiment.out, progress=progress)
+        check_inputs(self._inputs, experiment)
         self._folder = RunFolder(experiment.out)
 
-    def up_to(self, until: Step) -> dict[str, Any]:
-        self._write_settings()
+    def up_to(self, until: Step, *, overwrite: bool) -> dict[str, Any]:
+        self._settle(overwrite=overwrite)
         steps: Mapping[Step, Callable[[], None]] = {
             "extract": self._extract,
             "probe": self._probe,
             "rank": self._rank,
-            "ablate": self._ablate,
+            "ablate": self._ablate_and_compare,
             "report": self._report,
         }
         for name in STEPS[: STEPS.index(until) + 1]:
             steps[name]()
-        return json.loads((self._folder.path / "results.json").read_text("utf-8")) if until == "report" else {}
+        return self._read_json("results.json") if until == "report" else {}
 
-    def _write_settings(self) -> None:
-        """Writes `config.json`, once model and texts could be read; results of other inputs do not stay beside it."""
-        if self._folder.has_changed(self._keys):
-            self._folder.remove(_RESULTS)
+    def _settle(self, *, overwrite: bool) -> None:
+        """Writes `config.json`, once model and texts could be read; results of other inputs do not stay beside it.
+
+        Raises:
+            StoreError: The folder has results of another model or other texts.
+        """
+        before, now = self._folder.inputs, self._inputs.origins
+        others = [
+            f"{part} {before[part]['name']} "
+            + (
+                f"(now {now[part]['name']})"
+                if now[part]["name"] != before[part]["name"]
+                else "(its content has changed)"
+            )
+            for part in now
+            if part in before and before[part]["fingerprint"] != now[part]["fingerprint"]
+        ]
+        if others and not overwrite:
+            raise StoreError(
+                f"{self._folder.path} has results of other inputs: {', '.join(others)}. Name another --out, or give "
+                "--overwrite to remove them."
+            )
+        if others:
+            self._folder.clear()
+        self._folder.settle(self._keys)
+        self._folder.write_inputs(now)
         write_json(self._folder.path / "config.json", self._settings.as_json())
 
     # What the steps share
@@ -141,6 +182,11 @@ class _Run:
 
         self._folder.do("rank", self._keys["rank"], ["rankings"], write)
 
+    def _ablate_and_compare(self) -> None:
+        self._ablate()
+        if self._settings.untrained is not None:
+            self._folder.do("untrained", self._keys["untrained"], [_UNTRAINED], self._measure_untrained)
+
     def _ablate(self) -> None:
         for task in self._tasks:
             output = f"tasks/{name_file_of(task)}.json"
@@ -157,29 +203,32 @@ class _Run:
             results = self._results()
             write_json(self._folder.path / "results.json", results)
             cards = {task: self._cards(task) for task in self._tasks}
-            write_report(results, cards, self._folder.path / "report")
+            links = {task: f"../rankings/{name_file_of(task)}.csv" for task in self._tasks}
+            write_report(results, cards, self._folder.path / "report", links=links)
 
-        keys = [self._keys[f"ablate {task}"] for task in self._tasks]
-        self._folder.do("report", key_of("report", keys, package_versions(RESULT_PACKAGES)), _RESULTS, write)
+        self._folder.do("report", self._keys["report"], _RESULTS, write)
 
     # Keys: everything that determines a step's outcome
 
     @cached_property
     def _keys(self) -> dict[str, str]:
-        """The key of every step but the report, by the name of the step."""
+        """The key of every step, by the name of the step."""
         settings = self._settings
         extract = {part: self._extract_key(part) for part in _PARTS}
         heads = [] if settings.heads is None else [settings.heads]
         chosen_by = (settings.as_json()["probe"], settings.select, self._tasks)
         probe = key_of("probe", [extract["train"], extract["dev"]], *chosen_by, *heads)
         measured = (settings.fractions, settings.draws, settings.drop, settings.seed)
-        ablate = {task: key_of("ablate", task, probe, extract["test"], measured) for task in self._tasks}
-        return {
+        ablate = {task: key_of("ablate", FORMAT, task, probe, extract["test"], measured) for task in self._tasks}
+        keys = {
             **{f"extract {part}": key for part, key in extract.items()},
             "probe": probe,
-            "rank": key_of("rank", probe),
+            "rank": key_of("rank", FORMAT, probe),
             **{f"ablate {task}": key for task, key in ablate.items()},
         }
+        if settings.untrained is not None:
+            keys["untrained"] = key_of("untrained", FORMAT, settings.untrained, probe, extract["test"], settings.seed)
+        return keys | {"report": key_of("report", keys, FORMAT, package_versions(RESULT_PACKAGES))}
 
     def _extract_key(self, part: str) -> str:
         settings = self._settings
@@ -195,22 +244,37 @@ class _Run:
     def _fill_store(self, part: str) -> None:
         warn_of_excluded(self._inputs.extract(part).manifest, name=part)
 
+    def _measure_untrained(self) -> None:
+        settings = replace(self._settings, random_weights=self._settings.untrained, statistics=False)
+        entries = untrained_accuracies(Inputs(settings, None), self._probes, seed=settings.seed)
+        write_json(self._folder.path / _UNTRAINED, entries)
+
     def _results(self) -> dict[str, object]:
-        corpora, stores = self._inputs.corpora, self._stores
-        entries = {
-            task: json.loads((self._folder.path / "tasks" / f"{name_file_of(task)}.json").read_text("utf-8"))
-            for task in self._tasks
-        }
+        whole, corpora, stores = self._inputs.whole, self._inputs.corpora, self._stores
+        entries = {task: self._read_json(f"tasks/{name_file_of(task)}.json") for task in self._tasks}
+        if self._settings.untrained is not None:
+            untrained = self._read_json(_UNTRAINED)
+            entries = {task: {**entry, "by_layer_untrained": untrained[task]} for task, entry in entries.items()}
         return {
             "format": FORMAT,
+            "key": self._keys["report"],
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": self._settings.command(),
             "model": describe_model(self._inputs.model, self._probes.axis),
-            "corpus": {part: describe_corpus(corpora[part], store) for part, store in zip(_PARTS, stores, strict=True)},
+            "corpus": {
+                part: describe_corpus(whole[part], corpora[part], store)
+                for part, store in zip(_PARTS, stores, strict=True)
+            },
             "tasks": entries,
             "seed": self._settings.seed,
             "seconds": self._folder.seconds,
             "device": describe_device(),
             "versions": package_versions(RESULT_PACKAGES),
         }
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self._folder.path / name
+        return read_object(path, error=StoreError, way_out=f"Delete {path} and start the same command again.")
 
     def _cards(self, task: str) -> tuple[NeuronCard, ...]:
         """Describes the best neurons of the merged ranking, with the classes that need them, for the page."""
@@ -229,23 +293,3 @@ class _Run:
             usable=dev.usable,
             min_occurrences=1 if dev.unit == "sentence" else 2,  # a text seldom comes twice
         )
-
-
-@contextmanager
-def _log_file(path: Path) -> Iterator[None]:
-    """Appends what the package logs, and warnings where they are captured, to a file, each line with its time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    level = _log.level
-    loggers = (_log, logging.getLogger("py.warnings"))
-    for logger in loggers:
-        logger.addHandler(handler)
-    _log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        _log.setLevel(level)
-        for logger in loggers:
-            logger.removeHandler(handler)
-        handler.close()

@@ -8,24 +8,30 @@ command without `--join`. A study has the options of a run for what is read. Kee
 """
 
 import logging
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 
+from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import Study
+from lca_jax.experiment.holding import held_folder
 from lca_jax.experiment.inputs import Inputs
 from lca_jax.machine.devices import describe_device
+from lca_jax.machine.files import real_path, remove_inside
+from lca_jax.machine.processes import together
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.lca import rank_neurons
 from lca_jax.store.description import warn_of_excluded
-from lca_jax.text.corpus import name_file_of
+from lca_jax.text.task_names import name_file_of
 
 _log = logging.getLogger(__name__)
 
 
 def study(settings: Study, *, progress: bool = False) -> ProbeSet:
-    """Does a study; every process calls it with the same settings after `devices.join_processes`.
+    """Does a study; every process calls it with the same settings after `job.join_processes`.
 
     Args:
         settings: The settings, with the folder of the results.
@@ -38,8 +44,23 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
         LcaError: Something about the input, the settings or the folder is wrong; the message says what and how to mend
             it.
     """
+    settings = replace(settings, out=real_path(settings.out))
+    rank = jax.process_index()
+    with ExitStack() as held:
+        with together("the lock of the folder"):
+            if rank == 0:
+                held.enter_context(held_folder(settings.out))
+        with together("the locks of the folder"):
+            if rank:
+                held.enter_context(held_folder(settings.out, rank=rank))
+        return _study(settings, progress=progress)
+
+
+def _study(settings: Study, *, progress: bool) -> ProbeSet:
     _log.info("%s", ", ".join(f"{name} {value}" for name, value in describe_device().items()))
     inputs = Inputs(settings, settings.out if settings.stored else None, progress=progress)
+    with together("reading the inputs"):
+        check_inputs(inputs, settings)
     train, dev = inputs.store("train"), inputs.store("dev")
     if jax.process_index() == 0:
         warn_of_excluded(train.manifest, name="train")
@@ -63,8 +84,9 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
 
 
 def _write_rankings(probes: ProbeSet, folder: Path) -> None:
-    """Writes one table for each task, or for each task and subset."""
+    """Writes one table for each task, or for each task and subset, in place of those of an earlier study."""
+    remove_inside(folder.parent, [folder.name])
     for task in probes.tasks:
         for subset in probes.subsets:
-            name = task if subset is None else f"{task} {subset}"
-            rank_neurons(probes, task, subset=subset).write_csv(folder / f"{name_file_of(name)}.csv")
+            name = name_file_of(task) if subset is None else f"{name_file_of(task)}-{subset.replace(' ', '-')}"
+            rank_neurons(probes, task, subset=subset).write_csv(folder / f"{name}.csv")

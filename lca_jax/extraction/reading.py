@@ -14,6 +14,7 @@ from lca_jax.axes import Layers
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.extraction.planning import plan_units
 from lca_jax.extraction.shapes import choose_row_length, shapes_on
+from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.devices import data_mesh
 from lca_jax.models.loading.folders import tokenizer_content
 from lca_jax.models.model import Model
@@ -74,7 +75,7 @@ def plan_reading(
     """Checks the settings of a run and settles what it reads; arguments and errors are those of `extract`."""
     choice, edits = choice or WordChoice(), edits or {}
     units = _choose_units(model, corpus, pool=pool, choice=choice)
-    shapes = _choose_neurons(model, model.config.choose_layers(sites, layers), neurons)
+    shapes = choose_neurons(model, model.config.choose_layers(sites, layers), neurons)
     if shard_words < 1 or (shard_words > CHUNK_WORDS and shard_words % CHUNK_WORDS):
         raise SettingsError(f"`shard_words` must be a multiple of {CHUNK_WORDS}, or less than that, got {shard_words}.")
     for name, given in (("row_length", row_length), ("rows_per_batch", rows_per_batch)):
@@ -93,7 +94,7 @@ def plan_reading(
         longest_window=min(model.max_pieces, max(LONGEST_WINDOW, row_length)),
         row_length=row_length,
         shard_words=shard_words,
-        tokenizer=hashlib.sha256(tokenizer_content(model.tokenizer).encode()).hexdigest(),
+        tokenizer=checksum_of(tokenizer_content(model.tokenizer).encode()),
         choice=choice,
     )
     mesh = model.mesh or data_mesh()
@@ -117,8 +118,12 @@ def _choose_units(model: Model, corpus: Corpus, *, pool: Pool, choice: WordChoic
     return plan_units(corpus, model.tokenizer, special, pool=pool, choice=choice)
 
 
-def _choose_neurons(model: Model, sites: Mapping[str, tuple[int, ...]], neurons: Neurons) -> dict[str, SiteShape]:
-    """Returns the layers read at every site, and which of their neurons are kept."""
+def choose_neurons(model: Model, sites: Mapping[str, tuple[int, ...]], neurons: Neurons) -> dict[str, SiteShape]:
+    """Returns the layers read at every site, and which of their neurons are kept.
+
+    Raises:
+        SettingsError: A neuron is not in its layer or named twice, or a site with neurons is not read.
+    """
     if isinstance(neurons, Mapping) and (unknown := sorted(set(neurons) - set(sites))):
         raise SettingsError(f"`neurons` names the site `{unknown[0]}`, which is not read. Sites: {', '.join(sites)}.")
     shapes = {}

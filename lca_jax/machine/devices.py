@@ -2,7 +2,7 @@
 
 The mesh has the axis `data` (words, sentences), and `model` where a model, or the columns of a very wide matrix, are
 split over devices. A matrix whose row count is not a multiple of the device count is padded here; callers mask or cut
-the padding of results. Several processes that called `jax.distributed.initialize()` make one mesh for probes
+the padding of results. Several processes that were joined (`job`) make one mesh for probes
 (`joint_mesh`), and each puts and reads only what lies on its own devices. Each process runs models for itself.
 """
 
@@ -22,42 +22,6 @@ from lca_jax.errors import SettingsError
 
 _ALIGNMENT = 64
 """Multiple of bytes at which a CPU device wants memory to begin."""
-
-
-def join_processes(
-    coordinator: str | None = None,
-    processes: int | None = None,
-    process: int | None = None,
-    *,
-    timeout_s: int = 300,
-) -> None:
-    """Joins the processes of a job to one runtime; call it before anything else of JAX.
-
-    On TPU pods, and under Slurm or Open MPI, JAX finds out by itself which processes belong to the job.
-
-    Args:
-        coordinator: Address `host:port` of the first process, if the job's manager does not tell it.
-        processes: Number of processes.
-        process: Number of this process, from 0.
-        timeout_s: Seconds to wait for the other processes.
-
-    Raises:
-        SettingsError: Some of the three are given and others are not; no job is found, or its processes do not all come
-            in time; or JAX was used before.
-    """
-    given = [part for part in (coordinator, processes, process) if part is not None]
-    if len(given) not in (0, 3):
-        raise SettingsError("Give `coordinator`, `processes` and `process` together, or none where JAX finds them out.")
-    try:
-        jax.distributed.initialize(coordinator, processes, process, initialization_timeout=timeout_s)
-    except (ValueError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        looked = "this process is given" if given else "a TPU pod, Slurm and Open MPI were looked for"
-        raise SettingsError(
-            f"The processes of a job could not be joined ({looked}): {reason.rstrip('.')}. Give `coordinator` "
-            "(host:port of the first process), `processes` and `process`, the same number of processes in each; or "
-            "leave out `--join` on one machine."
-        ) from None
 
 
 def data_mesh() -> Mesh:

@@ -2,15 +2,19 @@
 
 Everything that the package leaves behind goes through `write_whole`: exports, rankings, results, pages, probe sets,
 models. The shards of a store have their own protocol, which survives a kill at any moment (`store`).
+
+Nothing is written or deleted through a link inside a folder of ours: `remove_inside` and `refuse_links` see to that.
+The folder itself may be named by a link, as the user chose it.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 
-from lca_jax.errors import StoreError
+from lca_jax.errors import LcaError, SettingsError, StoreError
 
 
 @contextmanager
@@ -37,9 +41,10 @@ def write_whole(paths: Sequence[Path], *, overwrite: bool = False) -> Iterator[l
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(path)
     try:
-        yield unfinished
-        for path in unfinished:
-            _sync(path)
+        with naming_place(paths[0]):
+            yield unfinished
+            for path in unfinished:
+                _sync(path)
         for path, named in reversed(list(zip(unfinished, paths, strict=True))):
             path.replace(named)
             _sync_folder(named.parent)
@@ -52,6 +57,80 @@ def write_text_whole(path: Path, text: str) -> None:
     """Writes one UTF-8 text file in place of an older one. Lone surrogates, which UTF-8 cannot hold, become `?`."""
     with write_whole([path], overwrite=True) as (unfinished,):
         unfinished.write_bytes(text.encode("utf-8", errors="replace"))
+
+
+@contextmanager
+def naming_place(path: Path) -> Iterator[None]:
+    """Adds a path to errors of the disk in the block that do not say where they happened, as those of writing do not.
+
+    The libraries that write for us (tensorstore, orbax) tell the system's error as a `ValueError` with its number.
+
+    Raises:
+        OSError: The error with the path.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    except ValueError as error:
+        found = None if isinstance(error, LcaError) else re.search(r"os_error_code='(\d+)'", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+
+
+def real_path(path: str | Path, *, error: type[LcaError] = SettingsError) -> Path:
+    """Returns the absolute path of a file or folder that need not exist yet, without `..`, and with `~` written out.
+
+    Raises:
+        LcaError: The path holds a NUL, names the home of nobody, or goes round in links.
+    """
+    try:
+        if "\0" in str(path):
+            raise ValueError("it holds a NUL character")  # noqa: TRY301 - one message for all causes
+        os.fsencode(path)  # a path that the system has no bytes for
+        absolute = Path(path).expanduser().absolute()
+        return absolute.resolve() if ".." in absolute.parts else absolute
+    except (ValueError, RuntimeError, OSError) as problem:
+        raise error(f"{str(path)!r} is no path: {problem}. Give another one.") from None
+
+
+def remove_inside(folder: Path, names: Iterable[str]) -> None:
+    """Deletes files and folders inside a folder, if they are there; of a link only the link.
+
+    Args:
+        folder: The folder.
+        names: Paths in it.
+
+    Raises:
+        StoreError: A path leads out of the folder, by `..` or through a link.
+    """
+    paths = [folder / name for name in names]
+    for name, path in zip(names, paths, strict=True):
+        if ".." in Path(name).parts or not path.parent.resolve().is_relative_to(folder.resolve()):
+            raise StoreError(
+                f"{path} is not inside {folder}, since a link on the way leads elsewhere. Nothing is deleted through "
+                "links: replace the link by the folder itself."
+            )
+    for path in paths:
+        _remove(path)
+
+
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Checks that none of some entries of a folder, which are to be written, is a link.
+
+    Raises:
+        StoreError: One is; the message names it and what it points at.
+    """
+    for name in names:
+        path = folder / name
+        if path.is_symlink():
+            raise StoreError(
+                f"{path} is a link to {path.readlink()}. Nothing is written through links inside a folder: remove the "
+                "link, or put what it points at in its place."
+            )
 
 
 def _remove(path: Path) -> None:

@@ -4,17 +4,17 @@ Loading takes about a second for 100 MB of weights; parameters are placed on JAX
 devices.
 """
 
-import hashlib
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from jax.sharding import Mesh
 
 from lca_jax.errors import ModelError, SettingsError
 from lca_jax.machine.devices import model_mesh
+from lca_jax.machine.json_text import take
 from lca_jax.models.loading.checkpoints import open_tensors
-from lca_jax.models.loading.folders import find_folder, read_config, read_rules, read_tokenizer, tokenizer_content
+from lca_jax.models.loading.folders import find_folder, read_config, read_rules, read_tokenizer
+from lca_jax.models.loading.refusing import longest_text_of, refuse_more_blocks_than_tensors
 from lca_jax.models.loading.saving import DESCRIPTION, open_saved, read_params
 from lca_jax.models.loading.weights import draw_weights, read_weights
 from lca_jax.models.model import Model
@@ -70,17 +70,21 @@ def load_model(
         config = family.read_config(hf_config, dtype)
     except ModelError as error:
         raise ModelError(f"{folder / 'config.json'}: {error}") from None
+    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
+        raise ModelError(f"{folder / 'config.json'} has a value of the wrong kind: {error!r}.") from None
     tied = config.language_head is not None and config.language_head.tied
     config = config if head else replace(config, head=None, decoder=None)
     config = config if segment_terms else _without_segment_terms(config)
     tokenizer = read_tokenizer(folder, vocabulary=config.embedding.vocabulary)
+    tensors = open_tensors(folder) if random_weights is None else None
+    if tensors is not None:
+        refuse_more_blocks_than_tensors(config, tensors, place=str(folder))
     graph, shapes = stack.build(config)
-    if random_weights is None:
-        params, weights = read_weights(
-            open_tensors(folder), family, config, shapes, origin=str(folder), tied=tied, mesh=mesh
-        )
+    if tensors is not None:
+        params, hashed = read_weights(tensors, family, config, shapes, origin=str(folder), tied=tied, mesh=mesh)
     else:
-        params, weights = draw_weights(config, shapes, seed=random_weights, mesh=mesh), f"random {random_weights}"
+        assert random_weights is not None
+        params, hashed = draw_weights(config, shapes, seed=random_weights, mesh=mesh), None
     return Model(
         name=str(name),
         config=config,
@@ -89,8 +93,8 @@ def load_model(
         params=params,
         mesh=mesh,
         random_weights=random_weights,
-        fingerprint=_fingerprint(config, weights, tokenizer_content(tokenizer)),
-        max_pieces=min(config.longest_window, tokenizer.model_max_length),
+        hashed=hashed,
+        max_pieces=min(config.longest_window, longest_text_of(tokenizer, folder=folder)),
         rules=read_rules(folder, hf_config) if head else TextRules(),
     )
 
@@ -98,6 +102,14 @@ def load_model(
 def _load_saved(name: str | Path, folder: Path, mesh: Mesh | None) -> Model:
     saved = open_saved(folder)
     graph, shapes = stack.build(saved.config)
+    try:
+        facts = {
+            "random_weights": take(saved.facts, "random_weights", (int, type(None)), place=DESCRIPTION),
+            "max_pieces": take(saved.facts, "max_pieces", int, place=DESCRIPTION),
+            "rules": TextRules(**{name: tuple(pieces) for name, pieces in saved.facts["rules"].items()}),
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{folder / DESCRIPTION} breaks its format: {error}. Save the model again.") from None
     return Model(
         name=str(name),
         config=saved.config,
@@ -105,10 +117,7 @@ def _load_saved(name: str | Path, folder: Path, mesh: Mesh | None) -> Model:
         graph=graph,
         params=read_params(saved.params, shapes, mesh),
         mesh=mesh,
-        random_weights=saved.facts["random_weights"],
-        fingerprint=saved.facts["fingerprint"],
-        max_pieces=saved.facts["max_pieces"],
-        rules=TextRules(**{name: tuple(pieces) for name, pieces in saved.facts["rules"].items()}),
+        **facts,
     )
 
 
@@ -119,8 +128,3 @@ def _without_segment_terms(config: StackConfig) -> StackConfig:
             f"`segment_terms` belong to XLNet; a model of family {config.family!r} has none. Leave it out."
         )
     return replace(config, attention=replace(config.attention, relative=replace(relative, segments=False)))
-
-
-def _fingerprint(config: StackConfig, weights: str, tokenizer: str) -> str:
-    parts = (json.dumps(asdict(config), sort_keys=True), weights, tokenizer)
-    return hashlib.sha256(b"".join(hashlib.sha256(part.encode()).digest() for part in parts)).hexdigest()

@@ -5,7 +5,7 @@ Compiling, sharding and batching are left to the caller, who jits `forward`. `lo
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from html import escape
 from pathlib import Path
 
@@ -16,7 +16,10 @@ from jaxtyping import Array, Float
 
 from lca_jax.errors import ModelError
 from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerFast
+from lca_jax.machine.checksums import checksum_of
 from lca_jax.models.description import describe_head, sites_table
+from lca_jax.models.loading.folders import tokenizer_content
+from lca_jax.models.loading.identity import HashedParams, fingerprint_of, refuse_unlike
 from lca_jax.models.loading.saving import write_model
 from lca_jax.models.stack import stack
 from lca_jax.models.stack.config import StackConfig
@@ -47,12 +50,39 @@ class Model:
     """The devices that the parameters are split over; None where they lie on JAX's default device."""
     random_weights: int | None
     """Seed of the untrained baseline; None for trained weights."""
-    fingerprint: str
-    """SHA-256 over config, parameters and tokenizer: equal for equal activations."""
     max_pieces: int
     """Maximum number of pieces in a window, special pieces included."""
     rules: TextRules
     """How the texts that it writes begin and end."""
+    hashed: HashedParams | None = None
+    """The hash of the parameters, if it was made while they were read. It holds for these very arrays alone."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over config, parameters and tokenizer: equal for equal activations.
+
+        It is that of the parameters that the model has now, also after `dataclasses.replace`.
+        """
+        if self.hashed is None or not self.hashed.is_of(self.params):
+            object.__setattr__(self, "hashed", HashedParams.of(self.params))
+        assert self.hashed is not None
+        return fingerprint_of(self.config, self.hashed.digest, self._tokenizer_checksum)
+
+    @cached_property
+    def _tokenizer_checksum(self) -> str:
+        return checksum_of(tokenizer_content(self.tokenizer).encode())
+
+    def with_params(self, params: Params) -> "Model":
+        """Returns the same model with other parameters, such as tuned ones; its fingerprint is theirs.
+
+        Args:
+            params: Parameters in the structure, shapes and precision of `self.params`.
+
+        Raises:
+            ModelError: They have another structure, shape or precision; the message names the first difference.
+        """
+        refuse_unlike(self.params, params)
+        return replace(self, params=params, random_weights=None, hashed=None)
 
     def forward(
         self,

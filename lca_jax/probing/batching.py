@@ -23,7 +23,7 @@ from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.problems import Answer, Question
-from lca_jax.probing.solvers.path import neighbours
+from lca_jax.probing.solvers.path import next_stronger
 from lca_jax.probing.subsets import Subset
 
 _log = logging.getLogger(__name__)
@@ -141,9 +141,14 @@ def _solve(
 def _questions(
     batch: Sequence[_Request], settings: ElasticNet, masks: Bool[np.ndarray, "mask feature"]
 ) -> list[Question]:
-    """Makes the questions of a batch, each with its neighbours on the penalty grid."""
+    """Makes the questions of a batch, each with the question at whose solution it starts."""
     place = {(id(request.labelling), request.pair, request.mask): number for number, request in enumerate(batch)}
-    neighbours_of = dict(zip(settings.pairs, neighbours(settings.pairs), strict=True))
+    stronger = dict(zip(settings.pairs, next_stronger(settings.pairs), strict=True))
+
+    def parent_of(request: _Request) -> int | None:
+        pair = stronger[request.pair]
+        return None if pair is None else place[id(request.labelling), settings.pairs[pair], request.mask]
+
     return [
         Question(
             labels=request.labelling.targets,
@@ -152,10 +157,7 @@ def _questions(
             l1=request.pair[0],
             l2=request.pair[1],
             keep=masks[request.mask],
-            parents=tuple(
-                place[id(request.labelling), settings.pairs[neighbour], request.mask]
-                for neighbour in neighbours_of[request.pair]
-            ),
+            parent=parent_of(request),
         )
         for request in batch
     ]

@@ -1,14 +1,14 @@
 """Fits probes to activations and labels: every task, penalty, sample and subset of one store in one call.
 
-`fit_probes` reads a store, `fit_elastic_net` plain arrays. All tasks share one X; a word that has no label for a task
-is masked in that task.
+`fit_probes` reads a store, `fit_elastic_net` plain arrays. Tasks that label the same words share one X; a task is never
+fitted, centred or scaled by words that it does not label, so a probe does not depend on the other tasks of the call.
 
 Memory: X on the devices (and on the host until it is there), or a few blocks of X if it does not fit; and what
 `batching` says. In a job of several processes each calls `fit_probes` with the same arguments, after
 `jax.distributed.initialize()`; each reads the words of its own devices, and all return all probes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.batching import check_settings, fit_on_matrix
 from lca_jax.probing.bootstrap import replicate_labellings
 from lca_jax.probing.labelling import (
+    LARGEST_NUMBER,
     Labelling,
     check_classes,
     control_task_of,
@@ -28,6 +29,7 @@ from lca_jax.probing.labelling import (
     usable_labels,
 )
 from lca_jax.probing.matrix.held import hold_matrix
+from lca_jax.probing.matrix.scale import Scale
 from lca_jax.probing.matrix.source import MatrixSource
 from lca_jax.probing.matrix.streamed import choose_streaming, stream_matrix
 from lca_jax.probing.objective import ElasticNet, MatrixDtype
@@ -100,28 +102,53 @@ def fit_probes(
     if unknown := set(regression) - set(chosen):
         raise SettingsError(f"`regression` names {sorted(unknown)}, which are not among the tasks {list(chosen)}.")
     labellings = _labellings(store, chosen, settings, one_vs_rest=one_vs_rest, regression=regression)
-    units = np.flatnonzero(np.any([labelling.numbers >= 0 for labelling in labellings], axis=0))
-    labellings = [take_words(labelling, units) for labelling in labellings]
-    sentences = store.words["sentence"].to_numpy()[units]
+    sentences = store.words["sentence"].to_numpy()
     replicated = replicate_labellings(labellings, sentences, replicates=replicates, seed=settings.seed)
-    for labelling in replicated:
-        check_classes(labelling)
+    groups = _by_words(replicated)
+    for units, places in groups:
+        for place in places:
+            check_classes(take_words(replicated[place], units))
     free = replace(settings, l1=0.0, l2=0.0, solver="adam")
-    real = [labelling for labelling in labellings if not labelling.control]
     probes: list[Probe] = []
     unpenalized: list[Probe] = []
     for plan in matrices:
-        source = source_of(store, units, plan)
-        streamed = choose_streaming(source, dtype=dtype) if stream is None else stream
-        make = stream_matrix if streamed else hold_matrix
-        matrix = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)
         options = {"keep": plan.keep, "subsets": plan.subsets}
-        probes += fit_on_matrix(matrix, replicated, settings, **options)
-        if len(settings.pairs) > 1:
-            unpenalized += fit_on_matrix(matrix, real, free, **options)
+        penalized_of: dict[int, list[Probe]] = {}
+        free_of: dict[int, list[Probe]] = {}
+        for units, places in groups:
+            source = source_of(store, units, plan)
+            streamed = choose_streaming(source, dtype=dtype) if stream is None else stream
+            make = stream_matrix if streamed else hold_matrix
+            matrix = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)
+            own = {place: take_words(replicated[place], units) for place in places}
+            penalized_of |= _by_place(own, fit_on_matrix(matrix, list(own.values()), settings, **options))
+            real = {place: one for place, one in own.items() if not (one.control or one.replicate)}
+            if len(settings.pairs) > 1:
+                free_of |= _by_place(real, fit_on_matrix(matrix, list(real.values()), free, **options))
+            del matrix  # before the next one takes as much memory
+        probes += [probe for place in sorted(penalized_of) for probe in penalized_of[place]]
+        unpenalized += [probe for place in sorted(free_of) for probe in free_of[place]]
     return ProbeSet(
         probes=tuple(probes), axis=store.axis(), settings=settings, unpenalized=tuple(unpenalized), store=store
     )
+
+
+def _by_words(labellings: Sequence[Labelling]) -> list[tuple[Int[np.ndarray, " word"], list[int]]]:
+    """Groups labellings that label the same words: these words, and the places of the labellings.
+
+    A group is a matrix. So mean and deviation of the features are those of the task's own words, and no task changes
+    the objective of another; nor does a product spend time on words that a task does not have.
+    """
+    places_of: dict[bytes, list[int]] = {}
+    for place, labelling in enumerate(labellings):
+        places_of.setdefault(np.packbits(labelling.numbers >= 0).tobytes(), []).append(place)
+    return [(np.flatnonzero(labellings[places[0]].numbers >= 0), places) for places in places_of.values()]
+
+
+def _by_place(labellings: Mapping[int, Labelling], probes: Sequence[Probe]) -> dict[int, list[Probe]]:
+    """Divides probes, labelling outermost, among the places of the labellings."""
+    each = len(probes) // max(1, len(labellings))
+    return {place: list(probes[first * each : (first + 1) * each]) for first, place in enumerate(labellings)}
 
 
 def fit_elastic_net(
@@ -171,9 +198,12 @@ def fit_elastic_net(
     )
     names, numbers = np.unique(np.asarray(y), return_inverse=True)
     values = np.asarray(y, np.float32) if regression else None
-    if values is not None and not np.isfinite(values).all():
-        place = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise DataError(f"The numbers `y` must be finite; word {place} has {values[place]}.")
+    if values is not None and not (np.abs(values) <= LARGEST_NUMBER).all():
+        place = int(np.flatnonzero(~(np.abs(values) <= LARGEST_NUMBER))[0])
+        raise DataError(
+            f"The numbers `y` must be finite and at most {LARGEST_NUMBER:g}; word {place} has {values[place]}. "
+            "Give them in another unit."
+        )
     if len(numbers) != len(X):
         raise DataError(f"`X` has {len(X)} words, `y` has {len(numbers)} labels. Give one label for each word.")
     weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
@@ -196,6 +226,7 @@ def fit_problems(
     settings: ElasticNet,
     *,
     keep: Bool[np.ndarray, "subset feature"] | None = None,
+    given: Scale | None = None,
 ) -> list[Probe]:
     """Fits every labelling with every penalty pair on every feature subset, in as few solves as memory allows.
 
@@ -204,13 +235,14 @@ def fit_problems(
         labellings: Tasks, control tasks and weighted versions of them on these words.
         settings: Objective, penalties and solver.
         keep: Feature subsets; None for one subset with all features. Weights of the other features are zero.
+        given: Mean and scale of the features in another fit, whose objective this one is to have.
 
     Returns:
         Probes, labelling outermost, then pair, then subset.
     """
     for labelling in labellings:
         check_classes(labelling)
-    matrix = hold_matrix(MatrixSource.of(X), standardize=settings.standardize)
+    matrix = hold_matrix(MatrixSource.of(X), standardize=settings.standardize, given=given)
     del X  # a gigabyte or two for a whole training set, which callers often make for this call alone
     subsets = [None] * (1 if keep is None else len(keep))
     return fit_on_matrix(matrix, labellings, settings, keep=keep, subsets=subsets)
@@ -275,4 +307,5 @@ def source_of(store: ActivationStore, words: Int[np.ndarray, " word"], plan: Mat
         read_into=read_into,
         name_place=lambda word, column: place(word, int(plan.columns[column])),
         layers=plan.layers,
+        blocks=None if plan.layers is not None else store.axis().block_of_column[plan.columns],
     )

@@ -16,6 +16,11 @@ from lca_jax.probing.objective import LossName
 from lca_jax.store.store import ActivationStore
 from lca_jax.text.control import ControlTask, draw_control_task
 
+LARGEST_NUMBER = 1e12
+"""Largest magnitude of a number to predict: its square, summed over the words, must stay within float32."""
+_LEAST_SHARE = 1e-6
+"""Smallest weight of a word that counts, as a share of the largest."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Labelling:
@@ -71,7 +76,8 @@ def read_numbers(task: str, labels: Sequence[str | None]) -> Labelling:
     """Reads the labels of a task as numbers to predict.
 
     Raises:
-        DataError: Some labels are not finite numbers; the message names the first ones and counts the rest.
+        DataError: Some labels are not finite numbers, or too large; the message names the first ones and counts the
+            rest.
     """
     values = np.full(len(labels), np.nan)
     wrong: list[str] = []
@@ -80,13 +86,14 @@ def read_numbers(task: str, labels: Sequence[str | None]) -> Labelling:
             continue
         with suppress(ValueError):
             values[place] = float(label)
-        if not np.isfinite(values[place]):
+        if not abs(values[place]) <= LARGEST_NUMBER:
             wrong.append(f"word {place + 1}: {label!r}")
             values[place] = np.nan
     if wrong:
         raise DataError(
-            f"The labels of task `{task}` must be finite numbers for a regression, got:\n"
-            f"{list_problems(wrong)}\nLeave the task out of `regression` to predict its labels as classes."
+            f"The labels of task `{task}` must be finite numbers for a regression, at most {LARGEST_NUMBER:g}, got:\n"
+            f"{list_problems(wrong)}\nGive them in another unit, or leave the task out of `regression` to predict its "
+            "labels as classes."
         )
     numbers = np.where(np.isnan(values), -1, 0).astype(np.int32)
     return Labelling(task=task, control=False, classes=(), numbers=numbers, values=values.astype(np.float32))
@@ -150,12 +157,19 @@ def check_classes(labelling: Labelling) -> None:
 
 
 def _check_weights(weights: Float[np.ndarray, " word"], name: str) -> None:
-    """Refuses weights that are negative or not finite."""
+    """Refuses weights that are negative or not finite, or that differ too much for sums in float32."""
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(wrong):
         raise DataError(
             f"Weights of words must be finite and 0 or more; word {wrong[0]} of the {name} has {weights[wrong[0]]} "
             f"({len(wrong)} such words). Give weight 0 to words that must not count."
+        )
+    counted = weights[weights > 0]
+    if len(counted) and counted.min() < _LEAST_SHARE * counted.max():
+        raise DataError(
+            f"Weights of words that count must lie within a factor of {1 / _LEAST_SHARE:g} of each other, since sums "
+            f"are in float32; those of the {name} run from {counted.min():g} to {counted.max():g}. Give weight 0 to "
+            "words that hardly count."
         )
 
 

@@ -1,10 +1,12 @@
-"""Scores of predictions: accuracy, its interval over sentences, accuracy by class, and R² of numbers."""
+"""Scores of predictions: accuracy, recall, F1, their intervals over sentences, confusions, and R² of numbers."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 _RESAMPLES = 2000
 """Number of bootstrap samples behind an interval."""
+_Z = 1.959964
+"""The normal quantile of a 95 % interval."""
 
 
 def accuracy(predicted: Int[np.ndarray, "... word"], gold: Int[np.ndarray, " word"]) -> Float[np.ndarray, "..."]:
@@ -51,13 +53,97 @@ def accuracy_interval(
     Returns:
         The lower and the upper end.
     """
+    low, high = mean_intervals(right[None].astype(np.float64), sentences, level=level, seed=seed)[0].tolist()
+    return low, high
+
+
+def mean_intervals(
+    values: Float[np.ndarray, "row word"], sentences: Int[np.ndarray, " word"], *, level: float = 0.95, seed: int = 0
+) -> Float[np.ndarray, "row 2"]:
+    """Returns the percentile bootstrap interval of the mean of every row, over sentences.
+
+    All rows are resampled alike: the differences of two probes on the same words are a row like any other, and their
+    interval is that of a paired comparison.
+
+    Args:
+        values: One value for each word: whether it was predicted rightly, or the difference of two such values.
+        sentences: Number of the sentence that each word stands in.
+        level: Coverage of the intervals, in (0, 1).
+        seed: Seed of the resampling.
+
+    Returns:
+        The lower and the upper end for each row.
+    """
     _, place = np.unique(sentences, return_inverse=True)
     words = np.bincount(place).astype(np.float64)
-    hits = np.bincount(place, weights=right)
+    sums = np.stack([np.bincount(place, weights=row) for row in values])
     generator = np.random.default_rng(seed)
-    accuracies = []
+    means = []
     for _ in range(_RESAMPLES // 100):
         drawn = generator.integers(0, len(words), size=(100, len(words)))
-        accuracies.append(hits[drawn].sum(axis=1) / words[drawn].sum(axis=1))
-    low, high = np.quantile(np.concatenate(accuracies), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+        times = np.stack([np.bincount(draw, minlength=len(words)) for draw in drawn]).astype(np.float64)
+        means.append((times @ sums.T) / (times @ words)[:, None])
+    return np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2], axis=0).T
+
+
+def recall_intervals(
+    predicted: Int[np.ndarray, " word"],
+    gold: Int[np.ndarray, " word"],
+    sentences: Int[np.ndarray, " word"],
+    *,
+    classes: int,
+) -> list[tuple[float, float] | None]:
+    """Returns the 95 % interval of the recall of each class; None for a class without words.
+
+    It is Wilson's interval for as many words as the words of the sentences are worth: n / design effect, where the
+    design effect is the variance of the recall over sentences by its variance over independent words, at least 1. Where
+    all words of a class are right, or all wrong, the sentences that have the class are counted. Unlike a bootstrap it
+    has a width for a class of which nothing was found.
+
+    Reference: Wilson 1927; Kish 1965, "Survey Sampling" (design effect); Korn and Graubard 1998, "Confidence intervals
+    for proportions with small expected number of positive counts estimated from survey data".
+    """
+    labelled = gold >= 0
+    _, place = np.unique(sentences, return_inverse=True)
+    width = int(place.max()) + 1 if len(place) else 1
+    _, cluster = np.unique(gold[labelled].astype(np.int64) * width + place[labelled], return_inverse=True)
+    words = np.bincount(cluster).astype(np.float64)
+    hits = np.bincount(cluster, weights=(predicted == gold)[labelled]).astype(np.float64)
+    of_class = np.zeros(len(words), np.int64)
+    of_class[cluster] = gold[labelled]
+    return [_wilson(words[of_class == number], hits[of_class == number]) for number in range(classes)]
+
+
+def macro_f1(predicted: Int[np.ndarray, " word"], gold: Int[np.ndarray, " word"], *, classes: int) -> float:
+    """Returns the mean over the classes that occur in `gold` or `predicted` of F1, 2·right / (gold + predicted)."""
+    right = np.bincount(gold[(predicted == gold) & (gold >= 0)], minlength=classes)
+    both = np.bincount(gold[gold >= 0], minlength=classes) + np.bincount(predicted, minlength=classes)
+    return float((2 * right[both > 0] / both[both > 0]).mean())
+
+
+def confusion_counts(
+    predicted: Int[np.ndarray, " word"], gold: Int[np.ndarray, " word"], *, classes: int
+) -> Int[np.ndarray, "class class"]:
+    """Counts the words of each class (row) that were predicted as each class (column)."""
+    known = gold >= 0
+    pairs = gold[known].astype(np.int64) * classes + predicted[known]
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def _wilson(words: Float[np.ndarray, " sentence"], hits: Float[np.ndarray, " sentence"]) -> tuple[float, float] | None:
+    """Returns Wilson's interval of a share, from the words and the hits of every sentence that has any."""
+    count, sentences = words.sum(), len(words)
+    if not count:
+        return None
+    share = hits.sum() / count
+    independent = share * (1 - share) / count
+    if independent == 0 or sentences == 1:
+        worth = float(sentences)
+    else:
+        over_sentences = sentences / (sentences - 1) * ((hits - share * words) ** 2).sum() / count**2
+        worth = count / max(over_sentences / independent, 1.0)
+    middle = (share + _Z**2 / (2 * worth)) / (1 + _Z**2 / worth)
+    half = _Z / (1 + _Z**2 / worth) * np.sqrt(share * (1 - share) / worth + _Z**2 / (4 * worth**2))
+    # The ends are exactly 0 or 1 where nothing or everything was found; rounding must not put them beside it.
+    low, high = min(middle - half, share), max(middle + half, share)
+    return max(float(low), 0.0), min(float(high), 1.0)

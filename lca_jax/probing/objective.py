@@ -21,11 +21,14 @@ This file needs no JAX: the command line makes its options from it. `choices` fi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import product
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+import tyro
 
 from lca_jax.errors import SettingsError
+from lca_jax.machine.fields import check_fields
 
 MatrixDtype = Literal["float32", "bfloat16"]
 """The dtypes in which the activations of a fit can be stored."""
@@ -35,6 +38,9 @@ PenaltyName = Literal["elastic_net", "neurox", "group_lasso"]
 """The penalties; `choices` says how to add one."""
 SolverName = Literal["proximal", "adam"]
 """The solvers; `choices` says how to add one."""
+
+_LARGEST_PENALTY = 1e12
+"""Squares of penalties, and their products with weights, must stay within float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,25 +75,32 @@ class ElasticNet:
     proximal_step: bool = True
     """`adam` only: applies the first term as a proximal step, which makes exact zeros; False is the published
     sub-gradient."""
-    seed: int = 0
+    seed: Annotated[int, tyro.conf.Suppress] = 0  # a run and a study have an option of their own for it
     """Orders the mini-batches of `adam` and draws the labels of the control task."""
 
     def __post_init__(self) -> None:
         for name in ("l1", "l2"):
-            values = _as_tuple(getattr(self, name))
-            object.__setattr__(self, name, values)
-            if not values or any(not 0 <= value < float("inf") for value in values):
-                raise SettingsError(f"`{name}` must be one or more finite numbers ≥ 0, got {values}.")
-        for name in ("tolerance", "max_iterations", "epochs", "batch_size", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise SettingsError(f"`{name}` must be greater than 0, got {getattr(self, name)}.")
+            object.__setattr__(self, name, _penalties(name, getattr(self, name)))
         for name, allowed in (("penalty", get_args(PenaltyName)), ("solver", get_args(SolverName))):
             if getattr(self, name) not in allowed:
                 raise SettingsError(f"`{name}` must be {_alternatives(allowed)}, got {getattr(self, name)!r}.")
+        check_fields(self)
+        for name in ("tolerance", "max_iterations", "epochs", "batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise SettingsError(f"`{name}` must be greater than 0, got {getattr(self, name)}.")
+        if self.seed < 0:
+            raise SettingsError(f"`seed` must be 0 or more, got {self.seed}.")
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "ElasticNet":
-        """Makes settings from the output of `dataclasses.asdict`, also after JSON has made lists of tuples."""
+        """Makes settings from the output of `dataclasses.asdict`, also after JSON has made lists of tuples.
+
+        Raises:
+            SettingsError: A name is unknown, or a value is out of its range.
+        """
+        names = [item.name for item in fields(cls)]
+        if unknown := sorted(set(content) - set(names)):
+            raise SettingsError(f"Unknown settings of `probe`: {', '.join(unknown)}. Known: {', '.join(names)}.")
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
         return cls(**values)
 
@@ -108,7 +121,25 @@ def sklearn_parameters(l1: float, l2: float, *, words: int | float) -> dict[str,
     return {"C": 1 / (words * (l1 + l2)), "l1_ratio": l1 / (l1 + l2)}
 
 
+def _penalties(name: str, values: tuple[float, ...] | float) -> tuple[float, ...]:
+    """Returns weights of a penalty as a tuple of numbers."""
+    try:
+        numbers = _as_tuple(values)
+        if not numbers or not all(0 <= number < float("inf") for number in numbers):
+            raise ValueError  # noqa: TRY301 - one message for all causes
+    except (ValueError, TypeError, OverflowError):
+        raise SettingsError(f"`{name}` must be one or more finite numbers ≥ 0, got {str(values)[:100]}.") from None
+    if any(number > _LARGEST_PENALTY for number in numbers):
+        raise SettingsError(
+            f"`{name}` must be at most {_LARGEST_PENALTY:g}, since the solver computes in float32; got {numbers}. "
+            "Already much smaller penalties keep all weights at zero."
+        )
+    return numbers
+
+
 def _as_tuple(values: tuple[float, ...] | float) -> tuple[float, ...]:
+    if isinstance(values, str):
+        raise TypeError
     return (float(values),) if isinstance(values, int | float) else tuple(float(value) for value in values)
 
 

@@ -11,7 +11,7 @@ from lca_jax.probing.problems import Problems, Question
 
 
 def place_problems(
-    questions: Sequence[Question], loss: Loss, *, classes: int, mesh: Mesh, padded_words: int
+    questions: Sequence[Question], loss: Loss, *, classes: int, mesh: Mesh, padded_words: int, weighted: bool
 ) -> Problems:
     """Returns the problems of some questions, on the devices of their matrix.
 
@@ -21,11 +21,12 @@ def place_problems(
         classes: Length of the class axis: at least that of the widest question.
         mesh: Devices of the matrix.
         padded_words: Words of the matrix, padding included.
+        weighted: Whether words have weights, those of a question without weights all the same.
     """
     labels = np.stack([question.labels for question in questions])
     counted = np.asarray(loss.labelled(labels)).astype(np.float64)
     weights = None
-    if any(question.weights is not None for question in questions):
+    if weighted:
         of_words = [1.0 if question.weights is None else question.weights for question in questions]
         counted *= np.stack([np.broadcast_to(own, labels.shape[1:]) for own in of_words])
         # A word that counts nothing must not ask for the logarithm of a probability that may be 0.

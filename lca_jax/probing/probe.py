@@ -48,7 +48,7 @@ class Probe:
     mean: Float[np.ndarray, " feature"]
     """Numbers subtracted from the activations; zeros for a raw fit."""
     scale: Float[np.ndarray, " feature"]
-    """Numbers by which the activations are divided; ones for a raw fit."""
+    """Numbers by which the activations are divided; ones for a raw fit. Infinite for constant features."""
     objective: float
     """Mean loss plus penalty at these weights, in nats for classes."""
     null_objective: float

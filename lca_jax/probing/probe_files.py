@@ -10,13 +10,11 @@ the new one. A folder whose parts are not those of one set (copied from elsewher
 refused. Formats 1 and 2 kept their arrays in `arrays/` and had no checksums.
 """
 
-import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from shutil import rmtree
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -24,8 +22,10 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from lca_jax.axes import LayerBlock, NeuronAxis
-from lca_jax.errors import StoreError
-from lca_jax.machine.files import write_text_whole, write_whole
+from lca_jax.errors import LcaError, StoreError
+from lca_jax.machine.checksums import checksum_of, checksums_in, find_altered
+from lca_jax.machine.files import naming_place, real_path, remove_inside, write_text_whole, write_whole
+from lca_jax.machine.json_text import read_object
 from lca_jax.machine.processes import together
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe
@@ -37,6 +37,8 @@ _ARRAY_FIELDS = ("weights", "bias", "mean", "scale", "columns")
 """Fields of a probe that are arrays; `columns` may be None."""
 _UNFINISHED = ".arrays.unfinished"
 """Folder that orbax writes to before the arrays get their name."""
+
+_WAY_OUT = "Copy the folder again, as a whole, or fit the probes again with `lca probe`."
 
 _Arrays = Mapping[str, Mapping[str, np.ndarray]]
 """Arrays by the number of their probe and the name of their field."""
@@ -60,25 +62,26 @@ def write_probes(folder: Path, contents: SavedProbes) -> None:
     Raises:
         StoreError: Another process failed.
     """
+    folder = real_path(folder)
     leader = jax.process_index() == 0
     every = [*contents.probes, *contents.unpenalized]
     arrays = {f"{number:05d}": _arrays_of(probe) for number, probe in enumerate(every)}
     with together("a folder for probes"):
         if leader:
             folder.mkdir(parents=True, exist_ok=True)
-            _remove(folder, _unfinished_in(folder))
-    with together("arrays of probes"):
+            remove_inside(folder, _unfinished_in(folder))
+    with together("arrays of probes"), naming_place(folder):
         ocp.save(str(folder / _UNFINISHED), arrays)
     with together("probes"):
         if leader:
             name = _new_name(folder)
             with write_whole([folder / name]) as (unfinished,):
                 (folder / _UNFINISHED).rename(unfinished)
-            files = {file: _checksum((folder / name / file).read_bytes()) for file in _files_in(folder / name)}
+            files = checksums_in(folder / name)
             description = {"format": _FORMAT, "arrays": name, "files": files, **_facts_of(contents)}
-            description["checksum"] = _checksum(json.dumps(description).encode())
+            description["checksum"] = checksum_of(json.dumps(description).encode())
             write_text_whole(folder / _DESCRIPTION, json.dumps(description, indent=1))
-            _remove(folder, {*_arrays_in(folder), *_unfinished_in(folder)} - {name})
+            remove_inside(folder, {*_arrays_in(folder), *_unfinished_in(folder)} - {name})
 
 
 def read_probes(folder: Path) -> SavedProbes:
@@ -87,42 +90,47 @@ def read_probes(folder: Path) -> SavedProbes:
     Raises:
         StoreError: The folder holds no probes or those of a newer format, or its parts are not those of one set.
     """
+    folder = real_path(folder)
     description = _read_description(folder)
-    arrays = _read_arrays(folder, description)
-    every = [*description["probes"], *description["unpenalized"]]
-    if sorted(arrays) != [f"{number:05d}" for number in range(len(every))]:
-        _refuse(folder, f"{_DESCRIPTION} describes {len(every)} probes, and there are arrays of {len(arrays)}")
-    probes = []
-    for number, facts in enumerate(every):
-        facts |= {"classes": tuple(facts["classes"]), **arrays[f"{number:05d}"]}
-        probes.append(Probe(**facts))
-    count = len(description["probes"])
-    return SavedProbes(
-        probes=tuple(probes[:count]),
-        axis=NeuronAxis(blocks=tuple(LayerBlock(*block) for block in description["axis"])),
-        settings=ElasticNet.from_json(description["settings"]),
-        unpenalized=tuple(probes[count:]),
-        search=tuple(PenaltyScore(**score) for score in description["search"]),
-    )
+    try:
+        arrays = _read_arrays(folder, description)
+        every = [*description["probes"], *description["unpenalized"]]
+        if sorted(arrays) != [f"{number:05d}" for number in range(len(every))]:
+            _refuse(folder, f"{_DESCRIPTION} describes {len(every)} probes, and there are arrays of {len(arrays)}")
+        probes = []
+        for number, facts in enumerate(every):
+            facts |= {"classes": tuple(facts["classes"]), **arrays[f"{number:05d}"]}
+            probes.append(Probe(**facts))
+        count = len(description["probes"])
+        return SavedProbes(
+            probes=tuple(probes[:count]),
+            axis=NeuronAxis(blocks=tuple(LayerBlock(*block) for block in description["axis"])),
+            settings=ElasticNet.from_json(description["settings"]),
+            unpenalized=tuple(probes[count:]),
+            search=tuple(PenaltyScore(**score) for score in description["search"]),
+        )
+    except LcaError:
+        raise
+    # A description without a checksum, of an earlier format, may hold anything.
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        _refuse(folder, f"{_DESCRIPTION} breaks its format ({error!r})")
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
     """Reads `probes.json`, of a format that this version knows, and compares it with its checksum if it has one."""
     try:
-        description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
-        version = description["format"]
+        description = read_object(folder / _DESCRIPTION, error=StoreError, way_out=_WAY_OUT)
     except FileNotFoundError:
         raise StoreError(f"{folder} holds no probes ({_DESCRIPTION} is missing). Fit them with `lca probe`.") from None
-    except (ValueError, TypeError, KeyError) as error:
-        _refuse(folder, f"{_DESCRIPTION} cannot be read ({error})")
+    version = description.get("format")
     # Format 1 had no targets, samples and subsets, which have defaults. Formats 1 and 2 had no checksums.
     if version not in range(1, _FORMAT + 1):
         raise StoreError(
-            f"{folder / _DESCRIPTION} has format {version}, this version reads 1 to {_FORMAT}. Upgrade lca-jax."
+            f"{folder / _DESCRIPTION} has format {version!r}, this version reads 1 to {_FORMAT}. Upgrade lca-jax."
         )
     if version >= 3 or "checksum" in description:
         checksum = description.pop("checksum", None)
-        if checksum != _checksum(json.dumps(description).encode()):
+        if checksum != checksum_of(json.dumps(description).encode()):
             _refuse(folder, f"{_DESCRIPTION} was altered")
     return description
 
@@ -133,29 +141,14 @@ def _read_arrays(folder: Path, description: Mapping[str, Any]) -> _Arrays:
     arrays = folder / name
     if not arrays.is_dir():
         _refuse(folder, f"{_DESCRIPTION} belongs to the arrays in `{name}`, which are missing")
-    for file, checksum in description.get("files", {}).items():
-        if not (arrays / file).is_file():
-            _refuse(folder, f"`{name}/{file}` is missing")
-        if _checksum((arrays / file).read_bytes()) != checksum:
-            _refuse(folder, f"`{name}/{file}` was altered, or belongs to another fit than {_DESCRIPTION}")
+    if "files" in description and (problems := find_altered(arrays, description["files"])):
+        _refuse(folder, f"in `{name}` {'; '.join(problems)}, or it belongs to another fit than {_DESCRIPTION}")
     loaded: Any = ocp.load(str(arrays))
     return {number: {key: np.asarray(array) for key, array in of.items()} for number, of in loaded.items()}
 
 
 def _refuse(folder: Path, reason: str) -> NoReturn:
-    raise StoreError(
-        f"{folder} is not a complete set of probes: {reason}. Copy the folder again, as a whole, or fit the probes "
-        "again with `lca probe`."
-    )
-
-
-def _checksum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _files_in(folder: Path) -> list[str]:
-    """Returns the files below a folder, by their path in it."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    raise StoreError(f"{folder} is not a complete set of probes: {reason}. {_WAY_OUT}") from None
 
 
 def _facts_of(contents: SavedProbes) -> dict[str, object]:
@@ -190,8 +183,3 @@ def _arrays_in(folder: Path) -> list[str]:
 def _unfinished_in(folder: Path) -> list[str]:
     """Returns what killed processes left: the staging folders of this module and of orbax."""
     return [path.name for path in folder.iterdir() if path.name.startswith(".arrays")]
-
-
-def _remove(folder: Path, names: Iterable[str]) -> None:
-    for name in names:
-        rmtree(folder / name)

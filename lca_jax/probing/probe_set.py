@@ -23,7 +23,7 @@ from lca_jax.store.store import ActivationStore
 from lca_jax.tables import Columns, html_table, text_table
 
 if TYPE_CHECKING:  # it builds on this module
-    from lca_jax.probing.evaluation import Score
+    from lca_jax.probing.comparison import Comparison
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -186,7 +186,7 @@ class ProbeSet:
 
     def evaluate(
         self, test: ActivationStore | MeasuredWords | Arrays, task: str | None = None, *, seed: int = 0
-    ) -> "Score":
+    ) -> "Comparison":
         """Measures the probe of a task: accuracy with its interval, both baselines, control, macro F1, by class.
 
         Args:
@@ -198,7 +198,7 @@ class ProbeSet:
             SettingsError: There is no such task, or it has several penalties: `select` chooses one.
             DataError: No word has a label of the task.
         """
-        from lca_jax.probing.evaluation import evaluate
+        from lca_jax.probing.comparison import evaluate
 
         return evaluate(self, test, task, seed=seed)
 
@@ -211,7 +211,7 @@ class ProbeSet:
             StoreError: Another process failed.
         """
         contents = SavedProbes(self.probes, self.axis, self.settings, self.unpenalized, self.search)
-        write_probes(Path(folder).absolute(), contents)
+        write_probes(Path(folder), contents)
 
     def _caption(self) -> str:
         layers = self.axis.layer_names
@@ -240,6 +240,17 @@ def as_probe_set(probes: ProbeSet | Probe) -> ProbeSet:
     return ProbeSet(probes=(probes,), axis=array_axis(len(probes.weights)), settings=settings)
 
 
+def only_task(probes: ProbeSet) -> str:
+    """Returns the only task of a set.
+
+    Raises:
+        SettingsError: There are several.
+    """
+    if len(probes.tasks) > 1:
+        raise SettingsError(f"Name one of the tasks: {', '.join(probes.tasks)}.")
+    return probes.tasks[0]
+
+
 def load_probes(folder: Path | str, *, store: ActivationStore | None = None) -> ProbeSet:
     """Reads what `ProbeSet.save` wrote.
 
@@ -250,7 +261,7 @@ def load_probes(folder: Path | str, *, store: ActivationStore | None = None) -> 
     Raises:
         StoreError: The folder holds no probes or those of a newer format, or its parts are not those of one set.
     """
-    return ProbeSet(**read_probes(Path(folder).absolute())._asdict(), store=store)
+    return ProbeSet(**read_probes(Path(folder))._asdict(), store=store)
 
 
 def _listed(names: Sequence[str | None]) -> str:

@@ -25,8 +25,8 @@ class Question(NamedTuple):
     l2: float
     keep: Bool[np.ndarray, " feature"]
     """Features it may use; the weights of the others stay zero."""
-    parents: tuple[int, ...] = ()
-    """Places of the questions whose solutions lie near this one's: it waits for them and starts from the best."""
+    parent: int | None = None
+    """Place of the question at whose solution it starts; None for a start at zero weights."""
 
 
 class Problems(NamedTuple):
@@ -60,4 +60,4 @@ class Answer(NamedTuple):
     iterations: Int[np.ndarray, " layer"]
     converged: Bool[np.ndarray, " layer"]
     curvature: Float[np.ndarray, " layer"] | None = None
-    """Curvature of the loss in the Gram metric, as the solver found it: a neighbour begins its search there."""
+    """Curvature of the loss in the metric of the words, as the solver found it: a neighbour begins its search there."""

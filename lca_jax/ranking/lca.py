@@ -5,9 +5,8 @@ Reference: Dalvi et al. 2019, "Linguistic Correlation Analysis", Algorithm 1. `p
 
 import numpy as np
 
-from lca_jax.errors import SettingsError
 from lca_jax.probing.probe import Probe
-from lca_jax.probing.probe_set import ProbeSet, as_probe_set
+from lca_jax.probing.probe_set import ProbeSet, as_probe_set, only_task
 from lca_jax.probing.weight_mass import class_levels, mass_order
 from lca_jax.ranking.ranking import Ranking, rank_by_scores
 
@@ -44,7 +43,7 @@ def rank_neurons(
         SettingsError: There is no such probe, or there are several penalties.
     """
     probes = as_probe_set(probes)
-    task = _only_task(probes) if task is None else task
+    task = only_task(probes) if task is None else task
     probe = probes.one(task, replicate=replicate, subset=subset, target=target)
     weights = probe.weights_among(probes.axis.size)
     merged = mass_order(weights, stride=stride)
@@ -62,16 +61,11 @@ def rank_neurons(
     )
 
 
-def _only_task(probes: ProbeSet) -> str:
-    if len(probes.tasks) > 1:
-        raise SettingsError(f"Name one of the tasks: {', '.join(probes.tasks)}.")
-    return probes.tasks[0]
-
-
 def neurons_by_class(probes: ProbeSet, task: str, *, count: int) -> dict[str, np.ndarray]:
     """Divides the first `count` neurons of a task's ranking among the classes that need them at that mass level.
 
-    A neuron that several classes need is in the sets of all of them (JMLR 2023, Figures 7 and 13).
+    A neuron that several classes need is in the sets of all of them (JMLR 2023, Figures 7 and 13). One without any
+    weight is in none: no class needs it at any level.
 
     Args:
         probes: A selected set, with one probe of the task.
@@ -79,10 +73,13 @@ def neurons_by_class(probes: ProbeSet, task: str, *, count: int) -> dict[str, np
         count: Number of leading neurons.
 
     Returns:
-        Columns of the neurons by class, in the order of the ranking; their union is the set.
+        Columns of the neurons by class, in the order of the ranking; their union is the part of the set that has
+        weight.
     """
     probe = probes.one(task)
     chosen = mass_order(probe.weights).order[:count]
     levels = class_levels(probe.weights)[chosen]
-    needed = levels <= levels.min(axis=1).max()
+    first = levels.min(axis=1)
+    # Level 1 is that of weights of zero, so it must not become the level at which all classes are asked.
+    needed = levels <= first[first < 1].max(initial=0.0)
     return {name: chosen[needed[:, number]] for number, name in enumerate(probe.classes)}

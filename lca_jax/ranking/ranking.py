@@ -21,6 +21,8 @@ from lca_jax.tables import html_table, text_table
 
 _RANK_OF_CLASS = "rank:"
 """Prefix of the columns that hold the rank of a neuron for one class."""
+_BOTTOM, _RANDOM = 1, 2
+"""Streams of random numbers: the same seed must not draw the same neurons for sets that are compared."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -51,9 +53,9 @@ class Ranking:
     def table(self) -> dict[str, Shaped[np.ndarray, " rank"]]:
         """Returns one row a neuron, best first, as columns of equal length, ready for `pandas.DataFrame(...)`.
 
-        The columns are `rank` (from 0), `site`, `layer`, `index`, `score`, `tie`, and `rank:CLASS` for every class.
+        The columns are `rank` (from 1), `site`, `layer`, `index`, `score`, `tie`, and `rank:CLASS` for every class.
         """
-        ranks = np.arange(len(self.columns))
+        ranks = np.arange(1, len(self.columns) + 1)
         blocks = self.axis.block_of_column[self.columns]
         table: dict[str, Shaped[np.ndarray, " rank"]] = {
             "rank": ranks,
@@ -84,13 +86,20 @@ class Ranking:
         Where the ranking ends in a large tie (neurons without any weight), it does not say which of them are last, and
         their order by number would be an order by layer. They are drawn instead, by the seed.
         """
-        drawn = np.random.default_rng(seed).permutation(len(self.columns))
+        drawn = np.random.default_rng((_BOTTOM, seed)).permutation(len(self.columns))
         return self.columns[np.lexsort((drawn, -self.ties))][: self._checked(count)]
 
-    def random(self, count: int, *, seed: int) -> Int[np.ndarray, " neuron"]:
-        """Returns the columns of neurons drawn at random; smaller sets of a seed are parts of larger ones."""
+    def random(self, count: int, *, seed: int, draw: int = 0) -> Int[np.ndarray, " neuron"]:
+        """Returns the columns of neurons drawn at random; smaller sets of a draw are parts of larger ones.
+
+        Args:
+            count: Number of neurons.
+            seed: Seed of the draws.
+            draw: Number of the draw. Draws of different seeds have no set in common.
+        """
         # Drawn over columns, not ranks: two rankings of one axis meet the same random sets.
-        return np.random.default_rng(seed).permutation(len(self.columns))[: self._checked(count)]
+        generator = np.random.default_rng((_RANDOM, seed, draw))
+        return generator.permutation(len(self.columns))[: self._checked(count)]
 
     def write_csv(self, path: Path) -> None:
         """Writes the columns of `table`, one line a neuron, in place of an older file; whole or not at all."""

@@ -58,6 +58,8 @@ class Mark(NamedTuple):
     x: float
     y: float
     words: str
+    whisker: tuple[float, float] | None = None
+    """The heights of the ends of its interval; None where none was measured."""
 
 
 class Line(NamedTuple):
@@ -79,7 +81,7 @@ class KeepChart(NamedTuple):
     band: str
     """The path around random ± one standard deviation; empty where no deviation was measured."""
     references: tuple[Reference, ...]
-    """The accuracy of all neurons and that of the baseline."""
+    """The accuracy of all neurons and those of the baselines."""
     logarithmic: bool
 
 
@@ -130,22 +132,28 @@ class SearchGrid(NamedTuple):
 
 
 def draw_keep(
-    keep: Mapping[str, Sequence[Mapping[str, object]]], *, accuracy: object, majority: object
+    keep: Mapping[str, Sequence[Mapping[str, object]]], *, accuracy: object, baselines: Mapping[str, object]
 ) -> tuple[KeepChart, ...]:
-    """Draws the curves of every mode on the same axes, so that they can be compared by eye."""
-    frame = Frame(420, 280, 46, 406, 16, 236)
+    """Draws the curves of every mode on the same axes, so that they can be compared by eye.
+
+    Args:
+        keep: The points of each mode.
+        accuracy: Accuracy with all neurons.
+        baselines: Accuracies to compare with, by their names.
+    """
+    frame = Frame(420, 280, 60, 406, 16, 236)
     curves = {mode: [point for point in points if _fraction(point) > 0] for mode, points in keep.items()}
     points = [point for curve in curves.values() for point in curve]
     if not points:
         return ()
     fractions = [_fraction(point) for point in points]
     measured = [point.get(name) for point in points for name in _SERIES]
-    heights = [value for value in (*measured, accuracy, majority) if is_number(value)]
+    heights = [value for value in (*measured, accuracy, *baselines.values()) if is_number(value)]
     if not heights:
         return ()
     logarithmic = max(fractions) >= _LOG_RATIO * min(fractions)
     x = Scale(min(fractions), max(fractions), frame.left + 8, frame.right - 8, logarithmic)
-    y = Scale(*_rounded_range(heights), frame.bottom, frame.top)
+    y = Scale(*rounded_range(heights), frame.bottom, frame.top)
     return tuple(
         KeepChart(
             mode=mode,
@@ -154,7 +162,7 @@ def draw_keep(
             y_ticks=tuple(Tick(y(value), share(value)) for value in linear_ticks(y.low, y.high)),
             lines=tuple(_line(name, curve, x, y) for name in _SERIES),
             band=_band(curve, x, y),
-            references=_references(accuracy, majority, y),
+            references=draw_references({"all neurons": accuracy}, baselines, y),
             logarithmic=logarithmic,
         )
         for mode, curve in curves.items()
@@ -244,7 +252,12 @@ def _fraction(point: Mapping[str, object]) -> float:
 
 def _line(name: str, curve: Iterable[Mapping[str, object]], x: Scale, y: Scale) -> Line:
     marks = tuple(
-        Mark(x(_fraction(point)), y(value), f"{name} {share(_fraction(point))}: {percent(value)}")
+        Mark(
+            x(_fraction(point)),
+            y(value),
+            f"{name} {share(_fraction(point))}: {percent(value)}",
+            whisker(point.get(f"{name}_low"), point.get(f"{name}_high"), y),
+        )
         for point in curve
         if is_number(value := point.get(name))
     )
@@ -262,7 +275,14 @@ def _band(curve: Iterable[Mapping[str, object]], x: Scale, y: Scale) -> str:
     return " ".join(upper_edge + lower_edge)
 
 
-def _rounded_range(values: Sequence[float]) -> tuple[float, float]:
+def whisker(low: object, high: object, y: Scale) -> tuple[float, float] | None:
+    """Returns the heights of the ends of an interval, within the drawing; None where an end is missing."""
+    if not (is_number(low) and is_number(high)):
+        return None
+    return y(max(low, y.low)), y(min(high, y.high))
+
+
+def rounded_range(values: Sequence[float]) -> tuple[float, float]:
     """Returns the tenths around the values, within 0..1, so that the axes of different tasks look alike."""
     low, high = math.floor(10 * min(values)) / 10, math.ceil(10 * max(values) + 1e-9) / 10
     return min(max(low, 0.0), 0.9), min(high, 1.0)
@@ -277,16 +297,26 @@ def _fraction_ticks(fractions: Sequence[float], x: Scale) -> list[float]:
     return logarithmic_ticks(x.low, x.high) if x.logarithmic else linear_ticks(x.low, x.high)
 
 
-def _references(accuracy: object, majority: object, y: Scale) -> tuple[Reference, ...]:
-    """Places the labels: all neurons at the left, where the curves are low, the baseline below its line if it fits."""
-    references = []
-    if is_number(accuracy):
-        at = y(accuracy)
-        references.append(Reference(at, at - 5, right=False, label=f"all neurons {percent(accuracy)}"))
-    if is_number(majority):
-        at = y(majority)
+def draw_references(left: Mapping[str, object], right: Mapping[str, object], y: Scale) -> tuple[Reference, ...]:
+    """Places lines to compare with, and their labels: some at the left, where curves are low, the others at the right.
+
+    A label at the left stands above its line, one at the right below it where it fits there and hides no other.
+    """
+    references = [
+        Reference(y(value), y(value) - 5, right=False, label=f"{name} {percent(value)}")
+        for name, value in left.items()
+        if is_number(value)
+    ]
+    taken: list[float] = []
+    for name, value in right.items():
+        if not is_number(value):
+            continue
+        at = y(value)
         text = at + 13 if y.start - at >= 16 else at - 5
-        references.append(Reference(at, text, right=True, label=f"most frequent class {percent(majority)}"))
+        if any(abs(text - other) < 13 for other in taken):
+            text = at - 5 if text > at else at + 13
+        taken.append(text)
+        references.append(Reference(at, text, right=True, label=f"{name} {percent(value)}"))
     return tuple(references)
 
 

@@ -1,9 +1,10 @@
 """The report of a run: one HTML file that needs only a browser.
 
 `write_report` turns the content of `results.json` and the cards of the top neurons into a page with its style and
-charts inside it: it has no script, requests nothing, has a light and a dark style, and prints well. Everything that was
-measured is on it; a missing key leaves a dash, or leaves its chart out. The page depends on its input alone, to the
-byte. This module computes the layout only: the numbers come from the lower rooms.
+charts inside it: it has no script, requests nothing, has a light and a dark style, and prints well. It begins with the
+verdict and the first neurons. Sentences about results come from `findings`; where a probe does not beat its baselines,
+neither neurons nor their layers are shown. A missing key leaves a dash, or leaves its chart out. The page depends on
+its input alone, to the byte. This module computes the layout only: the numbers come from the lower rooms.
 
 Needs the extra `plots` (jinja2). The templates escape whatever they are given, and the content policy of the page
 forbids scripts besides.
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lca_jax.axes import Neuron
 from lca_jax.descriptors.top_words import NeuronCard
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.machine.files import write_text_whole
@@ -28,20 +30,29 @@ from lca_jax.report.figures import (
     draw_layers,
     draw_spark,
 )
+from lca_jax.report.findings import CORRELATION, Findings, beats_baselines, findings
+from lca_jax.report.layer_curve import LayerCurve, draw_by_layer
 
-_FORMAT = 1
+_FORMAT = 2
 """The format of `results.json` that is read here."""
-_EXAMPLE = 0.2
-"""The share of neurons of the example: the papers report a ranking by the best fifth."""
+_SORTS = ("name", "accuracy", "lead", "selectivity", "neurons", "layer")
+"""What the overview of several tasks can be sorted by."""
 
 
-def write_report(results: Mapping[str, Any], cards: Mapping[str, Sequence[NeuronCard]], out: Path) -> Path:
+def write_report(
+    results: Mapping[str, Any],
+    cards: Mapping[str, Sequence[NeuronCard]],
+    out: Path,
+    *,
+    links: Mapping[str, str] | None = None,
+) -> Path:
     """Writes the page of a run, whole or not at all.
 
     Args:
-        results: The content of `results.json`, format 1, fractions 0..1. Only `format` and `tasks` are required.
+        results: The content of `results.json`, format 2, fractions 0..1. Only `format` and `tasks` are required.
         cards: The cards of the top neurons, by task; tasks without cards show none.
         out: A folder, which gets an `index.html`, or the name of an `.html` file.
+        links: Where the whole ranking of each task lies, relative to the page; tasks without one have no link.
 
     Returns:
         The path of the page.
@@ -52,11 +63,16 @@ def write_report(results: Mapping[str, Any], cards: Mapping[str, Sequence[Neuron
         SettingsError: There are cards of a task that has no results.
     """
     page = out if out.suffix == ".html" else out / "index.html"
-    write_text_whole(page, render_report(results, cards))
+    write_text_whole(page, render_report(results, cards, links=links))
     return page
 
 
-def render_report(results: Mapping[str, Any], cards: Mapping[str, Sequence[NeuronCard]]) -> str:
+def render_report(
+    results: Mapping[str, Any],
+    cards: Mapping[str, Sequence[NeuronCard]],
+    *,
+    links: Mapping[str, str] | None = None,
+) -> str:
     """Returns the text of the page; arguments and errors are those of `write_report`."""
     if results.get("format") != _FORMAT:
         raise DataError(
@@ -64,27 +80,57 @@ def render_report(results: Mapping[str, Any], cards: Mapping[str, Sequence[Neuro
             "Write the report with the version of lca_jax that made the run."
         )
     results = _without_nulls(results)
+    if "name" in results.get("model", {}):
+        results["model"]["name"] = _without_place(results["model"]["name"])
     tasks: Mapping[str, Mapping[str, Any]] = results.get("tasks", {})
     if not tasks:
         raise DataError("`results` must have at least one task under `tasks`, got none. Finish the run first.")
     unknown = sorted(set(cards) - set(tasks))
     if unknown:
         raise SettingsError(f"Cards must belong to tasks with results ({', '.join(tasks)}), got {', '.join(unknown)}.")
-    views = [_view(index, name, task, cards.get(name, ())) for index, (name, task) in enumerate(tasks.items())]
-    unit = next(iter(tasks.values())).get("unit", "word")
-    return page_environment().get_template("page.html.jinja").render(results=results, tasks=views, unit=unit)
+    links = links or {}
+    views = [
+        _view(index, name, results, cards.get(name, ()), links.get(name)) for index, name in enumerate(results["tasks"])
+    ]
+    return (
+        page_environment()
+        .get_template("page.html.jinja")
+        .render(
+            results=results,
+            tasks=views,
+            orders=_orders(views),
+            unit=next(iter(tasks.values())).get("unit", "word"),
+            correlation=CORRELATION,
+        )
+    )
 
 
 class _ClassRow(NamedTuple):
-    """One class: its words (or other units), its neurons, the accuracy on it, and the layers of its neurons."""
+    """One class: its words (or other units), the recall on it, its neurons, and their layers."""
 
     name: str
     words: object
     neurons: object
     share: float
     """Its number of neurons, as a fraction of the largest among the classes of the task: the length of its bar."""
-    accuracy: object
+    recall: object
+    interval: Sequence[object]
+    """The ends of the interval of the recall; empty if there is none."""
     layers: Spark | None
+    top: Sequence[str]
+    """Its first neurons, as they are written."""
+
+
+class _NeuronRow(NamedTuple):
+    """One neuron of the first list: its card, and what the weights say of it."""
+
+    card: NeuronCard
+    facts: Mapping[str, Any]
+    """Its entry of `top_neurons`; empty if there is none."""
+    direction: str
+    """Where it lies in its class; empty if that is not known."""
+    copies: Sequence[str]
+    """Its near copies, each with the correlation."""
 
 
 class _TaskView(NamedTuple):
@@ -93,45 +139,108 @@ class _TaskView(NamedTuple):
     anchor: str
     name: str
     numbers: Mapping[str, Any]
+    beats: bool
+    """Whether the probe beats its baselines: only then are neurons shown."""
+    said: Findings
     keep: tuple[KeepChart, ...]
-    example: Mapping[str, Any] | None
-    """The point of the masked keep curve at a fifth of the neurons (the papers' measure of a ranking), or at the next
-    larger fraction."""
     layers: LayerChart | None
+    by_layer: LayerCurve | None
     classes: tuple[_ClassRow, ...]
     search: SearchGrid | None
-    cards: Sequence[NeuronCard]
+    neurons: tuple[_NeuronRow, ...]
+    link: str | None
+    """Where its whole ranking lies."""
 
 
 def _without_nulls(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the tables without their null entries, so that a null reads as a missing key."""
-    return {
-        key: _without_nulls(value) if isinstance(value, Mapping) else value
-        for key, value in table.items()
-        if value is not None
+    """Returns the tables, and those in lists, without their null entries, so that a null reads as a missing key."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _without_nulls(value)
+        return [clean(part) for part in value] if isinstance(value, list) else value
+
+    return {key: clean(value) for key, value in table.items() if value is not None}
+
+
+def _without_place(name: object) -> str:
+    """Returns the name of a model: of a local folder only its own, for a page is passed on."""
+    parts = str(name).rstrip("/").split("/")
+    return parts[-1] if len(parts) > 2 or parts[0] in ("", ".", "..", "~") else str(name)
+
+
+def _view(
+    index: int, name: str, results: Mapping[str, Any], cards: Sequence[NeuronCard], link: str | None
+) -> _TaskView:
+    task: Mapping[str, Any] = results["tasks"][name]
+    accuracy, beats = task.get("accuracy", {}).get("test"), beats_baselines(task)
+    baselines = {
+        "most frequent class": task.get("most_frequent_class", {}).get("accuracy"),
+        "word-type majority": task.get("word_type_majority"),
     }
-
-
-def _view(index: int, name: str, task: Mapping[str, Any], cards: Sequence[NeuronCard]) -> _TaskView:
-    keep, accuracy = task.get("keep", {}), task.get("accuracy", {}).get("test")
-    shares = _numbers(task.get("layers", ()))
+    layers = draw_layers(
+        _numbers(task.get("layers", ())), task.get("layer_names", ()), centre=task.get("centre_of_mass")
+    )
     return _TaskView(
         anchor=f"task-{index}",
         name=name,
         numbers=task,
-        keep=draw_keep(keep, accuracy=accuracy, majority=task.get("majority")),
-        example=_example(keep.get("mask", ())),
-        layers=draw_layers(shares, task.get("layer_names", ()), centre=task.get("centre_of_mass")),
+        beats=beats,
+        said=findings(results, name),
+        keep=draw_keep(task.get("keep", {}), accuracy=accuracy, baselines=baselines) if beats else (),
+        layers=layers if beats else None,
+        by_layer=draw_by_layer(
+            task.get("by_layer", ()), task.get("by_layer_untrained", ()), accuracy=accuracy, baselines=baselines
+        ),
         classes=_class_rows(task.get("per_class", {})),
         search=arrange_search(task.get("search", ())),
-        cards=cards,
+        neurons=tuple(_neuron_row(card, task.get("top_neurons", ())) for card in cards) if beats else (),
+        link=link if beats else None,
     )
 
 
-def _example(curve: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    points = (point for point in curve if formats.is_number(share := point.get("fraction")) and _EXAMPLE <= share < 1)
-    point = min(points, key=lambda point: point["fraction"], default=None)
-    return point if point and formats.is_number(point.get("top")) else None
+def _orders(views: Sequence[_TaskView]) -> list[dict[str, int]]:
+    """Returns for every task its place by each of `_SORTS`, best first; the page sorts by them without a script."""
+
+    def key(view: _TaskView, by: str) -> tuple[bool, float | str]:
+        numbers = view.numbers
+        if by == "name":
+            return False, view.name
+        leads = [lead["difference"] for lead in numbers.get("lead", {}).values() if "difference" in lead]
+        value = {
+            "accuracy": numbers.get("accuracy", {}).get("test"),
+            "lead": min(leads, default=None),
+            "selectivity": numbers.get("selectivity"),
+            "neurons": numbers.get("minimal", {}).get("neurons") if view.beats else None,
+            "layer": numbers.get("centre_of_mass") if view.beats else None,
+        }[by]
+        falling = by in ("accuracy", "lead", "selectivity")
+        return (False, float(-value if falling else value)) if formats.is_number(value) else (True, 0.0)
+
+    places: list[dict[str, int]] = [{} for _ in views]
+    for by in _SORTS:
+        keys = [key(view, by) for view in views]
+        for place, index in enumerate(sorted(range(len(views)), key=keys.__getitem__)):
+            places[index][by] = place
+    return places
+
+
+def _neuron_row(card: NeuronCard, facts: Sequence[Mapping[str, Any]]) -> _NeuronRow:
+    entry: Mapping[str, Any] = {}
+    for one in facts:
+        if (one.get("site"), one.get("layer"), one.get("index")) == tuple(card.neuron):
+            entry = one
+    ends = [entry.get(name) for name in ("mean_inside", "mean_outside")]
+    said = ""
+    if all(formats.is_number(end) for end in ends) and formats.is_number(weight := entry.get("weight")):
+        inside, outside = (formats.number(end) for end in ends)
+        said = f"mean {inside} inside, {outside} outside, weight {formats.signed(weight, 3)}"
+    copies = [
+        f"{Neuron(copy['site'], copy['layer'], copy['index'])} ({formats.signed(copy.get('correlation'), 2)})"
+        for copy in entry.get("copies", ())
+        if {"site", "layer", "index"} <= set(copy)
+    ]
+    return _NeuronRow(card, entry, said, copies)
 
 
 def _numbers(values: Sequence[object]) -> list[float]:
@@ -152,8 +261,10 @@ def _class_rows(per_class: Mapping[str, Mapping[str, Any]]) -> tuple[_ClassRow, 
             words=row.get("words"),
             neurons=row.get("neurons"),
             share=count(row, "neurons") / most if most else 0.0,
-            accuracy=row.get("accuracy"),
+            recall=row.get("recall"),
+            interval=row.get("recall_interval", ()),
             layers=draw_spark(_numbers(row.get("layers", ()))),
+            top=[str(Neuron(*neuron)) for neuron in row.get("top", ())],
         )
         for name, row in ordered
     )

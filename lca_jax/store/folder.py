@@ -11,7 +11,6 @@ that does not answer is asked again for a quarter of an hour before that is an e
 """
 
 import errno
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,8 @@ from pathlib import Path
 import tensorstore as ts
 
 from lca_jax.errors import LcaError, SettingsError, StoreError
+from lca_jax.machine.checksums import checksum_of_file
+from lca_jax.machine.files import real_path, refuse_links, remove_inside
 from lca_jax.store.manifest import FileRecord
 from lca_jax.store.recipe import Recipe
 
@@ -38,10 +39,10 @@ def open_folder(path: str | Path) -> ts.KvStore:
     """Opens the folder at a local path, or at a URL such as `gs://bucket/run/` (anything with `://`).
 
     Raises:
-        SettingsError: tensorstore does not know the URL's scheme.
+        SettingsError: The path cannot be one, or tensorstore does not know the URL's scheme.
     """
     if "://" not in str(path):
-        return ts.KvStore.open({"driver": "file", "path": f"{Path(path).absolute()}/"}).result()
+        return ts.KvStore.open({"driver": "file", "path": f"{real_path(path)}/"}).result()
     try:
         spec = ts.KvStore.Spec(f"{str(path).rstrip('/')}/").to_json()
         return ts.KvStore.open(_with_s3_server(spec) if spec["driver"] == "s3" else spec).result()
@@ -107,9 +108,8 @@ def record_file(folder: ts.KvStore, name: str) -> FileRecord | None:
         return None if content is None else FileRecord.of(content)
     with reaching(folder):
         try:
-            with (Path(path) / name).open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                return FileRecord(size_bytes=file.tell(), sha256=digest)
+            file = Path(path) / name
+            return FileRecord(size_bytes=file.stat().st_size, sha256=checksum_of_file(file))
         except FileNotFoundError:
             return None
 
@@ -121,15 +121,23 @@ def list_files(folder: ts.KvStore, prefix: str = "") -> list[str]:
 
 
 def remove_subfolder(folder: ts.KvStore, name: str) -> None:
-    """Deletes all files under a name that ends in a slash, if there are any."""
+    """Deletes all files under a name that ends in a slash, if there are any; of a link only the link."""
     with reaching(folder, writing=True):
-        folder.delete_range(_beginning_with(name)).result()
         if (path := local_path(folder)) is not None:
-            remains = Path(path) / name
-            for left in remains.glob("*"):  # half files of a killed process, which tensorstore does not list
-                left.unlink(missing_ok=True)
-            if remains.is_dir():
-                remains.rmdir()
+            remove_inside(Path(path), [name.rstrip("/")])
+        else:
+            folder.delete_range(_beginning_with(name)).result()
+
+
+def refuse_linked_folders(folder: ts.KvStore) -> None:
+    """Checks that a folder on this machine, which is to be written, has no link to another folder inside.
+
+    Raises:
+        StoreError: It has one; the message names it.
+    """
+    if (path := local_path(folder)) is not None:
+        for parent, folders, _ in os.walk(path):
+            refuse_links(Path(parent), folders)
 
 
 def remove_half_files(folder: ts.KvStore) -> None:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import tensorstore as ts
 
 from lca_jax.errors import StoreError
+from lca_jax.machine.json_text import parse_json
 from lca_jax.store.array import LazyArray
 from lca_jax.store.folder import (
     create_array,
@@ -31,6 +32,7 @@ from lca_jax.store.folder import (
     read_file,
     record_file,
     refuse_files,
+    refuse_linked_folders,
     remove_half_files,
     remove_subfolder,
     shard_file,
@@ -78,6 +80,7 @@ class FolderWriter(StoreWriter):
         self._folder = open_folder(path)
         self._path = path
         self._recipe = recipe
+        refuse_linked_folders(self._folder)
         present = list_files(self._folder)
         self._refuse_whole(MANIFEST in present)
         if RECIPE not in present and (other := [name for name in present if not name.startswith(PROGRESS)]):
@@ -228,8 +231,8 @@ def find_finished(path: str | Path, recipe: Recipe) -> ActivationStore | None:
 
 def _read_recipe(text: bytes, *, place: str) -> Recipe:
     try:
-        return Recipe.from_json(json.loads(text))
-    except (ValueError, TypeError, KeyError) as error:
+        return Recipe.from_json(parse_json(text))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(
             f"{place}/{RECIPE} breaks its format ({error!r}), so the unfinished store cannot be gone on with. "
             "Delete the folder and extract again."

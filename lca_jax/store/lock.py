@@ -1,4 +1,6 @@
-"""Lets one process write a store, or one of each rank of a job; a process that comes second is told who holds it.
+"""Lets one process write a folder, or one of each rank of a job; a process that comes second is told who holds it.
+
+Stores and run folders are locked in the same way; the file of a lock is removed when it is given up.
 
 On a local path the lock is the operating system's (`flock`), which ends with the process, however it ends: nothing that
 a killed run leaves blocks the next. In an object store, and on file systems without locks, it is a file with a
@@ -23,6 +25,7 @@ from pathlib import Path
 import tensorstore as ts
 
 from lca_jax.errors import StoreError
+from lca_jax.machine.json_text import parse_json
 from lca_jax.store.folder import list_files, local_path, name_folder, reaching
 
 BEAT_S = 5.0
@@ -32,7 +35,7 @@ WATCH_S = 3 * BEAT_S
 
 
 class Lock(ABC):
-    """The right to write a store."""
+    """The right to write a folder."""
 
     @abstractmethod
     def check(self) -> None:
@@ -53,7 +56,7 @@ def hold(folder: ts.KvStore, prefix: str, *, rank: int) -> Lock:
     The first rank does so before the others, and makes sure that no process of an older job holds a lock.
 
     Args:
-        folder: The store's folder.
+        folder: The folder.
         prefix: Beginning of the names of all ranks' locks.
         rank: Number of this process in its job; 0 if it is alone.
 
@@ -97,7 +100,8 @@ class _FileLock(Lock):
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            # A link in place of the file would have us write into what it points at.
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -117,12 +121,14 @@ class _FileLock(Lock):
         if not self._is_the_one_at_the_path():
             raise StoreError(
                 f"{name_folder(self._folder)} is no longer the folder that this run began in: it was removed, or is no "
-                "longer mounted there. Bring it back and start the same command again: it goes on from the last "
-                "whole shard."
+                "longer mounted there. Bring it back and start the same command again: it goes on from what is whole."
             )
 
     def release(self) -> None:
         if self._file >= 0:
+            with suppress(OSError):  # while it is held, so that nobody holds a file that is no longer there
+                if self._is_the_one_at_the_path():
+                    self._path.unlink()
             os.close(self._file)
             self._file = -1
 
@@ -216,11 +222,11 @@ def _describe_self() -> dict[str, str | int]:
 
 def _name_holder(folder: ts.KvStore, holder: bytes) -> str:
     try:
-        content = json.loads(holder)
+        content = parse_json(holder)
         who = f"process {content['pid']} on {content['host']}, since {content['since']}"
     except (ValueError, KeyError, TypeError):
         who = "another process, which has only just begun"
     return (
         f"{name_folder(folder)} is being written by {who}. Wait until that is done, or stop it; "
-        "the same command then goes on from the last whole shard."
+        "the same command then goes on from what is whole."
     )

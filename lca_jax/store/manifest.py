@@ -3,13 +3,14 @@
 A folder without `manifest.json` is not a store. The manifest has a checksum of its own.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from lca_jax.errors import StoreError
+from lca_jax.machine.checksums import checksum_of
+from lca_jax.machine.json_text import parse_json
 from lca_jax.store.recipe import Recipe
 
 FORMAT = 2
@@ -34,7 +35,7 @@ class FileRecord:
     @classmethod
     def of(cls, content: bytes) -> "FileRecord":
         """Returns the record of a file of this content."""
-        return cls(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+        return cls(size_bytes=len(content), sha256=checksum_of(content))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ class Manifest:
             StoreError: The manifest has another format number, breaks its format, or was altered since.
         """
         try:
-            content = json.loads(text)
+            content = parse_json(text)
             found = content["format"]
             checksum = content.pop("checksum", None)
             unaltered = checksum == _text_checksum(text if isinstance(text, str) else text.decode())
@@ -106,4 +107,4 @@ class Manifest:
 
 def _text_checksum(text: str) -> str:
     """Returns the checksum that a manifest must have, whatever checksum stands in it."""
-    return hashlib.sha256(_CHECKSUM.sub(_NO_CHECKSUM, text, count=1).encode()).hexdigest()
+    return checksum_of(_CHECKSUM.sub(_NO_CHECKSUM, text, count=1).encode())

@@ -5,7 +5,6 @@ called. A run goes on from the last whole shard of a store, or finds the store f
 equal. Names, versions and the machine stand beside the recipe in the `Manifest` and decide nothing.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -13,6 +12,8 @@ from typing import Literal, get_args
 
 from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import SettingsError, StoreError
+from lca_jax.machine.checksums import checksum_of
+from lca_jax.machine.fields import check_fields
 
 StoreDtype = Literal["float32", "bfloat16", "float16"]
 """Type of the stored numbers."""
@@ -44,6 +45,7 @@ class WordChoice:
     """Whether the special pieces around a sentence are units too, without labels; only where every piece is a unit."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "labelled", tuple(sorted(set(self.labelled))))
         for name in ("per_class", "max_sentences", "max_words"):
             if (value := getattr(self, name)) is not None and value < 1:
@@ -110,6 +112,7 @@ class Recipe:
         for name, known in (("dtype", get_args(StoreDtype)), ("pool", get_args(Pool))):
             if getattr(self, name) not in known:
                 raise SettingsError(f"`{name}` must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
+        check_fields(self)
 
     @property
     def unit(self) -> Unit:
@@ -119,7 +122,7 @@ class Recipe:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over all fields."""
-        return hashlib.sha256(json.dumps(self.as_json(), sort_keys=True).encode()).hexdigest()
+        return checksum_of(json.dumps(self.as_json(), sort_keys=True).encode())
 
     @property
     def axis(self) -> NeuronAxis:

@@ -4,13 +4,15 @@ The checksum is the SHA-256 of the whole file with 64 zeros in its place, as in 
 gives the same bytes; any reader of safetensors opens the file.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+
+from lca_jax.machine.checksums import checksum_of
+from lca_jax.machine.json_text import parse_json
 
 _NO_CHECKSUM = 64 * "0"
 _BEFORE = b'{\\"checksum\\": \\"'
@@ -27,7 +29,7 @@ def pack_tensors(tensors: Mapping[str, np.ndarray], facts: Mapping[str, object])
     """
     text = json.dumps({"checksum": _NO_CHECKSUM, **facts})
     content = save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata={"facts": text})
-    return _with_checksum(content, hashlib.sha256(content).hexdigest())
+    return _with_checksum(content, checksum_of(content))
 
 
 def unpack_tensors(content: bytes) -> tuple[dict[str, np.ndarray], dict]:
@@ -39,10 +41,10 @@ def unpack_tensors(content: bytes) -> tuple[dict[str, np.ndarray], dict]:
     try:
         tensors = load(content)
         size = int.from_bytes(content[:_HEADER_SIZE_BYTES], "little")
-        header = json.loads(content[_HEADER_SIZE_BYTES : _HEADER_SIZE_BYTES + size])
-        facts = json.loads(header["__metadata__"]["facts"])
+        header = parse_json(content[_HEADER_SIZE_BYTES : _HEADER_SIZE_BYTES + size])
+        facts = parse_json(header["__metadata__"]["facts"])
         checksum = facts.pop("checksum")
-        found = hashlib.sha256(_with_checksum(content, _NO_CHECKSUM)).hexdigest()
+        found = checksum_of(_with_checksum(content, _NO_CHECKSUM))
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"breaks its format ({error!r})") from None
     if checksum != found:

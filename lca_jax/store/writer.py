@@ -18,6 +18,7 @@ import pyarrow as pa
 from jaxtyping import Shaped
 
 from lca_jax.machine.devices import describe_device
+from lca_jax.machine.json_text import parse_json
 from lca_jax.machine.versions import STORE_PACKAGES, package_versions
 from lca_jax.store.array import LazyArray
 from lca_jax.store.manifest import FileRecord, Manifest
@@ -50,7 +51,7 @@ class ShardRecord:
     @classmethod
     def from_text(cls, text: bytes) -> "ShardRecord":
         """Reads what `to_text` returned."""
-        content = json.loads(text)
+        content = parse_json(text)
         return cls(
             pieces=content["pieces"],
             excluded={int(word): reason for word, reason in content["excluded"].items()},

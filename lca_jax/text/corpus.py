@@ -6,16 +6,18 @@ costs what its strings cost (about 130 bytes a word). Files are read in `conllu`
 `json_lines`, pieces are made in `alignment`.
 """
 
-import hashlib
 import json
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, TypeVar
 
+import numpy as np
+
 from lca_jax.errors import CorpusError, SettingsError, list_problems
+from lca_jax.machine.checksums import checksum_of
 from lca_jax.tables import html_table, text_table
+from lca_jax.text.problems import label_problems, pair_problems, sentence_label_problems, taken_by_both, word_problems
 
 _T = TypeVar("_T")
 
@@ -67,15 +69,15 @@ class Corpus:
             CorpusError: There is no word, a word or label is not text, or the labels do not fit the words; the message
                 lists every place.
         """
-        problems = list(_word_problems(sentences))
+        problems = list(word_problems(sentences))
         if not problems and not any(len(sentence) for sentence in sentences):
             problems.append("there is no word")
         for task, of_sentences in (labels or {}).items():
-            problems.extend(_label_problems(task, of_sentences, sentences))
+            problems.extend(label_problems(task, of_sentences, sentences))
         for task, of_task in (sentence_labels or {}).items():
-            problems.extend(_sentence_label_problems(task, of_task, sentences, taken=labels or {}))
+            problems.extend(sentence_label_problems(task, of_task, sentences, taken=labels or {}))
         if second_starts is not None:
-            problems.extend(_pair_problems(second_starts, sentences))
+            problems.extend(pair_problems(second_starts, sentences))
         if problems:
             raise CorpusError(
                 f"{name}: sentences must be lists of words, and labels must fit them word by word. Mend these and try "
@@ -100,9 +102,7 @@ class Corpus:
         unlabelled: str | None = None,
         name: str = "dataset",
     ) -> "Corpus":
-        """Makes a corpus of one split of a Hugging Face data set.
-
-        `Corpus.from_dataset(ds, text="tokens", labels={"ner": "ner_tags"})`. Numbers of classes become their names.
+        """Makes a corpus of one split of a Hugging Face data set; numbers of classes become their names.
 
         Args:
             dataset: A `datasets.Dataset`.
@@ -112,9 +112,7 @@ class Corpus:
             unlabelled: Label that marks words or sentences without one, besides -100.
             name: Name of these words in messages.
 
-        Raises:
-            CorpusError: There is no text, or the labels do not fit the words.
-            SettingsError: The data set has no column of one of these names; the message lists them.
+        Raises: CorpusError, SettingsError, as `from_words`; or the data set has no column of one of these names.
         """
         from lca_jax.text.datasets import corpus_of_dataset
 
@@ -170,30 +168,32 @@ class Corpus:
 
     def take_sentences(self, first: int, last: int) -> "Corpus":
         """Returns the sentences `first` to `last - 1`, counted from 0; `skipped` still counts the whole source."""
-        return replace(
-            self,
-            sentences=self.sentences[first:last],
-            labels={task: of_sentences[first:last] for task, of_sentences in self.labels.items()},
-            sentence_labels={task: of_task[first:last] for task, of_task in self.sentence_labels.items()},
-            second_starts=None if self.second_starts is None else self.second_starts[first:last],
-        )
+        return self._choose(range(self.sentence_count)[first:last])
 
-    def take_words(self, limit: int) -> "Corpus":
-        """Returns the leading sentences with at most `limit` words together, but at least the first that has any.
+    def take_words(self, limit: int, *, seed: int | None = None) -> "Corpus":
+        """Returns whole sentences with at most `limit` words together, but at least the first that has any.
 
         `skipped` still counts the whole source.
+
+        Args:
+            limit: Largest number of words.
+            seed: None for the leading sentences, which in many files are of one genre or source. A number draws the
+                sentences, and leaves them in their order; smaller limits then take a part of what larger ones take.
 
         Raises:
             SettingsError: `limit` is less than 1.
         """
         if limit < 1:
             raise SettingsError(f"`limit` must be 1 word or more, got {limit}.")
+        count = self.sentence_count
+        order = range(count) if seed is None else np.random.default_rng(seed).permutation(count).tolist()
         taken, words = 0, 0
-        for sentence in self.sentences:
-            if words and words + len(sentence) > limit:
+        for sentence in order:
+            length = len(self.sentences[sentence])
+            if words and words + length > limit:
                 break
-            taken, words = taken + 1, words + len(sentence)
-        return self.take_sentences(0, taken)
+            taken, words = taken + 1, words + length
+        return self._choose(sorted(order[:taken]))
 
     def with_task(self, task: str, labels: Sequence[Sequence[str | None]]) -> "Corpus":
         """Returns the same words with one more label column; it replaces a task of that name.
@@ -202,9 +202,9 @@ class Corpus:
             CorpusError: The labels do not fit the words, or the task is one of sentences; the message lists every
                 place.
         """
-        problems = list(_label_problems(task, labels, self.sentences))
+        problems = list(label_problems(task, labels, self.sentences))
         if task in self.sentence_labels:
-            problems.append(_taken(task))
+            problems.append(taken_by_both(task))
         if problems:
             raise CorpusError(
                 f"{self.name}: the labels of a new task must fit the words. Mend these and try again (sentences "
@@ -223,23 +223,18 @@ class Corpus:
         balanced: bool = True,
         seed: int = 0,
     ) -> "Corpus":
-        """Adds a task of two classes, `task` and `not task`, by a list of words, a pattern or a predicate.
-
-        `corpus.annotate("month", words=months)`, `corpus.annotate("year", pattern=r"(19|20)[0-9]{2}")`.
+        """Adds a task of two classes, `task` and `not task`: `annotate("year", pattern=r"(19|20)[0-9]{2}")`.
 
         Args:
             task: Name of the task and of its class.
             words: The words of the class.
             pattern: Regular expression that the whole word must match.
-            where: Function that says of a word form whether it is in the class.
+            where: Function that says of a word form whether it is in the class. One of the three is given.
             fold_case: Whether words and pattern do not tell capitals from small letters.
-            balanced: Whether only as many other words get the label `not task` as there are words of the class; the
-                rest is masked.
-            seed: Seed by which these other words are drawn.
+            balanced: Whether only as many other words, drawn by `seed`, are labelled as the class has.
+            seed: Seed of the draw.
 
-        Raises:
-            CorpusError: No word is in the class, or every word is.
-            SettingsError: Not exactly one of `words`, `pattern` and `where` is given, or the pattern is none.
+        Raises: CorpusError, SettingsError: as `text.annotate` says.
         """
         from lca_jax.text.annotate import chooser, label_words
 
@@ -252,16 +247,12 @@ class Corpus:
 
         return self.with_task(POSITION, position_labels(self))
 
-    def with_skipped(self, skipped: Mapping[str, int]) -> "Corpus":
-        """Returns the same words with other counts of what a reader skipped."""
-        return replace(self, skipped=dict(skipped))
-
     def fingerprint(self) -> str:
         """Returns the SHA-256 of forms, labels and pairs, in hexadecimal; name and order of the tasks do not count."""
         content: list[object] = [self.sentences, sorted(self.labels.items())]
         if self.sentence_labels or self.second_starts is not None:
             content += [sorted(self.sentence_labels.items()), self.second_starts]
-        return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
+        return checksum_of(json.dumps(content, separators=(",", ":")).encode())
 
     def _caption(self) -> str:
         kind = "sentences" if self.second_starts is None else "pairs"
@@ -282,6 +273,20 @@ class Corpus:
             "labelled": [sum(label is not None for label in of_task) for of_task in labels],
         }
 
+    def _choose(self, sentences: Sequence[int]) -> "Corpus":
+        """Returns the sentences with these numbers."""
+
+        def of(rows: Sequence[_T]) -> tuple[_T, ...]:
+            return tuple(rows[sentence] for sentence in sentences)
+
+        return replace(
+            self,
+            sentences=of(self.sentences),
+            labels={task: of(of_sentences) for task, of_sentences in self.labels.items()},
+            sentence_labels={task: of(of_task) for task, of_task in self.sentence_labels.items()},
+            second_starts=None if self.second_starts is None else of(self.second_starts),
+        )
+
     def _labels_of(self, task: str) -> WordLabels:
         if task not in self.labels:
             known = ", ".join(self.tasks) or "none; read the corpus with `tasks`"
@@ -292,77 +297,3 @@ class Corpus:
 
 def _frozen(rows: Sequence[Sequence[_T]]) -> tuple[tuple[_T, ...], ...]:
     return tuple(tuple(row) for row in rows)
-
-
-def _word_problems(sentences: Sequence[Sequence[object]]) -> Iterator[str]:
-    for number, sentence in enumerate(sentences, 1):
-        if isinstance(sentence, str):
-            yield f"sentence {number}: {sentence[:40]!r} is one text; split it into a list of words"
-            continue
-        for position, word in enumerate(sentence, 1):
-            if not isinstance(word, str):
-                yield f"sentence {number}, word {position}: {word!r} is not text"
-            elif not is_unicode(word):
-                yield f"sentence {number}, word {position}: {word!r} holds half a surrogate pair, which is not Unicode"
-
-
-def _label_problems(
-    task: str, labels: Sequence[Sequence[object]], sentences: Sequence[Sequence[object]]
-) -> Iterator[str]:
-    if len(labels) != len(sentences):
-        yield f"task `{task}`: labels for {len(labels)} sentences, but there are {len(sentences)} sentences"
-        return
-    for number, (of_words, sentence) in enumerate(zip(labels, sentences, strict=True), 1):
-        if isinstance(of_words, str) or len(of_words) != len(sentence):
-            yield f"task `{task}`, sentence {number}: {len(of_words)} labels for {len(sentence)} words"
-            continue
-        for position, label in enumerate(of_words, 1):
-            if label is not None and not isinstance(label, str):
-                yield f"task `{task}`, sentence {number}, word {position}: the label {label!r} is neither text nor None"
-
-
-def _sentence_label_problems(
-    task: str, labels: Sequence[object], sentences: Sequence[object], *, taken: Mapping[str, object]
-) -> Iterator[str]:
-    if task in taken:
-        yield _taken(task)
-    if isinstance(labels, str) or len(labels) != len(sentences):
-        yield f"task `{task}`: {len(labels)} labels of sentences, but there are {len(sentences)} sentences"
-        return
-    for number, label in enumerate(labels, 1):
-        if label is not None and not isinstance(label, str):
-            yield f"task `{task}`, sentence {number}: the label {label!r} is neither text nor None"
-
-
-def _taken(task: str) -> str:
-    return f"task `{task}`: words and sentences cannot both have labels of one task; rename one of them"
-
-
-def _pair_problems(second_starts: Sequence[int], sentences: Sequence[Sequence[object]]) -> Iterator[str]:
-    if len(second_starts) != len(sentences):
-        yield f"pairs: {len(second_starts)} starts of second texts, but there are {len(sentences)} sentences"
-        return
-    for number, (start, sentence) in enumerate(zip(second_starts, sentences, strict=True), 1):
-        if not 0 < start < len(sentence):
-            yield f"sentence {number}: both texts of a pair need words, got {start} of {len(sentence)} for the first"
-
-
-def name_file_of(task: str) -> str:
-    """Returns a task's name as part of a file name: `feats:Number` becomes `feats-Number`."""
-    return re.sub(r"[^\w.=-]+", "-", task)
-
-
-def as_label(value: object) -> str | None:
-    """Returns a value that can be a class, as text (`1`, `true`), or None for any other value."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, str | int) else None
-
-
-def is_unicode(text: str) -> bool:
-    """Returns whether a text can be encoded: half a surrogate pair, which JSON may hold, cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

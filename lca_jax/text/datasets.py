@@ -6,11 +6,13 @@ names of their classes where the data set knows them, and -100, the mark of what
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lca_jax.errors import CorpusError, MissingExtraError, SettingsError
-from lca_jax.text.corpus import Corpus, as_label
+from lca_jax.text.corpus import Corpus
 from lca_jax.text.options import TextOptions
+from lca_jax.text.problems import as_label
 from lca_jax.text.sentences import NO_TEXT, TEXT_NAMES
 
 HUB = "hf:"
@@ -61,7 +63,7 @@ def corpus_of_dataset(
         second_starts=None if second is None else starts,
         name=name,
     )
-    return corpus.with_skipped(skipped)
+    return replace(corpus, skipped=dict(skipped))
 
 
 def read_dataset(name: str, *, labels: Mapping[str, str], options: TextOptions, part: str | None) -> Corpus:

@@ -18,6 +18,7 @@ from lca_jax.text.lines import Source
 from lca_jax.text.options import TextOptions, column_of
 from lca_jax.text.parallel import find_labels, read_parallel
 from lca_jax.text.sentences import TEXT_NAMES, guess_text_columns, read_sentences, split_rows
+from lca_jax.text.task_names import refuse_like_names
 from lca_jax.text.trec import is_trec, read_trec
 
 _log = logging.getLogger(__name__)
@@ -143,7 +144,9 @@ def _read_json(path: str | Path, tasks: Sequence[str], options: TextOptions) -> 
 
 def _columns_by_task(tasks: Sequence[str]) -> dict[str, str]:
     """Returns the column or key of every task, from `NAME=COLUMN`, or from the column alone."""
-    return {name or column: column for name, _, column in (task.rpartition("=") for task in tasks)}
+    pairs = [(name or column, column) for name, _, column in (task.rpartition("=") for task in tasks)]
+    refuse_like_names([name for name, _ in pairs])
+    return dict(pairs)
 
 
 def _read_texts(
@@ -212,23 +215,24 @@ def _named_columns(
     path: str | Path, tasks: Sequence[str], names: Mapping[str, int], *, lines: Sequence[str] = ()
 ) -> dict[str, int | str]:
     """Returns the column of every task, from a name known for the format or to the file, or from a number."""
-    columns: dict[str, int | str] = {}
+    columns: list[tuple[str, int | str]] = []
     known_to_file = [cell.lower() for line in lines[:20] for cell in re.split(r"[\s,=]+", line)]
     for task in tasks:
         name, _, column = task.rpartition("=")
         if task in names:
-            columns[task] = names[task]
+            columns.append((task, names[task]))
         elif column.isdecimal():
-            columns[name or column] = int(column)
+            columns.append((name or column, int(column)))
         elif column.lower() in known_to_file:
-            columns[name or column] = column
+            columns.append((name or column, column))
         else:
             known = "".join(f"`{known}`, " for known in names)
             raise SettingsError(
                 f"{path}: a task of this file is {known}a column number, a name in its first row, or NAME=NUMBER, "
                 f"got `{task}`."
             )
-    return columns
+    refuse_like_names([name for name, _ in columns])
+    return dict(columns)
 
 
 def _described(corpus: Corpus) -> str:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from lca_jax.errors import SettingsError
-from lca_jax.text.corpus import Corpus, as_label, is_unicode
+from lca_jax.machine.json_text import parse_json
+from lca_jax.text.corpus import Corpus
 from lca_jax.text.lines import Source
+from lca_jax.text.problems import as_label, is_unicode
 from lca_jax.text.sentences import BLANK, NO_TEXT, TEXT_NAMES, finish_sentences
 
 
@@ -118,7 +120,7 @@ def _objects(source: Source) -> dict[int, dict[str, Any]]:
             source.skipped[BLANK] += 1
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError as error:
             source.report(number, f"is not JSON: {error}")
             continue

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from lca_jax.errors import SettingsError
+from lca_jax.machine.fields import check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class TextOptions:
     """Skip and count rows with another number of columns than most, instead of refusing the file."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "where", tuple(self.where))
         if wrong := [each for each in self.where if "=" not in each]:
             raise SettingsError(f"`where` must be COLUMN=TEXT, e.g. 1=tr, got {wrong[0]!r}.")

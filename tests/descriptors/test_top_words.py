@@ -27,7 +27,7 @@ def _looped_top_words(forms, column, count, min_occurrences):
             means[form] = sum(occurrences) / len(occurrences)
     largest = max(abs(mean) for mean in means.values())
     ordered = sorted(means.items(), key=lambda item: (-abs(item[1]), item[0]))
-    return [(form, mean / largest) for form, mean in ordered[:count]]
+    return [(form, mean / largest, forms.count(form)) for form, mean in ordered[:count]]
 
 
 @pytest.mark.parametrize("min_occurrences", [1, 2])
@@ -36,16 +36,16 @@ def test_top_words_equal_a_loop_over_words(min_occurrences):
     found = top_words(FORMS, columns, count=3, min_occurrences=min_occurrences)
     for column, listed in zip(columns.T.astype(np.float64), found, strict=True):
         expected = _looped_top_words(FORMS, column, 3, min_occurrences)
-        assert [form for form, _ in listed] == [form for form, _ in expected]
-        np.testing.assert_allclose([score for _, score in listed], [score for _, score in expected], rtol=1e-6)
+        assert [(word.form, word.occurrences) for word in listed] == [(form, number) for form, _, number in expected]
+        np.testing.assert_allclose([word.score for word in listed], [score for _, score, _ in expected], rtol=1e-6)
 
 
 def test_sign_is_kept_and_the_first_word_has_score_one():
     column = np.array([[-3.0], [1.0], [-3.0], [1.0], [1.0], [1.0], [1.0], [1.0]])
     (listed,) = top_words(["not", "a", "not", "b", "a", "b", "c", "c"], column)
-    assert listed[0] == ("not", -1.0)
-    assert [form for form, _ in listed[1:]] == ["a", "b", "c"], "ties stand in the order of their forms"
-    assert all(score == pytest.approx(1 / 3) for _, score in listed[1:])
+    assert listed[0] == ("not", -1.0, 2)
+    assert [word.form for word in listed[1:]] == ["a", "b", "c"], "ties stand in the order of their forms"
+    assert all(word.score == pytest.approx(1 / 3) for word in listed[1:])
 
 
 def test_words_without_vector_change_nothing():
@@ -67,8 +67,8 @@ def test_order_of_words_scale_and_shift_change_nothing(order, scale, shift):
     expected = top_words(FORMS, columns)
     found = top_words([FORMS[row] for row in order], columns[list(order)] * scale + shift)
     for one, other in zip(expected, found, strict=True):
-        assert [form for form, _ in one] == [form for form, _ in other]
-        np.testing.assert_allclose([score for _, score in one], [score for _, score in other], atol=1e-6)
+        assert [word.form for word in one] == [word.form for word in other]
+        np.testing.assert_allclose([word.score for word in one], [word.score for word in other], atol=1e-6)
 
 
 def test_a_neuron_that_never_moves_and_rare_types_have_no_words():

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +9,11 @@ from pathlib import Path
 import pytest
 
 import lca_jax
-from lca_jax import ElasticNet, Experiment, load_probes, open_store, run
-from lca_jax.errors import SettingsError, StoreError
+from lca_jax import ElasticNet, Experiment, load_probes, open_store, read_conllu, run
+from lca_jax.errors import CorpusError, SettingsError, StoreError
 from lca_jax.experiment.config import read_experiment
 from lca_jax.experiment.folder import RunFolder, key_of
+from lca_jax.machine import files
 from lca_jax.report.findings import findings
 from tests.experiment.files import write_conllu, write_heads, write_sentences
 from tests.tiny_bert import write_bert
@@ -58,19 +58,22 @@ def test_the_run_folder_is_complete(experiment: Experiment, results: dict) -> No
 
 
 def test_results_have_the_documented_keys(results: dict) -> None:
-    assert results["format"] == 1
-    assert set(results) == {"format", "model", "corpus", "tasks", "seed", "seconds", "device", "versions"}
+    assert results["format"] == 2
+    assert set(results) == {
+        "format", "key", "date", "command", "model", "corpus", "tasks", "seed", "seconds", "device", "versions",
+    }  # fmt: skip
     assert set(results["tasks"]) == {"upos", "feats:Number"}
     entry = results["tasks"]["upos"]
     assert {
-        "classes", "words", "majority", "accuracy", "l1", "l2", "objective", "duality_gap", "iterations",
+        "classes", "words", "most_frequent_class", "word_type_majority", "lead", "by_layer", "confusions", "accuracy",
+        "l1", "l2", "objective", "duality_gap", "iterations",
         "nonzero_fraction", "control_accuracy", "selectivity", "keep", "minimal", "layers", "per_class",
     } <= set(entry)  # fmt: skip
     assert set(entry["words"]) == {"train", "dev", "test"}
     assert {"fraction", "top", "random", "random_std", "bottom"} <= set(entry["keep"]["mask"][0])
     assert [point["fraction"] for point in entry["keep"]["retrain"]] == [0.1, 0.25]
     assert {"drop", "neurons", "accuracy", "selectivity"} <= set(entry["minimal"])
-    assert {"neurons", "accuracy"} <= set(entry["per_class"]["NOUN"])
+    assert {"neurons", "recall", "recall_interval"} <= set(entry["per_class"]["NOUN"])
     assert sum(entry["layers"]) == pytest.approx(1)
     assert entry["duality_gap"] <= 1e-4 * entry["null_objective"]
     low, high = entry["accuracy_interval"]["test"]
@@ -109,10 +112,17 @@ def test_every_key_is_documented_and_every_documented_key_is_written(results: di
 
 
 def test_words_decide_this_corpus(results: dict) -> None:
-    assert results["tasks"]["upos"]["majority"] == 1
-    assert results["tasks"]["upos"]["accuracy"]["test"] > 0.95
-    for text in findings(results, "upos"):
-        assert "%" in text
+    entry = results["tasks"]["upos"]
+    assert entry["word_type_majority"] == 1
+    assert entry["accuracy"]["test"] > 0.95
+    # Nothing can beat a baseline that is always right: so no neurons are presented.
+    assert entry["lead"]["most_frequent_class"]["interval"][0] > 0
+    assert not entry["beats_baselines"]
+    said = findings(results, "upos")
+    assert "does not beat its baselines" in said.verdict
+    assert "word-type majority" in said.verdict
+    assert not said.minimal
+    assert not said.layers
     assert results["tasks"]["feats:Number"]["classes"] == ["Plur", "Sing"]
 
 
@@ -139,19 +149,93 @@ def test_a_changed_corpus_redoes_everything_of_it(
     experiment: Experiment, results: dict, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = replace(experiment, test=write_conllu(tmp_path / "other.conllu", 25, seed=9))
+    with pytest.raises(
+        StoreError, match=r"results of other inputs: test test\.conllu \(now other\.conllu\).*--overwrite"
+    ):
+        run(other)
+    assert json.loads((experiment.out / "results.json").read_text("utf-8"))["corpus"] == results["corpus"]
     with caplog.at_level("INFO", logger="lca_jax"):
-        changed = run(other)
+        changed = run(other, overwrite=True)
     done = [record.message for record in caplog.records]
-    assert "extract test: its input or settings changed, done again" in done
-    assert "extract train: finished before, skipped" in done
-    assert "probe: finished before, skipped" in done
+    assert "extract test: no step of this run, removed" in done
+    assert not any("skipped" in line for line in done)
     assert changed["corpus"]["test"] != results["corpus"]["test"]
-    run(experiment)
+    run(experiment, overwrite=True)
+
+
+@pytest.mark.usefixtures("results")
+def test_results_of_two_models_do_not_mix(experiment: Experiment, tmp_path: Path) -> None:
+    """Another model is refused by name and changes nothing; overwritten, nothing of the old one is left."""
+    folder = tmp_path / "run"
+    shutil.copytree(experiment.out, folder)
+    mine, other = (replace(experiment, out=folder, random_weights=seed) for seed in (None, 3))
+    run(mine)
+    before = {
+        path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "log.txt"
+    }
+    with pytest.raises(
+        StoreError,
+        match=r"results of other inputs: model .*bert \(now .*bert with random weights 3\).*Name another --out",
+    ):
+        run(other, until="extract")
+    assert before == {path: path.read_bytes() for path in before}
+    run(other, until="extract", overwrite=True)
+    left = {path.name for path in folder.iterdir()}
+    assert not left & {"results.json", "report", "rankings", "probes", "tasks"}
+    assert read_experiment(folder).random_weights == 3
+
+
+@pytest.mark.usefixtures("results")
+def test_results_whose_inputs_have_gone_are_gone(experiment: Experiment, tmp_path: Path) -> None:
+    """A setting that changes the probes leaves nothing of the old ones, even if the run stops before it is made."""
+    folder = tmp_path / "run"
+    shutil.copytree(experiment.out, folder)
+    run(replace(experiment, out=folder, probe=ElasticNet(l1=1e-2, l2=1e-2), tasks=("upos",)), until="probe")
+    left = {path.name for path in folder.iterdir()}
+    assert "probes" in left
+    assert not left & {"results.json", "report", "rankings"}
+    assert not list((folder / "tasks").glob("*.json"))
+    assert set(json.loads((folder / "steps.json").read_text("utf-8"))) == {
+        "extract train", "extract dev", "extract test", "probe",
+    }  # fmt: skip
+
+
+def test_parts_without_a_label_in_common_are_refused_when_read(experiment: Experiment, tmp_path: Path) -> None:
+    other = tmp_path / "other.conllu"
+    other.write_text(experiment.test.read_text("utf-8").replace("\tNOUN\t", "\tN\t").replace("\tVERB\t", "\tV\t"))
+    lines = [line.replace("\tDET\t", "\tD\t").replace("\tADV\t", "\tA\t") for line in other.read_text().splitlines()]
+    other.write_text("\n".join(line.replace("\tX\t", "\tY\t") for line in lines) + "\n")
+    with pytest.raises(CorpusError, match=r"`upos` in common, and have none: train has .*NOUN.*test has A, D"):
+        run(replace(experiment, test=other, out=tmp_path / "run"))
+
+
+def test_limits_draw_whole_sentences_by_seed(experiment: Experiment, tmp_path: Path) -> None:
+    limited = replace(
+        experiment, max_train_words=100, max_dev_words=30, max_test_words=30, out=tmp_path / "run", tasks=("upos",)
+    )
+    assert run(limited, until="extract") == {}
+    counts = {part: open_store(limited.out / "activations" / part).word_count for part in ("train", "dev", "test")}
+    assert 90 < counts["train"] <= 100
+    assert max(counts["dev"], counts["test"]) <= 30
+    head = read_conllu(experiment.train, tasks=["upos"]).take_words(100)
+    assert open_store(limited.out / "activations" / "train").forms() != head.words()
+    with pytest.raises(SettingsError, match="`max_test_words` must be 1 or more, got 0"):
+        replace(experiment, max_test_words=0)
+
+
+def test_the_command_says_what_is_not_by_default(experiment: Experiment) -> None:
+    said = replace(experiment, untrained=0, labelled_only=True, max_test_words=50).command()
+    assert said == (
+        "lca run --model bert --train train.conllu --dev dev.conllu --task upos --task feats:Number --labelled-only "
+        "--test test.conllu --max-test-words 50 --fractions 0.1 0.25 --draws 2 --untrained 0 --probe.l1 0.001 0.01 "
+        "--probe.l2 0.01"
+    )
 
 
 def test_two_runs_are_equal_but_for_times(experiment: Experiment, results: dict, tmp_path: Path) -> None:
     again = run(replace(experiment, out=tmp_path / "again"))
-    assert {**again, "seconds": 0} == {**results, "seconds": 0}
+    differs = dict.fromkeys(("seconds", "date"), 0)
+    assert again | differs == results | differs
 
 
 def test_an_interrupted_step_goes_on(experiment: Experiment, results: dict, tmp_path: Path) -> None:
@@ -211,7 +295,7 @@ def test_a_step_killed_while_its_files_are_removed_is_not_finished(
         raise KeyboardInterrupt
 
     RunFolder(tmp_path).do("step", key_of(1), ["made"], work)
-    monkeypatch.setattr(shutil, "rmtree", killed)
+    monkeypatch.setattr(files, "rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
         RunFolder(tmp_path).do("step", key_of(2), ["made"], work)
     monkeypatch.undo()
@@ -236,13 +320,14 @@ def test_labels_of_sentences(experiment: Experiment, tmp_path: Path) -> None:
     assert (entry["unit"], entry["classes"]) == ("sentence", ["noun", "other"])
     assert entry["words"] == {"train": 40, "dev": 8, "test": 30}
     assert entry["control_accuracy"] is entry["selectivity"] is entry["control_duality_gap"] is None
+    assert entry["word_type_majority"] is entry["unseen_words"] is None
     assert entry["minimal"]["control_accuracy"] is entry["minimal"]["selectivity"] is None
     assert entry["accuracy"]["test"] > 0.75
     store = open_store(of_sentences.out / "activations/train")
     assert (store.unit, store.word_count, store.manifest.recipe.pool) == ("sentence", 40, "sentence-mean")
     assert results["corpus"]["train"]["excluded"] == {"not drawn from its class": 32}
-    assert "of the test sentences" in findings(results, "more")[0]
-    assert "most frequent class alone" in findings(results, "more")[0]
+    assert "30 test sentences" in findings(results, "more").verdict
+    assert "for every sentence is right on" in findings(results, "more").verdict
     for change, said in (
         ({"pool": "last"}, "Labels of sentences .*one of cls, sentence-mean, got last"),
         ({"heads": "2"}, "has labels of sentences .*Probe them in two runs"),

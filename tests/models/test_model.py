@@ -137,7 +137,7 @@ def test_random_weights_follow_the_seed_and_need_no_weights(tmp_path: Path) -> N
         ({"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key'"),
         ({"num_attention_heads": 5}, r"`residual_width` must be a multiple of `heads`, got 32 and 5|hidden size"),
         ({"hidden_act": "mish"}, r"activation='mish'.*`activation` must be one of gelu, "),
-        ({"hidden_size": "wide"}, "cannot be read as a model config"),
+        ({"hidden_size": "wide"}, "has sizes that no model has:\n  `hidden_size` must be a whole number"),
         ({"vocab_size": 30}, "has 36 pieces, but the model embeds 30"),
     ],
 )

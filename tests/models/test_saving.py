@@ -80,6 +80,23 @@ def copies_between_writes(folder: Path, copies: Path, monkeypatch: pytest.Monkey
     copy()
 
 
+def test_a_flipped_bit_in_any_file_is_found_and_named(models: tuple[Model, Model], tmp_path: Path) -> None:
+    model, _ = models
+    model.save(tmp_path)
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size)
+    assert len(files) > 5
+    for place, file in enumerate(files):
+        content = bytearray(file.read_bytes())
+        content[len(content) * place // len(files)] ^= 1 << place % 8
+        whole = file.read_bytes()
+        file.write_bytes(content)
+        with pytest.raises(ModelError, match=r"stack\.json|was altered") as refused:
+            load_model(tmp_path)
+        assert file.name in str(refused.value)
+        file.write_bytes(whole)
+    assert is_same(load_model(tmp_path), model)
+
+
 def save_as_format_1(model: Model, folder: Path) -> None:
     """Writes a model as the first release of the format did."""
     model.save(folder)
@@ -139,12 +156,17 @@ def test_parts_that_do_not_belong_together_are_refused_by_name(models: tuple[Mod
     (tmp_path / "first" / "stack.json").write_text(other)
     with pytest.raises(ModelError, match=r"stack\.json names parts-.*, which is not in the folder: .* another save"):
         load_model(tmp_path / "first")
-    (tmp_path / "first" / "stack.json").write_text(json.dumps(json.loads(other) | {"parts": parts}))
+    mixed = json.loads(other) | {"parts": parts}
+    (tmp_path / "first" / "stack.json").write_text(json.dumps(mixed))
+    with pytest.raises(ModelError, match=r"stack\.json was altered since it was written: its checksum does not fit"):
+        load_model(tmp_path / "first")
+    without = {name: value for name, value in mixed.items() if name not in ("files", "checksum")}
+    (tmp_path / "first" / "stack.json").write_text(json.dumps(without | {"format": 2}))
     with pytest.raises(ModelError, match=rf"stack\.json and {parts} do not belong together.*Save the model again"):
         load_model(tmp_path / "first")
     (tmp_path / "first" / "stack.json").write_text(json.dumps(description))
     shutil.rmtree(tmp_path / "first" / parts / "params")
-    with pytest.raises(ModelError, match=rf"{parts}/params does not hold the parameters of stack\.json"):
+    with pytest.raises(ModelError, match=rf"{parts} is damaged: params/.* is missing"):
         load_model(tmp_path / "first")
     shutil.rmtree(tmp_path / "first" / parts)
     with pytest.raises(ModelError, match=rf"names {parts}, which is not in the folder: files are missing"):

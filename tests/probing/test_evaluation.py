@@ -1,7 +1,5 @@
 """Scores of probes beside plain loops, and plain arrays through every step."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score
@@ -22,7 +20,7 @@ def drawn(words: int, *, seed: int, classes: int = 3, features: int = 12) -> tup
     return X, y
 
 
-def test_a_score_is_what_plain_loops_count() -> None:
+def test_a_selected_set_is_evaluated_by_name_or_by_its_only_task() -> None:
     train, test = planted_store(seed=0), planted_store(seed=1)
     task = train.tasks[0]
     best = lca.fit_probes(train, SETTINGS, tasks=[task])
@@ -34,15 +32,11 @@ def test_a_score_is_what_plain_loops_count() -> None:
     gold = [gold[place] for place in measured]
     assert score.words == len(measured)
     assert score.accuracy == pytest.approx(np.mean([one == other for one, other in zip(predicted, gold, strict=True)]))
-    assert score.interval[0] <= score.accuracy <= score.interval[1]
-    np.testing.assert_array_equal(score.confusion[:-1], confusion_matrix(gold, predicted, labels=list(probe.classes)))
+    np.testing.assert_array_equal(score.confusion, confusion_matrix(gold, predicted, labels=list(probe.classes)))
     assert score.macro_f1 == pytest.approx(f1_score(gold, predicted, average="macro"))
-    ((most, _),) = Counter(label for label in train.labels(task) if label is not None).most_common(1)
-    assert score.most_frequent == pytest.approx(gold.count(most) / len(gold))
-    assert score.word_type_majority is not None
-    assert score.control is not None
-    assert score.selectivity == pytest.approx(score.accuracy - score.control)
-    assert all(name in repr(score) for name in ("most frequent class", "word-type majority", "selectivity", "macro F1"))
+    assert best.evaluate(test).accuracy == lca.evaluate(best, test).accuracy == score.accuracy
+    assert {"most_frequent_class", "word_type_majority", "control"} == set(score.rivals)
+    assert all(name in repr(score) for name in ("most frequent class", "word type majority", "selectivity", "macro F1"))
 
 
 def test_labels_that_training_lacks_are_counted_and_are_errors() -> None:
@@ -52,11 +46,15 @@ def test_labels_that_training_lacks_are_counted_and_are_errors() -> None:
     plain = lca.evaluate(fit, (held_X, held_y))
     changed = held_y.copy()
     changed[:20] = 7
-    score = lca.evaluate(fit, (held_X, changed))
-    assert (plain.unseen, score.unseen, score.confusion[-1].sum()) == (0, 20, 20)
+    score = lca.evaluate(fit, (held_X, changed), train=(X, y))
+    assert (plain.unseen_labels, score.unseen_labels) == ({}, {"7": 20})
     assert score.accuracy < plain.accuracy
     assert "20 with labels that training lacks" in repr(score)
-    assert (score.most_frequent, score.control, score.selectivity) == (None, None, None)
+    most = str(np.bincount(y).argmax())
+    assert score.most_frequent_class == most
+    assert score.rivals["most_frequent_class"].accuracy == pytest.approx((changed.astype(str) == most).mean())
+    assert (plain.rivals, plain.selectivity, plain.beats_baselines) == ({}, None, False)
+    assert "no baseline" in repr(plain)
 
 
 def test_plain_arrays_go_through_every_step() -> None:

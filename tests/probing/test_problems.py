@@ -458,3 +458,26 @@ def test_a_store_without_a_labelled_word_is_refused() -> None:
     probes = fit_probes(train, ElasticNet(l1=(1e-2, 1e-1), l2=1e-1))
     with pytest.raises(DataError, match=r"No word of memory has both a label for `t` and a vector"):
         probes.select(store_of(vectors, [list("abcd")], {"t": unlabelled}))
+
+
+def test_a_neuron_that_hardly_varies_in_its_layer_is_not_scaled_up(caplog: pytest.LogCaptureFixture) -> None:
+    """Rounding noise of deviation 7e-9 beside neighbours of deviation 1 gets no weight; a quiet layer keeps its own."""
+    store = planted_store()
+    vectors = store.read("residual")[:].copy()
+    rng = np.random.default_rng(0)
+    vectors[:, 0, 5] = 7e-9 * rng.normal(size=len(vectors))
+    vectors[:, 1, 6] = 3.0
+    vectors[:, 2] *= 1e-7
+    sentences = [store.forms()[start : start + 4] for start in range(0, len(vectors), 4)]
+    labels = [store.labels("upos")[start : start + 4] for start in range(0, len(vectors), 4)]
+    quiet = store_of(vectors, sentences, {"upos": labels})
+    settings = ElasticNet(l1=1e-3, l2=1e-3)
+    with caplog.at_level("INFO", logger="lca_jax"):
+        whole = fit_probes(quiet, settings)
+        layers = fit_probes(quiet, settings, subsets="layers")
+    assert "of 24 neurons 1 are constant and 1 vary by less than 1e-05 of the median of their layer" in caplog.text
+    weights = whole.one("upos").weights
+    assert not weights[[5, 8 + 6]].any()
+    assert weights[17].any(), "the planted neuron of the quiet layer is found"
+    assert not layers.one("upos", subset="residual 0").weights[5].any()
+    assert layers.one("upos", subset="residual 2").weights[1].any()

@@ -10,8 +10,7 @@ import pytest
 from lca_jax import ElasticNet, ProbeSet, fit_elastic_net, fit_probes, keep_curve, minimal_neurons, rank_neurons
 from lca_jax.analysis.distribution import centre_of_mass, class_neurons, layer_shares, sharing
 from lca_jax.axes import LayerBlock, Neuron, NeuronAxis
-from lca_jax.errors import DataError, SettingsError
-from lca_jax.probing.baselines import word_type_majority
+from lca_jax.errors import SettingsError
 from lca_jax.probing.labelling import control_task_of
 from lca_jax.probing.measuring import measured_words
 from lca_jax.ranking.lca import neurons_by_class
@@ -60,12 +59,34 @@ def test_bottom_sets_are_nested_and_draw_from_ties(ranking: Ranking) -> None:
         ranking.top(25)
 
 
+def test_no_two_sets_that_are_compared_are_one_draw(ranking: Ranking) -> None:
+    """A bottom set of ties, the random sets beside it, and those of other seeds are drawn independently."""
+    flat = replace(ranking, ties=np.zeros(24, int))
+    sets = [flat.bottom(24, seed=seed) for seed in range(3)]
+    sets += [flat.random(24, seed=seed, draw=draw) for seed in range(3) for draw in range(3)]
+    assert len({tuple(columns.tolist()) for columns in sets}) == len(sets)
+
+
+def test_a_neuron_without_weight_belongs_to_no_class(probes: ProbeSet, ranking: Ranking) -> None:
+    weighted = int((ranking.scores > 0).sum())
+    assert weighted < 24
+    exactly = neurons_by_class(probes, "upos", count=weighted)
+    beyond = neurons_by_class(probes, "upos", count=weighted + 3)
+    assert {name: found.tolist() for name, found in beyond.items()} == {
+        name: found.tolist() for name, found in exactly.items()
+    }
+    empty = replace(probes.one("upos"), weights=np.zeros((24, 3), np.float32))
+    nothing = replace(probes, probes=(empty,))
+    assert all(len(found) == 0 for found in neurons_by_class(nothing, "upos", count=5).values())
+
+
 def test_csv_holds_every_neuron_in_order(ranking: Ranking, tmp_path: Path) -> None:
     ranking.write_csv(tmp_path / "r.csv")
     rows = list(csv.DictReader((tmp_path / "r.csv").read_text(encoding="utf-8").splitlines()))
     neurons = [Neuron(row["site"], int(row["layer"]), int(row["index"])) for row in rows]
     assert neurons == ranking.neurons
-    first = next(row for row in rows if row["rank:VERB"] == "0")
+    first = next(row for row in rows if row["rank:VERB"] == "1")
+    assert [int(row["rank"]) for row in rows] == list(range(1, 25))
     assert (first["layer"], first["index"]) == ("2", "1")  # column 17
 
 
@@ -90,7 +111,7 @@ def test_masked_curve_equals_a_plain_writing(probes: ProbeSet, ranking: Ranking)
     assert point.neurons == 6
     assert point.top == pytest.approx(kept(ranking.top(6)))
     assert point.bottom == pytest.approx(kept(ranking.bottom(6, seed=5)))
-    draws = [kept(ranking.random(6, seed=5 + draw)) for draw in range(3)]
+    draws = [kept(ranking.random(6, seed=5, draw=draw)) for draw in range(3)]
     assert point.random == pytest.approx(np.mean(draws))
     assert point.random_std == pytest.approx(np.std(draws, ddof=1))
     assert curve.whole == pytest.approx(kept(ranking.columns))
@@ -169,16 +190,6 @@ def test_layers_of_a_set() -> None:
     assert layer_shares(np.zeros(0, int), axis).tolist() == [0, 0]
 
 
-def test_majority_baseline_by_hand() -> None:
-    train, labels = ["a", "a", "a", "b", "c"], ["N", "N", "V", "V", None]
-    # a -> N, b -> V, the unknown z -> N (N and V are equally frequent, N sorts first); c has no label.
-    assert word_type_majority(train, labels, ["a", "b", "z", "c", "z"], ["N", "N", "N", "V", None]) == pytest.approx(
-        0.5
-    )
-    with pytest.raises(DataError, match="at least one labelled word"):
-        word_type_majority(["a"], [None], ["a"], ["N"])
-
-
 def test_a_ranking_describes_itself(ranking: Ranking) -> None:
     lines = repr(ranking).splitlines()
     assert lines[0] == "24 neurons ranked for upos, and for each of its 3 classes"
@@ -200,7 +211,10 @@ def test_curves_and_minimal_sets_describe_themselves(probes: ProbeSet, ranking: 
     curve = keep_curve(probes, ranking, planted_store(seed=2), fractions=(0.1, 0.25), draws=2)
     first, names, *points = repr(curve).splitlines()
     assert first.startswith("Accuracy on upos with some neurons kept (mode mask, 2 random sets); with all neurons 0.9")
-    assert names.split() == ["fraction", "neurons", "top", "random", "random_std", "bottom"] == list(curve.table())
+    columns = ["fraction", "neurons", "top", "random", "random_std", "bottom", "top_low", "top_high"]
+    assert names.split() == columns == list(curve.table())
+    assert all(point.top_low <= point.top <= point.top_high for point in curve.points)
+    assert curve.masked_to == "training mean"
     assert len(points) == 2
     assert curve.table()["top"] == [point.top for point in curve.points]
     assert "<td" in curve._repr_html_()

@@ -12,69 +12,15 @@ import numpy as np
 import pytest
 
 from lca_jax.axes import Neuron
-from lca_jax.descriptors.top_words import NeuronCard, SentenceHeat
+from lca_jax.descriptors.top_words import NeuronCard, SentenceHeat, TopWord
 from lca_jax.errors import DataError, MissingExtraError, SettingsError
 from lca_jax.report import figures, formats, scales
 from lca_jax.report.environment import page_environment
+from lca_jax.report.layer_curve import draw_by_layer
 from lca_jax.report.page import render_report, write_report
+from tests.report.results import CURVE, RESULTS
 
-VOID = {"meta", "link", "br", "line", "circle", "rect", "path", "polyline", "polygon"}
-CURVE = [
-    {"fraction": 0.1, "top": 0.611, "random": 0.412, "random_std": 0.0213, "bottom": 0.214},
-    {"fraction": 0.2, "top": 0.715, "random": 0.516, "random_std": 0.0317, "bottom": 0.218},
-    {"fraction": 1, "top": 0.876, "random": 0.876, "random_std": 0, "bottom": 0.876},
-]
-RESULTS: dict[str, Any] = {
-    "format": 1,
-    "model": {"name": "hub/tiny", "layers": 3, "width": 8, "neurons": 24, "parameters": 31337, "fingerprint": "f00d"},
-    "corpus": {
-        "train": {"name": "train.conllu", "sentences": 1201, "words": 20303, "excluded": {"no piece": 7}},
-        "dev": {"name": "dev.conllu", "sentences": 102, "words": 2404, "excluded": {}},
-        "test": {"name": "test.conllu", "sentences": 103, "words": 2505, "excluded": {"longer than a window": 2}},
-    },
-    "tasks": {
-        "upos": {
-            "classes": ["NOUN", "VERB"],
-            "words": {"train": 20001, "dev": 2002, "test": 2003},
-            "majority": 0.171,
-            "accuracy": {"dev": 0.881, "test": 0.876},
-            "accuracy_interval": {"test": [0.861, 0.892]},
-            "l1": 1e-4,
-            "l2": 2e-5,
-            "objective": 0.4567,
-            "duality_gap": 3.1e-6,
-            "iterations": 417,
-            "nonzero_fraction": 0.321,
-            "control_accuracy": 0.543,
-            "selectivity": 0.333,
-            "keep": {"mask": CURVE, "retrain": [{**point, "top": point["top"] + 0.011} for point in CURVE]},
-            "minimal": {
-                "drop": 0.01,
-                "neurons": 5,
-                "fraction": 0.208,
-                "accuracy": 0.867,
-                "control_accuracy": 0.252,
-                "selectivity": 0.615,
-            },
-            "layers": [0.5, 0.3, 0.2],
-            "layer_names": ["residual 0", "residual 1", "residual 2"],
-            "centre_of_mass": 0.7,
-            "per_class": {
-                "NOUN": {"neurons": 4, "accuracy": 0.919, "words": 1204, "layers": [0.6, 0.25, 0.15]},
-                "VERB": {"neurons": 2, "accuracy": 0.828, "words": 1305, "layers": [0.1, 0.2, 0.7]},
-            },
-            "sharing": {"sum": 6, "distinct": 4, "factor": 1.5},
-            "search": [
-                {"l1": 0, "l2": 1e-5, "score": 0.123, "accuracy": 0.777, "top": 0.7, "bottom": 0.3, "chosen": False},
-                {"l1": 1e-4, "l2": 2e-5, "score": 0.234, "accuracy": 0.872, "duality_gap": 3.1e-6, "chosen": True},
-            ],
-        }
-    },
-    "seconds": {"extract": 3.25, "probe": 200.0},
-    "device": {"kind": "cpu", "devices": ["a", "b"], "distributed": False},
-    "versions": {"jax": "0.10.2"},
-    "seed": 11,
-}
+VOID = {"input", "meta", "link", "br", "line", "circle", "rect", "path", "polyline", "polygon"}
 
 
 def _card(word="not", label="PART", task_class="VERB", rank=1):
@@ -83,7 +29,7 @@ def _card(word="not", label="PART", task_class="VERB", rank=1):
         neuron=Neuron("residual", 2, 7),
         rank=rank,
         classes=(task_class,),
-        top_words=((word, -1.0), ("go", 0.625)),
+        top_words=(TopWord(word, -1.0, 12), TopWord("go", 0.625, 3)),
         sentences=(heat,),
     )
 
@@ -115,28 +61,29 @@ class _Page(HTMLParser):
 
 
 def test_every_number_is_on_the_page():
-    shown = _Page(render_report(RESULTS, {"upos": [_card()]}))
+    shown = _Page(render_report(RESULTS, {"upos": [_card()]}, links={"upos": "../rankings/upos.csv"}))
+    minus = "\N{MINUS SIGN}"
     for expected in [
-        *("24 neurons", "3 layers of 8", "20,303 words", "2,505 words", "2,003", "17.1%", "88.1%", "87.6%"),
-        *("86.1% to 89.2%", "54.3%", "33.3%", "20.8%", "86.7%", "25.2%", "61.5%", "within 1 point of all"),
-        *("61.1%", "41.2% ± 2.13%", "21.4%", "71.5%", "62.2%", "residual 0: 50.0%", "mean layer 0.7"),
-        *("1,204", "91.9%", "82.8%", "60%, 25%, 15%", "6 places", "4 distinct", "1.5 on average"),
-        *("0.123", "0.2340", "77.7%", "1e-4", "2e-5", "0.4567", "3.1e-6", "417", "32.1%", "20,001", "2,002"),
-        *("1,201", "no piece: 7", "longer than a window: 2", "3.2 s", "3 min 20 s", "3 min 23 s", "31,337", "f00d"),
+        *("2026-01-02", "24 neurons", "3 layers of 8", "20,303 words", "drawn from 40,404 words", "2,505 words"),
+        *("2,003", "17.1%", "76.2%", "88.1%", "87.6%", "86.1% to 89.2%", "54.3%", "+33.3 points", "20.8%", "87.2%"),
+        *("84.7%", "82.9% to 86.3%", "25.2%", "59.5%", "within 1 point of", "2.9 points less"),
+        *("61.1%", "58.1% to 63.3%", "41.2% ± 2.13%", "21.4%", "71.5%", "62.2%", "residual 0: 50.0%", "mean layer 0.7"),
         *(
-            "a, b",
-            "distributed no",
-            "jax 0.10.2",
-            "Seed 11",
-            "2:7",
-            "\N{MINUS SIGN}1.00",
-            "+0.62",
-            "\N{MINUS SIGN}2.5",
-            "70.0%",
-            "30.0%",
+            "mean of 5 random sets",
+            "accuracy on 2,003 test words",
+            "share of the 24 neurons kept",
+            "share of 5 neurons",
         ),
+        *("residual 2, trained: 83.1%", "residual 0, untrained: 73.7%", "all layers together 87.6%", "residual layer"),
+        *("1,204", "91.9%", "90.1% to 93.4%", "82.8%", "60%, 25%, 15%", "6 places", "4 distinct", "1.5 classes"),
+        *("NOUN VERB 97 They walks home", "0.123", "0.2340", "77.7%", "1e-4", "2e-5", "0.4567", "3.1e-6", "417"),
+        *("32.1%", "20,001", "2,002", "1,201", "no piece: 7", "longer than a window: 2", "3.2 s", "3 min 20 s"),
+        *("3 min 23 s", "31,337", "f00d", "a, b", "distributed no", "jax 0.10.2", "Seed 11", "2:7", f"{minus}1.00 ×12"),
+        *("+0.62 ×3", f"{minus}2.5", "70.0%", "30.0%", "mean 1.23 inside", f"weight {minus}0.417", "upos.csv"),
+        *(f"{minus}0.45 outside", "1:7 (+0.96)", "lca run --model tiny --train train.conllu --out RUN", "Durrani"),
     ]:
         assert expected in shown.text, expected
+    assert "../rankings/upos.csv" in shown.links
 
 
 @pytest.mark.parametrize(
@@ -152,17 +99,19 @@ def test_counts_are_of_what_was_classified(unit, read, opened):
     results["tasks"]["upos"]["unit"] = unit
     cards = [_card("not") if unit != "sentence" else _card("It was " + "very " * 20 + "late.")]
     shown = _Page(render_report(results, {"upos": cards})).text
-    assert f"read 24 neurons (3 layers of 8) of hub/tiny at {read[0]} of train.conllu" in shown
+    assert f"read 24 neurons (3 layers of 8) of tiny at {read[0]} of train.conllu" in shown
     assert f"was tested on {read[1]} of test.conllu" in shown
-    assert f"task classes test {unit}s most frequent class" in shown
     assert f"train {unit}s dev {unit}s test {unit}s" in shown
-    assert f"class {unit}s neurons" in shown
-    assert f"sentences words {unit}s left out, by reason" in shown
-    assert f"{unit.capitalize()}s with their mean activation" in shown
+    assert f"class test {unit}s recall" in shown
+    assert f"sentences words drawn from words {unit}s left out, by reason" in shown
+    assert f"{unit.capitalize()}s from the dev part, with their number" in shown
     assert f"relative to the strongest {unit}: " in shown
     assert f"Open a neuron to {opened}." in shown
-    assert ("Selectivity is the distance from ■ to ●" in shown) == (unit != "sentence")
     assert ("Random labels go by word type, so sentences have none" in shown) == (unit == "sentence")
+    twice = {**results, "tasks": dict.fromkeys(("a", "b"), results["tasks"]["upos"])}
+    overview = _Page(render_report(twice, {})).text
+    assert f"task classes test {unit}s most frequent class word-type majority random labels" in overview
+    assert ("Selectivity is the distance from ■ to ●" in overview) == (unit != "sentence")
     assert ("very " * 20 in shown) == (unit == "sentence")
     none = replace(cards[0], top_words=())
     assert f"no {unit} occurs often enough" in _Page(render_report(results, {"upos": [none]})).text
@@ -187,6 +136,12 @@ def test_no_word_becomes_markup(hostile):
         task["classes"][0] = word
         task["per_class"][word] = task["per_class"].pop("NOUN")
         task["keep"][word] = task["keep"].pop("retrain")
+        task["confusions"][0].update(gold=word, predicted=word, examples=[{"before": word, "word": word}])
+        task["top_neurons"][0].update({"class": word, "site": word})
+        task["most_frequent_class"]["name"] = word
+        task["unseen_labels"]["test"] = {word: 2}
+        task["by_layer"][0]["layer"] = word
+        results["command"] = results["date"] = word
         task["layer_names"][0] = word
         results["tasks"][word] = task
         results["model"].update({"name": word, word: word})
@@ -240,18 +195,18 @@ def test_any_key_may_be_missing_or_empty():
                 holder[last] = gone
             text = _Page(render_report(results, {"upos": [_card()]})).text
             assert not re.search(r"\b(nan|None|Undefined)\b", text), path
-    assert "upos" in render_report({"format": 1, "tasks": {"upos": {}}}, {})
+    assert "upos" in render_report({"format": 2, "tasks": {"upos": {}}}, {})
 
 
 def test_hundreds_of_classes_stay_in_a_box():
     results = copy.deepcopy(RESULTS)
     names = [f"(S[dcl]\\NP)/{index:03}" for index in range(294)]
     results["tasks"]["upos"]["per_class"] = {
-        name: {"neurons": index, "accuracy": 0.5, "words": index} for index, name in enumerate(names)
+        name: {"neurons": index, "recall": 0.5, "words": index} for index, name in enumerate(names)
     }
     text = render_report(results, {})
     assert "The other 274 classes" in text
-    first, rest = text.split("The other 274 classes")
+    first, rest = text.partition("Which neurons for which class?")[2].split("The other 274 classes")
     assert [name for name in reversed(names) if name in first] == names[:-21:-1], "the most frequent ones come first"
     assert [re.sub(r"\s", "", name) for name in re.findall(r"\(S\[dcl\]\S+?(?=</bdi>)", rest)] == names[-21::-1]
 
@@ -259,7 +214,42 @@ def test_hundreds_of_classes_stay_in_a_box():
 def test_cards_beyond_the_first_dozen_are_folded():
     text = render_report(RESULTS, {"upos": [_card(rank=rank) for rank in range(1, 16)]})
     assert text.count('<details class="neuron"') == 15
-    assert "3 more neurons" in text
+    assert "5 more neurons" in text
+
+
+def test_the_answer_comes_first():
+    """The verdict and the first neurons stand before every chart and table, and the page names no local path."""
+    results = copy.deepcopy(RESULTS)
+    results["model"]["name"] = "/home/someone/models/tiny"
+    text = render_report(results, {"upos": [_card()]})
+    order = ["beats its baselines", "The first neurons of the ranking", "Does the ranking hold?", "<table"]
+    assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
+    assert "/home/someone" not in text
+
+
+@pytest.mark.parametrize("count", [2, 30])
+def test_many_tasks_are_one_table_that_sorts_and_a_folded_section_each(count):
+    results = copy.deepcopy(RESULTS)
+    task = results["tasks"].pop("upos")
+    for number in range(count):
+        one = copy.deepcopy(task)
+        one["accuracy"]["test"] = 0.5 + ((7 * number) % count) / 100
+        results["tasks"][f"t{number:02}"] = one
+    del results["tasks"]["t01"]["accuracy"]
+    text = render_report(results, {})
+    assert text.count('<details class="task"') == count
+    assert text.count('<details class="task" id="task-0" open') == (count == 2)
+    rows = re.findall(r'<tr role="row" style="([^"]*)">\s*<th scope="row" role="rowheader"><a href="#task-(\d+)"', text)
+    places = [{name: int(place) for name, place in re.findall(r"--(\w+): (\d+)", style)} for style, _ in rows]
+    assert [int(number) for _, number in rows] == list(range(count))
+    for by in ("name", "accuracy", "lead", "selectivity", "neurons", "layer"):
+        assert sorted(row[by] for row in places) == list(range(count))
+        assert f'class="by-{by}"' in text
+        assert f"order: var(--{by})" in text
+    accuracies = [entry.get("accuracy", {}).get("test", -1) for entry in results["tasks"].values()]
+    assert [row["accuracy"] for row in places] == [
+        sorted(range(count), key=lambda index: -accuracies[index]).index(index) for index in range(count)
+    ]
 
 
 def test_the_page_is_written_whole_and_the_same_every_time(tmp_path):
@@ -272,10 +262,10 @@ def test_the_page_is_written_whole_and_the_same_every_time(tmp_path):
 
 
 def test_errors_say_the_way_out(monkeypatch):
-    with pytest.raises(DataError, match="must have format 1, got 2"):
-        render_report({**RESULTS, "format": 2}, {})
+    with pytest.raises(DataError, match="must have format 2, got 1"):
+        render_report({**RESULTS, "format": 1}, {})
     with pytest.raises(DataError, match="at least one task"):
-        render_report({"format": 1, "tasks": {}}, {})
+        render_report({"format": 2, "tasks": {}}, {})
     with pytest.raises(SettingsError, match=r"tasks with results \(upos\), got chunk, xpos"):
         render_report(RESULTS, {"xpos": [], "chunk": []})
     page_environment.cache_clear()
@@ -339,15 +329,19 @@ def test_ticks_by_hand():
 
 
 def test_keep_curve_by_hand():
-    (chart,) = figures.draw_keep({"mask": CURVE}, accuracy=0.876, majority=0.171)
-    # The y axis runs from 10% at 236 to 90% at 16, the x axis from 10% at 54 to 100% at 398.
+    (chart,) = figures.draw_keep({"mask": CURVE}, accuracy=0.876, baselines={"most frequent class": 0.171})
+    # The y axis runs from 10% at 236 to 90% at 16, the x axis from 10% at 68 to 100% at 398.
     top, random, _ = chart.lines
-    assert [mark.x for mark in top.marks] == [54, pytest.approx(54 + 344 / 9, abs=0.01), 398]
+    assert [mark.x for mark in top.marks] == [68, pytest.approx(68 + 330 / 9, abs=0.01), 398]
     assert top.marks[0].y == pytest.approx(236 - 220 * (0.611 - 0.1) / 0.8, abs=0.01)
     assert random.marks[1].words == "random 20%: 51.6%"
+    assert random.marks[1].whisker is None
+    assert top.marks[0].whisker == tuple(
+        pytest.approx(236 - 220 * (end - 0.1) / 0.8, abs=0.01) for end in (0.581, 0.633)
+    )
     upper, lower = chart.band.split()[0], chart.band.split()[-1]
-    assert upper == f"54,{round(236 - 220 * (0.412 + 0.0213 - 0.1) / 0.8, 2):g}"
-    assert lower == f"54,{round(236 - 220 * (0.412 - 0.0213 - 0.1) / 0.8, 2):g}"
+    assert upper == f"68,{round(236 - 220 * (0.412 + 0.0213 - 0.1) / 0.8, 2):g}"
+    assert lower == f"68,{round(236 - 220 * (0.412 - 0.0213 - 0.1) / 0.8, 2):g}"
     assert [tick.label for tick in chart.x_ticks] == ["10%", "20%", "100%"]
     assert [reference.label for reference in chart.references] == ["all neurons 87.6%", "most frequent class 17.1%"]
     assert not chart.logarithmic
@@ -355,12 +349,32 @@ def test_keep_curve_by_hand():
 
 def test_modes_share_their_axes_and_empty_curves_are_left_out():
     low = [{"fraction": 0.01, "top": 0.05}]
-    mask, retrain = figures.draw_keep({"mask": low, "retrain": CURVE, "other": []}, accuracy=None, majority=None)
+    mask, retrain = figures.draw_keep({"mask": low, "retrain": CURVE, "other": []}, accuracy=None, baselines={})
     assert mask.y_ticks == retrain.y_ticks
     assert mask.x_ticks == retrain.x_ticks
     assert mask.logarithmic
     assert mask.band == ""
-    assert figures.draw_keep({"mask": []}, accuracy=0.5, majority=0.1) == ()
+    assert figures.draw_keep({"mask": []}, accuracy=0.5, baselines={"most frequent class": 0.1}) == ()
+
+
+def test_layer_curve_by_hand():
+    trained, untrained = (
+        [{"layer": f"residual {n}", "accuracy": a} for n, a in enumerate(of)] for of in ((0.4, 0.8), (0.3,))
+    )
+    trained[1]["interval"] = [0.7, 0.9]
+    chart = draw_by_layer(trained, untrained, accuracy=0.85, baselines={"a": 0.41, "b": 0.4, "c": None})
+    assert chart is not None
+    # Two layers share 346 from 60 on; the y axis runs from 30% at 226 to 90% at 16.
+    below, above = chart.lines
+    assert (below.name, above.name) == ("random", "top")
+    assert [mark.x for mark in above.marks] == [146.5, 319.5]
+    assert above.marks[1].y == pytest.approx(226 - 210 * 0.5 / 0.6, abs=0.01)
+    assert above.marks[1].whisker == tuple(pytest.approx(226 - 210 * part / 0.6, abs=0.01) for part in (0.4, 0.6))
+    assert [mark.words for mark in below.marks] == ["residual 0, untrained: 30.0%"]
+    labels = [reference.text for reference in chart.references]
+    assert len(labels) == 3
+    assert min(abs(one - other) for one in labels for other in labels if one != other) >= 13
+    assert draw_by_layer([], untrained, accuracy=0.5, baselines={}) is None
 
 
 def test_layer_bars_by_hand():

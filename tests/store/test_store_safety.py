@@ -322,6 +322,24 @@ def test_half_written_files_of_a_killed_run_leave_nothing(whole: Path, tmp_path:
     assert hash_files(store) == hash_files(whole)
 
 
+def test_links_inside_a_store_are_not_followed(whole: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "deep").mkdir(parents=True)
+    for file in ("precious", "deep/precious.__lock"):
+        (elsewhere / file).write_text("keep")
+    before = hash_files(elsewhere)
+    (whole / "unfinished").symlink_to(elsewhere)
+    assert find_finished(whole, RECIPE) is not None
+    assert not (whole / "unfinished").is_symlink(), "the link itself is cleared away"
+    for entry in ("residual", "unfinished"):
+        begun = tmp_path / f"begun {entry}"
+        begun.mkdir()
+        (begun / entry).symlink_to(elsewhere)
+        with pytest.raises(StoreError, match=r"is a link to|holds files that are not an activation store"):
+            FolderWriter(begun, RECIPE)
+    assert hash_files(elsewhere) == before
+
+
 def test_a_store_may_lie_where_nobody_writes(whole: Path) -> None:
     """A whole store is opened, by `extract` too, without any file being touched."""
     (whole / "unfinished").mkdir()

@@ -122,6 +122,29 @@ def test_take_words_takes_the_most_whole_leading_sentences(sentences: list[list[
         assert taken.word_count + len(corpus.sentences[taken.sentence_count]) > limit
 
 
+@given(sentences_of_words, st.integers(1, 30), st.integers(0, 5))
+def test_drawn_sentences_are_whole_in_order_and_nested(sentences: list[list[str]], limit: int, seed: int) -> None:
+    corpus = Corpus.from_words(sentences, {"self": sentences}).with_task(
+        "number", [[str(number)] * len(words) for number, words in enumerate(sentences)]
+    )
+    drawn = corpus.take_words(limit, seed=seed)
+    numbers = [int(of_sentence[0]) for of_sentence in drawn.labels["number"] if of_sentence]
+    assert numbers == sorted(set(numbers))
+    assert drawn.labels["self"] == drawn.sentences
+    assert [corpus.sentences[number] for number in numbers] == [words for words in drawn.sentences if words]
+    assert 0 < drawn.word_count <= max(limit, max(map(len, drawn.sentences)))
+    larger = corpus.take_words(limit + 3, seed=seed).labels["number"]
+    assert set(numbers) <= {int(of_sentence[0]) for of_sentence in larger if of_sentence}
+    assert corpus.take_words(10**6, seed=seed) == corpus
+
+
+def test_a_draw_is_not_the_head_of_the_file() -> None:
+    corpus = Corpus.from_words([[f"genre{number // 50}"] for number in range(200)])
+    assert len(set(corpus.take_words(40).words())) == 1
+    assert len(set(corpus.take_words(40, seed=0).words())) == 4
+    assert corpus.take_words(40, seed=0) != corpus.take_words(40, seed=1)
+
+
 def test_a_corpus_describes_itself_at_a_prompt_and_in_a_notebook() -> None:
     plain = Corpus.from_words(WORDS, {"upos": TAGS}, sentence_labels={"mood": ["<good>", None, "bad"]}, name="a&b")
     corpus = replace(plain, skipped={"empty node": 2})

@@ -38,7 +38,7 @@ from lca_jax.store.memory_writer import MemoryWriter
 from lca_jax.store.recipe import Pool, Recipe, SiteShape, StoreDtype
 from lca_jax.store.store import ActivationStore
 from lca_jax.store.writer import ShardRecord, StoreWriter
-from lca_jax.text.corpus import name_file_of
+from lca_jax.text.task_names import name_file_of
 
 ALL_ZERO = "all zeros in the NeuroX file"
 """Reason why a word of a converted store has no vector."""

@@ -5,7 +5,6 @@ holds the number of the layer. A file may also hold layers side by side as one w
 them: neuron j is neuron `j % width` of layer `j // width`.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -20,6 +19,7 @@ from lca_jax.errors import SettingsError, StoreError, list_problems
 from lca_jax.exchange.neurox.hdf5_file import Hdf5Reader, Hdf5Writer
 from lca_jax.exchange.neurox.json_file import JsonReader, JsonWriter
 from lca_jax.exchange.neurox.layout import NeuroxReader, NeuroxWriter
+from lca_jax.machine.checksums import checksum_of, checksum_of_file
 
 READERS: dict[str, Callable[[Path], NeuroxReader]] = {".hdf5": Hdf5Reader, ".json": JsonReader}
 WRITERS: dict[str, Callable[[Path], NeuroxWriter]] = {".hdf5": Hdf5Writer, ".json": JsonWriter}
@@ -164,8 +164,5 @@ def _numbers(path: Path, found: Sequence[Path], count: int, requested: Sequence[
 
 
 def _fingerprint(files: Sequence[Path]) -> str:
-    digests = []
-    for path in files:
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    digests = [checksum_of_file(path) for path in files]
+    return digests[0] if len(digests) == 1 else checksum_of("".join(digests).encode())

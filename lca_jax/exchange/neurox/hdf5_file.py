@@ -6,12 +6,16 @@ sentence (its words joined by single spaces) to its index as text. A repeated se
 one ` (Occurrence 3)`. The order of that mapping is the order of the sentences.
 
 One sentence at a time is in memory, besides the words.
+
+A file may be hostile. Only hard links to datasets whose numbers lie in the file itself are read: external links, raw
+storage in other files and virtual datasets would bring in the bytes of any file that the reader may read. A dataset
+whose shape promises more bytes than the file holds is refused before memory is asked for.
 """
 
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -21,8 +25,11 @@ from jaxtyping import Float, Shaped
 
 from lca_jax.errors import MissingExtraError, StoreError, list_problems
 from lca_jax.exchange.neurox.layout import FileLayout, NeuroxReader, NeuroxWriter
+from lca_jax.machine.json_text import parse_json
 
 INDEX = "sentence_to_index"
+_MOST_COMPRESSED = 1100
+"""DEFLATE, the densest filter that every HDF5 has, makes 1,032 bytes of one at most."""
 _REPEAT = re.compile(r"(.*) \(Occurrence [0-9]+\)", re.DOTALL)
 
 
@@ -41,15 +48,23 @@ class Hdf5Reader(NeuroxReader):
         except OSError as error:
             raise StoreError(f"{path} cannot be read as HDF5: {error}") from None
         try:
+            _refuse(path, list(_find_foreign(self._file, path.stat().st_size)))
             names = _names_of_sentences(self._file, path)
             self._names = list(names.values())
             self.layout = _layout(path, names, [_Kind.of(self._file[name]) for name in self._names])
+        except (OSError, RuntimeError, KeyError) as error:  # what HDF5 says of damage inside
+            self._file.close()
+            raise StoreError(f"{path} cannot be read as HDF5: {error}") from None
         except StoreError:
             self._file.close()
             raise
 
     def read(self, sentence: int) -> Float[np.ndarray, "layer word neuron"]:  # noqa: D102
-        vectors = self._file[self._names[sentence]][()]
+        try:
+            vectors = self._file[self._names[sentence]][()]
+        except (OSError, RuntimeError, KeyError) as error:
+            name = self._names[sentence]
+            raise StoreError(f"{self._file.filename}: the dataset {name!r} cannot be read: {error}") from None
         return vectors if vectors.ndim == 3 else vectors[None]
 
     def close(self) -> None:  # noqa: D102
@@ -115,6 +130,27 @@ def _h5py() -> ModuleType:
     return h5py
 
 
+def _find_foreign(file: Any, file_bytes: int) -> Iterator[str]:
+    """Yields what is wrong with entries that are not plain datasets, or that promise more bytes than the file has."""
+    h5py = _h5py()
+    for name in file:
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            yield f"the entry {name!r} is a link to another place, which is not followed"
+            continue
+        dataset = file[name]
+        if not isinstance(dataset, h5py.Dataset):
+            yield f"the entry {name!r} is no dataset"
+        elif dataset.is_virtual or dataset.external:
+            yield f"the numbers of the dataset {name!r} lie in other files, which are not read"
+        elif dataset.size and dataset.dtype.kind == "f":
+            # Chunks may be compressed, but a chunk that was never written would be read as zeros.
+            promised, stored = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
+            if promised > file_bytes and dataset.compression is None:
+                yield f"the dataset {name!r} must hold {promised} bytes, and the whole file has {file_bytes}"
+            elif stored == 0 or promised > _MOST_COMPRESSED * stored:
+                yield f"the dataset {name!r} must hold {promised} bytes, and only {stored} were written"
+
+
 def _names_of_sentences(file: Any, path: Path) -> dict[str, str]:
     """Returns the dataset of every sentence, in the order of the index in the file."""
     if INDEX not in file:
@@ -122,7 +158,7 @@ def _names_of_sentences(file: Any, path: Path) -> dict[str, str]:
             f"{path} is not an activation file of NeuroX: it has no dataset `{INDEX}`. Datasets: {_some(list(file))}."
         )
     try:
-        pairs = json.loads(file[INDEX][0], object_pairs_hook=list)
+        pairs = parse_json(file[INDEX][0], pairs=True)
         names = {str(sentence): str(name) for sentence, name in pairs}
     except (ValueError, TypeError, IndexError) as error:
         raise StoreError(f"{path}: `{INDEX}` must hold a JSON object of sentences and indices: {error!r}.") from None

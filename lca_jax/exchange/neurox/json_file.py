@@ -20,6 +20,7 @@ from jaxtyping import Float, Shaped
 
 from lca_jax.errors import StoreError, list_problems
 from lca_jax.exchange.neurox.layout import FileLayout, NeuroxReader, NeuroxWriter
+from lca_jax.machine.json_text import parse_json
 
 _DECIMALS = 8
 
@@ -112,7 +113,7 @@ def _parse(line: bytes) -> tuple[tuple[str, ...], Float[np.ndarray, "word ..."]]
     Raises:
         ValueError, TypeError, KeyError: The line breaks the layout; the message says how.
     """
-    content = json.loads(line)
+    content = parse_json(line)
     if not isinstance(content, dict) or not isinstance(content.get("features"), list):
         raise TypeError("must be a JSON object with a list `features`")
     words, vectors = [], []

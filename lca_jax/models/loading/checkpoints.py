@@ -7,7 +7,6 @@ are read; a tensor is read when it is called for, and is then the only one on th
 memory: a page of a map that was read once stays in memory for as long as the map does. A msgpack file is read whole.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -22,6 +21,7 @@ from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
 
 from lca_jax.errors import ModelError, list_problems
+from lca_jax.machine.json_text import parse_json
 
 Tensors = Mapping[str, Callable[[], Shaped[np.ndarray, "..."]]]
 """Name of a tensor to the call that reads it."""
@@ -75,8 +75,10 @@ def open_tensors(folder: Path) -> Tensors:
 
 def _list_shards(folder: Path) -> list[Path]:
     try:
-        names = sorted(set(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        names = sorted(set(parse_json((folder / _INDEX).read_bytes())["weight_map"].values()))
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("shards must have names")  # noqa: TRY301 - one message for all causes
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise ModelError(f"{folder / _INDEX} must be JSON with a `weight_map`: {error!r}. Download it again.") from None
     if missing := [name for name in names if Path(name).name != name or not (folder / name).is_file()]:
         raise ModelError(
@@ -107,7 +109,7 @@ def _read_header(file: Path) -> tuple[dict[str, Any], int]:
     """Returns the header of a safetensors file, and the byte at which its tensors begin."""
     with file.open("rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
-        header = json.loads(opened.read(size))
+        header = parse_json(opened.read(size))
     header.pop("__metadata__", None)
     return header, 8 + size
 

@@ -4,7 +4,6 @@ No code that comes with a model is ever run. Only config, tokenizer and weights 
 or code. Once the folder is found, the network is not used any more.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,9 +19,13 @@ from lca_jax.hugging_face import (
     PreTrainedTokenizer,
     PreTrainedTokenizerFast,
 )
+from lca_jax.machine.checksums import checksum_of_file
+from lca_jax.machine.files import real_path
+from lca_jax.machine.json_text import read_object
 from lca_jax.models.families import find_family
 from lca_jax.models.families.mapping import Family
 from lca_jax.models.loading.pieces import BACKEND, SENTENCEPIECE, load_tokenizer
+from lca_jax.models.loading.refusing import refuse_absurd_sizes, refuse_empty_files
 from lca_jax.models.writing.generation import TextRules
 
 _VOCABULARIES = (
@@ -57,7 +60,7 @@ def find_folder(name: str | Path, *, revision: str | None, weights: bool) -> Pat
     Raises:
         ModelError: The name is neither a folder nor a repository that can be fetched.
     """
-    folder = Path(name).expanduser()
+    folder = real_path(name, error=ModelError)
     if folder.is_dir():
         if revision is not None:
             raise ModelError(f"`revision` picks a version on the hub, but {folder} is a folder. Leave it out.")
@@ -74,18 +77,21 @@ def read_config(folder: Path) -> tuple[Family, PreTrainedConfig]:
     Raises:
         ModelError: It is missing or damaged, or its family is not supported.
     """
+    place = folder / "config.json"
     try:
-        model_type = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-        family = find_family(model_type)
-        return family, AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except ModelError as error:
-        raise ModelError(f"{folder / 'config.json'}: {error}") from None
+        content = read_object(place, error=ModelError, way_out="Copy or download it again.")
     except FileNotFoundError:
         raise ModelError(
             f"{folder} does not hold a config.json. Give a folder as `save_pretrained` writes it."
         ) from None
-    except (OSError, ValueError, AttributeError, StrictDataclassError) as error:
-        raise ModelError(f"{folder / 'config.json'} cannot be read as a model config: {error}") from None
+    refuse_absurd_sizes(content, place=str(place))
+    try:
+        family = find_family(content.get("model_type"))
+        return family, AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except ModelError as error:
+        raise ModelError(f"{place}: {error}") from None
+    except Exception as error:  # the config classes of transformers compute with what they read
+        raise ModelError(f"{place} cannot be read as a model config: {error}") from None
 
 
 def read_rules(folder: Path, config: PreTrainedConfig) -> TextRules:
@@ -129,6 +135,7 @@ def read_tokenizer(folder: Path, *, vocabulary: int) -> PreTrainedTokenizerFast 
     # Without these files, transformers makes a tokenizer of five pieces and does not report it.
     if not any((folder / file).is_file() for file in _VOCABULARIES):
         raise ModelError(f"{folder} does not hold a tokenizer: one of {', '.join(_VOCABULARIES)} is needed.")
+    refuse_empty_files(folder, _VOCABULARIES)
     tokenizer = load_tokenizer(folder)
     if not tokenizer.is_fast and not any((folder / file).is_file() for file in SENTENCEPIECE):
         raise ModelError(
@@ -149,7 +156,7 @@ def tokenizer_content(tokenizer: PreTrainedTokenizerFast | PreTrainedTokenizer) 
         return tokenizer.backend_tokenizer.to_str()
     with TemporaryDirectory() as folder:
         files = [Path(file) for file in tokenizer.save_vocabulary(folder)]
-        digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+        digests = {file.name: checksum_of_file(file) for file in files}
     special = tokenizer.build_inputs_with_special_tokens([])
     content = {"files": digests, "added": tokenizer.get_added_vocab(), "special": special}
     return json.dumps({"class": type(tokenizer).__name__, **content}, sort_keys=True)

@@ -3,23 +3,24 @@
 Unlike a Hugging Face folder it holds the parameters as the stack has them, in their precision, and orbax writes and
 reads them from and to the devices of any mesh without putting them together on one host. `load_model` opens it.
 
-    stack.json        the stack, the facts of the model, and the name of the folder of its parts
+    stack.json        the stack, the facts of the model, the name of the folder of its parts with a checksum of each
+                      file in it, and a checksum of all this
     parts-DIGEST/     `params` (orbax) and `tokenizer` (as `save_pretrained` writes it)
 
 A model is written whole or not at all: first its parts, under a name that is not in use; then `stack.json`, which takes
 the place of an older one in a single step and so turns the folder from the old model into the new; then older parts are
-removed. DIGEST is computed from everything else in `stack.json`, so that a description and parts of different saves are
-told apart. Folders of format 1, which have the tokenizer and `params` beside `stack.json`, are read as well.
+removed. DIGEST is computed from the facts in `stack.json`, so that a description and parts of different saves are told
+apart; the checksums tell altered files. Older folders are read as well: format 2 has no checksums, format 1 has the
+tokenizer and `params` beside `stack.json`. A model's fingerprint is computed from what was loaded, and must be the one
+that was saved.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from shutil import rmtree
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 from jax.sharding import Mesh
@@ -28,7 +29,9 @@ from orbax.checkpoint import v1 as ocp
 
 from lca_jax.errors import ModelError
 from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerFast
-from lca_jax.machine.files import write_text_whole, write_whole
+from lca_jax.machine.checksums import checksum_of, checksums_in, find_altered
+from lca_jax.machine.files import real_path, remove_inside, write_text_whole, write_whole
+from lca_jax.machine.json_text import parse_object
 from lca_jax.models.loading.placement import sharding
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.stack import Params
@@ -36,7 +39,9 @@ from lca_jax.models.stack.stack import Params
 DESCRIPTION = "stack.json"
 """The file that makes a folder a saved model."""
 _PARTS, _PARAMS, _TOKENIZER = "parts", "params", "tokenizer"
-_FORMAT = 2
+_FORMAT = 3
+_CHECKSUM = "checksum"
+_WAY_OUT = "Copy the whole folder again, or save the model again."
 _ORBAX_FILE = "_CHECKPOINT_METADATA"
 
 
@@ -69,15 +74,19 @@ def write_model(
         params: Its parameters.
         tokenizer: Its tokenizer.
         facts: Further facts, as JSON holds them.
+
+    Raises:
+        ModelError: The folder's path cannot be one.
     """
-    folder = folder.expanduser().absolute()
+    folder = real_path(folder, error=ModelError)
     description = {"config": asdict(config), **facts}
     parts = _unused_name(folder, _digest(description))
     with write_whole([folder / parts]) as [unfinished]:
         unfinished.mkdir()
         tokenizer.save_pretrained(unfinished / _TOKENIZER)
         ocp.save(str(unfinished / _PARAMS), params)
-    content = {"format": _FORMAT, "parts": parts, **description}
+    content = {"format": _FORMAT, "parts": parts, "files": checksums_in(folder / parts), **description}
+    content[_CHECKSUM] = _text_checksum(content)
     write_text_whole(folder / DESCRIPTION, json.dumps(content, indent=1) + "\n")
     _remove_older_parts(folder, parts)
 
@@ -90,16 +99,23 @@ def open_saved(folder: Path) -> SavedModel:
     """
     path = folder / DESCRIPTION
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        number, parts = content.pop("format"), content.pop("parts", None)
-        if number not in (1, _FORMAT):
-            raise ValueError(f"its format is {number}, not 1 or {_FORMAT}")  # noqa: TRY301 - one message for all causes
+        text = path.read_bytes()
+    except OSError as error:
+        _refuse(path, error)
+    content = parse_object(text, place=str(path), error=ModelError, way_out=_WAY_OUT)
+    checksum = content.pop(_CHECKSUM, None)
+    number = content.get("format")
+    if number == _FORMAT and checksum != _text_checksum(content):
+        raise ModelError(f"{path} was altered since it was written: its checksum does not fit. {_WAY_OUT}")
+    try:
+        del content["format"]
+        parts, files = content.pop("parts", None), dict(content.pop("files", {}))
+        if number not in range(1, _FORMAT + 1):
+            raise ValueError(f"its format is {number!r}, not 1 to {_FORMAT}")  # noqa: TRY301 - one message for all causes
         facts = dict(content)
         config = StackConfig.from_json(facts.pop("config"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"{path} cannot be read as a saved model: {error!r}. Save it again, or use a release that knows its format."
-        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        _refuse(path, error)
     if number == 1:
         return SavedModel(config=config, facts=facts, params=folder / _PARAMS, tokenizer=folder)
     if not re.fullmatch(rf"{_PARTS}-{_digest(content)}(-\d+)?", str(parts)):
@@ -112,6 +128,8 @@ def open_saved(folder: Path) -> SavedModel:
             f"{path} names {parts}, which is not in the folder: files are missing, or {DESCRIPTION} is of another "
             "save. Copy the whole folder again, or save the model again."
         )
+    if problems := find_altered(folder / parts, files):
+        raise ModelError(f"{folder / parts} is damaged: {'; '.join(problems)}. {_WAY_OUT}")
     return SavedModel(
         config=config, facts=facts, params=folder / parts / _PARAMS, tokenizer=folder / parts / _TOKENIZER
     )
@@ -142,7 +160,17 @@ def read_params(folder: Path, shapes: PyTree[jax.ShapeDtypeStruct], mesh: Mesh |
 
 def _digest(description: Mapping[str, Any]) -> str:
     """Returns what tells descriptions apart: sixteen digits of the SHA-256 of their JSON."""
-    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:16]
+    return _text_checksum(description)[:16]
+
+
+def _text_checksum(content: Mapping[str, Any]) -> str:
+    return checksum_of(json.dumps(content, sort_keys=True).encode())
+
+
+def _refuse(path: Path, error: Exception) -> NoReturn:
+    raise ModelError(
+        f"{path} cannot be read as a saved model: {error!r}. Save it again, or use a release that knows its format."
+    ) from None
 
 
 def _unused_name(folder: Path, digest: str) -> str:
@@ -159,9 +187,7 @@ def _remove_older_parts(folder: Path, current: str) -> None:
 
     The tokenizer files of format 1 stay: they may belong to a checkpoint in the same folder.
     """
-    older = [path for pattern in (f"{_PARTS}-*", f".{_PARTS}-*.unfinished") for path in folder.glob(pattern)]
+    older = {path.name for pattern in (f"{_PARTS}-*", f".{_PARTS}-*.unfinished") for path in folder.glob(pattern)}
     if (folder / _PARAMS / _ORBAX_FILE).is_file():
-        older.append(folder / _PARAMS)
-    for path in older:
-        if path.name != current:
-            rmtree(path)
+        older.add(_PARAMS)
+    remove_inside(folder, older - {current})

@@ -22,6 +22,7 @@ from jaxtyping import PyTree, Shaped
 from lca_jax.errors import ModelError, list_problems
 from lca_jax.models.families.mapping import Family, Source
 from lca_jax.models.loading.checkpoints import Tensors
+from lca_jax.models.loading.identity import HashedParams, heading
 from lca_jax.models.loading.placement import move, place
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.stack import Params, Stack
@@ -44,7 +45,7 @@ def read_weights(
     origin: str,
     tied: bool = False,
     mesh: Mesh | None = None,
-) -> tuple[Params, str]:
+) -> tuple[Params, HashedParams]:
     """Reads every parameter of the stack, in the precision of `shapes`.
 
     Args:
@@ -58,7 +59,7 @@ def read_weights(
         mesh: The devices that the parameters are split over; None for JAX's default device.
 
     Returns:
-        The parameters, and a SHA-256 over their names and values: the same for one file and for shards.
+        The parameters, and their hash: the same for one file and for shards.
 
     Raises:
         ModelError: Tensors are missing, unexpected or of another shape; all of them are listed.
@@ -91,7 +92,7 @@ def read_weights(
             key = _stored_key(source, available)
             problems.append(f"mis-shaped: `{key}` gives {tensor.dtype} {tensor.shape}, expected floats {shape.shape}")
             continue
-        digest.update(f"{path} {shape.dtype} {shape.shape}\n".encode())
+        digest.update(heading(names, shape))
         arrays.append(place(tensor, path, mesh, dtype=shape.dtype, see=hash_run))
         del tensor  # before the next one is read
     if problems:
@@ -102,7 +103,7 @@ def read_weights(
     if others:
         names = ", ".join(sorted(others))
         _log.debug("%s: %d tensors are not needed and were left out: %s", origin, len(others), names)
-    return jax.tree.unflatten(tree, arrays), digest.hexdigest()
+    return jax.tree.unflatten(tree, arrays), HashedParams.known(arrays, digest.hexdigest())
 
 
 def draw_weights(

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from lca_jax.axes import DECODER, DECODER_SITES, SITES, Layers, choose_layers
 from lca_jax.errors import ModelError, SettingsError
+from lca_jax.machine.fields import check_fields
 from lca_jax.models.stack.attention_config import AttentionConfig, RelativeSinusoids
 from lca_jax.models.stack.nonlinearity import NONLINEARITIES
 
@@ -138,6 +139,8 @@ class StackConfig:
     float32."""
 
     def __post_init__(self) -> None:
+        for part in (self, self.embedding, self.attention, self.mlp, self.norm, *([self.head] if self.head else [])):
+            check_fields(part, error=ModelError)
         sizes = {
             "layers": self.layers,
             "residual_width": self.residual_width,
@@ -157,6 +160,8 @@ class StackConfig:
             problems.append("`arrangement` must be post_norm or pre_norm in a decoder that attends to an encoder")
         if self.decoder is not None and self.decoder.residual_width != self.residual_width:
             problems.append("`residual_width` must be the same in encoder and decoder")
+        if not self.norm.epsilon >= 0:
+            problems.append(f"`epsilon` must be 0 or more, got {self.norm.epsilon}")
         for name, value, choices in (
             ("activation", self.mlp.activation, NONLINEARITIES),
             ("dtype", self.dtype, get_args(Precision)),

@@ -22,6 +22,7 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 _Result = TypeVar("_Result")
@@ -56,8 +57,9 @@ def scores(block: Block, W: Float[Array, "problem class feature"]) -> Float[Arra
     scaled = W / block.scale[None, None, :]
     offset = jnp.einsum("pcd,d->pc", scaled, block.mean, precision=PRECISION)
     problems, classes, features = W.shape
-    flat = _product(scaled.reshape(-1, features), block.X.T)
-    return flat.reshape(problems, classes, -1).transpose(0, 2, 1) - offset[:, None, :]
+    # Words first: with few columns a CPU is half as fast again as with X transposed, with many it is the same.
+    flat = _product(block.X, scaled.reshape(-1, features).T)
+    return flat.reshape(-1, problems, classes).transpose(1, 0, 2) - offset[:, None, :]
 
 
 def correlations(block: Block, R: Float[Array, "problem word class"]) -> Float[Array, "problem class feature"]:
@@ -79,13 +81,25 @@ def over_layers(function: Callable[..., _Result], axes: _Axes, *, layered: bool)
     return jax.vmap(function, in_axes=axes) if layered else function
 
 
-def _product(A: Float[Array, "row inner"], X: Float[Array, "inner column"]) -> Float[Array, "row column"]:
-    """Returns A X in float32, whatever the dtype of X."""
-    if X.dtype == jnp.float32:
-        return jnp.matmul(A, X, precision=PRECISION)
-    parts, rest = [], A
+def _product(A: Float[Array, "row inner"], B: Float[Array, "inner column"]) -> Float[Array, "row column"]:
+    """Returns A B in float32, where either factor may be X in a narrower type."""
+    if A.dtype == B.dtype:
+        return jnp.matmul(A, B, precision=PRECISION)
+    if A.dtype == jnp.float32:
+        return _sum_parts([jnp.matmul(part, B, preferred_element_type=jnp.float32) for part in _parts(A, B.dtype)])
+    return _sum_parts([jnp.matmul(A, part, preferred_element_type=jnp.float32) for part in _parts(B, A.dtype)])
+
+
+def _parts(full: Float[Array, "row column"], dtype: DTypeLike) -> list[Array]:
+    """Splits float32 numbers into parts of a narrower type, the largest first."""
+    parts, rest = [], full
     for _ in range(_PARTS):
-        parts.append(rest.astype(X.dtype))
-        rest = rest - parts[-1].astype(A.dtype)
-    products = [jnp.matmul(part, X, preferred_element_type=jnp.float32) for part in reversed(parts)]
-    return sum(products[1:], products[0])
+        parts.append(rest.astype(dtype))
+        rest = rest - parts[-1].astype(full.dtype)
+    return parts
+
+
+def _sum_parts(products: list[Array]) -> Array:
+    """Sums products of parts, the smallest first."""
+    smallest, *others = reversed(products)
+    return sum(others, smallest)

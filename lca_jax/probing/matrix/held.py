@@ -13,9 +13,10 @@ from jaxtyping import Array, Float
 
 from lca_jax.errors import SettingsError
 from lca_jax.machine.devices import aligned_empty, joint_mesh, place_parts, replicate
-from lca_jax.probing.matrix.block import PRECISION, Block, correlations, over_layers, scores
-from lca_jax.probing.matrix.matrix import Gram, Stretch, Sweep, Visit, gram_stride, metric_of
-from lca_jax.probing.matrix.scale import choose_scale, measure_moments
+from lca_jax.probing.matrix.block import Block, correlations, over_layers, scores
+from lca_jax.probing.matrix.matrix import Stretch, Sweep, Visit
+from lca_jax.probing.matrix.metric import Metric, metric_of_words, metric_stride
+from lca_jax.probing.matrix.scale import Scale, choose_scale, measure_moments
 from lca_jax.probing.matrix.source import MatrixSource, read_part, refuse_no_words
 from lca_jax.probing.objective import MatrixDtype
 from lca_jax.probing.problems import Problems
@@ -86,8 +87,8 @@ class HeldMatrix:
         """Computes both products of `Matrix.sweep`, each by a product with X."""
         return sweep_block(self.block, U, problems, by_problem, by_word, visit=visit)
 
-    def metric(self) -> Gram:
-        """Returns the Gram metric; it is computed once."""
+    def metric(self) -> Metric:
+        """Returns the metric of proximal steps; it is computed once."""
         return self._metric
 
     def stretches(self, generator: np.random.Generator) -> Iterator[Stretch]:  # noqa: ARG002 - one part has one order
@@ -95,15 +96,20 @@ class HeldMatrix:
         yield Stretch(self.block, np.arange(self.words), lambda problems: problems)
 
     @cached_property
-    def _metric(self) -> Gram:
-        gram = partial(_gram, words=self.words, stride=gram_stride(self.words, self.features))
-        return over_layers(gram, 0, layered=self.layered)(self.block)
+    def _metric(self) -> Metric:
+        sample = partial(_metric_of, words=self.words, stride=metric_stride(self.words, self.features))
+        return over_layers(sample, 0, layered=self.layered)(self.block)
 
 
 def hold_matrix(
-    source: MatrixSource, *, standardize: bool, dtype: MatrixDtype = "float32", split_over: int = 1
+    source: MatrixSource,
+    *,
+    standardize: bool,
+    dtype: MatrixDtype = "float32",
+    split_over: int = 1,
+    given: Scale | None = None,
 ) -> HeldMatrix:
-    """Moves activations to the devices and measures mean and deviation of every feature.
+    """Moves activations to the devices and measures mean and deviation of every feature, unless they are given.
 
     Mean and deviation are those of the words given, each counted once, whatever weight problems give to them: so one
     matrix serves all problems. Words are padded to a multiple of the devices with zeros; problems mask padding by its
@@ -114,6 +120,7 @@ def hold_matrix(
         standardize: Whether the penalty is on weights of features with deviation 1.
         dtype: Dtype in which X is stored.
         split_over: Number of devices that share the columns, for matrices too wide for one.
+        given: Mean and scale of another fit, whose objective this one is to have; the values were checked there.
 
     Raises:
         DataError: There is no word, or a value is not finite (its place is named).
@@ -134,8 +141,10 @@ def hold_matrix(
         return memory[..., index[-1]]
 
     X = place_parts(mesh, (*layers, padded, width), split, part)
-    moments = measure_moments(X, replicate(mesh, np.arange(padded) < source.words), mesh=mesh)
-    mean, scale = choose_scale(source, moments, standardize=standardize)
+    if given is None:
+        moments = measure_moments(X, replicate(mesh, np.arange(padded) < source.words), mesh=mesh)
+        given = choose_scale(source, moments, standardize=standardize)
+    mean, scale = given
     block = Block(X, replicate(mesh, mean), replicate(mesh, scale))
     return HeldMatrix(block=block, words=source.words, mesh=mesh)
 
@@ -171,6 +180,6 @@ def _correlations(block: Block, R: Float[Array, "*shared problem word class"]) -
 
 
 @partial(jax.jit, static_argnames=("words", "stride"))
-def _gram(block: Block, *, words: int, stride: int) -> Gram:
-    centred = (block.X[:words:stride].astype(jnp.float32) - block.mean[None, :]) / block.scale[None, :]
-    return metric_of(jnp.einsum("nd,ne->de", centred, centred, precision=PRECISION) / centred.shape[0])
+def _metric_of(block: Block, *, words: int, stride: int) -> Metric:
+    sample = (block.X[:words:stride].astype(jnp.float32) - block.mean[None, :]) / block.scale[None, :]
+    return metric_of_words(sample, sample.shape[0])

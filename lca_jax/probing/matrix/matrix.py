@@ -7,19 +7,13 @@ products, scores and correlations, one by one or both in one sweep over X; lette
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from lca_jax.probing.matrix.block import PRECISION, Block
+from lca_jax.probing.matrix.block import Block
+from lca_jax.probing.matrix.metric import Metric
 from lca_jax.probing.problems import Problems
-
-_RIDGE = 0.02
-"""Share of the identity in the metric."""
-_POWER_STEPS = 60
-"""Steps of the power method for the largest eigenvalue of the metric."""
 
 
 class Stretch(NamedTuple):
@@ -41,14 +35,6 @@ class Sweep(NamedTuple):
     """Products of X with the word weights that `visit` returned."""
     sums: Any
     """The sums that `visit` returned, over all words."""
-
-
-class Gram(NamedTuple):
-    """The metric in which proximal steps are taken: (1 − r) X'X/n + r I over a sample of words, X standardised."""
-
-    matrix: Float[Array, "*layer feature feature"]
-    largest: Float[Array, "*layer"]
-    """A bound just above its largest eigenvalue."""
 
 
 Visit = Callable[..., tuple[Float[Array, "problem word class"], Any]]
@@ -140,35 +126,10 @@ class Matrix(Protocol):
         """
         ...
 
-    def metric(self) -> Gram:
-        """Returns the Gram metric; it is computed once."""
+    def metric(self) -> Metric:
+        """Returns the metric of proximal steps; it is computed once."""
         ...
 
     def stretches(self, generator: np.random.Generator) -> Iterator[Stretch]:
         """Yields all words in parts, in an order drawn from the generator."""
         ...
-
-
-def gram_stride(words: int, features: int) -> int:
-    """Returns k such that every k-th word goes into the Gram metric: about three words a feature.
-
-    Any positive definite metric gives the same optimum; measured, three words a feature take as many iterations as all
-    words do, and cost 6·feature³ operations once, independent of the corpus. For layers one by one that is layers²
-    times less than for all of them together: taking their blocks out of a whole Gram matrix would save nothing.
-    """
-    return max(1, words // (3 * features))
-
-
-def metric_of(matrix: Float[Array, "feature feature"]) -> Gram:
-    """Makes the metric of X'X/n over a sample of words: pulled towards the identity, and bounded."""
-    level = jnp.trace(matrix) / matrix.shape[0]
-    matrix = (1 - _RIDGE) * matrix + _RIDGE * level * jnp.eye(matrix.shape[0], dtype=matrix.dtype)
-
-    def power_step(_: Int[Array, ""], v: Float[Array, " feature"]) -> Float[Array, " feature"]:
-        v = jnp.einsum("de,e->d", matrix, v, precision=PRECISION)
-        return v / jnp.linalg.norm(v)
-
-    start = jnp.ones(matrix.shape[0], matrix.dtype) + jnp.arange(matrix.shape[0], dtype=matrix.dtype) / matrix.shape[0]
-    v = jax.lax.fori_loop(0, _POWER_STEPS, power_step, start / jnp.linalg.norm(start))
-    largest = 1.05 * jnp.einsum("d,de,e->", v, matrix, v, precision=PRECISION)
-    return Gram(matrix, largest)

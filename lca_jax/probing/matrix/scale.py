@@ -5,6 +5,7 @@ LeVeque (1983, "Algorithms for computing the sample variance", (1.1)). So nothin
 block by block, and the memory needed is that of a block: as one sum, XLA's CPU runtime takes as much memory again as X.
 """
 
+import logging
 from functools import partial
 from typing import NamedTuple
 
@@ -23,7 +24,19 @@ from lca_jax.store.finite import refuse_not_finite
 _WORDS_AT_ONCE = 1024
 """Number of words that are summed at a time."""
 _CONSTANT = 1e-6
-"""A feature whose deviation is below this share of its largest magnitude is constant: its weight stays at zero."""
+"""A feature whose deviation is below this share of its largest magnitude is constant: what is left of it is rounding.
+Its scale is infinite, so that its weight and its share of every product are exactly zero, whatever its offset."""
+_FAINT = 1e-5
+"""A feature whose deviation is below this share of the median of its layer is as good as constant. Scaled up, what is
+left of it is rounding: it would be ranked by noise."""
+_log = logging.getLogger(__name__)
+
+
+class Scale(NamedTuple):
+    """The numbers by which features are centred and scaled."""
+
+    mean: Float[np.ndarray, "*layer feature"]
+    scale: Float[np.ndarray, "*layer feature"]
 
 
 class FeatureMoments(NamedTuple):
@@ -94,10 +107,11 @@ def merge(one: FeatureMoments, other: FeatureMoments) -> FeatureMoments:
     return FeatureMoments(*merged, largest=jnp.maximum(one.largest, other.largest))
 
 
-def choose_scale(
-    source: MatrixSource, moments: FeatureMoments, *, standardize: bool
-) -> tuple[Float[np.ndarray, "*layer feature"], Float[np.ndarray, "*layer feature"]]:
-    """Returns mean and scale of every feature: the scale is 1 where it is constant or not to be scaled.
+def choose_scale(source: MatrixSource, moments: FeatureMoments, *, standardize: bool) -> Scale:
+    """Returns mean and scale of every feature: the scale is 1 where it is not to be scaled, infinite if silent.
+
+    The log counts the silent features: those that are constant and, where features are scaled, those that vary next to
+    nothing in their layer.
 
     Args:
         source: The words are read again from it if something is wrong with them; every process looks for the place.
@@ -117,4 +131,28 @@ def choose_scale(
             f"{largest.reshape(-1)[wrong[0]]:.1e}. Look for overflow or a broken checkpoint, or scale the activations."
         )
     constant = deviation <= _CONSTANT * np.maximum(largest, 1e-30)
-    return mean, (np.where(constant, 1, deviation) if standardize else np.ones_like(deviation)).astype(np.float32)
+    faint = ~constant & (deviation <= _FAINT * _median_of_layer(deviation, ~constant, source.blocks)) & standardize
+    if constant.any() or faint.any():
+        _log.info(
+            "of %d neurons %d are constant and %d vary by less than %g of the median of their layer: no weight",
+            *(deviation.size, constant.sum(), faint.sum(), _FAINT),
+        )
+    scale = np.where(constant | faint, np.inf, deviation if standardize else 1)
+    return Scale(mean, scale.astype(np.float32))
+
+
+def _median_of_layer(
+    deviation: Float[np.ndarray, "*layer feature"],
+    varies: Bool[np.ndarray, "*layer feature"],
+    blocks: Int[np.ndarray, " feature"] | None,
+) -> Float[np.ndarray, "*layer feature"]:
+    """Returns for each feature the median deviation of those of its layer that vary; 0 where none does."""
+    width = deviation.shape[-1]
+    layer = np.arange(deviation.size) // width if blocks is None else blocks
+    flat, counted = deviation.reshape(-1), varies.reshape(-1)
+    medians = np.zeros(flat.shape)
+    for number in np.unique(layer):
+        of_layer = layer == number
+        if (of_layer & counted).any():
+            medians[of_layer] = np.median(flat[of_layer & counted])
+    return medians.reshape(deviation.shape)

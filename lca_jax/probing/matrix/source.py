@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from lca_jax.errors import DataError
 from lca_jax.store.finite import NamePlace, name_word_and_feature
@@ -21,6 +21,8 @@ class MatrixSource(NamedTuple):
     """Names the place of a value in messages."""
     layers: int | None = None
     """None for one matrix; else the number of matrices, of equal widths, whose columns stand side by side."""
+    blocks: Int[np.ndarray, " feature"] | None = None
+    """Number of the layer that each feature is of; None where that is not known, or where every matrix is a layer."""
 
     @staticmethod
     def of(X: Float[np.ndarray, "word feature"]) -> "MatrixSource":

@@ -2,7 +2,7 @@
 
 It gives the same numbers as a `HeldMatrix`, by the same two products, block by block: while one block is multiplied,
 another thread reads and copies the next ones. The gradient is still that of all words, so the exact solver is exact.
-Memory holds the blocks in flight, the Gram matrix, and the arrays of the problems: (problem, word, class).
+Memory holds the blocks in flight, the metric, and the arrays of the problems: (problem, word, class).
 
 An iteration of the exact solver reads X once: both products are made of a block while it is there. With n words and d
 features, n·d·4 bytes are read for 4·n·d·k·p operations of p problems of k classes: a disk of 1 GB/s feeds k·p GFLOP/s,
@@ -27,7 +27,8 @@ from jaxtyping import Array, Float, Int
 from lca_jax.machine.devices import aligned_empty, free_bytes, joint_mesh, place_parts, replicate, zeros_by_word
 from lca_jax.machine.prefetch import prefetch
 from lca_jax.probing.matrix.block import Block, over_layers
-from lca_jax.probing.matrix.matrix import Gram, Stretch, Sweep, Visit, gram_stride, metric_of
+from lca_jax.probing.matrix.matrix import Stretch, Sweep, Visit
+from lca_jax.probing.matrix.metric import Metric, join_sample, metric_of_gram, metric_stride, takes_thin
 from lca_jax.probing.matrix.programs import BlockPrograms, add_gram, block_programs
 from lca_jax.probing.matrix.scale import FeatureMoments, choose_scale, measure_moments, merge
 from lca_jax.probing.matrix.source import MatrixSource, read_part, refuse_no_words
@@ -131,8 +132,8 @@ class StreamedMatrix:
         assert total is not None  # there is a block where there is a word
         return Sweep(Z, *total)
 
-    def metric(self) -> Gram:
-        """Returns the Gram metric of the same words as a `HeldMatrix` takes; the first call reads X once."""
+    def metric(self) -> Metric:
+        """Returns the metric of the same words as a `HeldMatrix` takes; the first call reads X once."""
         return self._metric
 
     def stretches(self, generator: np.random.Generator) -> Iterator[Stretch]:
@@ -159,14 +160,19 @@ class StreamedMatrix:
         return block_programs(self.mesh, self.block_words, layered=self.layered)
 
     @cached_property
-    def _metric(self) -> Gram:
-        stride = gram_stride(self.words, self.features)
+    def _metric(self) -> Metric:
+        stride = metric_stride(self.words, self.features)
+        words = -(-self.words // stride)
+        blocks = self._read(range(self.blocks), stride=stride)
+        sampled = ((block, self._words_of(number, stride) < self.words) for number, block in blocks)
+        if takes_thin(self.features):
+            parts = [jax.block_until_ready(_centred(block, np.flatnonzero(real))) for block, real in sampled]
+            return over_layers(partial(join_sample, words=words), 0, layered=self.layered)(parts)
         total = None
-        for number, block in self._read(range(self.blocks), stride=stride):
-            real = self._words_of(number, stride) < self.words
+        for block, real in sampled:
             total = jax.block_until_ready(add_gram(total, block, real))
         assert total is not None  # there is a block where there is a word
-        return _metric_of(total / -(-self.words // stride), layered=self.layered)
+        return _metric_of(total / words, layered=self.layered)
 
     def _words_of(self, number: int, stride: int = 1) -> Int[np.ndarray, " place"]:
         """Numbers of the words in a block, or of every k-th of them; the number of words stands for padding."""
@@ -268,9 +274,16 @@ def stream_matrix(
     return replace(raw, mean=replicate(mesh, mean), scale=replicate(mesh, scale))
 
 
+@jax.jit
+def _centred(block: Block, places: Int[Array | np.ndarray, " place"]) -> Float[Array, "*layer place feature"]:
+    """Returns the standardised features of some words of a block."""
+    some = jnp.take(block.X, places, axis=-2).astype(jnp.float32)
+    return (some - block.mean[..., None, :]) / block.scale[..., None, :]
+
+
 @partial(jax.jit, static_argnames="layered", donate_argnums=0)
-def _metric_of(mean: Float[Array, "*layer feature feature"], *, layered: bool) -> Gram:
-    return over_layers(metric_of, 0, layered=layered)(mean)
+def _metric_of(mean: Float[Array, "*layer feature feature"], *, layered: bool) -> Metric:
+    return over_layers(metric_of_gram, 0, layered=layered)(mean)
 
 
 @partial(jax.jit, donate_argnums=0)

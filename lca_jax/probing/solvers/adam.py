@@ -76,6 +76,7 @@ class Adam:
         """Trains the questions `at_once` by `at_once`; each batch sees the words in the same order."""
         self.check(penalty)
         classes = max(question.classes for question in questions)
+        weighted = any(question.weights is not None for question in questions)
         answers: list[Answer] = []
         for first in range(0, len(questions), at_once):
             problems = place_problems(
@@ -84,6 +85,7 @@ class Adam:
                 classes=classes,
                 mesh=matrix.mesh,
                 padded_words=matrix.padded_words,
+                weighted=weighted,
             )
             weights, steps = self._train(matrix, problems, loss, penalty)
             answers += self._answers(matrix, problems, loss, penalty, weights, steps)

@@ -3,15 +3,14 @@ r"""One iteration of the exact solver, for every problem at once; it reads X onc
 Letters as in `matrix.block`. The state of a problem holds its weights W, the point V ahead of them in the direction of
 the last step, and the gradient g at V:
 
-    propose    U ≈ argmin ⟨g, U−V⟩ + c/2 tr((U−V)' G (U−V)) + penalty(U)    a few FISTA steps with the Gram matrix G
+    propose    U ≈ argmin ⟨g, U−V⟩ + c/2 tr((U−V)' G (U−V)) + penalty(U)    a few FISTA steps in the metric G
     look       the scores of U, from them those of the next point, U + β (U − W), and the gradient there,
                g = X' residuals                                             both products word by word: one reading of X
     settle     U is taken if the loss is below its model, else c grows; the duality gap at the point, free of charge
 
-G = X'X/n carries the correlations between neurons, so c is one number a problem: the curvature p(1 − p) that the
-softmax still has (1 for a squared error). Measured on 20,000 words × 2,688 neurons × 17 classes this needs a third of
-the products that proximal gradient steps need. An inner step costs feature² · class · problem · 2 operations,
-word/feature times less than a product.
+G ≈ X'X/n carries the correlations between neurons (`matrix.metric`), so c is one number a problem: the curvature
+p(1 − p) that the softmax still has (1 for a squared error). Measured on 20,000 words × 2,688 neurons × 17 classes this
+needs a third of the products that proximal gradient steps need. An inner step costs a product with G.
 
 A gap is a certificate only with the best bias. Where the matrix is whole, the bias at the next point is fitted between
 the two products. Where X comes in blocks, the bias is needed before any score there is known. Then it moves like the
@@ -32,15 +31,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.probing.losses.loss import Loss, residuals
-from lca_jax.probing.matrix.matrix import Gram
+from lca_jax.probing.matrix.metric import Metric, metric_operations
 from lca_jax.probing.penalties.penalty import Penalty
 from lca_jax.probing.problems import Problems
 from lca_jax.probing.solvers.certificate import bound_gap
 from lca_jax.probing.solvers.state import Point, Proposal, Scores, State, Steps, Sums, stopped
 
-_INNER_STEPS = (5, 12)
+_INNER_STEPS = (5, 10)
 """Fewest and most inner steps. Over 19 penalties, each from zero, 8, 10, 12 and 15 take 1389, 1303, 1250 and 1234
-iterations in all, and a step costs some 2 % of an iteration; 25, 60 and 200 save none. Few words make few worth it, see
+iterations in all, and a step costs 2 to 5 % of an iteration; 25, 60 and 200 save none. Few words make few worth it, see
 `_inner_steps`."""
 _BIAS_SHARE = 1 / 8
 """Share of Newton's step that the bias takes; 1/4 and 1/30 take more iterations."""
@@ -53,12 +52,12 @@ _LEAST_TRUST = 0.5
 
 
 def propose(
-    metric: Gram, problems: Problems, limits: Float[Array, " problem"], state: State, *, penalty: Penalty
+    metric: Metric, problems: Problems, limits: Float[Array, " problem"], state: State, *, penalty: Penalty
 ) -> Proposal:
     """Minimises the model of the objective around V, and chooses the point that would be next.
 
     Args:
-        metric: Gram metric of the words.
+        metric: Metric metric of the words.
         problems: The problems.
         limits: Gap at which each problem is done.
         state: State of the problems.
@@ -70,7 +69,7 @@ def propose(
     U = jnp.where(_like(state.measures, U), state.W, U)
     bias = _moved(state.point.bias, state.newton, jnp.where(state.measures, 1.0, _BIAS_SHARE))
     bias_step = _step(state.point.bias, bias)
-    in_metric = _in_metric(U - V, metric)
+    in_metric = metric.times(U - V)
     # Newton's step times its matrix is the residual it answers to: the model of the bias needs no matrix.
     model = state.curvature / 2 * ((U - V) * in_metric).sum(axis=(1, 2)) - (state.bias_residual * bias_step).sum(1) / 2
     turns = (in_metric * (U - state.W)).sum(axis=(1, 2)) < 0
@@ -207,14 +206,15 @@ def _step(bias: Float[Array, "problem class"], towards: Float[Array, "problem cl
 
 
 def _inner_steps(words: int, features: int) -> int:
-    """Returns the number of inner steps: they cost about one and a half times the two products with X."""
-    return min(max(3 * words // features, _INNER_STEPS[0]), _INNER_STEPS[1])
+    """Returns the number of inner steps: counted, they cost at most one and a half times the two products with X."""
+    affordable = 6 * words * features // metric_operations(words, features)
+    return min(max(affordable, _INNER_STEPS[0]), _INNER_STEPS[1])
 
 
 def _minimise_model(
     V: Float[Array, "problem class feature"],
     g: Float[Array, "problem class feature"],
-    metric: Gram,
+    metric: Metric,
     problems: Problems,
     curvature: Float[Array, " problem"],
     *,
@@ -232,16 +232,11 @@ def _minimise_model(
         U, U_before, t = carry
         t_next = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
         at = U + (t - 1) / t_next * (U - U_before)
-        slope = g + c * _in_metric(at - V, metric)
+        slope = g + c * metric.times(at - V)
         moved = jnp.where(problems.keep[:, None, :], at - length[:, None, None] * slope, 0.0)
         return penalty.proximal(moved, length, problems.l1, problems.l2), U, t_next
 
     return jax.lax.fori_loop(0, inner_steps, inner, (V, V, jnp.ones((), V.dtype)))[0]
-
-
-def _in_metric(change: Float[Array, "problem class feature"], metric: Gram) -> Float[Array, "problem class feature"]:
-    """Multiplies by the Gram matrix, as a product of two matrices."""
-    return (change.reshape(-1, change.shape[2]) @ metric.matrix).reshape(change.shape)
 
 
 def _choose(taken: Bool[Array, " problem"], accepted: Array, otherwise: Array) -> Array:

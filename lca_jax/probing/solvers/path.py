@@ -1,9 +1,9 @@
-"""Starts along a penalty grid: each problem begins at the solution of its next stronger neighbours.
+"""Starts along a penalty grid: each problem begins at the solution of the problem with the next stronger l2.
 
-Along a grid solutions move little where one of the two terms of the penalty rules, and by a part of their way from zero
-where it does not. So a problem waits for its two neighbours, the next larger l1 with the same l2 and the next larger l2
-with the same l1, and starts from the one at which its own objective is lower. That costs no product: the objective at
-another l1 and l2 follows from the objective and the two terms. The first problem of a grid starts from zero.
+So a grid is one path for every l1, from the strongest l2 down, and the first problem of a path starts from zero, where
+the ridge term makes it easy. Paths do not wait for each other: a batch has as many problems that can run as there are
+paths. Measured on 36 and 64 pairs, problems that wait for both stronger neighbours and start from the better one take 8
+to 12 % fewer iterations in all, and twice as many one after another; paths along l1 take a fifth more of both.
 
 A result depends on its grid in this way, within its certificate, and on nothing else that is solved beside it.
 """
@@ -14,8 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from lca_jax.probing.penalties.penalty import Penalty
-from lca_jax.probing.problems import Answer, Question
+from lca_jax.probing.problems import Answer
 
 Pair = tuple[float, float]
 
@@ -27,46 +26,24 @@ class Start(NamedTuple):
     bias: Float[np.ndarray, "layer class"]
     curvature: Float[np.ndarray, " layer"]
 
+    @staticmethod
+    def at(answer: Answer) -> "Start":
+        """Returns the start at the solution of another problem."""
+        assert answer.curvature is not None  # the exact solver's answers have one
+        return Start(answer.weights, answer.bias, answer.curvature)
 
-def neighbours(pairs: Sequence[Pair]) -> list[tuple[int, ...]]:
-    """Returns for every (l1, l2) the places of the pairs that are next stronger along one axis; fewer at the rim.
+
+def next_stronger(pairs: Sequence[Pair]) -> list[int | None]:
+    """Returns for every (l1, l2) the place of the pair with the same l1 and the next larger l2; None without one.
 
     Pairs may come in any order, and need not fill their grid; a pair that occurs twice starts from the first.
     """
     place = {pair: number for number, pair in reversed(list(enumerate(pairs)))}
-    neighbours_of: list[tuple[int, ...]] = []
+    stronger: list[int | None] = []
     for number, (l1, l2) in enumerate(pairs):
         if place[l1, l2] != number:
-            neighbours_of.append((place[l1, l2],))
+            stronger.append(place[l1, l2])
             continue
-        stronger_l1 = min((other for other, beside in place if beside == l2 and other > l1), default=None)
-        stronger_l2 = min((beside for other, beside in place if other == l1 and beside > l2), default=None)
-        along_l1 = () if stronger_l1 is None else (place[stronger_l1, l2],)
-        along_l2 = () if stronger_l2 is None else (place[l1, stronger_l2],)
-        neighbours_of.append(along_l1 + along_l2)
-    return neighbours_of
-
-
-def best_start(question: Question, parents: Sequence[tuple[Question, Answer]], penalty: Penalty) -> Start:
-    """Returns weights, bias and curvature of the parent that is best for a question, in each layer.
-
-    Args:
-        question: The question to be solved.
-        parents: One or more solved neighbours, which differ from the question in l1 and l2 only.
-        penalty: The penalty of all of them.
-    """
-    objectives = np.stack([_objective_at(question, *parent, penalty) for parent in parents])
-    chosen = objectives.argmin(axis=0)
-    layers = np.arange(len(chosen))
-    weights = np.stack([answer.weights for _, answer in parents])[chosen, layers]
-    bias = np.stack([answer.bias for _, answer in parents])[chosen, layers]
-    curvature = np.stack([answer.curvature for _, answer in parents if answer.curvature is not None])[chosen, layers]
-    return Start(weights, bias, curvature)
-
-
-def _objective_at(
-    question: Question, parent: Question, answer: Answer, penalty: Penalty
-) -> Float[np.ndarray, " layer"]:
-    """Returns the objective of a question at the answer to another, in float64."""
-    first, second = map(np.asarray, penalty.terms(answer.weights.astype(np.float64)))
-    return answer.objective + (question.l1 - parent.l1) * first + (question.l2 - parent.l2) * second
+        larger = min((beside for other, beside in place if other == l1 and beside > l2), default=None)
+        stronger.append(None if larger is None else place[l1, larger])
+    return stronger

@@ -1,44 +1,55 @@
-"""The exact solver: a queue of problems, as many at a time as memory allows, each until its own gap is small enough.
+"""The exact solver: a queue of problems, as many at a time as keep the devices busy, each until its own gap is small.
 
-Problems that are solved together are lanes of one batch, and one matrix product. A solved problem leaves its lane to
-the next one that is ready: one whose neighbours on its penalty grid are solved, near whose solutions it starts
-(`path`). So a grid of any size needs few compiled shapes: the batch is 1, 2, 3, 4, 6, 8, … lanes wide, as wide as the
-problems that run. `iteration` says what happens in a lane and what it costs.
+Problems that are solved together are lanes of one batch, and one matrix product. A solved problem leaves its lane at
+once to the next one that is ready: one whose stronger neighbour on its penalty grid is solved, at whose solution it
+starts (`path`). The weakest l1 go first: they take longest, and easy problems fill the lanes at the end. `lanes` holds
+the arrays, `iteration` says what happens in a lane and what it costs.
+
+A lane that waits costs as much as one that works, so the batch is no wider than the device needs, see `lanes_of`. It
+has two widths at most: the second, narrower one is for the last problems.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
 
-from lca_jax.machine.devices import fetch, replicate, zeros_by_word
 from lca_jax.probing.losses.loss import Loss
-from lca_jax.probing.matrix.block import Block
-from lca_jax.probing.matrix.held import sweep_block
-from lca_jax.probing.matrix.matrix import Gram, Matrix, Sweep, Visit
+from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.penalties.penalty import Penalty
-from lca_jax.probing.placement import place_problems
-from lca_jax.probing.problems import Answer, Problems, Question
-from lca_jax.probing.solvers.iteration import look, propose, settle
-from lca_jax.probing.solvers.path import Start, best_start
-from lca_jax.probing.solvers.state import State, begin, stopped
+from lca_jax.probing.problems import Answer, Question
+from lca_jax.probing.solvers.lanes import (
+    Lanes,
+    PlacedLabels,
+    advance,
+    answer_of,
+    enter,
+    keep_lanes,
+    lane_of,
+    over,
+    spread,
+)
+from lca_jax.probing.solvers.path import Start
 
-_Result = TypeVar("_Result")
-
-_CHUNK = 5
-"""Iterations between two times at which the host looks for problems that are solved."""
-_FRESH_SHARE = 4
-"""Problems enter once they fill a fourth of the batch: entering costs the batch a product."""
-_CURVATURE = 0.1
-"""The curvature at which the search of problems without neighbours begins."""
-_NARROW_ABOVE_FLOP = 2e10
-"""The batch is as wide as the problems that run only where an iteration of all would cost more than this: compiling
-another width costs seconds. Otherwise it has one width from the first to the last."""
+_BUSY_COLUMNS = {"cpu": 128}
+"""Columns of weights, problems times classes, from which the products are as fast as they get. Measured on two cores of
+a CPU: 17 columns .4 to .6 of the rate of 3,000, 68 columns .85, 136 columns .95. More columns only starve longer."""
+_BUSY_COLUMNS_ELSEWHERE = 1024
+"""Accelerators make output tiles of some 128 by 128 on about a hundred units; 2,000 words by 1,024 columns have 128.
+The balance of operations and bytes asks for less, 28 columns on an H200 and 80 on a TPU v5e (`bench_grid`)."""
+_TAIL_SHARE = 3
+"""The last problems are solved in a batch of a third of the lanes."""
+_TAIL_ITERATIONS = 100
+"""Iterations that the last problems take when no other is left: a path ends with its hardest problem."""
+_COMPILE_S = 2.0
+"""Seconds that another width costs to compile; measured, 1.5 to 2.5."""
+_RATE = {"cpu": 5e10}
+"""Operations in a second that a batch makes of its lanes, element-wise work included; measured on two cores."""
+_RATE_ELSEWHERE = 2e13
+"""A third of the float32 peak of an H200; not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,26 +73,27 @@ class Proximal:
         self, matrix: Matrix, questions: Sequence[Question], loss: Loss, penalty: Penalty, *, at_once: int
     ) -> list[Answer]:
         """Solves every question; a problem stays in its lane until it is solved in all layers."""
-        queue = _Queue(self, matrix, questions, loss, penalty, lanes=at_once)
-        answers: dict[int, Answer] = {}
-        waiting = list(range(len(questions)))
-        batch: _Batch | None = None
-        while len(answers) < len(questions):
-            running = len(batch.running) if batch else 0
-            ready = [number for number in waiting if all(parent in answers for parent in questions[number].parents)]
-            entering = ready[: at_once - running]
-            width = queue.width(running + len(entering))
-            narrower = batch is not None and width < len(batch.members)
-            enough = not queue.costly or len(entering) * _FRESH_SHARE >= running
-            if narrower or (entering and enough):
-                waiting = [number for number in waiting if number not in entering]
-                batch = queue.enter(batch, entering, answers, width)
-            assert batch is not None  # without running problems one is ready
-            batch = queue.leave(batch._replace(state=queue.advance(batch)), answers)
-        return [answers[number] for number in range(len(questions))]
+        queue = _Queue(self, matrix, questions, loss, penalty)
+        batch = queue.open(lanes_of(questions, at_once=at_once))
+        while batch is not None:
+            batch = queue.leave(queue.advance(batch))
+        return [queue.answers[number] for number in range(len(questions))]
 
 
 SOLVER = Proximal
+
+
+def lanes_of(questions: Sequence[Question], *, at_once: int) -> int:
+    """Returns the width of the batch: as many lanes as keep the devices busy, if paths and memory allow.
+
+    Args:
+        questions: The questions.
+        at_once: Number of problems that memory can hold.
+    """
+    columns = _BUSY_COLUMNS.get(jax.default_backend(), _BUSY_COLUMNS_ELSEWHERE)
+    busy = max(1, columns // max(question.classes for question in questions))
+    paths = sum(question.parent is None for question in questions)
+    return min(_rounded(min(busy, paths)), at_once)
 
 
 class _Batch(NamedTuple):
@@ -89,11 +101,7 @@ class _Batch(NamedTuple):
 
     members: list[int | None]
     """Number of the question in each lane; None where the lane is idle."""
-    problems: Problems
-    means: Float[Array, "*layer problem class feature"]
-    limits: Float[Array, " problem"]
-    null: Float[np.ndarray, " problem"]
-    state: State
+    lanes: Lanes
 
     @property
     def running(self) -> list[int]:
@@ -102,229 +110,103 @@ class _Batch(NamedTuple):
 
 
 class _Queue:
-    """One call of `solve`: everything that stays as it is while problems enter and leave the batch."""
+    """One call of `solve`: the questions that wait, and the answers."""
 
     def __init__(
-        self,
-        settings: Proximal,
-        matrix: Matrix,
-        questions: Sequence[Question],
-        loss: Loss,
-        penalty: Penalty,
-        *,
-        lanes: int,
+        self, settings: Proximal, matrix: Matrix, questions: Sequence[Question], loss: Loss, penalty: Penalty
     ) -> None:
+        self.answers: dict[int, Answer] = {}
         self._settings, self._matrix, self._questions = settings, matrix, questions
-        self._loss, self._penalty, self._lanes = loss, penalty, lanes
-        self._metric = matrix.metric()
+        self._loss, self._penalty = loss, penalty
         self._classes = max(question.classes for question in questions)
-        self._widest = _width(len(questions), lanes)
-        operations = 4.0 * matrix.padded_words * matrix.layers * matrix.features * self._classes * self._widest
-        self.costly = operations > _NARROW_ABOVE_FLOP
+        self._weighted = any(question.weights is not None for question in questions)
+        self._waiting = sorted(range(len(questions)), key=lambda number: questions[number].l1)
+        self._placed: dict[tuple[int, int], PlacedLabels] = {}
+        self._uses = Counter(map(_labels_of, questions))
+        self._nulls: dict[int, float] = {}
 
-    def width(self, problems: int) -> int:
-        """Returns the lanes of a batch for that many problems."""
-        return _width(problems, self._lanes) if self.costly else self._widest
+    def open(self, width: int) -> _Batch:
+        """Returns the first batch, of the questions that need no other."""
+        first, *others = self._ready(width)
+        lanes = spread(self._place(first), width, layered=self._matrix.layered)
+        return self._fill(_Batch([first, *[None] * (width - 1)], lanes), others)
 
-    def enter(self, batch: _Batch | None, entering: Sequence[int], answers: dict[int, Answer], width: int) -> _Batch:
-        """Makes a batch of the problems that run and those that enter, its other lanes idle. Costs a product."""
-        matrix = self._matrix
-        running = batch.running if batch else []
-        staying = [batch.members[lane] for lane in running] if batch else []
-        members = [*staying, *entering, *[None] * (width - len(staying) - len(entering))]
-        # An idle lane computes with the first problem's numbers, and nobody reads them.
-        filled = [members[0] if number is None else number for number in members]
-        problems = place_problems(
-            [self._questions[number] for number in filled if number is not None],
-            self._loss,
-            classes=self._classes,
-            mesh=matrix.mesh,
-            padded_words=matrix.padded_words,
-        )
-        means, null, bias = _describe(problems, loss=self._loss)
-        null = fetch(null)
-        starts = dict(enumerate((self._start(number, answers) for number in entering), len(staying)))
-        state = self._begin(starts, fetch(bias))
-        if batch:
-            source = np.array([*running, *[0] * (width - len(running))])
-            state = _carry(batch.state, state, source, np.arange(width) < len(running), axis=int(matrix.layered))
-        idle = np.array([number is None for number in members])
-        state = state._replace(done=_either(state.done, idle))
-        limits = replicate(matrix.mesh, self._settings.tolerance * null)
-        return _Batch(members, problems, matrix.correlations(means), limits, null, state)
+    def advance(self, batch: _Batch) -> _Batch:
+        """Iterates until a problem can leave whose lane is wanted, or all are over."""
+        running = len(batch.running)
+        leavers = 1 if self._waiting else running - self._tail(batch)
+        options = {"loss": self._loss, "penalty": self._penalty, "max_iterations": self._settings.max_iterations}
+        return batch._replace(lanes=advance(self._matrix, batch.lanes, batch.running, max(leavers, 1), **options))
 
-    def advance(self, batch: _Batch) -> State:
-        """Takes up to `_CHUNK` iterations, fewer when every problem is solved before."""
-        matrix, limit = self._matrix, self._settings.max_iterations
-        arrays = (self._metric, batch.problems, batch.means, batch.limits)
-        records = {"loss": self._loss, "penalty": self._penalty, "max_iterations": limit}
-        if matrix.block is not None:
-            return _advance_whole(matrix.block, *arrays, batch.state, **records)
-        state = batch.state
-        for _ in range(_CHUNK):
-            visit = _look(self._loss, whole=matrix.whole)
-            state = _iterate(matrix.sweep, visit, *arrays, state, layered=matrix.layered, **records)
-            if fetch(stopped(state, limit)).all():
-                break
-        return state
-
-    def leave(self, batch: _Batch, answers: dict[int, Answer]) -> _Batch:
-        """Takes the problems out that are solved in all layers, or out of iterations, and adds their answers."""
-        state, layers = batch.state, self._matrix.layers
-        over: Bool[np.ndarray, " lane"] = (
-            fetch(stopped(state, self._settings.max_iterations)).reshape(layers, -1).min(axis=0)
-        )
-        leaving = [lane for lane in batch.running if over[lane]]
-        if not leaving:
-            return batch
-
-        def by_layer(array: Array) -> np.ndarray:
-            return fetch(array).reshape(layers, *array.shape[int(self._matrix.layered) :])
-
-        W, bias, objective, gap = (by_layer(part) for part in (state.W, state.bias, state.objective, state.gap))
-        iterations, done, curvature = (by_layer(part) for part in (state.iterations, state.done, state.curvature))
-        members = list(batch.members)
-        for lane in leaving:
+    def leave(self, batch: _Batch) -> _Batch | None:
+        """Takes out the problems that are over and lets others in; None when there is none left."""
+        matrix, members = self._matrix, list(batch.members)
+        are_over = over(batch.lanes.state, matrix, self._settings.max_iterations)
+        for lane in batch.running:
             number = members[lane]
-            assert number is not None
-            members[lane] = None
-            answers[number] = Answer(
-                weights=W[:, lane].copy(),
-                bias=bias[:, lane].copy(),
-                objective=objective[:, lane],
-                duality_gap=gap[:, lane],
-                null_objective=float(batch.null[lane]),
-                iterations=iterations[:, lane],
-                converged=done[:, lane],
-                curvature=curvature[:, lane],
-            )
-        return batch._replace(members=members)
+            if number is not None and are_over[lane]:
+                self.answers[number] = answer_of(batch.lanes.state, lane, self._nulls[number], matrix)
+                members[lane] = None
+        batch = self._fill(batch._replace(members=members), self._ready(members.count(None)))
+        if not batch.running:
+            return None
+        if len(batch.running) <= self._tail(batch) < len(members) and not self._waiting:
+            return self._narrow(batch, self._tail(batch))
+        return batch
 
-    def _start(self, number: int, answers: dict[int, Answer]) -> Start | None:
-        """Returns where a question starts; None for zero weights."""
+    def _tail(self, batch: _Batch) -> int:
+        """Returns the width of the batch in which the last problems are solved; 0 where it is not worth compiling."""
+        matrix, width = self._matrix, len(batch.members)
+        narrow = width // _TAIL_SHARE
+        columns = matrix.layers * self._classes * (width - narrow)
+        saved = _TAIL_ITERATIONS * 4.0 * matrix.padded_words * matrix.features * columns
+        rate = _RATE.get(jax.default_backend(), _RATE_ELSEWHERE)
+        return narrow if saved > _COMPILE_S * rate else 0
+
+    def _narrow(self, batch: _Batch, width: int) -> _Batch:
+        idle = [lane for lane, number in enumerate(batch.members) if number is None]
+        kept = [*batch.running, *idle][:width]
+        lanes = keep_lanes(batch.lanes, np.array(kept, np.int32), layered=self._matrix.layered)
+        return _Batch([batch.members[lane] for lane in kept], lanes)
+
+    def _ready(self, free: int) -> list[int]:
+        """Takes up to so many questions that can start out of those that wait."""
+        parents = {number: self._questions[number].parent for number in self._waiting}
+        ready = [number for number, parent in parents.items() if parent is None or parent in self.answers][:free]
+        self._waiting = [number for number in self._waiting if number not in ready]
+        return ready
+
+    def _fill(self, batch: _Batch, entering: Sequence[int]) -> _Batch:
+        members, lanes = list(batch.members), batch.lanes
+        free = (lane for lane, number in enumerate(batch.members) if number is None)
+        for lane, number in zip(free, entering, strict=False):
+            lanes = enter(lanes, self._place(number), np.int32(lane), layered=self._matrix.layered)
+            members[lane] = number
+        return _Batch(members, lanes)
+
+    def _place(self, number: int) -> Lanes:
+        """Places a question on the devices, its labels only once."""
         question = self._questions[number]
-        parents = [(self._questions[parent], answers[parent]) for parent in question.parents]
-        return best_start(question, parents, self._penalty) if parents else None
-
-    def _begin(self, starts: dict[int, Start | None], bias: Float[np.ndarray, "problem class"]) -> State:
-        """Returns the state of fresh problems, by lane; lanes without a start have zero weights and their best bias."""
-        matrix, (width, classes) = self._matrix, bias.shape
-        weights = np.zeros((matrix.layers, width, classes, matrix.features), np.float32)
-        bias = np.tile(bias, (matrix.layers, 1, 1))
-        curvature = np.full((matrix.layers, width), _CURVATURE, np.float32)
-        for lane, start in starts.items():
-            if start is not None:
-                present = start.bias.shape[1]
-                weights[:, lane, :present], bias[:, lane, :present], curvature[:, lane] = start
-        by_layer = (weights, bias, curvature)
-        W, b, c = (replicate(matrix.mesh, array if matrix.layered else array[0]) for array in by_layer)
-        zeros = zeros_by_word(matrix.mesh, (*W.shape[:-2], matrix.padded_words, classes))
-        return _begin(W, zeros, b, c)
+        key = _labels_of(question)
+        if key not in self._placed:
+            self._placed[key] = PlacedLabels.of(
+                question, self._matrix, self._loss, classes=self._classes, weighted=self._weighted
+            )
+        labels = self._placed[key]
+        self._uses[key] -= 1
+        if not self._uses[key]:
+            del self._placed[key]
+        self._nulls[number] = labels.null_objective
+        start = None if question.parent is None else Start.at(self.answers[question.parent])
+        return lane_of(question, labels, start, self._matrix, tolerance=self._settings.tolerance)
 
 
-def _width(problems: int, lanes: int) -> int:
-    """Returns the next of 1, 2, 3, 4, 6, 8, 12, 16, … that is at least the number of problems, or all lanes."""
-    power = 1 << max(problems - 1, 0).bit_length()
-    return min(power * 3 // 4 if power >= 4 and problems <= power * 3 // 4 else power, lanes)
+def _labels_of(question: Question) -> tuple[int, int]:
+    """Returns a key that questions share whose labels and word weights are the same arrays."""
+    return id(question.labels), id(question.weights)
 
 
-_begin = jax.jit(begin)
-
-
-@partial(jax.jit, static_argnames="loss")
-def _describe(
-    problems: Problems, *, loss: Loss
-) -> tuple[Float[Array, "problem word class"], Float[Array, " problem"], Float[Array, "problem class"]]:
-    """Returns `mean_weights` of problems, their objective at zero weights, and the best bias there."""
-    return loss.mean_weights(problems), loss.null_objective(problems), loss.starting_bias(problems)
-
-
-@jax.jit
-def _either(done: Bool[Array, "*layer problem"], idle: Bool[Array, " problem"]) -> Bool[Array, "*layer problem"]:
-    return done | jnp.broadcast_to(idle, done.shape)
-
-
-@partial(jax.jit, static_argnames=("axis",))
-def _carry(old: State, new: State, source: Int[Array, " lane"], staying: Bool[Array, " lane"], *, axis: int) -> State:
-    """Moves some lanes of one batch into another."""
-
-    def choose(before: Array, fresh: Array) -> Array:
-        flags = staying.reshape(staying.shape + (1,) * (fresh.ndim - axis - 1))
-        return jnp.where(flags, jnp.take(before, source, axis=axis), fresh)
-
-    return jax.tree.map(choose, old, new)
-
-
-@partial(jax.jit, static_argnames=("loss", "penalty", "max_iterations"))
-def _advance_whole(
-    block: Block,
-    metric: Gram,
-    problems: Problems,
-    means: Float[Array, "*layer problem class feature"],
-    limits: Float[Array, " problem"],
-    state: State,
-    *,
-    loss: Loss,
-    penalty: Penalty,
-    max_iterations: int,
-) -> State:
-    """Takes the same iterations as one program, where all words are at hand."""
-    sweep, visit = partial(sweep_block, block), _look(loss, whole=True)
-    records = {"layered": block.layered, "loss": loss, "penalty": penalty, "max_iterations": max_iterations}
-
-    def going(carry: tuple[Int[Array, ""], State]) -> Bool[Array, ""]:
-        step, now = carry
-        return (step < _CHUNK) & ~stopped(now, max_iterations).all()
-
-    def step(carry: tuple[Int[Array, ""], State]) -> tuple[Int[Array, ""], State]:
-        count, now = carry
-        return count + 1, _iterate(sweep, visit, metric, problems, means, limits, now, **records)
-
-    return jax.lax.while_loop(going, step, (jnp.zeros((), jnp.int32), state))[1]
-
-
-def _iterate(
-    sweep: Callable[..., Sweep],
-    visit: Visit,
-    metric: Gram,
-    problems: Problems,
-    means: Float[Array, "*layer problem class feature"],
-    limits: Float[Array, " problem"],
-    state: State,
-    *,
-    layered: bool,
-    loss: Loss,
-    penalty: Penalty,
-    max_iterations: int,
-) -> State:
-    """Takes one iteration of all problems in all layers: two programs, and between them the products with X."""
-    proposal = _propose(metric, problems, limits, state, layered=layered, penalty=penalty)
-    swept = sweep(visit=visit, U=proposal.U, problems=problems, by_problem=proposal.steps, by_word=state.scores)
-    arrays = (problems, means, limits, state, proposal, *swept)
-    return _settle(*arrays, layered=layered, loss=loss, penalty=penalty, max_iterations=max_iterations)
-
-
-@cache
-def _look(loss: Loss, *, whole: bool) -> Visit:
-    """Returns the same function for the same loss: matrices compile it once."""
-    return partial(look, loss=loss, whole=whole)
-
-
-def _program(stretch: Callable[..., _Result], *, axes: tuple[int | None, ...]) -> Callable[..., _Result]:
-    """Makes a part of an iteration one compiled program, mapped over the layers where there are layers.
-
-    Args:
-        stretch: Function of one layer.
-        axes: 0 for the arguments that differ by layer, None for those that all layers share.
-    """
-
-    @partial(jax.jit, static_argnames=("layered", "loss", "penalty", "max_iterations"))
-    def program(*arrays: object, layered: bool, **records: object) -> _Result:
-        of_layer = partial(stretch, **records)
-        return (jax.vmap(of_layer, in_axes=axes) if layered else of_layer)(*arrays)
-
-    return program
-
-
-_propose = _program(propose, axes=(0, None, None, 0))
-_settle = _program(settle, axes=(None, 0, None, 0, 0, 0, 0, 0))
+def _rounded(lanes: int) -> int:
+    """Returns the next of 1, 2, 3, 4, 6, 8, 12, 16, …: few widths, so that calls share their compiled programs."""
+    power = 1 << max(lanes - 1, 0).bit_length()
+    return power * 3 // 4 if power >= 4 and lanes <= power * 3 // 4 else power

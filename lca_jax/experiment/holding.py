@@ -1,0 +1,83 @@
+"""Holds a folder of results while it is written: one run or study at a time, and nothing through links.
+
+The lock is that of stores (`store.lock`): a second run hears which process holds the folder, on which machine and since
+when. Nothing in the folder changes before its inputs were checked, and a folder that was made for a run that failed
+before it wrote anything is removed again.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from logging.handlers import MemoryHandler
+from pathlib import Path
+
+from lca_jax.machine.files import real_path, refuse_links
+from lca_jax.store.folder import open_folder
+from lca_jax.store.lock import Lock, hold
+
+_LOCK = ".lock-"
+_FILES = ("config.json", "steps.json", "results.json", "log.txt")
+_FOLDERS = ("activations", "probes", "rankings", "tasks", "report")
+_PARTS = ("train", "dev", "test")
+_LINES_BEFORE = 100_000
+"""Lines of the log that are kept until the folder may be written."""
+
+
+@contextmanager
+def held_folder(path: Path, *, rank: int = 0) -> Iterator[Lock]:
+    """Makes a folder, if it is not there, and keeps all others from writing it while the block runs.
+
+    Args:
+        path: The folder.
+        rank: Number of this process in its job; process 0 goes first.
+
+    Raises:
+        StoreError: Another process holds it, it cannot be written, or one of its entries is a link.
+    """
+    path = real_path(path)
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    lock = hold(open_folder(path), _LOCK, rank=rank)
+    try:
+        refuse_links(path, [*_FILES, *_FOLDERS, *(f"activations/{part}" for part in _PARTS)])
+        yield lock
+    finally:
+        lock.release()
+        with suppress(OSError):  # it is not empty
+            for folder in made:
+                folder.rmdir()
+
+
+@contextmanager
+def log_file(path: Path, log: logging.Logger) -> Iterator[Callable[[], None]]:
+    """Appends what the package logs, and warnings where they are captured, to a file, each line with its time.
+
+    Yields the call that opens the file; lines that are logged before it are kept until then.
+    """
+    handler = MemoryHandler(_LINES_BEFORE, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
+    opened: list[logging.FileHandler] = []
+
+    def begin() -> None:
+        refuse_links(path.parent, [path.name])
+        file = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        opened.append(file)
+        handler.setTarget(file)
+        handler.flush()
+        handler.capacity = 1  # from now on every line is written at once
+
+    level = log.level
+    loggers = (log, logging.getLogger("py.warnings"))
+    for logger in loggers:
+        logger.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield begin
+    finally:
+        log.setLevel(level)
+        for logger in loggers:
+            logger.removeHandler(handler)
+        if opened:
+            handler.flush()
+        handler.close()
+        for file in opened:
+            file.close()

@@ -1,0 +1,89 @@
+"""What is told of single neurons: the class whose weights read them most, where they lie for it, and their near copies.
+
+Means are those of the training words, raw, as the model computes them. Copies are neurons of any layer whose values
+follow those of the neuron on the dev words: in a residual stream the same index of the next layer often does.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from lca_jax.analysis.retraining import TrainingWords
+from lca_jax.axes import NeuronAxis
+from lca_jax.probing.measuring import MeasuredWords
+from lca_jax.probing.probe import Probe
+from lca_jax.probing.weight_mass import class_levels
+
+_COPY = 0.9
+"""Least magnitude of Pearson's correlation of a near copy."""
+_COPIES = 3
+"""Number of near copies that are listed."""
+
+
+def describe_neurons(
+    probe: Probe, columns: Int[np.ndarray, " neuron"], axis: NeuronAxis, training: TrainingWords, dev: MeasuredWords
+) -> list[dict[str, object]]:
+    """Returns the `top_neurons` entry of a task: one table for each neuron, in the order given.
+
+    A neuron without weight has no class, and neither weight nor means.
+    """
+    levels, X = class_levels(probe.weights), training.X[:, columns].astype(np.float64)
+    copies = _copies(dev.X, columns)
+    entries: list[dict[str, object]] = []
+    for place, column in enumerate(columns.tolist()):
+        neuron = axis.neuron(column)
+        # Of the classes that need it first, the one whose weight is the largest part of its class's mass.
+        number = int(np.lexsort((-_shares(probe)[column], levels[column]))[0])
+        has_weight = bool(levels[column, number] < 1)
+        inside = training.real.numbers == number
+        outside = (training.real.numbers >= 0) & ~inside
+        of_class = {"class": None, "weight": None, "mean_inside": None, "mean_outside": None}
+        if has_weight:
+            of_class = {
+                "class": probe.classes[number],
+                "weight": float(probe.weights[column, number]),
+                "mean_inside": float(X[inside, place].mean()),
+                "mean_outside": float(X[outside, place].mean()),
+            }
+        entries.append(
+            {
+                "site": neuron.site,
+                "layer": neuron.layer,
+                "index": neuron.index,
+                **of_class,
+                "deviation": float(X[:, place].std()),
+                "copies": [_copy(axis, other, correlation) for other, correlation in copies[place]],
+            }
+        )
+    return entries
+
+
+def _shares(probe: Probe) -> Float[np.ndarray, "feature class"]:
+    magnitude = np.abs(probe.weights.astype(np.float64))
+    return magnitude / np.maximum(magnitude.sum(axis=0, keepdims=True), 1e-300)
+
+
+def _copies(
+    X: Float[np.ndarray, "word feature"], columns: Int[np.ndarray, " neuron"]
+) -> Sequence[list[tuple[int, float]]]:
+    """Returns for every column the others that follow it, strongest first, each with its correlation."""
+    if len(X) < 3:
+        return [[] for _ in columns]
+    mean, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
+    chosen = (X[:, columns] - mean[columns]).astype(np.float64)
+    # Σ (x − mean)(y − mean) = Σ (x − mean) y, so X is not copied to be centred.
+    products = chosen.T @ X / len(X)
+    both = deviation[columns][:, None] * deviation[None, :]
+    correlation = np.divide(products, both, out=np.zeros_like(products), where=both > 0)
+    correlation[np.arange(len(columns)), columns] = 0
+    strongest = np.argsort(-np.abs(correlation), axis=1, kind="stable")[:, :_COPIES]
+    return [
+        [(int(other), float(row[other])) for other in of_column if abs(row[other]) >= _COPY]
+        for row, of_column in zip(np.clip(correlation, -1, 1), strongest, strict=True)
+    ]
+
+
+def _copy(axis: NeuronAxis, column: int, correlation: float) -> dict[str, object]:
+    site, layer, index = axis.neuron(column)
+    return {"site": site, "layer": layer, "index": index, "correlation": correlation}

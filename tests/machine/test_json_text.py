@@ -1,0 +1,53 @@
+"""Whatever a JSON text holds, reading it ends in values or in one clear error."""
+
+from pathlib import Path
+
+import pytest
+
+from lca_jax.errors import StoreError
+from lca_jax.machine.json_text import parse_json, parse_object, read_object, take
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (DEEP, "nested too deeply"),
+        ('{"a": ' + "[" * 70 + "]" * 70 + "}", "nested more than 64 deep"),
+        ("[1]", "must be an object, not a list"),
+        ("{", "Expecting property name"),
+        ('{"a": ' + "9" * 5000 + "}", "digits"),
+        (b"\xff\xfe{", "decode"),
+        ("", "Expecting value"),
+    ],
+)
+def test_one_error_names_the_place_and_the_way_out(text: str | bytes, what: str) -> None:
+    with pytest.raises(StoreError, match=rf"here cannot be read as JSON: .*{what}.*\. Write it again\."):
+        parse_object(text, place="here", error=StoreError, way_out="Write it again.")
+
+
+def test_deep_texts_are_a_value_error() -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json(DEEP)
+
+
+def test_files(tmp_path: Path) -> None:
+    (tmp_path / "facts.json").write_text('{"a": 1}')
+    assert read_object(tmp_path / "facts.json", error=StoreError, way_out="") == {"a": 1}
+    with pytest.raises(FileNotFoundError):
+        read_object(tmp_path / "none.json", error=StoreError, way_out="")
+    with pytest.raises(StoreError, match=r"cannot be read: .*directory.* Mend it"):
+        read_object(tmp_path, error=StoreError, way_out="Mend it.")
+
+
+def test_types_of_values_are_named() -> None:
+    content = {"count": 3, "flag": True, "text": "x", "none": None, "part": 0.5}
+    assert take(content, "count", float, place="it") == 3
+    assert take(content, "none", (int, type(None)), place="it") is None
+    with pytest.raises(ValueError, match="`flag` of it must be a whole number, got a Boolean"):
+        take(content, "flag", int, place="it")
+    with pytest.raises(ValueError, match="`part` of it must be a whole number, got a number"):
+        take(content, "part", int, place="it")
+    with pytest.raises(ValueError, match="it has no `other`"):
+        take(content, "other", int, place="it")

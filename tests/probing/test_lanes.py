@@ -1,0 +1,147 @@
+"""The queue of the exact solver: its width, its order, and its programs."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lca_jax import ElasticNet
+from lca_jax.probing.batching import fit_on_matrix
+from lca_jax.probing.choices import loss_named, penalty_named
+from lca_jax.probing.labelling import Labelling
+from lca_jax.probing.matrix.held import hold_matrix
+from lca_jax.probing.matrix.metric import metric_of_words
+from lca_jax.probing.matrix.source import MatrixSource
+from lca_jax.probing.matrix.streamed import stream_matrix
+from lca_jax.probing.problems import Question
+from lca_jax.probing.solvers.lanes import PlacedLabels, advance, answer_of, enter, keep_lanes, lane_of, over, spread
+from lca_jax.probing.solvers.proximal import lanes_of
+from tests.compilations import count_programs
+from tests.probing.planted import SHAPES, TIGHT, assert_same_weights, objective, planted, problems_of
+
+LOSS = loss_named("cross_entropy")
+
+
+def questions(count: int, *, classes: int, parents: list[int | None] | None = None) -> list[Question]:
+    labels, keep = np.zeros(3, np.int32), np.ones(2, bool)
+    before = parents or [None] * count
+    return [
+        Question(labels=labels, weights=None, classes=classes, l1=0.1, l2=0.1, keep=keep, parent=parent)
+        for parent in before
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "classes", "at_once", "lanes"),
+    [
+        (1, 17, 100, 1),
+        (5, 17, 100, 6),  # the next width that is compiled
+        (64, 17, 100, 8),  # 136 columns keep a CPU busy
+        (64, 2, 100, 64),
+        (1000, 2, 1000, 64),
+        (64, 500, 100, 1),
+        (64, 2, 5, 5),  # memory alone goes below
+    ],
+)
+def test_the_batch_is_as_wide_as_the_device_needs(count: int, classes: int, at_once: int, lanes: int) -> None:
+    assert lanes_of(questions(count, classes=classes), at_once=at_once) == lanes
+
+
+def test_a_path_needs_one_lane() -> None:
+    assert lanes_of(questions(4, classes=2, parents=[None, 0, 1, 2]), at_once=100) == 1
+
+
+def test_more_problems_than_lanes_are_solved_as_alone() -> None:
+    """Forty pairs of two classes in paths of four: problems enter lanes that others left, and a path takes turns."""
+    X, y = SHAPES["usual"]
+    binary = (y > 0).astype(np.int32)
+    l1, l2 = tuple(np.geomspace(1e-3, 1e-1, 70).tolist()), (1e-2, 1e-1)
+    together = problems_of(X, binary, ElasticNet(l1=l1, l2=l2, tolerance=TIGHT))
+    assert len(together) == 140
+    assert all(probe.converged for probe in together)
+    for place in (0, 1, 77, 138, 139):
+        found = together[place]
+        (alone,) = problems_of(X, binary, ElasticNet(l1=found.l1, l2=found.l2, tolerance=TIGHT))
+        assert found.objective == pytest.approx(alone.objective, abs=2 * TIGHT)
+        assert_same_weights(found.weights, alone.weights)
+
+
+def test_problems_that_enter_and_leave_compile_nothing() -> None:
+    X, y = SHAPES["usual"]
+    values = tuple(np.geomspace(1e-3, 1e-1, 12).tolist())
+    problems_of(X, y, ElasticNet(l1=values, l2=(1e-2,), tolerance=TIGHT))
+    with count_programs() as compiled:
+        problems_of(X, y, ElasticNet(l1=values, l2=(1e-2, 3e-2, 1e-1), tolerance=TIGHT))
+    assert compiled == []
+
+
+@pytest.mark.parametrize("layered", [False, True])
+def test_problems_stay_themselves_in_whatever_lane(layered: bool) -> None:
+    """Three problems enter a batch of four; two of them go on in a narrower one."""
+    X, y = SHAPES["usual"]
+    layers = np.stack([X, X[:, ::-1]]) if layered else X
+    matrix = hold_matrix(source_of_layers(layers), standardize=True)
+    asked = [
+        Question(labels=y.astype(np.int32), weights=None, classes=4, l1=l1, l2=0.1, keep=np.ones(X.shape[1], bool))
+        for l1 in (0.5, 0.25, 0.125)
+    ]
+    labels = PlacedLabels.of(asked[0], matrix, LOSS, classes=4, weighted=False)
+    first, *others = [lane_of(question, labels, None, matrix, tolerance=1e-4) for question in asked]
+    lanes = spread(first, 4, layered=layered)
+    assert over(lanes.state, matrix, 10).tolist() == [False, True, True, True]
+    for place, other in zip((1, 3), others, strict=True):
+        lanes = enter(lanes, other, np.int32(place), layered=layered)
+    assert over(lanes.state, matrix, 10).tolist() == [False, False, True, False]
+    lanes = advance(matrix, lanes, [0, 1, 3], 3, loss=LOSS, penalty=penalty_named("elastic_net"), max_iterations=500)
+    narrow = keep_lanes(lanes, np.array([3, 1], np.int32), layered=layered)
+    np.testing.assert_array_equal(narrow.problems.l1, np.float32([0.125, 0.25]))
+    for place, lane in ((0, 3), (1, 1)):
+        wide, kept = (answer_of(of.state, at, 1.0, matrix) for of, at in ((lanes, lane), (narrow, place)))
+        np.testing.assert_array_equal(wide.weights, kept.weights)
+        assert kept.converged.all()
+        assert kept.weights.shape == (1 + layered, 4, X.shape[1])
+    assert not np.array_equal(narrow.state.W[..., 0, :, :], narrow.state.W[..., 1, :, :])
+
+
+def source_of_layers(X: np.ndarray) -> MatrixSource:
+    """A source of one matrix, or of one for each layer whose columns stand one after another."""
+    if X.ndim == 2:
+        return MatrixSource.of(X)
+    flat = np.concatenate(list(X), axis=1)
+    return MatrixSource.of(flat)._replace(layers=len(X))
+
+
+@pytest.mark.parametrize("words", [500, 2000])
+def test_a_thin_metric_is_that_of_its_words(words: int) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(words, 900)).astype(np.float32)
+    metric = metric_of_words(jnp.asarray(X), words)
+    share = 0.13
+    gram = X.T.astype(np.float64) @ X / words
+    expected = (1 - share) * gram + share * np.trace(gram) / 900 * np.eye(900)
+    change = rng.normal(size=(2, 3, 900)).astype(np.float32)
+    np.testing.assert_allclose(metric.times(jnp.asarray(change)), change @ expected, rtol=2e-4, atol=2e-4)
+    largest = np.linalg.eigvalsh(expected)[-1]
+    assert largest <= metric.largest <= 1.06 * largest
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_wide_matrices_are_certified_in_a_thin_metric(stream: bool) -> None:
+    """The gap covers the distance to the optimum, here bounded by a much tighter solve in float64 (saga)."""
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    X, y = planted(1200, 800, [0.4, 0.3, 0.3], noise=6.0)
+    source = MatrixSource.of(X)
+    matrix = (
+        stream_matrix(source, standardize=True, block_bytes=1e6) if stream else hold_matrix(source, standardize=True)
+    )
+    labelling = Labelling(task="t", control=False, classes=("0", "1", "2"), numbers=y.astype(np.int32))
+    (probe,) = fit_on_matrix(matrix, [labelling], ElasticNet(l1=1e-2, l2=1e-1))
+    standard = (X.astype(np.float64) - probe.mean) / probe.scale
+    total = 1e-2 + 1e-1
+    saga = linear_model.LogisticRegression(
+        solver="saga", C=1 / (total * len(y)), l1_ratio=1e-2 / total, tol=1e-7, max_iter=3000
+    ).fit(standard, y)
+    best = objective(saga.coef_.T, saga.intercept_, standard, y, 1e-2, 1e-1)
+    own = objective(probe.weights.astype(np.float64), probe.bias, standard, y, 1e-2, 1e-1)
+    assert probe.converged
+    assert own == pytest.approx(probe.objective, abs=1e-5)
+    assert own - best <= probe.duality_gap + 1e-6
