@@ -70,7 +70,7 @@ class Inputs:
         parts = {"train": train, "dev": dev}
         if isinstance(self._request, Experiment):
             parts["test"] = self._read(self._request.test, "test")
-        for task in self._request_tasks(train):
+        for task in [task for task in self._request_tasks(train) if task not in self._numbers]:
             for part in [name for name in parts if name != "train"]:
                 _refuse_nothing_in_common(task, train, parts[part], part)
         tell_overlaps(parts)
@@ -163,6 +163,11 @@ class Inputs:
         store = self.extract(part)
         return store if self._request.heads is None else pair_words(store, self._request.heads)
 
+    @property
+    def _numbers(self) -> Sequence[str]:
+        """The tasks whose labels are numbers to predict, which a study may have."""
+        return getattr(self._request, "regression", ())
+
     def _request_tasks(self, train: Corpus) -> tuple[str, ...]:
         return tuple(task for task in train.sentence_tasks or train.tasks if task != self._request.heads)
 
@@ -180,7 +185,8 @@ class Inputs:
         for option in request.annotate:
             corpus = annotate_by_option(corpus, option, seed=request.seed)
         for task in corpus.sentence_tasks or corpus.tasks:
-            refuse_numbers(corpus, task)
+            if task not in self._numbers:
+                refuse_numbers(corpus, task)
         if corpus.sentence_tasks and (corpus.tasks or request.heads is not None):
             raise SettingsError(
                 f"{path} has labels of sentences ({', '.join(corpus.sentence_tasks)}) and was asked for labels of "
@@ -222,8 +228,9 @@ def keep_corpora(request: _Request, folder: Path) -> _Request:
     files = {}
     for name in PARTS:
         if isinstance(corpus := getattr(request, name, None), Corpus):
-            file = folder / "texts" / f"{name}.jsonl"
-            files[name] = write_json_lines(corpus, file, overwrite=True)
+            # Its own name for each corpus, so that a run which is refused afterwards has replaced nothing.
+            file = folder / "texts" / f"{name}-{corpus.fingerprint()[:12]}.jsonl"
+            files[name] = file if file.exists() else write_json_lines(corpus, file)
     return replace(request, **files)
 
 

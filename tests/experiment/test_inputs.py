@@ -20,7 +20,7 @@ def experiment(folder: Path, **changes: object) -> Experiment:
 
 
 def inputs(settings: Experiment) -> Inputs:
-    return Inputs(settings, None, test=settings.test)
+    return Inputs(settings, None)
 
 
 def test_corpora_in_memory_are_kept_with_the_run_and_read_again(tmp_path: Path) -> None:
@@ -38,6 +38,7 @@ def test_corpora_in_memory_are_kept_with_the_run_and_read_again(tmp_path: Path) 
     for name, corpus in parts.items():
         assert again.corpora[name].fingerprint() == corpus.fingerprint() == inputs(settings).corpora[name].fingerprint()
     assert again.tasks == ("mine",)
+    assert keep_corpora(settings, tmp_path / "run") == kept, "what is there is not written again"
 
 
 def test_tasks_of_words_themselves_stand_beside_those_of_the_file(tmp_path: Path) -> None:
