@@ -8,11 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for type checkers and editors, which do not see names that are resolved on use
+    from lca_jax import plot as plot
     from lca_jax.analysis.curves import keep_curve as keep_curve
     from lca_jax.analysis.minimal import minimal_neurons as minimal_neurons
     from lca_jax.analysis.redundancy import strongest_correlations as strongest_correlations
     from lca_jax.demo import demo_corpus_file as demo_corpus_file
     from lca_jax.demo import demo_model_folder as demo_model_folder
+    from lca_jax.descriptors.neuron_text import neuron_text as neuron_text
     from lca_jax.descriptors.top_words import neuron_cards as neuron_cards
     from lca_jax.descriptors.top_words import top_words as top_words
     from lca_jax.errors import LcaError as LcaError
@@ -33,6 +35,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.models.model import Model as Model
     from lca_jax.models.stack.taps import Edit as Edit
     from lca_jax.models.writing.generation import Search as Search
+    from lca_jax.probing.comparison import Comparison as Comparison
+    from lca_jax.probing.comparison import evaluate as evaluate
     from lca_jax.probing.fit import fit_elastic_net as fit_elastic_net
     from lca_jax.probing.fit import fit_probes as fit_probes
     from lca_jax.probing.labelling import control_task_of as control_task_of
@@ -61,7 +65,13 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.text.corpus import Corpus as Corpus
     from lca_jax.text.formats import read_corpus as read_corpus
     from lca_jax.text.json_lines import read_json_lines as read_json_lines
+    from lca_jax.text.options import TextOptions as TextOptions
+    from lca_jax.text.parallel import read_parallel as read_parallel
     from lca_jax.text.sentences import read_sentences as read_sentences
+    from lca_jax.text.trec import read_trec as read_trec
+    from lca_jax.text.writing import write_columns as write_columns
+    from lca_jax.text.writing import write_conllu as write_conllu
+    from lca_jax.text.writing import write_json_lines as write_json_lines
 
 MODULES = {
     "keep_curve": "analysis.curves",
@@ -69,6 +79,7 @@ MODULES = {
     "strongest_correlations": "analysis.redundancy",
     "demo_corpus_file": "demo",
     "demo_model_folder": "demo",
+    "neuron_text": "descriptors.neuron_text",
     "neuron_cards": "descriptors.top_words",
     "top_words": "descriptors.top_words",
     "LcaError": "errors",
@@ -90,6 +101,8 @@ MODULES = {
     "load_model": "models.load",
     "Edit": "models.stack.taps",
     "Search": "models.writing.generation",
+    "Comparison": "probing.comparison",
+    "evaluate": "probing.comparison",
     "fit_elastic_net": "probing.fit",
     "fit_probes": "probing.fit",
     "control_task_of": "probing.labelling",
@@ -117,7 +130,13 @@ MODULES = {
     "Corpus": "text.corpus",
     "read_corpus": "text.formats",
     "read_json_lines": "text.json_lines",
+    "TextOptions": "text.options",
+    "read_parallel": "text.parallel",
     "read_sentences": "text.sentences",
+    "read_trec": "text.trec",
+    "write_columns": "text.writing",
+    "write_conllu": "text.writing",
+    "write_json_lines": "text.writing",
 }
 """The module of each public name, below `lca_jax`. A test compares it with the imports above."""
 
@@ -132,6 +151,8 @@ if not TYPE_CHECKING:  # a checker that sees `__getattr__` would let every missp
         Raises:
             AttributeError: There is no such name; the message suggests a similar one.
         """
+        if name == "plot":  # figures are functions of a module of their own: `lca.plot.keep_curve`
+            return import_module(f"{__name__}.plot")
         if name not in MODULES:
             from difflib import get_close_matches
 

@@ -14,12 +14,14 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Int
 
-from lca_jax.analysis.retraining import TrainingWords, hits_of_nested_sets
+from lca_jax.analysis.retraining import TrainingWords, hits_of_nested_sets, training_words
 from lca_jax.errors import SettingsError
+from lca_jax.machine.progress import counted
+from lca_jax.probing.arrays import Arrays
 from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import mean_intervals
 from lca_jax.probing.probe import Probe, predict_masked
-from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.probing.probe_set import ProbeSet, as_probe_set
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.store.store import ActivationStore
 from lca_jax.tables import html_table, text_table
@@ -83,27 +85,29 @@ class KeepCurve:
 
 
 def keep_curve(
-    probes: ProbeSet,
+    probes: ProbeSet | Probe,
     ranking: Ranking,
-    test: ActivationStore | MeasuredWords,
+    test: ActivationStore | MeasuredWords | Arrays,
     *,
     fractions: Sequence[float] = (0.1, 0.15, 0.2),
     mode: Mode = "mask",
     draws: int = 5,
     seed: int = 0,
-    training: TrainingWords | None = None,
+    training: TrainingWords | Arrays | None = None,
 ) -> KeepCurve:
     """Measures top, random and bottom sets of a ranking on a task's probe.
 
     Args:
-        probes: A selected set that has the ranking's task; `retrain` needs its training store too.
+        probes: A selected set that has the ranking's task, where `retrain` needs its training store too; or a probe of
+            `fit_elastic_net`.
         ranking: The order of the neurons.
-        test: Activations of the words to measure on, or these words where they were read before (`measured_words`).
+        test: Activations of the words to measure on, or these words where they were read before (`measured_words`); or
+            features and labels (X, y).
         fractions: Shares of the neurons to keep, each in (0, 1].
         mode: `mask` or `retrain`.
         draws: Number of random sets for each fraction, 2 or more.
         seed: Seed of the random draws and of the order of ties at the bottom.
-        training: The task's training words where they were read before; `retrain` reads them if None.
+        training: The task's training words where they were read before, or as (X, y); `retrain` reads them if None.
 
     Raises:
         SettingsError: A fraction is out of range, there are fewer than two draws, the mode is unknown, or `retrain` has
@@ -115,6 +119,7 @@ def keep_curve(
         raise SettingsError(f"`draws` must be 2 or more, or the random sets have no standard deviation; got {draws}.")
     if mode not in ("mask", "retrain"):
         raise SettingsError(f"`mode` must be 'mask' or 'retrain', got {mode!r}.")
+    probes = as_probe_set(probes)
     probe = probes.one(ranking.task)
     words = measured_words(test, probes.axis, ranking.task, probe.classes)
     fractions = sorted(fractions)
@@ -124,8 +129,9 @@ def keep_curve(
     if mode == "mask":
         right = _masked(probe, words, orders, sizes)
     else:
-        training = training or TrainingWords.of(probes, ranking.task)
-        right = np.stack([hits_of_nested_sets(training, words, order, sizes) for order in orders])
+        training = training_words(probes if training is None else training, probes, ranking.task)
+        shown = counted(orders, f"{ranking.task}: keep curve, sets trained again")
+        right = np.stack([hits_of_nested_sets(training, words, order, sizes) for order in shown])
     top, bottom, random = right[0].mean(axis=1), right[1].mean(axis=1), right[2:].mean(axis=2)
     low, high = mean_intervals(right[0].astype(np.float64), words.sentences, seed=seed).T
     return KeepCurve(

@@ -7,16 +7,18 @@ grow with N. The steps of one batch share a matrix and a solve. Batches grow, so
 the work of the last one.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int
 
-from lca_jax.analysis.retraining import TrainingWords, hits, train_nested_sets
+from lca_jax.analysis.retraining import TrainingWords, hits, train_nested_sets, training_words
 from lca_jax.errors import SettingsError
+from lca_jax.machine.progress import counted
+from lca_jax.probing.arrays import Arrays
 from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.probe import Probe
-from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.probing.probe_set import ProbeSet, as_probe_set
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.store.store import ActivationStore
 from lca_jax.tables import html_table, text_table
@@ -71,21 +73,22 @@ class MinimalSet:
 
 
 def minimal_neurons(
-    train: ActivationStore | TrainingWords,
-    dev: ActivationStore | MeasuredWords,
+    train: ActivationStore | TrainingWords | Arrays,
+    dev: ActivationStore | MeasuredWords | Arrays,
     ranking: Ranking,
-    probes: ProbeSet,
+    probes: ProbeSet | Probe,
     *,
     drop: float = 0.01,
 ) -> MinimalSet:
     """Finds the smallest leading part of a ranking whose own probe is within `drop` of the probe on all neurons.
 
     Args:
-        train: Activations of the training words, or these words where they were read before (`TrainingWords.of`).
+        train: Activations of the training words, or these words where they were read before (`TrainingWords.of`), or
+            features and labels (X, y).
         dev: Activations of the words on which the choice is made, or these words where they were read before
-            (`measured_words`).
+            (`measured_words`), or (X, y).
         ranking: The order in which neurons are taken.
-        probes: A selected set that has the ranking's task.
+        probes: A selected set that has the ranking's task, or a probe of `fit_elastic_net`.
         drop: Accuracy that may be lost, as a fraction; 0.01 is one point.
 
     Raises:
@@ -93,9 +96,9 @@ def minimal_neurons(
     """
     if not 0 <= drop < 1:
         raise SettingsError(f"`drop` must be in [0, 1), got {drop}. One point of accuracy is 0.01.")
-    task = ranking.task
+    task, probes = ranking.task, as_probe_set(probes)
     whole = probes.one(task)
-    training = train if isinstance(train, TrainingWords) else TrainingWords.of(replace(probes, store=train), task)
+    training = training_words(train, probes, task)
     words = measured_words(dev, probes.axis, task, whole.classes)
     oracle = float((whole.predict(words.X) == words.gold).mean())
     size, steps = _first_within(training, words, ranking, oracle - drop)
@@ -122,7 +125,7 @@ def _first_within(
     total = len(ranking.columns)
     steps: list[tuple[int, float]] = []
     percent = 0
-    for end in _BATCHES:
+    for end in counted(_BATCHES, f"{ranking.task}: minimal set, up to {_BATCHES[-1]} % of the neurons"):
         of_batch = {max(1, round(step * total / 100)) for step in range(percent + 1, end + 1)}
         percent = end
         sizes = sorted(of_batch - {size for size, _ in steps})

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lca_jax.errors import SettingsError
+from lca_jax.probing.arrays import Arrays
 from lca_jax.probing.fit import fit_problems
 from lca_jax.probing.labelling import Labelling, control_task_of
 from lca_jax.probing.matrix.scale import Scale
@@ -20,6 +21,7 @@ from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe, predict_masked
 from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.store.store import ActivationStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,22 @@ class TrainingWords:
         settings = replace(probes.settings, l1=probe.l1, l2=probe.l2)
         scale = Scale(probe.mean, probe.scale) if probes.settings.standardize else None
         return TrainingWords(X=words.X, real=real, control=control, settings=settings, scale=scale)
+
+
+def training_words(
+    given: TrainingWords | ActivationStore | Arrays | ProbeSet, probes: ProbeSet, task: str
+) -> TrainingWords:
+    """Returns training words in whatever form they are given: read before, a store, (X, y), or with the probes."""
+    if isinstance(given, TrainingWords):
+        return given
+    if isinstance(given, tuple):
+        probe = probes.one(task)
+        words = measured_words(given, probes.axis, task, probe.classes)
+        real = Labelling(task=task, control=False, classes=probe.classes, numbers=words.gold)
+        settings = replace(probes.settings, l1=probe.l1, l2=probe.l2)
+        scale = Scale(probe.mean, probe.scale) if probes.settings.standardize else None
+        return TrainingWords(X=words.X, real=real, control=None, settings=settings, scale=scale)
+    return TrainingWords.of(given if isinstance(given, ProbeSet) else replace(probes, store=given), task)
 
 
 def train_nested_sets(

@@ -4,6 +4,7 @@
 | --- | --- |
 | an `LcaError`, an error of the disk or the network, too little memory | 1 |
 | wrong options | 2 |
+| Ctrl-C | 130 |
 | SIGTERM, SIGHUP | 143, 129 |
 | nobody reads the output any more (as with `head`) | 141, without a line |
 
@@ -70,6 +71,12 @@ def ending_well(*, debug: bool) -> Iterator[None]:
             _flush_or_forget()
             tell(f"stopped by {signal.Signals(stop.number).name}. Start the same command again: it goes on from there.")
             sys.exit(128 + stop.number)
+        except KeyboardInterrupt:
+            if debug:
+                raise
+            _flush_or_forget()
+            tell("interrupted. Start the same command again: it goes on where it stopped.")
+            sys.exit(130)
 
 
 @contextmanager

@@ -29,7 +29,9 @@ class Command(NamedTuple):
 COMMANDS = {
     "demo": Command("demo", "demo", "Does a whole run on the embedded corpus and a small trained model."),
     "run": Command("run", "run_experiment", "Does everything: activations, probes, rankings, curves, page."),
-    "extract": Command("steps", "extract", "Computes the activations, in a run folder made by `lca run`."),
+    "extract": Command(
+        "steps", "extract", "Computes activations: of plain text, or of a run folder made by `lca run`."
+    ),
     "probe": Command("steps", "probe", "Fits the probes and chooses their penalties."),
     "rank": Command("steps", "rank", "Writes the rankings."),
     "ablate": Command("steps", "ablate", "Measures keep curves and minimal sets."),
@@ -48,19 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     with ending_well(debug="--debug" in arguments):
-        if not arguments or arguments[0] not in COMMANDS:
-            _explain(arguments)
+        if not arguments or arguments[0] not in COMMANDS or "--version" in arguments:
+            _explain(["--version"] if "--version" in arguments else arguments)
         with log_to_stderr(quiet="--quiet" in arguments):
             _run(arguments[0], arguments[1:])
 
 
 def _run(name: str, options: Sequence[str]) -> None:
     """Imports a command and calls it with its options; exits with 2 if they are not its options."""
-    import tyro
+    from lca_jax.cli.parsing import read_arguments
 
     command = COMMANDS[name]
     module = import_module(f"lca_jax.cli.{command.module}")
-    tyro.cli(getattr(module, command.function), prog=f"lca {name}", args=options)
+    if command.module == "steps":
+        # The run folder stands without the name of an option; the older form keeps working.
+        options = [option.removeprefix("--run=") for option in options if option != "--run"]
+    read_arguments(getattr(module, command.function), name, options)()
 
 
 def _explain(arguments: Sequence[str]) -> NoReturn:

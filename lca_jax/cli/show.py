@@ -15,7 +15,12 @@ from lca_jax.store.manifest import Manifest
 from lca_jax.store.statistics import STATISTICS
 
 
-def show(path: Annotated[str, tyro.conf.Positional], *, verify: bool = False, debug: bool = False) -> None:
+def show(
+    path: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    *,
+    verify: bool = False,
+    debug: bool = False,
+) -> None:
     """Says in a few lines what a run folder or a store holds.
 
     Args:

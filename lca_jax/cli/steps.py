@@ -1,31 +1,90 @@
-"""`lca extract`, `probe`, `rank`, `ablate`, `report`: the steps of a run, one by one, in its run folder."""
+"""`lca extract`, `probe`, `rank`, `ablate`, `report`: the steps of a run, one by one, in its run folder.
 
-from collections.abc import Callable
+`lca extract` also works without a run: a model and a text make a store.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
+from lca_jax.axes import Site
+from lca_jax.cli.compiling import keep_compiled_programs
+from lca_jax.cli.output import say
 from lca_jax.cli.run import run_and_report
+from lca_jax.cli.show import describe_store
+from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import Step, read_experiment
+from lca_jax.store.recipe import Pool, StoreDtype
+from lca_jax.text.options import TextOptions
 
-RunFolder = Annotated[Path, tyro.conf.arg(name="run")]
+RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 
-def extract(run_folder: RunFolder, *, statistics: bool = False, quiet: bool = False, debug: bool = False) -> None:
-    """Computes the activations, in a run folder made by `lca run`.
+def extract(
+    run_folder: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = None,
+    *,
+    model: str | None = None,
+    text: Path | None = None,
+    out: str | None = None,
+    sites: Sequence[Site] = ("residual",),
+    layers: Sequence[int] | None = None,
+    pool: Pool = "last",
+    dtype: StoreDtype = "float32",
+    encoding: str = "utf-8",
+    statistics: bool = False,
+    quiet: bool = False,
+    debug: bool = False,
+) -> None:
+    """Computes activations: of a text, or of a run folder made by `lca run`.
+
+    `lca extract --model M --text F --out STORE` needs no labels; `lca extract RUN` does the first step of a run.
 
     Args:
         run_folder: The run folder.
+        model: For a text: a hub name or a local Hugging Face folder.
+        text: For a text: the file, one sentence a line, or in any form that `lca run` reads.
+        out: For a text: the folder or URL of the store. A store that was begun there is continued.
+        sites: For a text: places in the network that are read.
+        layers: For a text: layers, by the model's own numbers; all by default.
+        pool: For a text: the pieces that make a word's vector, or `none` for every piece, or `cls` and `sentence-mean`
+            for sentences.
+        dtype: For a text: the type of the stored numbers.
+        encoding: For a text: its encoding.
         statistics: Gather means, variances, covariances, classes and quantiles too; for stores that exist already, by
             reading them.
         quiet: Show no progress.
         debug: Show tracebacks.
     """
     del debug
-    settings = read_experiment(run_folder)
-    run_and_report(replace(settings, statistics=statistics or settings.statistics), until="extract", quiet=quiet)
+    if run_folder is not None:
+        if given := [f"--{name}" for name, value in (("model", model), ("text", text), ("out", out)) if value]:
+            raise SettingsError(f"{', '.join(given)}: the run folder {run_folder} says this itself. Leave it out.")
+        settings = read_experiment(run_folder)
+        run_and_report(replace(settings, statistics=statistics or settings.statistics), until="extract", quiet=quiet)
+        return
+    if model is None or text is None or out is None:
+        needed = [f"--{name}" for name, value in (("model", model), ("text", text), ("out", out)) if value is None]
+        raise SettingsError(f"Give a run folder, or a text with `--model`, `--text` and `--out`; missing: {needed[0]}.")
+    reading = {"sites": sites, "layers": layers, "pool": pool, "dtype": dtype}
+    _extract_text(model, text, out, encoding=encoding, statistics=statistics, quiet=quiet, **reading)
+
+
+def _extract_text(
+    model: str, text: Path, out: str, *, encoding: str, statistics: bool, quiet: bool, **reading: Any
+) -> None:
+    from lca_jax.extraction.extract import extract as extract_store
+    from lca_jax.models.load import load_model
+    from lca_jax.store.statistics import Gathering
+    from lca_jax.text.formats import read_corpus
+
+    keep_compiled_programs()
+    corpus = read_corpus(text, options=TextOptions(encoding=encoding))
+    gathering = Gathering() if statistics else None
+    store = extract_store(load_model(model), corpus, out, statistics=gathering, progress=not quiet, **reading)
+    say(f"store {out}: {describe_store(store.manifest, has_statistics=store.has_statistics)}")
 
 
 def _step(until: Step, does: str) -> Callable[..., None]:

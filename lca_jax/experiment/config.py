@@ -20,12 +20,19 @@ from lca_jax.machine.files import real_path
 from lca_jax.machine.json_text import read_object
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.store.recipe import Pool, unit_of
+from lca_jax.text.corpus import Corpus
+from lca_jax.text.datasets import HUB
+from lca_jax.text.options import TextOptions
 from lca_jax.text.task_names import refuse_like_names
 
 Step = Literal["extract", "probe", "rank", "ablate", "report"]
 STEPS: tuple[Step, ...] = get_args(Step)
 """The steps of a run, in their order."""
 _LIMITS = ("max_train_words", "max_dev_words", "max_test_words", "max_train_per_class")
+
+
+PARTS = ("train", "dev", "test")
+_A_FILE = tyro.conf.arg(constructor=Path, metavar="FILE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +44,20 @@ class Request:
 
     model: str
     """A hub name or a local Hugging Face folder."""
-    train: Path
-    """Training words: CoNLL-U, columns (CoNLL-2000, Parallel Meaning Bank), tab-separated sentences, JSON lines; `.gz`
-    is read as it is."""
-    dev: Path | None = None
+    train: Annotated[Path | Corpus, _A_FILE]
+    """Training words: CoNLL-U, columns (CoNLL-2000, CoNLL-2003, Parallel Meaning Bank), tab-separated texts, CSV, JSON
+    lines, each also as `.gz`; or a data set of Hugging Face, as hf:NAME or hf:NAME@SPLIT. In Python also a `Corpus`."""
+    dev: Annotated[Path | Corpus | None, _A_FILE] = None
     """Words on which every choice is made; by default the last tenth of the training sentences."""
+    texts: Annotated[TextOptions, tyro.conf.arg(name="")] = field(default_factory=TextOptions)
+    """What the files do not say of themselves."""
+    annotate: Annotated[Sequence[str], tyro.conf.UseAppendAction] = ()
+    """A task from a list of words, one a line (NAME=FILE), or from a regular expression (NAME=/PATTERN/), with as many
+    other words, drawn with the seed. May be repeated."""
     tasks: Annotated[Sequence[str], tyro.conf.arg(name="task"), tyro.conf.UseAppendAction] = ()
     """A label column, `upos` if none is named: `upos`, `xpos`, `deprel`, `feats:KEY`, or a column number or name of a
-    column file. May be repeated. In files with one sentence per row the labels are those of sentences."""
+    column file; or `position`, the place of a word in its sentence. May be repeated. In files with one sentence per
+    row the labels are those of sentences."""
     heads: str | None = None
     """The label column with the number of each word's head (`head` in CoNLL-U). Probes then read the neurons of the
     head and of the word together, twice as many, as `deprel` needs."""
@@ -84,9 +97,11 @@ class Request:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if not self.tasks:
+        if not self.tasks and isinstance(self.train, Corpus):
+            object.__setattr__(self, "tasks", self.train.sentence_tasks or self.train.tasks)
+        if not self.tasks and not self.annotate:
             object.__setattr__(self, "tasks", ("upos",))
-        for name in ("tasks", "sites", "layers", "neurons"):
+        for name in ("tasks", "sites", "layers", "neurons", "annotate"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(value))
         refuse_like_names(self.tasks)
@@ -115,7 +130,7 @@ class Request:
 class Experiment(Request):
     """The settings of a run: a whole Linguistic Correlation Analysis of one model on one corpus."""
 
-    test: Path
+    test: Annotated[Path | Corpus, _A_FILE]
     """Words on which the results are measured. No choice is made on them."""
     max_test_words: int | None = None
     """At most this many test words: whole sentences, drawn with the seed."""
@@ -145,10 +160,10 @@ class Experiment(Request):
     def command(self) -> str:
         """Returns the command of this run, with the base names of files, and without what is as by default."""
         words = ["lca", "run"]
-        for prefix, settings in (("", self), ("probe.", self.probe)):
+        for prefix, settings in (("", self), ("", self.texts), ("probe.", self.probe)):
             for item in fields(settings):
                 value = getattr(settings, item.name)
-                if item.name in ("probe", "out") or (prefix and item.name == "seed"):
+                if item.name in ("probe", "texts", "out") or (prefix and item.name == "seed"):
                     continue
                 default = item.default if item.default is not MISSING else None
                 if value != (("upos",) if item.name == "tasks" else _as_sequence(value, default)):
@@ -156,10 +171,16 @@ class Experiment(Request):
         return shlex.join(words)
 
     def as_json(self) -> dict[str, object]:
-        """Returns plain values for `config.json`, with absolute paths, also of a model that is a folder."""
+        """Returns plain values for `config.json`, with absolute paths, also of a model that is a folder.
+
+        Raises:
+            SettingsError: A part is a `Corpus`; `run` writes it to a file first.
+        """
+        if held := [name for name in PARTS if isinstance(getattr(self, name), Corpus)]:
+            raise SettingsError(f"`{held[0]}` is a corpus in memory, which has no place in a file of settings.")
         plain = asdict(self)
-        for name in ("train", "dev", "test", "out"):
-            plain[name] = None if plain[name] is None else str(real_path(plain[name]))
+        for name in (*PARTS, "out"):
+            plain[name] = None if plain[name] is None else _absolute(plain[name])
         if (folder := real_path(self.model)).is_dir():
             plain["model"] = str(folder)
         return json.loads(json.dumps(plain, default=list))
@@ -176,6 +197,8 @@ class Experiment(Request):
         if unknown:
             raise SettingsError(f"Unknown settings {', '.join(unknown)}. Known: {', '.join(sorted(names))}.")
         values: dict[str, object] = dict(content)
+        if isinstance(options := values.get("texts", {}), Mapping):
+            values["texts"] = TextOptions(**options)
         needed = [item.name for item in fields(cls) if item.default is item.default_factory is MISSING]
         if missing := [name for name in (*needed, "probe") if name not in content]:
             raise SettingsError(f"Missing settings {', '.join(f'`{name}`' for name in missing)}.")
@@ -199,8 +222,10 @@ def _option(name: str, value: object) -> list[str]:
     option = "--" + name.replace("_", "-")
     if isinstance(value, bool):
         return [option if value else option.replace("--", "--no-", 1)]
-    if name == "tasks":
-        return [word for task in value for word in ("--task", str(task))]  # pyright: ignore[reportGeneralTypeIssues]
+    if name in ("tasks", "annotate", "where") and isinstance(value, tuple):
+        return [word for each in value for word in (option.removesuffix("s"), str(each))]
+    if str(value).startswith(HUB):
+        return [option, str(value)]
     if isinstance(value, Path) or (name == "model" and Path(str(value)).exists()):
         return [option, Path(str(value)).name]
     return [option, *(str(part) for part in (value if isinstance(value, tuple) else (value,)))]
@@ -214,6 +239,8 @@ class Study(Request):
     """The folder of the results, which all processes reach. Activations that it has already are not computed again."""
     replicates: int = 0
     """Number of bootstrap samples of the sentences; all probes are fitted to each of them too."""
+    regression: Annotated[Sequence[str], tyro.conf.UseAppendAction] = ()
+    """A task whose labels are numbers to predict, instead of classes. May be repeated."""
     by_layer: bool = False
     """Fit a probe of every layer instead of one of all neurons."""
     matrix_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -228,12 +255,18 @@ class Study(Request):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "regression", tuple(self.regression))
         if self.statistics and not self.stored:
             raise SettingsError(
                 "`statistics` lie beside the activations, which `stored=False` does not write. Leave out one of them."
             )
         if self.replicates < 0:
             raise SettingsError(f"`replicates` must be 0 or more, got {self.replicates}.")
+
+
+def _absolute(path: Path) -> str:
+    """Returns an absolute path; the name of a data set stays as it is."""
+    return str(path) if str(path).startswith(HUB) else str(real_path(path))
 
 
 def read_experiment(folder: Path) -> Experiment:

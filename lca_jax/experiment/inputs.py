@@ -7,14 +7,16 @@ their pieces), with `heads` on each word and its head. A file that is asked for 
 """
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from lca_jax.errors import CorpusError, SettingsError
-from lca_jax.experiment.config import Experiment, Request
+from lca_jax.experiment.config import PARTS, Experiment, Request
 from lca_jax.extraction.extract import extract
 from lca_jax.extraction.recompute import recompute
 from lca_jax.models.load import load_model
@@ -23,10 +25,17 @@ from lca_jax.store.derived import pair_words
 from lca_jax.store.recipe import Pool, WordChoice, unit_of
 from lca_jax.store.statistics import Gathering
 from lca_jax.store.store import ActivationStore
+from lca_jax.text.annotate import POSITION, annotate_by_option
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.formats import read_corpus
+from lca_jax.text.writing import write_json_lines
 
 _log = logging.getLogger("lca_jax")
+_Request = TypeVar("_Request", bound=Request)
+_LONG = 6
+"""Words of a sentence that hardly comes twice by chance."""
+_FRACTION = re.compile(r"-?[0-9]*\.[0-9]+")
+_MANY_NUMBERS = 20
 
 
 class Inputs:
@@ -43,6 +52,7 @@ class Inputs:
         self._request = request
         self._folder = folder
         self._progress = progress
+        self._stores: dict[str, ActivationStore] = {}
 
     @cached_property
     def whole(self) -> Mapping[str, Corpus]:
@@ -51,18 +61,19 @@ class Inputs:
         Raises:
             CorpusError: Train and another part have no label of a task in common.
         """
-        train = self._read(self._request.train)
+        train = self._read(self._request.train, "train")
         if self._request.dev is None:
             train, dev = _split_off_tenth(train)
             _log.info("dev: the last %d of the training sentences", dev.sentence_count)
         else:
-            dev = self._read(self._request.dev)
+            dev = self._read(self._request.dev, "dev")
         parts = {"train": train, "dev": dev}
         if isinstance(self._request, Experiment):
-            parts["test"] = self._read(self._request.test)
-        for task in self._request_tasks(train):
+            parts["test"] = self._read(self._request.test, "test")
+        for task in [task for task in self._request_tasks(train) if task not in self._numbers]:
             for part in [name for name in parts if name != "train"]:
                 _refuse_nothing_in_common(task, train, parts[part], part)
+        tell_overlaps(parts)
         return parts
 
     @property
@@ -125,6 +136,11 @@ class Inputs:
 
     def extract(self, part: str) -> ActivationStore:
         """Returns the store of a part's words or sentences; opens a whole one, and goes on with one that was begun."""
+        if part not in self._stores:
+            self._stores[part] = self._extract(part)
+        return self._stores[part]
+
+    def _extract(self, part: str) -> ActivationStore:
         request = self._request
         reading: dict[str, Any] = {
             "sites": request.sites,
@@ -147,13 +163,30 @@ class Inputs:
         store = self.extract(part)
         return store if self._request.heads is None else pair_words(store, self._request.heads)
 
+    @property
+    def _numbers(self) -> Sequence[str]:
+        """The tasks whose labels are numbers to predict, which a study may have."""
+        return getattr(self._request, "regression", ())
+
     def _request_tasks(self, train: Corpus) -> tuple[str, ...]:
         return tuple(task for task in train.sentence_tasks or train.tasks if task != self._request.heads)
 
-    def _read(self, path: Path) -> Corpus:
+    def _read(self, path: Path | Corpus, part: str) -> Corpus:
         request = self._request
-        tasks = request.tasks if request.heads is None else (*request.tasks, request.heads)
-        corpus = read_corpus(path, tasks=tasks, unlabelled_as=request.unlabelled_as)
+        asked = request.tasks if request.heads is None else (*request.tasks, request.heads)
+        if isinstance(path, Corpus):
+            corpus = path
+        else:
+            tasks = [task for task in asked if task != POSITION]
+            corpus = read_corpus(
+                path, tasks=tasks, unlabelled_as=request.unlabelled_as, options=request.texts, part=part
+            )
+        corpus = corpus.annotate_position() if POSITION in asked else corpus
+        for option in request.annotate:
+            corpus = annotate_by_option(corpus, option, seed=request.seed)
+        for task in corpus.sentence_tasks or corpus.tasks:
+            if task not in self._numbers:
+                refuse_numbers(corpus, task)
         if corpus.sentence_tasks and (corpus.tasks or request.heads is not None):
             raise SettingsError(
                 f"{path} has labels of sentences ({', '.join(corpus.sentence_tasks)}) and was asked for labels of "
@@ -185,3 +218,48 @@ def _split_off_tenth(corpus: Corpus) -> tuple[Corpus, Corpus]:
         raise SettingsError(f"{corpus.name} must have two sentences or more to spare some for dev. Name a dev file.")
     first, rest = corpus.take_sentences(0, cut), corpus.take_sentences(cut, corpus.sentence_count)
     return replace(first, name=f"{corpus.name} (first nine tenths)"), replace(rest, name=f"{corpus.name} (last tenth)")
+
+
+def keep_corpora(request: _Request, folder: Path) -> _Request:
+    """Writes the corpora that are given in memory to files of a folder, and returns the settings with these files.
+
+    So a run or study of own labels goes on after a stop like any other, and its folder has all that it was made from.
+    """
+    files = {}
+    for name in PARTS:
+        if isinstance(corpus := getattr(request, name, None), Corpus):
+            # Its own name for each corpus, so that a run which is refused afterwards has replaced nothing.
+            file = folder / "texts" / f"{name}-{corpus.fingerprint()[:12]}.jsonl"
+            files[name] = file if file.exists() else write_json_lines(corpus, file)
+    return replace(request, **files)
+
+
+def tell_overlaps(parts: Mapping[str, Corpus]) -> None:
+    """Warns of parts that share sentences: a probe that has seen them in training is measured on what it remembers."""
+    sentences = {part: {text for text in corpus.sentences if len(text) >= _LONG} for part, corpus in parts.items()}
+    for one, other in combinations(parts, 2):
+        shared = sentences[one] & sentences[other]
+        count = sum(text in shared for text in parts[other].sentences)
+        if parts[one].sentences == parts[other].sentences:
+            _log.warning("%s and %s are the same sentences. Give different files.", one, other)
+        elif shared:
+            among = sum(len(text) >= _LONG for text in parts[other].sentences)
+            _log.warning(
+                "%d of %d sentences of %s (of %d words or more) are in %s too", count, among, other, _LONG, one
+            )
+
+
+def refuse_numbers(corpus: Corpus, task: str) -> None:
+    """Refuses labels that are measurements: as classes, each number would be one of its own.
+
+    Raises:
+        SettingsError: Most labels are fractions, and there are many different ones.
+    """
+    classes = corpus.classes(task)
+    fractions = [label for label in classes if _FRACTION.fullmatch(label)]
+    if len(fractions) > _MANY_NUMBERS and 2 * len(fractions) > len(classes):
+        raise SettingsError(
+            f"{corpus.name}: the labels of `{task}` are numbers ({len(classes)} different ones, e.g. {fractions[0]}), "
+            "and each would be a class of its own. Predict numbers with `lca study --regression "
+            f"{task}` or fit_probes(…, regression=[{task!r}]); or give a column of classes."
+        )

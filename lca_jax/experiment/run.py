@@ -27,12 +27,13 @@ from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
 from lca_jax.experiment.holding import held_folder, log_file
-from lca_jax.experiment.inputs import Inputs
+from lca_jax.experiment.inputs import Inputs, keep_corpora
 from lca_jax.experiment.layers import untrained_accuracies
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
 from lca_jax.machine.files import real_path
 from lca_jax.machine.json_text import read_object
+from lca_jax.machine.progress import show_bars
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet, load_probes
@@ -73,7 +74,12 @@ def run(
     if until not in STEPS:
         raise SettingsError(f"`until` must be one of {', '.join(STEPS)}, got {until!r}.")
     experiment = replace(experiment, out=real_path(experiment.out))
-    with held_folder(experiment.out), log_file(experiment.out / "log.txt", _log) as begin_log:
+    with (
+        held_folder(experiment.out),
+        log_file(experiment.out / "log.txt", _log) as begin_log,
+        show_bars(progress),
+    ):
+        experiment = keep_corpora(experiment, experiment.out)
         started = _Run(experiment, progress=progress)
         begin_log()
         return started.up_to(until, overwrite=overwrite)
@@ -161,6 +167,9 @@ class _Run:
 
     def _probe(self) -> None:
         def fit() -> None:
+            pairs, tasks = len(self._settings.probe.pairs), len(self._tasks)
+            what = f"{tasks} task{'s' * (tasks > 1)}, {pairs} pair{'s' * (pairs > 1)} of penalties"
+            _log.info("probe: fitting %s on %d neurons", what, self._stores.train.axis().size)
             probes = fit_probes(self._stores.train, self._settings.probe, tasks=self._tasks)
             probes.select(self._stores.dev, by=self._settings.select).save(self._folder.path / "probes")
 

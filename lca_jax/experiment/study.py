@@ -70,6 +70,7 @@ def _study(settings: Study, *, progress: bool) -> ProbeSet:
         settings.probe,
         tasks=inputs.tasks,
         subsets="layers" if settings.by_layer else None,
+        regression=settings.regression,
         replicates=settings.replicates,
         dtype=settings.matrix_dtype,
         split_over=settings.split_over,

@@ -40,7 +40,7 @@ class ReadBatch(NamedTuple):
     words: Int64[np.ndarray, "row read"]
     """Number of the word in the store; -1 for padding."""
     token_types: Int32[np.ndarray, "row slot"] | None = None
-    """Token types of pairs, as in `PackedRows`; None for single texts."""
+    """Token types, as in `PackedRows`; None where all are 0."""
     between: Bool[np.ndarray, "row slot"] | None = None
     """Slots of the special pieces between two texts, as in `PackedRows`; None for single texts."""
 
@@ -64,6 +64,8 @@ def plan_batches(reading: Reading, *, missing: frozenset[int]) -> Iterator[Block
         missing: Shards still to be filled; groups of blocks and batches without a word of these are left out.
     """
     special = special_pieces_of(reading.model.tokenizer, pairs=reading.corpus.second_starts is not None)
+    if special.token_types is not None and not reading.model.config.tells_types_apart(special.token_types.highest):
+        special = special._replace(token_types=None)
     bounds, recipe = reading.units.bounds, reading.recipe
     block_of_sentence = bounds[:-1] // recipe.shard_words
     edges = np.searchsorted(block_of_sentence, np.arange(recipe.shard_count + 1)).tolist()
@@ -117,7 +119,13 @@ def _cut_sentence(
     """Returns the windows of one sentence or pair, and why words are read from no window."""
     longest, second_starts = reading.recipe.longest_window, reading.corpus.second_starts
     if second_starts is None:
-        return cut_windows(aligned, sentence=number, max_pieces=longest, prefix=special.before, suffix=special.after)
+        around = len(special.before) + len(special.after)
+        windows, excluded = cut_windows(
+            aligned, sentence=number, max_pieces=longest, prefix=special.before, suffix=special.after
+        )
+        if (types := special.token_types) is not None:
+            windows = [window._replace(token_types=types.spread(len(window.piece_ids) - around)) for window in windows]
+        return windows, excluded
     start = second_starts[number]
     return join_pair(aligned, sentence=number, second_start=start, max_pieces=longest, special=special)
 

@@ -98,8 +98,7 @@ def extract(
 
     Raises:
         CorpusError: The corpus has no words.
-        ModelError: The shape of an edit does not fit the model; the tokenizer has no special piece for `cls`; or the
-            model tells the texts of a pair apart in a way that is not supported (XLNet).
+        ModelError: The shape of an edit does not fit the model, or the tokenizer has no special piece for `cls`.
         SettingsError: A setting is out of its range, a site, layer or task is unknown, or no word is chosen.
         StoreError: The folder holds something else, or a store made from something else (the message names what
             differs); another process is writing it (the message names which); or it is full, forbidden or out of reach.

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lca_jax.axes import Layers
-from lca_jax.errors import CorpusError, ModelError, SettingsError
+from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.extraction.planning import plan_units
 from lca_jax.extraction.shapes import choose_row_length, shapes_on
 from lca_jax.machine.checksums import checksum_of
@@ -115,11 +115,6 @@ def _choose_units(model: Model, corpus: Corpus, *, pool: Pool, choice: WordChoic
         raise CorpusError(f"{corpus.name} has no words, so there is nothing to extract. Give a corpus with words.")
     pairs = corpus.second_starts is not None
     special = special_pieces_of(model.tokenizer, pairs=pairs)
-    if pairs and model.config.family == "xlnet":
-        raise ModelError(
-            f"{model.name} tells the two texts of a pair apart inside its attention, which is not supported. "
-            "Give single texts, or another model."
-        )
     return plan_units(corpus, model.tokenizer, special, pool=pool, choice=choice)
 
 

@@ -7,13 +7,32 @@ stages are short. The stage that waits least sets the pace. These shares go to t
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
+from typing import TypeVar
 
 from tqdm import tqdm
 
 _log = logging.getLogger(__name__)
+_Item = TypeVar("_Item")
+_SHOWN: ContextVar[bool] = ContextVar("shown", default=False)
+
+
+@contextmanager
+def show_bars(shown: bool) -> Iterator[None]:
+    """Shows the bars of `counted` in the block, or none."""
+    token = _SHOWN.set(shown)
+    try:
+        yield
+    finally:
+        _SHOWN.reset(token)
+
+
+def counted(items: Sequence[_Item], what: str) -> Iterator[_Item]:
+    """Yields items under a bar that says what is done with them and how much is left, where bars are shown."""
+    yield from tqdm(items, desc=what, disable=not _SHOWN.get(), leave=False)
 
 
 class Progress:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jax.sharding import Mesh
 
-from lca_jax.errors import ModelError
+from lca_jax.errors import ModelError, SettingsError
 from lca_jax.machine.devices import model_mesh
 from lca_jax.machine.json_text import take
 from lca_jax.models.loading.checkpoints import open_tensors
@@ -19,7 +19,8 @@ from lca_jax.models.loading.saving import DESCRIPTION, open_saved, read_params
 from lca_jax.models.loading.weights import draw_weights, read_weights
 from lca_jax.models.model import Model
 from lca_jax.models.stack import stack
-from lca_jax.models.stack.config import Precision
+from lca_jax.models.stack.attention_config import RelativeSinusoids
+from lca_jax.models.stack.config import Precision, StackConfig
 from lca_jax.models.writing.generation import TextRules
 
 
@@ -31,6 +32,7 @@ def load_model(
     dtype: Precision = "float32",
     head: bool = False,
     split_over: int = 1,
+    segment_terms: bool = True,
 ) -> Model:
     """Loads a model from a local Hugging Face folder, from the hub, or from a folder that `Model.save` wrote.
 
@@ -46,15 +48,19 @@ def load_model(
             decoder of an encoder-decoder. Sentence encoders do not have a head.
         split_over: Number of devices that share one copy of the weights, for models larger than one device's memory;
             the sentences are split over groups of this many devices. Every part is sent straight to its device.
+        segment_terms: Whether XLNet's attention tells pieces of different token types apart, as it was trained: its
+            piece `<cls>` has a type of its own, and so has each text of a pair. False is for comparisons with NeuroX,
+            which gives the model no token types. Other families have no such terms.
 
     Raises:
         ModelError: The folder or repository cannot be read, its family is not supported, or its files do not agree.
-        SettingsError: `split_over` does not divide the number of devices.
+        SettingsError: `split_over` does not divide the number of devices, or `segment_terms=False` is given for
+            another family than XLNet.
     """
     mesh = None if split_over == 1 else model_mesh(split_over)
     folder = find_folder(name, revision=revision, weights=random_weights is None)
     if (folder / DESCRIPTION).is_file():
-        if random_weights is not None or head or dtype != "float32":
+        if random_weights is not None or head or dtype != "float32" or not segment_terms:
             raise ModelError(
                 f"{folder} is a saved model and is loaded as it was saved: give no other choice than `split_over`."
             )
@@ -66,14 +72,16 @@ def load_model(
         raise ModelError(f"{folder / 'config.json'}: {error}") from None
     except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
         raise ModelError(f"{folder / 'config.json'} has a value of the wrong kind: {error!r}.") from None
+    tied = config.language_head is not None and config.language_head.tied
     config = config if head else replace(config, head=None, decoder=None)
+    config = config if segment_terms else _without_segment_terms(config)
     tokenizer = read_tokenizer(folder, vocabulary=config.embedding.vocabulary)
     tensors = open_tensors(folder) if random_weights is None else None
     if tensors is not None:
         refuse_more_blocks_than_tensors(config, tensors, place=str(folder))
     graph, shapes = stack.build(config)
     if tensors is not None:
-        params, hashed = read_weights(tensors, family, config, shapes, origin=str(folder), mesh=mesh)
+        params, hashed = read_weights(tensors, family, config, shapes, origin=str(folder), tied=tied, mesh=mesh)
     else:
         assert random_weights is not None
         params, hashed = draw_weights(config, shapes, seed=random_weights, mesh=mesh), None
@@ -111,3 +119,12 @@ def _load_saved(name: str | Path, folder: Path, mesh: Mesh | None) -> Model:
         mesh=mesh,
         **facts,
     )
+
+
+def _without_segment_terms(config: StackConfig) -> StackConfig:
+    relative = config.attention.relative
+    if not isinstance(relative, RelativeSinusoids):
+        raise SettingsError(
+            f"`segment_terms` belong to XLNet; a model of family {config.family!r} has none. Leave it out."
+        )
+    return replace(config, attention=replace(config.attention, relative=replace(relative, segments=False)))

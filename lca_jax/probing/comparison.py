@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from lca_jax.errors import SettingsError
+from lca_jax.probing.arrays import Arrays, check_arrays
 from lca_jax.probing.baselines import learn_baselines
 from lca_jax.probing.labelling import control_task_of, usable_labels
 from lca_jax.probing.measuring import MeasuredWords, measured_words
@@ -27,7 +28,8 @@ from lca_jax.probing.metrics import (
     mean_intervals,
     recall_intervals,
 )
-from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.probing.probe import Probe
+from lca_jax.probing.probe_set import ProbeSet, as_probe_set, only_task
 from lca_jax.store.store import ActivationStore
 from lca_jax.tables import html_table, text_table
 
@@ -81,8 +83,8 @@ class Comparison:
     accuracy: float
     interval: Interval
     """95 % interval of the accuracy."""
-    most_frequent_class: str
-    """The answer of the first baseline."""
+    most_frequent_class: str | None
+    """The answer of the first baseline; None for arrays without their training words."""
     rivals: Mapping[str, Rival]
     """`most_frequent_class`, and where they exist `word_type_majority` and `control`."""
     macro_f1: float
@@ -122,8 +124,8 @@ class Comparison:
 
     @property
     def beats_baselines(self) -> bool:
-        """Whether the probe beats every baseline and its control task by the interval of its lead."""
-        return all(rival.beaten for rival in self.rivals.values())
+        """Whether the probe beats every baseline and its control task by the interval of its lead; not without any."""
+        return bool(self.rivals) and all(rival.beaten for rival in self.rivals.values())
 
     def _caption(self) -> str:
         low, high = self.interval
@@ -131,9 +133,41 @@ class Comparison:
         unseen = sum(self.unseen_labels.values())
         return (
             f"{self.task} on {self.words} {self.unit}s: accuracy {self.accuracy:.4g} ({low:.4g} to {high:.4g}), macro "
-            f"F1 {self.macro_f1:.4g}; {rivals}; {'beats' if self.beats_baselines else 'does not beat'} its baselines"
+            f"F1 {self.macro_f1:.4g}; {rivals or 'no baseline'}"
+            + (f"; {'beats' if self.beats_baselines else 'does not beat'} its baselines" if rivals else "")
+            + ("" if self.selectivity is None else f"; selectivity {self.selectivity:.4g}")
             + (f"; {unseen} with labels that training lacks" if unseen else "")
         )
+
+
+def evaluate(
+    probes: ProbeSet | Probe,
+    words: ActivationStore | MeasuredWords | Arrays,
+    task: str | None = None,
+    *,
+    train: Arrays | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Measures the probe of a task: `compare_probe`, also for a probe of `fit_elastic_net` and plain arrays.
+
+    Args:
+        probes: A selected set that has the task, with its training store; or a probe of `fit_elastic_net`.
+        words: Activations to measure on, or features and labels (X, y).
+        task: The task; None for the only one.
+        train: For plain arrays, the training words (X, y), whose most frequent class is the one baseline that they
+            have; without them there is none.
+        seed: Seed of the resampling behind the intervals.
+
+    Raises:
+        SettingsError: The probes were loaded without their training store, have several penalties, or predict numbers;
+            or there are several tasks and none is named.
+        DataError: No word is labelled, or an activation is not finite.
+    """
+    probes = as_probe_set(probes)
+    task = only_task(probes) if task is None else task
+    if isinstance(words, tuple):
+        return _compare_arrays(probes, task, words, train, seed=seed)
+    return compare_probe(probes, task, words, seed=seed)
 
 
 def compare_probe(probes: ProbeSet, task: str, words: ActivationStore | MeasuredWords, *, seed: int = 0) -> Comparison:
@@ -153,10 +187,12 @@ def compare_probe(probes: ProbeSet, task: str, words: ActivationStore | Measured
     if train is None:
         raise SettingsError("Baselines need the training words: load_probes(folder, store=train_store).")
     measured = measured_words(words, probes.axis, task, probe.classes)
+    store = measured.store
+    assert store is not None
     train_labels, train_forms = usable_labels(train, task), train.forms()
     baselines = learn_baselines(train_forms, train_labels)
-    forms = np.array(measured.store.forms(), object)[measured.units].tolist()
-    labels = np.array(measured.store.labels(task), object)[measured.units]
+    forms = np.array(store.forms(), object)[measured.units].tolist()
+    labels = np.array(store.labels(task), object)[measured.units]
     predicted = probe.predict(measured.X)
     right = predicted == measured.gold
     rivals = {"most_frequent_class": labels == baselines.most_frequent}
@@ -167,21 +203,71 @@ def compare_probe(probes: ProbeSet, task: str, words: ActivationStore | Measured
     if control is not None:
         control_words = measured.labelled_by(control)
         rivals["control"] = probes.one(task, control=True).predict(measured.X) == control_words.gold
-    intervals = _intervals([right], measured, seed=seed)
-    leads = _intervals([right.astype(np.float64) - other for other in rivals.values()], measured, seed=seed)
+    seen = {form for form, label in zip(train_forms, train_labels, strict=True) if label is not None}
+    return _comparison(
+        probe,
+        measured,
+        predicted,
+        rivals,
+        labels,
+        unit=store.unit,
+        most_frequent_class=baselines.most_frequent,
+        unseen_words=_part(right, np.array([form not in seen for form in forms]), measured, seed) if is_typed else None,
+        seed=seed,
+    )
+
+
+def _compare_arrays(probes: ProbeSet, task: str, words: Arrays, train: Arrays | None, *, seed: int) -> Comparison:
+    probe = probes.one(task)
+    measured = measured_words(words, probes.axis, task, probe.classes)
+    labels = np.array(check_arrays(words)[1], object)
+    rivals, most_frequent = {}, None
+    if train is not None:
+        counts = Counter(check_arrays(train)[1])
+        most_frequent = min(counts, key=lambda label: (-counts[label], label))
+        rivals["most_frequent_class"] = labels == most_frequent
+    return _comparison(
+        probe,
+        measured,
+        probe.predict(measured.X),
+        rivals,
+        labels,
+        unit="word",
+        most_frequent_class=most_frequent,
+        unseen_words=None,
+        seed=seed,
+    )
+
+
+def _comparison(
+    probe: Probe,
+    measured: MeasuredWords,
+    predicted: Int[np.ndarray, " word"],
+    rivals: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    *,
+    unit: str,
+    most_frequent_class: str | None,
+    unseen_words: Part | None,
+    seed: int,
+) -> Comparison:
+    """Returns the record of predictions, given for each rival which words it has right."""
+    right = predicted == measured.gold
+    leads = []
+    if rivals:
+        leads = _intervals([right.astype(np.float64) - other for other in rivals.values()], measured, seed=seed)
     count = len(probe.classes)
     recalls = class_accuracy(predicted, measured.gold, classes=count)
     recall_ends = recall_intervals(predicted, measured.gold, measured.sentences, classes=count)
     sizes = np.bincount(measured.gold[measured.gold >= 0], minlength=count)
     unseen = Counter(labels[measured.gold == -2].tolist())
-    seen = {form for form, label in zip(train_forms, train_labels, strict=True) if label is not None}
     return Comparison(
-        task=task,
-        unit=measured.store.unit,
+        task=probe.task,
+        unit=unit,
         words=len(measured.gold),
         accuracy=float(right.mean()),
-        interval=intervals[0],
-        most_frequent_class=baselines.most_frequent,
+        interval=_intervals([right], measured, seed=seed)[0],
+        most_frequent_class=most_frequent_class,
         rivals={
             name: Rival(accuracy=float(other.mean()), lead=float(right.mean() - other.mean()), interval=ends)
             for (name, other), ends in zip(rivals.items(), leads, strict=True)
@@ -193,7 +279,7 @@ def compare_probe(probes: ProbeSet, task: str, words: ActivationStore | Measured
         },
         confusion=confusion_counts(predicted, measured.gold, classes=count),
         unseen_labels=dict(sorted(unseen.items(), key=lambda item: (-item[1], item[0]))),
-        unseen_words=_part(right, np.array([form not in seen for form in forms]), measured, seed) if is_typed else None,
+        unseen_words=unseen_words,
         predicted=predicted,
     )
 

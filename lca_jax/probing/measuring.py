@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from lca_jax.axes import NeuronAxis
 from lca_jax.errors import DataError, SettingsError
+from lca_jax.probing.arrays import Arrays, check_arrays
 from lca_jax.probing.labelling import number_labels, read_numbers, usable_labels
 from lca_jax.store.finite import place_in_store, refuse_not_finite
 from lca_jax.store.store import ActivationStore
@@ -22,8 +23,8 @@ from lca_jax.text.control import ControlTask
 class MeasuredWords:
     """The labelled words of a store that have a vector, in the features that the probes read."""
 
-    store: ActivationStore
-    """The store that the words were read from."""
+    store: ActivationStore | None
+    """The store that the words were read from; None for plain arrays."""
     axis: NeuronAxis
     """The neuron of each feature."""
     task: str
@@ -41,18 +42,20 @@ class MeasuredWords:
 
     @property
     def sentences(self) -> Int[np.ndarray, " word"]:
-        """Number of the sentence that each word stands in."""
-        return self.store.words["sentence"].to_numpy()[self.units]
+        """Number of the sentence that each word stands in; words of plain arrays are sentences of their own."""
+        return self.units if self.store is None else self.store.words["sentence"].to_numpy()[self.units]
 
     def labelled_by(self, control: ControlTask) -> "MeasuredWords":
         """Returns the same words with the labels of a control task; X is shared, not read again."""
+        if self.store is None:
+            raise SettingsError("Plain arrays have no word types, so they have no control task.")
         labels = control.label_like(self.store.forms(), usable_labels(self.store, self.task))
         _, gold = _gold(self.task, labels, self.classes)
         return replace(self, control=True, gold=gold[self.units])
 
 
 def measured_words(
-    words: ActivationStore | MeasuredWords,
+    words: ActivationStore | MeasuredWords | Arrays,
     axis: NeuronAxis,
     task: str,
     classes: Sequence[str],
@@ -62,7 +65,7 @@ def measured_words(
     """Reads the labelled words of a store that have a vector; of words that were read before, checks that they fit.
 
     Args:
-        words: The train, dev or test store, or what this function returned for it.
+        words: The train, dev or test store, or what this function returned for it; or features and labels (X, y).
         axis: Neurons that the probes read.
         task: The task whose labelled words are read.
         classes: Classes of the probes; none for a regression.
@@ -75,6 +78,8 @@ def measured_words(
     """
     if isinstance(words, MeasuredWords):
         _check_purpose(words, axis, task, classes)
+    elif isinstance(words, tuple):
+        words = _of_arrays(words, axis, task, classes)
     else:
         words = _read(words, axis, task, classes)
     return words if control is None else words.labelled_by(control)
@@ -101,6 +106,23 @@ def _read(store: ActivationStore, axis: NeuronAxis, task: str, classes: Sequence
         X=X,
         gold=gold[units],
         units=units,
+    )
+
+
+def _of_arrays(arrays: Arrays, axis: NeuronAxis, task: str, classes: Sequence[str]) -> MeasuredWords:
+    X, labels = check_arrays(arrays)
+    if X.shape[1] != axis.size:
+        raise SettingsError(f"The probes read {_describe(axis)}; the matrix has {X.shape[1]} columns.")
+    _, gold = _gold(task, labels, classes)
+    return MeasuredWords(
+        store=None,
+        axis=axis,
+        task=task,
+        classes=tuple(classes),
+        control=False,
+        X=X,
+        gold=gold,
+        units=np.arange(len(X)),
     )
 
 

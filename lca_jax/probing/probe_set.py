@@ -6,18 +6,24 @@ How a penalty is chosen is written in `selection`, how probes lie on disk in `pr
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from lca_jax.axes import NeuronAxis
 from lca_jax.errors import SettingsError
+from lca_jax.probing.arrays import Arrays, array_axis
+from lca_jax.probing.measuring import MeasuredWords
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe, predict_masked
 from lca_jax.probing.probe_files import SavedProbes, read_probes, write_probes
 from lca_jax.probing.selection import Criterion, PenaltyScore, choose_penalties
 from lca_jax.store.store import ActivationStore
 from lca_jax.tables import Columns, html_table, text_table
+
+if TYPE_CHECKING:  # it builds on this module
+    from lca_jax.probing.comparison import Comparison
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -178,6 +184,24 @@ class ProbeSet:
         probes, search = choose_penalties(self.probes, self.unpenalized, dev, axis=self.axis, by=by, fraction=fraction)
         return replace(self, probes=probes, search=search)
 
+    def evaluate(
+        self, test: ActivationStore | MeasuredWords | Arrays, task: str | None = None, *, seed: int = 0
+    ) -> "Comparison":
+        """Measures the probe of a task: accuracy with its interval, both baselines, control, macro F1, by class.
+
+        Args:
+            test: The words to measure on.
+            task: The task; None for the only one.
+            seed: Seed of the interval's resampling.
+
+        Raises:
+            SettingsError: There is no such task, or it has several penalties: `select` chooses one.
+            DataError: No word has a label of the task.
+        """
+        from lca_jax.probing.comparison import evaluate
+
+        return evaluate(self, test, task, seed=seed)
+
     def save(self, folder: Path | str) -> None:
         """Writes the probes in place of a set that the folder has, whole or not at all.
 
@@ -201,6 +225,30 @@ class ProbeSet:
             for name, values in self.table().items()
             if name not in ("target", "subset", "replicate") or any(values)
         }
+
+
+def as_probe_set(probes: ProbeSet | Probe) -> ProbeSet:
+    """Returns a set of probes as it is, and a single probe as a set of one, whose neurons are the columns of its X."""
+    if isinstance(probes, ProbeSet):
+        return probes
+    settings = ElasticNet(
+        l1=probes.l1,
+        l2=probes.l2,
+        penalty=probes.penalty,
+        standardize=bool(probes.mean.any() or (probes.scale != 1).any()),
+    )
+    return ProbeSet(probes=(probes,), axis=array_axis(len(probes.weights)), settings=settings)
+
+
+def only_task(probes: ProbeSet) -> str:
+    """Returns the only task of a set.
+
+    Raises:
+        SettingsError: There are several.
+    """
+    if len(probes.tasks) > 1:
+        raise SettingsError(f"Name one of the tasks: {', '.join(probes.tasks)}.")
+    return probes.tasks[0]
 
 
 def load_probes(folder: Path | str, *, store: ActivationStore | None = None) -> ProbeSet:

@@ -5,14 +5,15 @@ Reference: Dalvi et al. 2019, "Linguistic Correlation Analysis", Algorithm 1. `p
 
 import numpy as np
 
-from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.probing.probe import Probe
+from lca_jax.probing.probe_set import ProbeSet, as_probe_set, only_task
 from lca_jax.probing.weight_mass import class_levels, mass_order
 from lca_jax.ranking.ranking import Ranking, rank_by_scores
 
 
 def rank_neurons(
-    probes: ProbeSet,
-    task: str,
+    probes: ProbeSet | Probe,
+    task: str | None = None,
     *,
     stride: int | None = None,
     replicate: int = 0,
@@ -25,8 +26,9 @@ def rank_neurons(
     so that a neuron's rank does not depend on the size of its activations.
 
     Args:
-        probes: A selected set, with one probe of the task.
-        task: The task.
+        probes: A selected set, with one probe of the task; or a probe of `fit_elastic_net`, whose neurons are the
+            columns of its X.
+        task: The task; None for the only one.
         stride: None for the exact order; a number of mass steps for NeuroX's blocks (`mass_order`).
         replicate: Number of the bootstrap sample whose probe is read; 0 for the training words as they are.
         subset: Name of the part of the neurons whose probe is read; None for all.
@@ -40,6 +42,8 @@ def rank_neurons(
     Raises:
         SettingsError: There is no such probe, or there are several penalties.
     """
+    probes = as_probe_set(probes)
+    task = only_task(probes) if task is None else task
     probe = probes.one(task, replicate=replicate, subset=subset, target=target)
     weights = probe.weights_among(probes.axis.size)
     merged = mass_order(weights, stride=stride)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.lines import Source, is_blank
+from lca_jax.text.lines import Source, is_blank, usual_width
 
 _COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 _TASKS = {"lemma": 2, "upos": 3, "xpos": 4, "head": 6, "deprel": 7}
@@ -24,7 +24,13 @@ _MULTIWORD_ID = re.compile(r"([1-9][0-9]*)-([1-9][0-9]*)")
 _EMPTY_NODE_ID = re.compile(r"(0|[1-9][0-9]*)\.[1-9][0-9]*")
 
 
-def read_conllu(path: str | Path, *, tasks: Sequence[str] = ("upos",), unlabelled_as: str | None = None) -> Corpus:
+def read_conllu(
+    path: str | Path,
+    *,
+    tasks: Sequence[str] = ("upos",),
+    unlabelled_as: str | None = None,
+    encoding: str = "utf-8",
+) -> Corpus:
     """Reads a CoNLL-U file, plain or gzipped.
 
     Multiword tokens (`3-4`) and empty nodes (`8.1`) are not words; they are counted in `Corpus.skipped`. Subtypes stay
@@ -37,6 +43,10 @@ def read_conllu(path: str | Path, *, tasks: Sequence[str] = ("upos",), unlabelle
             sentence, counted from 1, with `0` for the root (`pair_words` makes pairs by it).
         unlabelled_as: Class of the words that lack the feature of a `feats:` task. None leaves them unlabelled, so that
             they are neither trained nor scored on.
+        encoding: Encoding of the file; that of the format is UTF-8.
+
+    Only what is asked for is checked: broken features of a file are no hindrance to its parts of speech. Columns after
+    the tenth, as in CoNLL-U Plus, are not read.
 
     Raises:
         CorpusError: The file cannot be read, rows break the format (all are listed), or no word has a label of a task.
@@ -44,10 +54,11 @@ def read_conllu(path: str | Path, *, tasks: Sequence[str] = ("upos",), unlabelle
     """
     tasks = (tasks,) if isinstance(tasks, str) else tasks
     read_label = {task: _label_reader(task, unlabelled_as) for task in tasks}
-    source = Source.read(path)
+    source = Source.read(path, encoding=encoding)
     sentences: list[tuple[str, ...]] = []
     labels: dict[str, list[tuple[str | None, ...]]] = {task: [] for task in tasks}
-    for rows in _word_rows(source, heads="head" in tasks):
+    features = any(task.startswith("feats:") for task in tasks)
+    for rows in _word_rows(source, heads="head" in tasks, features=features):
         sentences.append(tuple(row[1] for row in rows))
         for task, read in read_label.items():
             labels[task].append(tuple(read(row) for row in rows))
@@ -66,13 +77,16 @@ def read_conllu(path: str | Path, *, tasks: Sequence[str] = ("upos",), unlabelle
     return corpus
 
 
-def _word_rows(source: Source, *, heads: bool = False) -> Iterator[list[list[str]]]:
+def _word_rows(source: Source, *, heads: bool = False, features: bool = False) -> Iterator[list[list[str]]]:
     """Yields the ten columns of every word, sentence by sentence; bad rows are reported and left out.
 
     Args:
         source: The file.
         heads: Whether a HEAD that is no place in the sentence makes a row bad.
+        features: Whether FEATS that break the format make a row bad.
     """
+    width = usual_width(line.split("\t") for line in source.lines if not (is_blank(line) or line.startswith("#")))
+    width = max(width, len(_COLUMNS))
     rows: list[list[str]] = []
     lines: list[int] = []
     previous: int | None = 0
@@ -88,7 +102,7 @@ def _word_rows(source: Source, *, heads: bool = False) -> Iterator[list[list[str
             continue
         row = line.split("\t")
         identity = row[0]
-        problems = list(_row_problems(row))
+        problems = list(_row_problems(row, width, features=features))
         if _WORD_ID.fullmatch(identity):
             if previous is not None and int(identity) != previous + 1:
                 problems.append(f"ID is {identity}, but word {previous + 1} of the sentence must come here")
@@ -106,7 +120,7 @@ def _word_rows(source: Source, *, heads: bool = False) -> Iterator[list[list[str
             source.skipped["empty node"] += 1
         else:
             previous = None
-            if len(row) == len(_COLUMNS):
+            if len(row) == width:
                 problems.append(f"ID is {identity!r}; it must be a number (7), a range (3-4) or an empty node (8.1)")
         for what in problems:
             source.report(number, what)
@@ -126,15 +140,16 @@ def _report_bad_heads(source: Source, rows: Sequence[Sequence[str]], lines: Sequ
             )
 
 
-def _row_problems(row: list[str]) -> Iterator[str]:
+def _row_problems(row: list[str], width: int, *, features: bool) -> Iterator[str]:
     """Yields what is wrong with the columns of one row."""
-    if len(row) != len(_COLUMNS):
-        yield f"{len(row)} columns, but a row of CoNLL-U has {len(_COLUMNS)}, with one tab between two"
+    if len(row) != width:
+        whose = "a row of CoNLL-U has" if width == len(_COLUMNS) else "most rows of this file have"
+        yield f"{len(row)} columns, but {whose} {width}, with one tab between two"
         return
-    if "" in row:
-        empty = ", ".join(name for name, cell in zip(_COLUMNS, row, strict=True) if not cell)
+    if "" in row[: len(_COLUMNS)]:
+        empty = ", ".join(name for name, cell in zip(_COLUMNS, row, strict=False) if not cell)
         yield f"{empty} is empty; write `_` for a value that is not given"
-    if row[5] and _features(row[5]) is None:
+    if features and row[5] and _features(row[5]) is None:
         yield f"FEATS is {row[5]!r}; it must be `_` or different Key=Value joined by `|`"
 
 

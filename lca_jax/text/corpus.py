@@ -7,16 +7,17 @@ costs what its strings cost (about 130 bytes a word). Files are read in `conllu`
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from lca_jax.errors import CorpusError, SettingsError, list_problems
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.tables import html_table, text_table
+from lca_jax.text.problems import label_problems, pair_problems, sentence_label_problems, taken_by_both, word_problems
 
 _T = TypeVar("_T")
 
@@ -68,15 +69,15 @@ class Corpus:
             CorpusError: There is no word, a word or label is not text, or the labels do not fit the words; the message
                 lists every place.
         """
-        problems = list(_word_problems(sentences))
+        problems = list(word_problems(sentences))
         if not problems and not any(len(sentence) for sentence in sentences):
             problems.append("there is no word")
         for task, of_sentences in (labels or {}).items():
-            problems.extend(_label_problems(task, of_sentences, sentences))
+            problems.extend(label_problems(task, of_sentences, sentences))
         for task, of_task in (sentence_labels or {}).items():
-            problems.extend(_sentence_label_problems(task, of_task, sentences, taken=labels or {}))
+            problems.extend(sentence_label_problems(task, of_task, sentences, taken=labels or {}))
         if second_starts is not None:
-            problems.extend(_pair_problems(second_starts, sentences))
+            problems.extend(pair_problems(second_starts, sentences))
         if problems:
             raise CorpusError(
                 f"{name}: sentences must be lists of words, and labels must fit them word by word. Mend these and try "
@@ -89,6 +90,33 @@ class Corpus:
             second_starts=None if second_starts is None else tuple(second_starts),
             name=name,
         )
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Any,
+        *,
+        text: str,
+        labels: Mapping[str, str],
+        second: str | None = None,
+        unlabelled: str | None = None,
+        name: str = "dataset",
+    ) -> "Corpus":
+        """Makes a corpus of one split of a Hugging Face data set; numbers of classes become their names.
+
+        Args:
+            dataset: A `datasets.Dataset`.
+            text: Column of the text: a list of words, or a string, which is split at white space.
+            labels: Column of every task; a list in each row holds labels of words, any other value one of the sentence.
+            second: Column of the second text of pairs.
+            unlabelled: Label that marks words or sentences without one, besides -100.
+            name: Name of these words in messages.
+
+        Raises: CorpusError, SettingsError, as `from_words`; or the data set has no column of one of these names.
+        """
+        from lca_jax.text.datasets import corpus_of_dataset
+
+        return corpus_of_dataset(dataset, text=text, labels=labels, second=second, unlabelled=unlabelled, name=name)
 
     def __repr__(self) -> str:
         """Describes the corpus in a few lines: its size, what was skipped, and a table of its tasks."""
@@ -174,15 +202,50 @@ class Corpus:
             CorpusError: The labels do not fit the words, or the task is one of sentences; the message lists every
                 place.
         """
-        problems = list(_label_problems(task, labels, self.sentences))
+        problems = list(label_problems(task, labels, self.sentences))
         if task in self.sentence_labels:
-            problems.append(_taken(task))
+            problems.append(taken_by_both(task))
         if problems:
             raise CorpusError(
                 f"{self.name}: the labels of a new task must fit the words. Mend these and try again (sentences "
                 f"and words counted from 1):\n{list_problems(problems)}"
             )
         return replace(self, labels={**self.labels, task: _frozen(labels)})
+
+    def annotate(
+        self,
+        task: str,
+        *,
+        words: Collection[str] | None = None,
+        pattern: str | None = None,
+        where: Callable[[str], bool] | None = None,
+        fold_case: bool = False,
+        balanced: bool = True,
+        seed: int = 0,
+    ) -> "Corpus":
+        """Adds a task of two classes, `task` and `not task`: `annotate("year", pattern=r"(19|20)[0-9]{2}")`.
+
+        Args:
+            task: Name of the task and of its class.
+            words: The words of the class.
+            pattern: Regular expression that the whole word must match.
+            where: Function that says of a word form whether it is in the class. One of the three is given.
+            fold_case: Whether words and pattern do not tell capitals from small letters.
+            balanced: Whether only as many other words, drawn by `seed`, are labelled as the class has.
+            seed: Seed of the draw.
+
+        Raises: CorpusError, SettingsError: as `text.annotate` says.
+        """
+        from lca_jax.text.annotate import chooser, label_words
+
+        chosen = chooser(words=words, pattern=pattern, where=where, fold_case=fold_case)
+        return self.with_task(task, label_words(self, task, chosen, balanced=balanced, seed=seed))
+
+    def annotate_position(self) -> "Corpus":
+        """Adds the task `position`: a word's place in its sentence, `begin`, `middle` or `end`."""
+        from lca_jax.text.annotate import POSITION, position_labels
+
+        return self.with_task(POSITION, position_labels(self))
 
     def fingerprint(self) -> str:
         """Returns the SHA-256 of forms, labels and pairs, in hexadecimal; name and order of the tasks do not count."""
@@ -234,65 +297,3 @@ class Corpus:
 
 def _frozen(rows: Sequence[Sequence[_T]]) -> tuple[tuple[_T, ...], ...]:
     return tuple(tuple(row) for row in rows)
-
-
-def _word_problems(sentences: Sequence[Sequence[object]]) -> Iterator[str]:
-    for number, sentence in enumerate(sentences, 1):
-        if isinstance(sentence, str):
-            yield f"sentence {number}: {sentence[:40]!r} is one text; split it into a list of words"
-            continue
-        for position, word in enumerate(sentence, 1):
-            if not isinstance(word, str):
-                yield f"sentence {number}, word {position}: {word!r} is not text"
-            elif not is_unicode(word):
-                yield f"sentence {number}, word {position}: {word!r} holds half a surrogate pair, which is not Unicode"
-
-
-def _label_problems(
-    task: str, labels: Sequence[Sequence[object]], sentences: Sequence[Sequence[object]]
-) -> Iterator[str]:
-    if len(labels) != len(sentences):
-        yield f"task `{task}`: labels for {len(labels)} sentences, but there are {len(sentences)} sentences"
-        return
-    for number, (of_words, sentence) in enumerate(zip(labels, sentences, strict=True), 1):
-        if isinstance(of_words, str) or len(of_words) != len(sentence):
-            yield f"task `{task}`, sentence {number}: {len(of_words)} labels for {len(sentence)} words"
-            continue
-        for position, label in enumerate(of_words, 1):
-            if label is not None and not isinstance(label, str):
-                yield f"task `{task}`, sentence {number}, word {position}: the label {label!r} is neither text nor None"
-
-
-def _sentence_label_problems(
-    task: str, labels: Sequence[object], sentences: Sequence[object], *, taken: Mapping[str, object]
-) -> Iterator[str]:
-    if task in taken:
-        yield _taken(task)
-    if isinstance(labels, str) or len(labels) != len(sentences):
-        yield f"task `{task}`: {len(labels)} labels of sentences, but there are {len(sentences)} sentences"
-        return
-    for number, label in enumerate(labels, 1):
-        if label is not None and not isinstance(label, str):
-            yield f"task `{task}`, sentence {number}: the label {label!r} is neither text nor None"
-
-
-def _taken(task: str) -> str:
-    return f"task `{task}`: words and sentences cannot both have labels of one task; rename one of them"
-
-
-def _pair_problems(second_starts: Sequence[int], sentences: Sequence[Sequence[object]]) -> Iterator[str]:
-    if len(second_starts) != len(sentences):
-        yield f"pairs: {len(second_starts)} starts of second texts, but there are {len(sentences)} sentences"
-        return
-    for number, (start, sentence) in enumerate(zip(second_starts, sentences, strict=True), 1):
-        if not 0 < start < len(sentence):
-            yield f"sentence {number}: both texts of a pair need words, got {start} of {len(sentence)} for the first"
-
-
-def is_unicode(text: str) -> bool:
-    """Returns whether a text can be encoded: half a surrogate pair, which JSON may hold, cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

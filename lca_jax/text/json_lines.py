@@ -2,7 +2,8 @@
 
 A text is a list of words, or a string, which is split at white space. One value is a label of the sentence, a list of
 values holds one label per word. Values are strings, whole numbers, true and false, which become text (`1`, `true`), or
-null, which is no label. Most data sets of hubs can be exported in this form.
+null, which is no label. `-100` among whole numbers is no label either. Most data sets of hubs can be exported in this
+form.
 """
 
 import json
@@ -12,8 +13,9 @@ from typing import Any
 
 from lca_jax.errors import SettingsError
 from lca_jax.machine.json_text import parse_json
-from lca_jax.text.corpus import Corpus, is_unicode
+from lca_jax.text.corpus import Corpus
 from lca_jax.text.lines import Source
+from lca_jax.text.problems import as_label, is_unicode
 from lca_jax.text.sentences import BLANK, NO_TEXT, TEXT_NAMES, finish_sentences
 
 
@@ -25,6 +27,7 @@ def read_json_lines(
     second_key: str | None = None,
     where: Mapping[str, str] | None = None,
     unlabelled: str | None = None,
+    encoding: str = "utf-8",
 ) -> Corpus:
     """Reads a file with one JSON object per line, plain or gzipped.
 
@@ -39,6 +42,7 @@ def read_json_lines(
         where: Value, as text, that a key must have in the lines that are read; the other lines are counted in
             `Corpus.skipped`, as are blank lines and lines whose text is empty.
         unlabelled: Mark of a word or sentence without a label.
+        encoding: Encoding of the file.
 
     Returns:
         A corpus with `labels` for tasks of words and `sentence_labels` for tasks of sentences.
@@ -48,7 +52,7 @@ def read_json_lines(
             form (all are listed), or nothing has a label of a task.
         SettingsError: No line has one of the keys; the message lists those of the first line.
     """
-    source = Source.read(path)
+    source = Source.read(path, encoding=encoding)
     text_keys = [text_key] if second_key is None else [text_key, second_key]
     texts: list[list[list[str]]] = []
     values: dict[str, list[object]] = {task: [] for task in keys}
@@ -58,7 +62,7 @@ def read_json_lines(
     for number, row in rows.items():
         if absent := [key for key in (*text_keys, *keys.values(), *(where or {})) if key not in row]:
             source.report(number, f"no key {', '.join(f'`{key}`' for key in absent)}")
-        elif unlike := [key for key, value in (where or {}).items() if _as_text(row[key]) != value]:
+        elif unlike := [key for key, value in (where or {}).items() if as_label(row[key]) != value]:
             source.skipped[f"line of another kind (key {unlike[0]})"] += 1
         else:
             parts = [_words(source, number, key, row[key]) for key in text_keys]
@@ -86,14 +90,14 @@ def read_json_lines(
     return finish_sentences(source, texts, labels, sentence_labels)
 
 
-def guess_text_keys(path: str | Path) -> tuple[str, ...]:
+def guess_text_keys(path: str | Path, *, encoding: str = "utf-8") -> tuple[str, ...]:
     """Returns the key of the text, or the two keys of a pair's texts, if they have usual names.
 
     Raises:
         CorpusError: The file cannot be read, or holds no object.
         SettingsError: The first object has no usual key; the message lists its keys.
     """
-    source = Source.read(path)
+    source = Source.read(path, encoding=encoding)
     rows = _objects(source)
     first = next(iter(rows.values()), {})
     for names in TEXT_NAMES:
@@ -103,7 +107,8 @@ def guess_text_keys(path: str | Path) -> tuple[str, ...]:
     known = ", ".join("/".join(names) for names in TEXT_NAMES)
     raise SettingsError(
         f"{source.path}: no line has a usual key for its text ({known}). Keys of the first line: {', '.join(first)}. "
-        "Call `read_json_lines` and name the key."
+        "Name the key of the text (`text_key`, `--text-column`), and for pairs that of the second one (`second_key`, "
+        "`--second-column`)."
     )
 
 
@@ -158,17 +163,10 @@ def _word_labels(
 
 
 def _label(source: Source, number: int, task: str, value: object, unlabelled: str | None) -> str | None:
-    label = _as_text(value)
+    label = as_label(value)
     if (label is None and value is not None) or not is_unicode(label or ""):
         source.report(number, f"task `{task}`: the label {_brief(value)} is neither text, a whole number nor null")
     return None if label == unlabelled else label
-
-
-def _as_text(value: object) -> str | None:
-    """Returns a value that can be a class, as text; None for any other value."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, str | int) else None
 
 
 def _brief(value: object) -> str:

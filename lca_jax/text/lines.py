@@ -4,20 +4,26 @@ A file may be gzipped, which its content shows, not its name. It is read whole. 
 them, and all are raised as one `CorpusError` with `file:line: what`.
 """
 
+import codecs
 import gzip
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lca_jax.errors import CorpusError, list_problems
+from lca_jax.errors import CorpusError, SettingsError, list_problems
 from lca_jax.text.corpus import Corpus
+
+IGNORED = "-100"
+"""The whole number that marks words and texts without a label in data sets of Hugging Face."""
+_WHOLE = re.compile(r"-?[0-9]+")
 
 
 def is_blank(line: str) -> bool:
-    """Returns whether a line separates sentences: it is empty, or holds spaces alone."""
-    return not line.strip(" ")
+    """Returns whether a line separates sentences: it is empty, or holds white space alone."""
+    return not line or line.isspace()
 
 
 def usual_width(rows: Iterable[Sequence[str]]) -> int:
@@ -33,19 +39,29 @@ class Source:
     path: Path
     """Path of the file, for messages."""
     lines: list[str]
-    """Lines without their ends; bytes that are not UTF-8 are reported and replaced."""
+    """Lines without their ends; bytes that are not of the encoding are reported and replaced."""
     problems: list[tuple[int, str]] = field(default_factory=list)
     """Line number and description of every problem."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Number of items that were skipped because they are not words, by reason."""
 
     @classmethod
-    def read(cls, path: str | Path) -> "Source":
+    def read(cls, path: str | Path, *, encoding: str = "utf-8") -> "Source":
         """Reads and decodes a file.
 
+        Args:
+            path: The file.
+            encoding: Its encoding, one in which only a line feed has the byte of a line feed.
+
         Raises:
-            CorpusError: The file cannot be read, or is empty.
+            CorpusError: The file cannot be read, is empty, or no line with other letters than ASCII is in this
+                encoding. Single lines that are not are reported like other bad rows.
+            SettingsError: There is no such encoding.
         """
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            raise SettingsError(f"There is no encoding {encoding!r}. Usual ones: utf-8, latin-1, cp1252.") from None
         path = Path(path)
         try:
             content = path.read_bytes()
@@ -56,13 +72,21 @@ class Source:
         if not content.strip():
             raise CorpusError(f"{path}: the file is empty. Give a file with at least one word.")
         source = cls(path=path, lines=[])
+        undecoded: list[str] = []
         # Only \n ends a line: word forms may hold U+2028 and other characters at which str.splitlines cuts.
         for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").split(b"\n"), 1):
             try:
-                source.lines.append(line.removesuffix(b"\r").decode())
+                source.lines.append(line.removesuffix(b"\r").decode(encoding))
             except UnicodeDecodeError as error:
-                source.report(number, f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not UTF-8")
-                source.lines.append(line.removesuffix(b"\r").decode(errors="replace"))
+                undecoded.append(f"byte {error.start + 1} of the line (0x{line[error.start]:02x})")
+                source.report(number, f"{undecoded[-1]} is not {encoding.upper()}")
+                source.lines.append(line.removesuffix(b"\r").decode(encoding, errors="replace"))
+        if undecoded and len(undecoded) == sum(not line.isascii() for line in source.lines):
+            raise CorpusError(
+                f"{path}: none of the {len(undecoded)} lines with other letters than ASCII is {encoding.upper()}; the "
+                f"first is line {source.problems[0][0]}, {undecoded[0]}. Name the encoding of the file (`encoding`, "
+                "`--encoding`), e.g. latin-1 or cp1252."
+            )
         return source
 
     def report(self, line: int, what: str) -> None:
@@ -79,7 +103,8 @@ class Source:
             places = [
                 f"{self.path}:{line}: {what}" for line, what in sorted(self.problems, key=lambda problem: problem[0])
             ]
-            raise CorpusError(f"{self.path}: {len(places)} problems. Mend these rows:\n{list_problems(places)}")
+            what = "1 problem. Mend this row" if len(places) == 1 else f"{len(places)} problems. Mend these rows"
+            raise CorpusError(f"{self.path}: {what}:\n{list_problems(places)}")
 
     def finish(
         self,
@@ -101,13 +126,27 @@ class Source:
             CorpusError: Problems were reported, or there is no word.
         """
         self.refuse_problems()
+        labels = {task: self._without_ignored(task, of_task) for task, of_task in labels.items()}
+        of_sentences = {
+            task: list(self._without_ignored(task, [tuple(of_task)])[0])
+            for task, of_task in (sentence_labels or {}).items()
+        }
         if not any(sentences):
             raise CorpusError(f"{self.path}: the file holds no word. Give a file with at least one word.")
         return Corpus(
             sentences=tuple(sentences),
-            labels={task: tuple(of_sentences) for task, of_sentences in labels.items()},
-            sentence_labels={task: tuple(of_task) for task, of_task in (sentence_labels or {}).items()},
+            labels={task: tuple(of_task) for task, of_task in labels.items()},
+            sentence_labels={task: tuple(of_task) for task, of_task in of_sentences.items()},
             second_starts=None if second_starts is None else tuple(second_starts),
             name=self.path.name,
             skipped=dict(self.skipped),
         )
+
+    def _without_ignored(self, task: str, labels: list[tuple[str | None, ...]]) -> list[tuple[str | None, ...]]:
+        """Masks and counts the label -100 of a task of whole numbers: Hugging Face's mark for no label."""
+        distinct = {label for of_sentence in labels for label in of_sentence if label is not None}
+        if IGNORED not in distinct or not all(_WHOLE.fullmatch(label) for label in distinct):
+            return labels
+        count = sum(label == IGNORED for of_sentence in labels for label in of_sentence)
+        self.skipped[f"label {IGNORED} of {task}, which marks what has none"] += count
+        return [tuple(None if label == IGNORED else label for label in of_sentence) for of_sentence in labels]

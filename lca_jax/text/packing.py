@@ -34,7 +34,7 @@ class PackedRows(NamedTuple):
     ends: Int32[np.ndarray, "word"]
     """One past the slot of the word's last piece."""
     token_types: Int32[np.ndarray, "row slot"] | None = None
-    """For pairs, the token types of the windows; 0 in padding."""
+    """The token types of the windows, where not all are 0; 0 in padding."""
     between: Bool[np.ndarray, "row slot"] | None = None
     """For pairs, whether the slot holds a special piece between two texts."""
 

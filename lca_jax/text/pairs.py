@@ -5,11 +5,12 @@ beginning. A pair that fits no window is not cut, since half a pair says nothing
 """
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int32
+from tokenizers import Encoding
 
 from lca_jax.errors import ModelError
 from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerBase
@@ -29,44 +30,51 @@ class SpecialPieces(NamedTuple):
     """Pieces after the last text."""
     between: tuple[int, ...] = ()
     """Pieces between two texts."""
-    token_types: tuple[int, int, int, int, int] | None = None
-    """Token types of `before`, the first text, `between`, the second text and `after`; None for models without them."""
+    token_types: "TokenTypes | None" = None
+    """The token types that the tokenizer's own template gives to the pieces, whether or not its class passes them on
+    (ALBERT's and XLNet's of transformers 5 do not); None where all are 0, or it has no template."""
+
+
+class TokenTypes(NamedTuple):
+    """The token types that a tokenizer gives to special pieces, one for each, and to the texts, one for all pieces."""
+
+    before: tuple[int, ...]
+    first: int
+    between: tuple[int, ...]
+    second: int
+    after: tuple[int, ...]
+
+    @property
+    def highest(self) -> int:
+        """The highest of the types."""
+        return max(*self.before, self.first, *self.between, self.second, *self.after, 0)
+
+    def spread(self, first: int, second: int = 0) -> Int32[np.ndarray, "piece"]:
+        """Returns the type of every piece of a window whose texts have these numbers of pieces."""
+        texts = ([self.first] * first, [self.second] * second)
+        return np.array([*self.before, *texts[0], *self.between, *texts[1], *self.after], np.int32)
 
 
 def special_pieces_of(tokenizer: PreTrainedTokenizerBase, *, pairs: bool) -> SpecialPieces:
-    """Returns the special pieces of single texts, or of pairs.
+    """Returns the special pieces of single texts, or of pairs, with the token types that the tokenizer gives.
 
     Raises:
         ModelError: For the reasons of `special_pieces`.
     """
     before, after = special_pieces(tokenizer)
     if not pairs:
-        return SpecialPieces(before, after)
+        return SpecialPieces(before, after, token_types=_token_types_of_one(tokenizer))
     if isinstance(tokenizer, PreTrainedTokenizer):
         first, second = -1, -2
         ids = tokenizer.build_inputs_with_special_tokens([first], [second])
         one, two = ids.index(first), ids.index(second)
         return SpecialPieces(tuple(ids[:one]), tuple(ids[two + 1 :]), tuple(ids[one + 1 : two]))
-    for word in ("a", "1", ".", *islice(sorted(tokenizer.get_vocab()), 1000)):
-        encoded = tokenizer([[word]], [[word]], is_split_into_words=True, truncation=False, padding=False)
-        (encoding,) = encoded.encodings or []
-        first, second = (
-            [place for place, text in enumerate(encoding.sequence_ids) if text == number] for number in (0, 1)
-        )
-        if first and second:
-            break
-    else:
-        raise ModelError(
-            f"{type(tokenizer).__name__} gives no piece for any word that was tried. Use the model's tokenizer."
-        )
-    ids, types = encoding.ids, encoding.type_ids
-    token_types = None
-    if "token_type_ids" in tokenizer.model_input_names:
-        between = types[first[-1] + 1 : second[0]] or [0]
-        token_types = (types[0], types[first[0]], between[0], types[second[0]], types[-1])
-    return SpecialPieces(
-        tuple(ids[: first[0]]), tuple(ids[second[-1] + 1 :]), tuple(ids[first[-1] + 1 : second[0]]), token_types
-    )
+    encoding, places = _encode_a_word(tokenizer, texts=2)
+    cut = [0, places[0][0], places[0][-1] + 1, places[1][0], places[1][-1] + 1, len(encoding.ids)]
+    before, _, between, _, after = (tuple(encoding.ids[start:end]) for start, end in pairwise(cut))
+    types = [tuple(encoding.type_ids[start:end]) for start, end in pairwise(cut)]
+    token_types = TokenTypes(types[0], types[1][0], types[2], types[3][0], types[4])
+    return SpecialPieces(before, after, between, token_types if token_types.highest else None)
 
 
 def align_texts(tokenizer: PreTrainedTokenizerBase, corpus: Corpus, numbers: Sequence[int]) -> list[AlignedSentence]:
@@ -105,6 +113,7 @@ def join_pair(
     cut = int(aligned.starts[second_start])
     parts = (special.before, aligned.piece_ids[:cut], special.between, aligned.piece_ids[cut:], special.after)
     lengths = [len(part) for part in parts]
+    types = special.token_types
     if sum(lengths) > max_pieces:
         excluded |= dict.fromkeys(words.tolist(), PAIR_LONGER_THAN_A_WINDOW)
         return [], dict(sorted(excluded.items()))
@@ -119,13 +128,34 @@ def join_pair(
         aligned.starts[words] + shift,
         aligned.ends[words] + shift,
         gap=(gap_start, gap_start + lengths[2]),
-        token_types=_repeat(special.token_types, lengths),
+        token_types=None if types is None else types.spread(lengths[1], lengths[3]),
     )
     return [window], excluded
 
 
-def _repeat(token_types: tuple[int, ...] | None, lengths: Sequence[int]) -> Int32[np.ndarray, "piece"] | None:
-    return None if token_types is None else np.repeat(np.array(token_types, np.int32), lengths)
+def _token_types_of_one(tokenizer: PreTrainedTokenizerBase) -> TokenTypes | None:
+    """Returns the token types around a single text, where they are not all 0: XLNet's `<cls>` has type 2."""
+    if isinstance(tokenizer, PreTrainedTokenizer):
+        return None
+    encoding, (places,) = _encode_a_word(tokenizer, texts=1)
+    types = encoding.type_ids
+    if not any(types):
+        return None
+    return TokenTypes(tuple(types[: places[0]]), types[places[0]], (), 0, tuple(types[places[-1] + 1 :]))
+
+
+def _encode_a_word(tokenizer: PreTrainedTokenizerBase, *, texts: int) -> tuple[Encoding, list[list[int]]]:
+    """Returns a word that has pieces, encoded once or as a pair with itself, and the places of its pieces by text."""
+    for word in ("a", "1", ".", *islice(sorted(tokenizer.get_vocab()), 1000)):
+        encoded = tokenizer(*[[[word]]] * texts, is_split_into_words=True, truncation=False, padding=False)
+        (encoding,) = encoded.encodings or []
+        numbers = encoding.sequence_ids
+        places = [[place for place, text in enumerate(numbers) if text == number] for number in range(texts)]
+        if all(places):
+            return encoding, places
+    raise ModelError(
+        f"{type(tokenizer).__name__} gives no piece for any word that was tried. Use the model's tokenizer."
+    )
 
 
 def _follow(first: AlignedSentence, second: AlignedSentence) -> AlignedSentence:

@@ -33,7 +33,8 @@ class Window(NamedTuple):
     gap: tuple[int, int] | None = None
     """For a pair, the special pieces between its texts: the first, and one past the last."""
     token_types: Int32[np.ndarray, "piece"] | None = None
-    """For a pair, the token type of every piece, which says whose text it is; None for models without token types."""
+    """The token type of every piece, which says whose text it is in a pair; None where the tokenizer gives none, or
+    gives 0 to all pieces."""
 
 
 def cut_windows(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lca_jax import demo_corpus_file, read_conllu
+from lca_jax import demo_corpus_file, open_store, read_conllu
 from lca_jax.cli.main import COMMANDS, main
 from tests.experiment.files import write_conllu
 from tests.neurox_files import SENTENCES, WORDS, draw_vectors, write_hdf5
@@ -45,8 +45,10 @@ def test_run_show_and_steps(options: list[object], tmp_path: Path) -> None:
     assert first.returncode == 0, first.stderr
     assert not first.stdout
     assert (run / "probes").is_dir()
+    assert "has these activations already" not in first.stderr
+    assert "tensors are not needed" not in first.stderr
     assert "no results yet" in lca("show", run, cache=tmp_path).stdout
-    rest = lca("report", "--run", run, "--quiet", cache=tmp_path)
+    rest = lca("report", run, "--quiet", cache=tmp_path)
     assert rest.returncode == 0, rest.stderr
     assert not rest.stderr
     assert str(run / "report" / "index.html") in rest.stdout
@@ -72,6 +74,18 @@ def test_run_show_and_steps(options: list[object], tmp_path: Path) -> None:
     refused = lca("show", run, "--verify", cache=tmp_path)
     assert refused.returncode == 1
     assert "c/0/0/0" in refused.stderr
+
+
+def test_a_text_without_labels_becomes_a_store(options: list[object], tmp_path: Path) -> None:
+    text = tmp_path / "plain.txt"
+    text.write_text("the cat sat\n\na cat\n")
+    asked = ["extract", "--model", options[1], "--text", text, "--out", tmp_path / "store"]
+    done = lca(*asked, cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "5 words, residual [0, 1, 2]" in done.stdout
+    store = open_store(tmp_path / "store")
+    assert (store.forms(), store.tasks) == (["the", "cat", "sat", "a", "cat"], ())
+    assert lca(*asked, cache=tmp_path).returncode == 0
 
 
 def test_exit_codes_and_one_line_errors(options: list[object], tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from lca_jax.store.folder_writer import FolderWriter
 from lca_jax.store.recipe import Pool, Recipe, WordChoice
 from lca_jax.store.store import open_store
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.pairs import special_pieces_of
+from lca_jax.text.pairs import TokenTypes, special_pieces_of
 from tests.extraction.jobs import Killed
 from tests.store.writing import hash_files
 from tests.tiny_bert import draw_tensors, write_bert
@@ -222,7 +222,7 @@ def test_what_fits_no_window_is_counted(model: Model) -> None:
 def test_special_pieces_of_pairs_are_the_tokenizers(model: Model) -> None:
     special = special_pieces_of(model.tokenizer, pairs=True)
     cls, sep = model.tokenizer.cls_token_id, model.tokenizer.sep_token_id
-    assert special == ((cls,), (sep,), (sep,), (0, 0, 0, 1, 1))
+    assert special == ((cls,), (sep,), (sep,), TokenTypes((0,), 0, (0,), 1, (1,)))
     assert special_pieces_of(model.tokenizer, pairs=False) == ((cls,), (sep,), (), None)
 
 

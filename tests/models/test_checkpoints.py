@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from flax import traverse_util
 from flax.serialization import msgpack_serialize
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from lca_jax.errors import ModelError
 from lca_jax.models.load import load_model
 from lca_jax.models.loading.checkpoints import open_tensors
 from tests.tiny_bert import draw_tensors, write_bert, write_settings
+from tests.tiny_models import TINY, write_model
 
 
 def write_single(folder: Path, tensors: dict[str, np.ndarray]) -> None:
@@ -196,3 +197,40 @@ def test_damaged_files_are_named(tmp_path: Path, file: str) -> None:
         (tmp_path / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=rf"{file} cannot be read as a .*Download it again"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "0.auto_model."])
+def test_names_that_a_wrapper_has_prefixed_are_read_and_told(
+    tmp_path: Path, wrapper: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = load_model(write_bert(tmp_path / "plain"))
+    save_file(
+        {f"{wrapper}{key}": tensor for key, tensor in draw_tensors().items()},
+        write_settings(tmp_path / "other") / "model.safetensors",
+    )
+    with caplog.at_level("INFO", logger="lca_jax"):
+        assert load_model(tmp_path / "other").fingerprint == expected.fingerprint
+    assert f"all names begin with `{wrapper}`, which a wrapper added" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "pieces", "head"),
+    [
+        ("gpt2", "transformer.wte.weight", "lm_head.weight"),
+        ("llama, stretched, tied, biased", "model.embed_tokens.weight", "lm_head.weight"),
+        ("bart", "model.shared.weight", "lm_head.weight"),
+    ],
+)
+@pytest.mark.parametrize("with_head", [False, True])
+def test_a_tied_checkpoint_may_hold_its_pieces_under_the_name_of_the_head(
+    tmp_path: Path, name: str, pieces: str, head: str, with_head: bool
+) -> None:
+    pytest.importorskip("torch")
+    write_model(tmp_path, TINY[name])
+    expected = load_model(tmp_path, head=with_head)
+    tensors = load_file(tmp_path / "model.safetensors")
+    moved = tensors.pop(pieces)
+    for other in [key for key in tensors if key.endswith("embed_tokens.weight")]:
+        tensors.pop(other)
+    save_file(tensors | {head: moved}, tmp_path / "model.safetensors")
+    assert load_model(tmp_path, head=with_head).fingerprint == expected.fingerprint

@@ -1,5 +1,6 @@
 """Tiny random models of every family beside PyTorch's."""
 
+import json
 from pathlib import Path
 
 from lca_jax.models.load import load_model
@@ -12,9 +13,15 @@ LENGTHS = [1, 5, 20, 7, 16, 2, 3, 10]
 TARGET_LENGTHS = [4, 1, 13, 9, 3, 2, 6, 8]
 
 
-def compare_tiny(tiny: Tiny, folder: Path) -> tuple[Model, Comparison]:
-    """Writes the model to a folder and makes ready to compare it."""
+def compare_tiny(tiny: Tiny, folder: Path, *, as_published: bool = False) -> tuple[Model, Comparison]:
+    """Writes the model to a folder and makes ready to compare it.
+
+    With `as_published` its `config.json` has the keys of the configuration as they are, not as transformers writes.
+    """
     theirs = write_model(folder, tiny)
+    if as_published:
+        published = {"model_type": tiny.model_type, "vocab_size": VOCABULARY, **tiny.changes}
+        (folder / "config.json").write_text(json.dumps(published))
     model = load_model(folder, head=True)
     reference = Reference(theirs, model.config, PLACES[model.config.family])
     windows = draw_windows(LENGTHS, vocabulary=VOCABULARY)

@@ -86,10 +86,11 @@ def test_every_bad_row_of_a_conllu_file_is_named_with_its_line(tmp_path: Path) -
         row("1", feats="A=b|A=c"),
         row("2-2"),
         row("2", form="caf\udce9"),
+        row("3", form="café"),
     ]
     content = "".join(rows).encode(errors="surrogateescape")
     with pytest.raises(CorpusError) as caught:
-        read_conllu(written(tmp_path, content))
+        read_conllu(written(tmp_path, content), tasks=["feats:Number"])
     found = [line.removeprefix(f"  {tmp_path / 'bad.conllu'}:") for line in str(caught.value).splitlines()[1:]]
     assert found == [
         "2: ID is 3, but word 2 of the sentence must come here",

@@ -71,7 +71,7 @@ def test_pairs_by_the_names_in_the_first_row(tmp_path: Path) -> None:
 
 
 def test_every_bad_row_is_named(tmp_path: Path) -> None:
-    path = written(tmp_path, b"1\tgood film\n0\n\tbad film\n1\tone\ttwo\n0\tfine\n" + b"1\tcaf\xe9\n")
+    path = written(tmp_path, b"1\tgood film\n0\n\tbad film\n1\tone\ttwo\n0\tfine\n" + b"1\tcaf\xe9\n0\tcaf\xc3\xa9\n")
     with pytest.raises(CorpusError) as caught:
         read_sentences(path, columns={"mood": 1}, text_column=2)
     assert [line.removeprefix(f"  {path}:") for line in str(caught.value).splitlines()[1:]] == [

@@ -55,7 +55,8 @@ class _Variant(NamedTuple):
     arrangement: Arrangement
     embedding_norm: bool
     learned_positions: bool
-    padding_positions: int
+    padding_positions: int | None
+    """Number of positions before the first one; None where they end with the number of the padding piece."""
     sinusoid_gap: int = 0
     """Frequencies of sinusoids fall to 1/10000 over half the width minus this number."""
     head_bias: bool = True
@@ -69,7 +70,7 @@ _M2M100 = _Variant(
     "pre_norm",
     embedding_norm=False,
     learned_positions=False,
-    padding_positions=_PADDING_POSITIONS,
+    padding_positions=None,
     sinusoid_gap=1,
     head_bias=False,
 )
@@ -126,13 +127,14 @@ def _read_side(config: PreTrainedConfig, dtype: Precision, variant: _Variant, **
 
 
 def _read_embedding(config: PreTrainedConfig, variant: _Variant, *, vocabulary: int, shared: bool) -> EmbeddingConfig:
+    before = config.pad_token_id + 1 if variant.padding_positions is None else variant.padding_positions
     return EmbeddingConfig(
         vocabulary=vocabulary,
         shared=shared,
         width=config.d_model,
-        positions=config.max_position_embeddings + variant.padding_positions,
+        positions=config.max_position_embeddings + before,
         sinusoids=0 if variant.learned_positions else config.d_model // 2 - variant.sinusoid_gap,
-        first_position=variant.padding_positions,
+        first_position=before,
         scale=config.d_model**0.5 if config.scale_embedding else 1.0,
         norm=variant.embedding_norm,
     )

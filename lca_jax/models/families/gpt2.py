@@ -1,5 +1,6 @@
 """GPT-2: a pre-norm decoder with learned positions and tied piece vectors (Radford et al. 2019)."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -7,18 +8,19 @@ import numpy as np
 from lca_jax.errors import ModelError
 from lca_jax.hugging_face import PreTrainedConfig
 from lca_jax.models.families.mapping import Family, Source, Sources, Tensor, causal_head, embedding, norm
-from lca_jax.models.stack.attention_config import AttentionConfig
+from lca_jax.models.stack.attention_config import AttentionConfig, AttentionKind
 from lca_jax.models.stack.config import EmbeddingConfig, HeadConfig, MlpConfig, NormConfig, Precision, StackConfig
 
 
 def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
-    if config.scale_attn_by_inverse_layer_idx or not config.scale_attn_weights or config.add_cross_attention:
-        raise ModelError(
-            "A GPT-2 model must scale attention by the width of a head alone and be a plain decoder, got "
-            f"scale_attn_by_inverse_layer_idx={config.scale_attn_by_inverse_layer_idx}, "
-            f"scale_attn_weights={config.scale_attn_weights}, add_cross_attention={config.add_cross_attention}. "
-            "Use another checkpoint."
-        )
+    if config.add_cross_attention:
+        raise ModelError("A GPT-2 model must be a plain decoder, got add_cross_attention=True. Use another checkpoint.")
+    attention = AttentionConfig.plain(width=config.n_embd, heads=config.n_head, causal=True)
+    if not config.scale_attn_weights:
+        attention = replace(attention, scale=1.0)
+    if config.scale_attn_by_inverse_layer_idx:
+        kinds = tuple(AttentionKind(factor=1 / number) for number in range(1, config.n_layer + 1))
+        attention = replace(attention, kinds=kinds, kind_of_layer=tuple(range(config.n_layer)))
     return StackConfig(
         family=config.model_type,
         layers=config.n_layer,
@@ -27,7 +29,7 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
         embedding=EmbeddingConfig(
             vocabulary=config.vocab_size, width=config.n_embd, positions=config.n_positions, norm=False
         ),
-        attention=AttentionConfig.plain(width=config.n_embd, heads=config.n_head, causal=True),
+        attention=attention,
         mlp=MlpConfig(width=config.n_inner or 4 * config.n_embd, activation=config.activation_function),
         norm=NormConfig(epsilon=config.layer_norm_epsilon),
         arrangement="pre_norm",

@@ -3,10 +3,9 @@
 Only the content stream is run, in which every piece sees all pieces of its window, itself included. The model returns
 this stream when it is given no permutation, targets or memory. The logits of a slot come from that stream too.
 
-XLNet's scores have a further term that tells pairs of pieces in one segment from pairs in two. A window is one segment,
-so that the term is the same for all its pieces and cancels in the softmax. It is left out, as transformers leaves it
-out where no `token_type_ids` are given. XLNet's tokenizer gives the piece `<cls>` a segment of its own: a model that
-gets these segments sees that piece a little differently.
+XLNet's scores have a further term that tells pairs of pieces in one segment from pairs in two. Its tokenizer gives the
+piece `<cls>` a segment of its own, and each text of a pair: the token types of the batch say which. Without token types
+the term is the same for all pieces and cancels in the softmax, as in transformers where no `token_type_ids` are given.
 """
 
 from lca_jax.errors import ModelError
@@ -36,7 +35,7 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
             heads=config.n_head,
             input_bias=False,
             output_bias=False,
-            relative=RelativeSinusoids(longest=config.clamp_len if config.clamp_len > 0 else None),
+            relative=RelativeSinusoids(longest=config.clamp_len if config.clamp_len > 0 else None, segments=True),
         ),
         mlp=MlpConfig(width=config.d_inner, activation=config.ff_activation),
         norm=NormConfig(epsilon=config.layer_norm_eps),
@@ -58,12 +57,20 @@ def _sources(config: StackConfig) -> Sources:
             f"{attention}.output.kernel": Source(f"{heads}.o", _join_heads_transposed),
             f"{attention}.relative.content_bias": Source(f"{heads}.r_w_bias"),
             f"{attention}.relative.distance_bias": Source(f"{heads}.r_r_bias"),
+            **_segment_sources(config, f"{attention}.relative", heads),
             **norm(f"{block}.attention_norm", f"{heads}.layer_norm"),
             **linear(f"{block}.mlp.expand", f"{key}.ff.layer_1"),
             **linear(f"{block}.mlp.contract", f"{key}.ff.layer_2"),
             **norm(f"{block}.mlp_norm", f"{key}.ff.layer_norm"),
         }
     return sources
+
+
+def _segment_sources(config: StackConfig, path: str, key: str) -> Sources:
+    relative = config.attention.relative
+    if not isinstance(relative, RelativeSinusoids) or not relative.segments:
+        return {}
+    return {f"{path}.segment_bias": Source(f"{key}.r_s_bias"), f"{path}.segments": Source(f"{key}.seg_embed")}
 
 
 def _join_heads(tensor: Tensor) -> Tensor:

@@ -5,18 +5,15 @@ or code. Once the folder is found, the network is not used any more.
 """
 
 import json
-import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import StrictDataclassError
 
-from lca_jax.errors import MissingExtraError, ModelError
+from lca_jax.errors import ModelError
 from lca_jax.hugging_face import (
     AutoConfig,
-    AutoTokenizer,
     GenerationConfig,
     PreTrainedConfig,
     PreTrainedTokenizer,
@@ -27,15 +24,15 @@ from lca_jax.machine.files import real_path
 from lca_jax.machine.json_text import read_object
 from lca_jax.models.families import find_family
 from lca_jax.models.families.mapping import Family
+from lca_jax.models.loading.pieces import BACKEND, SENTENCEPIECE, load_tokenizer
 from lca_jax.models.loading.refusing import refuse_absurd_sizes, refuse_empty_files
 from lca_jax.models.writing.generation import TextRules
 
-_SENTENCEPIECE = ("tokenizer.model", "spiece.model", "spm.model", "sentencepiece.bpe.model", "source.spm")
 _VOCABULARIES = (
-    "tokenizer.json",
+    BACKEND,
     "vocab.txt",
     "vocab.json",
-    *_SENTENCEPIECE,
+    *SENTENCEPIECE,
 )
 _SETTINGS = (
     "config.json",
@@ -132,25 +129,15 @@ def read_tokenizer(folder: Path, *, vocabulary: int) -> PreTrainedTokenizerFast 
 
     Raises:
         ModelError: The folder holds no tokenizer, the tokenizer cannot say which pieces a word has (fast ones and
-            those of SentencePiece can), or it is another model's.
+            those of SentencePiece can), it is another model's, or transformers would change its pieces.
         MissingExtraError: The tokenizer is stored in SentencePiece's own format, and that package is not installed.
     """
     # Without these files, transformers makes a tokenizer of five pieces and does not report it.
     if not any((folder / file).is_file() for file in _VOCABULARIES):
         raise ModelError(f"{folder} does not hold a tokenizer: one of {', '.join(_VOCABULARIES)} is needed.")
     refuse_empty_files(folder, _VOCABULARIES)
-    try:
-        with warnings.catch_warnings():
-            # Marian's tokenizer recommends a package whose normalizer it never calls.
-            warnings.filterwarnings("ignore", message=r"Recommended: pip install sacremoses")
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # the tokenizers library raises bare ones for damaged files
-        sentencepiece = any((folder / file).is_file() for file in _SENTENCEPIECE)
-        if sentencepiece and not (folder / "tokenizer.json").is_file() and find_spec("sentencepiece") is None:
-            purpose = f"The tokenizer in {folder}, which holds no tokenizer.json,"
-            raise MissingExtraError("sentencepiece", "sentencepiece", purpose) from None
-        raise ModelError(f"The tokenizer in {folder} cannot be read: {error!r}") from None
-    if not tokenizer.is_fast and not any((folder / file).is_file() for file in _SENTENCEPIECE):
+    tokenizer = load_tokenizer(folder)
+    if not tokenizer.is_fast and not any((folder / file).is_file() for file in SENTENCEPIECE):
         raise ModelError(
             f"The tokenizer in {folder} must be a fast one or one of SentencePiece, so that words can be aligned with "
             f"their pieces; it is a {type(tokenizer).__name__} without either form. Add tokenizer.json."

@@ -28,6 +28,12 @@ from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.stack import Params, Stack
 
 _log = logging.getLogger(__name__)
+_PIECES = "embedding.pieces.embedding"
+_WRAPPERS = ("module.", "_orig_mod.", "0.auto_model.", "model.module.", "auto_model.")
+"""Prefixes of DataParallel, of `torch.compile` and of sentence encoders, which are no part of any model's names."""
+_HEADS = ("lm_head.weight", "lm_head.decoder.weight", "cls.predictions.decoder.weight", "predictions.decoder.weight")
+_HEADS += ("vocab_projector.weight", "embed_out.weight", "lm_loss.weight", "generator_lm_head.weight", "decoder.weight")
+"""Names of the piece vectors in the heads of the families."""
 
 
 def read_weights(
@@ -37,6 +43,7 @@ def read_weights(
     shapes: PyTree[jax.ShapeDtypeStruct],
     *,
     origin: str,
+    tied: bool = False,
     mesh: Mesh | None = None,
 ) -> tuple[Params, HashedParams]:
     """Reads every parameter of the stack, in the precision of `shapes`.
@@ -47,6 +54,8 @@ def read_weights(
         config: The stack that the parameters are for.
         shapes: Shapes and dtypes of the parameters, from `stack.build`.
         origin: The checkpoint's place, for messages.
+        tied: Whether the head's piece vectors are those of the embedding, so that a file may hold them under the name
+            of the head alone.
         mesh: The devices that the parameters are split over; None for JAX's default device.
 
     Returns:
@@ -55,7 +64,10 @@ def read_weights(
     Raises:
         ModelError: Tensors are missing, unexpected or of another shape; all of them are listed.
     """
+    tensors = _without_wrapper(tensors, origin)
     sources, head = family.sources(config), config.language_head
+    if tied:
+        tensors = _with_pieces_of_head(tensors, family.prefix, sources[_PIECES])
     head_sources = family.head_sources(config, head) if head else {}
     keys = _list_keys(sources)
     ignored = family.ignored if config.decoder or not family.decoder else f"{family.ignored}|{family.decoder}"
@@ -90,7 +102,7 @@ def read_weights(
         )
     if others:
         names = ", ".join(sorted(others))
-        _log.info("%s: %d tensors are not needed and were left out: %s", origin, len(others), names)
+        _log.debug("%s: %d tensors are not needed and were left out: %s", origin, len(others), names)
     return jax.tree.unflatten(tree, arrays), HashedParams.known(arrays, digest.hexdigest())
 
 
@@ -107,6 +119,27 @@ def draw_weights(
         return move(array.astype(shape.dtype), jax.tree_util.keystr(path, simple=True, separator="."), mesh)
 
     return jax.tree_util.tree_map_with_path(put, untrained, shapes)
+
+
+def _without_wrapper(tensors: Tensors, origin: str) -> Tensors:
+    """Returns the tensors without a prefix that a wrapper has put before all of their names."""
+    for wrapper in _WRAPPERS:
+        if tensors and all(key.startswith(wrapper) for key in tensors):
+            _log.info("%s: all names begin with `%s`, which a wrapper added; it is left out", origin, wrapper)
+            return {key.removeprefix(wrapper): read for key, read in tensors.items()}
+    return tensors
+
+
+def _with_pieces_of_head(tensors: Tensors, prefix: str, pieces: Source) -> Tensors:
+    """Returns the tensors with the piece vectors under the name of the embedding, where only the head has them."""
+    names = [key for key in (pieces.key, pieces.other_key) if key is not None]
+    if any(name in tensors or prefix + name in tensors for name in names):
+        return tensors
+    found = next((tensors[key] for key in _HEADS if key in tensors), None)
+    if found is None:
+        return tensors
+    with_prefix = prefix if any(key.startswith(prefix) for key in tensors) else ""
+    return {**tensors, with_prefix + pieces.key: found}
 
 
 def _list_keys(sources: Mapping[str, Source]) -> set[str]:

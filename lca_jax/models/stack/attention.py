@@ -39,6 +39,8 @@ class View(NamedTuple):
     """Vectors and numbers of distances, where scores depend on distance and content."""
     starts: Bool[Array, "row slot"] | None = None
     """Whether a window begins at a slot; a recurrence needs no more."""
+    factor: float = 1.0
+    """Further factor of the products of query and key."""
 
 
 class EncoderStates(NamedTuple):
@@ -101,7 +103,8 @@ class Attention(nnx.Module):
             bias = bias + self.relative(query, key, view.distances, content=(self.query, self.key))
         if isinstance(self.relative, SinusoidScores) and view.distances is not None:
             bias = bias + self.relative(query, key, view.distances)
-        mixed = attend(query, key, value, bias=bias, scale=self.scale, softcap=self.softcap, precision=self.precision)
+        scale = self.scale * view.factor
+        mixed = attend(query, key, value, bias=bias, scale=scale, softcap=self.softcap, precision=self.precision)
         return self.output(taps(self.site, layer, mixed.reshape(*states.shape[:2], -1)))
 
 
@@ -140,7 +143,7 @@ def _relative_scores(config: StackConfig, *, rngs: nnx.Rngs) -> DisentangledScor
     shape = config.attention.relative
     if isinstance(shape, Disentangled):
         return DisentangledScores(config, shape, rngs=rngs)
-    return None if shape is None else SinusoidScores(config, rngs=rngs)
+    return None if shape is None else SinusoidScores(config, shape, rngs=rngs)
 
 
 def _split_heads(states: Float[Array, "row place units"], heads: int) -> Float[Array, "row place head unit"]:

@@ -58,6 +58,9 @@ class RelativeSinusoids:
 
     longest: int | None = None
     """Larger distances count as this one; None where every distance counts as itself."""
+    segments: bool = False
+    """Whether a further term tells pairs of pieces of one token type from pairs of two (Yang et al. 2019, section 2.5).
+    Without token types, it is the same for all pieces and cancels in the softmax."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,8 @@ class AttentionKind:
     """Number of positions that a piece sees to either side; None for all."""
     rotary: Rotary | None = None
     """Rotary positions, if the layer has them."""
+    factor: float = 1.0
+    """Further factor of the products of query and key."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +131,7 @@ class AttentionConfig:
             record = Disentangled if "span" in fields["relative"] else RelativeSinusoids
             fields["relative"] = record(**fields["relative"])
         fields["kinds"] = tuple(
-            AttentionKind(reach=kind["reach"], rotary=kind["rotary"] and _read_rotary(kind["rotary"]))
+            AttentionKind(**kind | {"rotary": kind["rotary"] and _read_rotary(kind["rotary"])})
             for kind in fields["kinds"]
         )
         fields["kind_of_layer"] = tuple(fields["kind_of_layer"])

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from lca_jax.axes import DECODER, DECODER_SITES, SITES, Layers, choose_layers
 from lca_jax.errors import ModelError, SettingsError
 from lca_jax.machine.fields import check_fields
-from lca_jax.models.stack.attention_config import AttentionConfig
+from lca_jax.models.stack.attention_config import AttentionConfig, RelativeSinusoids
 from lca_jax.models.stack.nonlinearity import NONLINEARITIES
 
 Precision = Literal["float32", "bfloat16"]
@@ -205,6 +205,11 @@ class StackConfig:
     def language_head(self) -> HeadConfig | None:
         """The head of this stack or of its decoder."""
         return self.head if self.decoder is None else self.decoder.head
+
+    def tells_types_apart(self, highest: int) -> bool:
+        """Returns whether the stack has vectors, or segment terms, for token types up to a number."""
+        relative = self.attention.relative
+        return self.embedding.token_types > highest or (isinstance(relative, RelativeSinusoids) and relative.segments)
 
     def layer_count(self, site: str) -> int:
         """Returns the number of layers at a site.

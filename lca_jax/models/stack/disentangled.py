@@ -69,7 +69,7 @@ class DisentangledScores(nnx.Module):
             distances: Result of `DistanceTable`.
             content: The matrices that made query and key; models with shared matrices use them for distances too.
         """
-        vectors, number = distances
+        vectors, number, _ = distances
         scores = jnp.float32(0)
         if self.content_to_position:
             keys = (self.key or content[1])(vectors).reshape(len(vectors), self.heads, -1)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.models.stack.positions import distances
 
@@ -23,6 +23,8 @@ class Distances(NamedTuple):
     number: Int[Array, "row slot slot"]
     """Index in `vectors` for the distance from the second slot to the first; only those within one segment have a
     meaning."""
+    two_types: Bool[Array, "row slot slot"] | None = None
+    """Whether two slots have different token types; None where the batch has none."""
 
 
 def number_distances(positions: Int[Array | np.ndarray, "row slot"]) -> Int[Array, "row slot slot"]:

@@ -2,7 +2,8 @@
 
 Source: Dai et al. 2019 (Transformer-XL), section 3.3; Yang et al. 2019 (XLNet) use it in both directions. With q and k
 of pieces, r the key of a distance, and biases u and v the same for all pieces,
-score(i, j) = scale · (qᵢ · kⱼ + qᵢ · r(i - j) + u · kⱼ + v · r(i - j)). `attend` computes the first term.
+score(i, j) = scale · (qᵢ · kⱼ + qᵢ · r(i - j) + u · kⱼ + v · r(i - j)). `attend` computes the first term. XLNet adds
+(qᵢ + w) · s, where s is one vector for two pieces of one token type, and another one for two types.
 
 Cost: the vectors of 2 · slots - 1 distances, computed once a batch and projected to keys once a layer; then one
 product, as `relative` describes it, which holds the second and the fourth term.
@@ -41,13 +42,18 @@ class DistanceSinusoids(nnx.Module):
 class SinusoidScores(nnx.Module):
     """The scores of distances and of both biases in one layer."""
 
-    def __init__(self, config: StackConfig, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: StackConfig, shape: RelativeSinusoids, *, rngs: nnx.Rngs) -> None:
         attention = config.attention
         self.heads, self.scale, self.precision = attention.heads, attention.scale, matmul_precision(config.dtype)
         self.key = linear(config, config.residual_width, config.heads_width, bias=False, rngs=rngs)
         biases = (attention.heads, attention.head_width)
         self.content_bias = nnx.Param(jnp.zeros(biases, jnp.dtype(config.dtype)))
         self.distance_bias = nnx.Param(jnp.zeros(biases, jnp.dtype(config.dtype)))
+        self.has_segments = shape.segments
+        if shape.segments:
+            draw = nnx.initializers.normal(config.initializer_range)
+            self.segments = nnx.Param(draw(rngs.params(), (2, *biases), jnp.dtype(config.dtype)))
+            self.segment_bias = nnx.Param(jnp.zeros(biases, jnp.dtype(config.dtype)))
 
     def __call__(
         self,
@@ -55,14 +61,14 @@ class SinusoidScores(nnx.Module):
         key: Float[Array, "row slot head unit"],
         distances: Distances,
     ) -> Float[Array, "row head slot slot"]:
-        """Scores content with distance, and the two biases with content and with distance.
+        """Scores content with distance, the biases with content and with distance, and content with token types.
 
         Args:
             query: Queries of the pieces, not scaled.
             key: Keys of the pieces.
             distances: Result of `DistanceSinusoids`.
         """
-        vectors, number = distances
+        vectors, number, two_types = distances
         keys = self.key(vectors).reshape(len(vectors), self.heads, -1)
         shifted = query + self.distance_bias[...][None, None]
         by_distance = match_keys(shifted, keys, number, precision=self.precision)
@@ -73,4 +79,15 @@ class SinusoidScores(nnx.Module):
             precision=self.precision,
             preferred_element_type=jnp.float32,
         )
-        return self.scale * (by_distance + by_content[:, :, None, :])
+        scores = by_distance + by_content[:, :, None, :]
+        if self.has_segments and two_types is not None:
+            by_segment = jnp.einsum(
+                "rshu,thu->trhs",
+                query + self.segment_bias[...][None, None],
+                self.segments[...],
+                precision=self.precision,
+                preferred_element_type=jnp.float32,
+            )
+            one, two = by_segment[..., None]
+            scores += jnp.where(two_types[:, None], two, one)
+        return self.scale * scores

@@ -31,6 +31,7 @@ from lca_jax.models.stack.head import Head
 from lca_jax.models.stack.layers import norm, normalize, table
 from lca_jax.models.stack.memory import Memory
 from lca_jax.models.stack.positions import Places, bucket_of_distance, distances, rotation, visibility_bias
+from lca_jax.models.stack.relative import Distances
 from lca_jax.models.stack.sinusoids import DistanceSinusoids
 from lca_jax.models.stack.taps import Edit, Taps, decoder_part
 
@@ -143,14 +144,22 @@ class Stack(nnx.Module):
             apart = distances(queries.positions, keys.positions)
             buckets = bucket_of_distance(apart, shape.buckets, causal=shape.causal)
             learned = jnp.moveaxis(self.distance_bias(buckets).astype(jnp.float32), 3, 1)
-        relative = None if self.distances is None else self.distances(batch.positions)
+        relative = None if self.distances is None else self._distances_of(batch)
         starts = jnp.asarray(batch.positions) == 0
         views = []
         for kind in shape.kinds:
             bias = visibility_bias(queries, keys, causal=shape.causal, reach=kind.reach)
             turn = None if kind.rotary is None else rotation(kind.rotary, batch.positions)
-            views.append(View(bias if learned is None else bias + learned, turn, relative, starts))
+            views.append(View(bias if learned is None else bias + learned, turn, relative, starts, kind.factor))
         return views
+
+    def _distances_of(self, batch: Batch) -> Distances:
+        assert self.distances is not None
+        relative = self.distances(batch.positions)
+        if batch.token_types is None:
+            return relative
+        types = jnp.asarray(batch.token_types)
+        return relative._replace(two_types=types[:, :, None] != types[:, None, :])
 
 
 def _relative_distances(config: StackConfig, *, rngs: nnx.Rngs) -> DistanceTable | DistanceSinusoids | None:

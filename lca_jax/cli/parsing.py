@@ -1,0 +1,118 @@
+"""Reads the options of a command, by hand and from a file of settings, and says in one line what is wrong.
+
+The package `tyro` makes the options out of a function's arguments and calls it. Here it only collects the arguments,
+so that an error of the command itself is never taken for one of its options, and the frame that it draws around a usage
+error becomes one line.
+"""
+
+import functools
+import io
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any
+
+from lca_jax.errors import LcaError, SettingsError
+
+_REPEATED = {"tasks": "task", "where": "where", "annotate": "annotate", "regression": "regression"}
+"""Settings that are given once for each value, and the names of their options."""
+_OPTION = re.compile(r"(--[a-z][\w.-]*|[A-Z]+)( [A-Z{].*)?$")
+"""A line of a list of options that are missing."""
+_NAME = re.compile(r"(?<!\S)--[\w.-]*\w")
+_FRAME = re.compile(r"[│╭╮╰╯─├┤]+|^\+|-{3,}|^\||\|$|\+$")
+
+
+def read_arguments(function: Callable[..., None], name: str, options: Sequence[str]) -> Callable[[], None]:
+    """Returns the call of a command with its options.
+
+    Args:
+        function: The command.
+        name: Its name.
+        options: What follows the name.
+
+    Raises:
+        SystemExit: Help was asked for, or the options are not those of the command (2, after one line on stderr).
+        LcaError: A setting is out of its range.
+    """
+    import tyro
+
+    @functools.wraps(function)
+    def collect(*arguments: Any, **named: Any) -> Callable[[], None]:
+        return functools.partial(function, *arguments, **named)
+
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(collect, prog=f"lca {name}", args=_with_settings(options))
+    except SystemExit as end:
+        if (error := _cause(end)) is not None:
+            raise error from None
+        if end.code == 2:
+            sys.stderr.write(f"lca {name}: {_one_line(said.getvalue())}\n")
+        raise
+
+
+def _with_settings(options: Sequence[str]) -> list[str]:
+    """Returns the options with those of `--config FILE` before them, so that what is given by hand counts."""
+    options = list(options)
+    if "--config" not in options:
+        return options
+    place = options.index("--config")
+    if place + 1 == len(options):
+        raise SettingsError("`--config` needs a file, e.g. `--config run.toml`.")
+    file = Path(options[place + 1])
+    try:
+        settings = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{file} cannot be read as TOML: {error}") from None
+    by_hand = options[:place] + options[place + 2 :]
+    return [*_options_of(settings, by_hand), *by_hand]
+
+
+def _options_of(settings: Mapping[str, Any], by_hand: Sequence[str], prefix: str = "") -> Iterator[str]:
+    for key, value in settings.items():
+        name = f"{prefix}{_REPEATED.get(key, key)}".replace("_", "-")
+        if isinstance(value, Mapping):
+            yield from _options_of(value, by_hand, prefix=f"{name}.")
+        elif f"--{name}" in by_hand:
+            continue
+        elif isinstance(value, bool):
+            yield f"--{name}" if value else f"--no-{name}"
+        elif key in _REPEATED:
+            for each in [value] if isinstance(value, str) else value:
+                yield from (f"--{name}", str(each))
+        elif isinstance(value, list):
+            yield from (f"--{name}", *map(str, value))
+        else:
+            yield from (f"--{name}", str(value))
+
+
+def _cause(error: BaseException | None) -> LcaError | None:
+    """Returns the error of a setting that tyro met, and told as if it were one of the options."""
+    while error is not None:
+        if isinstance(error, LcaError):
+            return error
+        error = error.__context__
+    return None
+
+
+def _one_line(text: str) -> str:
+    """Returns in a sentence what stands in a frame of several lines."""
+    lines = [" ".join(_FRAME.sub(" ", line).split()) for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("For full helptext")]
+    start = next((place for place, line in enumerate(lines) if line.startswith("Unrecognized options")), len(lines))
+    required = lines[:start]
+    rest, _, similar = re.sub(r"For full helptext.*", "", " ".join(lines[start:])).partition("Perhaps you meant")
+    unknown, meant = (
+        [name for name in dict.fromkeys(_NAME.findall(part)) if name != "--help"] for part in (rest, similar)
+    )
+    said = [f"there is no option {', '.join(unknown)}" + (f" (perhaps {meant[0]})" if meant else "")] if unknown else []
+    missing = [found[1] for line in required if (found := _OPTION.match(line))]
+    if required and not required[0].startswith("Required options"):
+        said.append(" ".join(required[1:]).partition(" Argument helptext:")[0].rstrip("."))
+    elif missing and not unknown:
+        said.append(f"{', '.join(missing)} must be given")
+    return f"{'; '.join(said)}. `--help` lists the options."

@@ -1,0 +1,131 @@
+"""Figures of results, drawn with matplotlib (extra `plots`): keep curves, layers, a neuron on a sentence.
+
+Every function takes a result and returns a `matplotlib.figure.Figure`, which a notebook shows and `savefig` writes. No
+global state is touched: no style is set, no window opens.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lca_jax.analysis.curves import KeepCurve
+from lca_jax.axes import Neuron
+from lca_jax.descriptors.neuron_text import colour, neuron_text
+from lca_jax.errors import MissingExtraError, SettingsError
+from lca_jax.ranking.ranking import Ranking
+from lca_jax.store.store import ActivationStore
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_WIDTH, _HEIGHT = 6.4, 4.0
+"""Inches of a figure."""
+_STRAIGHT = 6
+"""Number of layers whose names fit under the bars without being turned."""
+_LINE = 90
+"""Characters in a line of a drawn sentence."""
+
+
+def keep_curve(curve: KeepCurve) -> "Figure":
+    """Draws accuracy against the share of neurons kept: best, random (with one standard deviation) and worst ones.
+
+    Args:
+        curve: From `lca_jax.keep_curve`.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure, axes = _figure()
+    points = curve.points
+    shares = [100 * point.fraction for point in points]
+    axes.axhline(curve.whole, color="0.4", linewidth=1, linestyle=":", label="all neurons")
+    axes.plot(shares, [point.top for point in points], marker="o", label="best")
+    random = np.array([point.random for point in points])
+    spread = np.array([point.random_std for point in points])
+    (line,) = axes.plot(shares, random, marker="s", label=f"random ({curve.draws} sets, ± 1 SD)")
+    axes.fill_between(shares, random - spread, random + spread, color=line.get_color(), alpha=0.2, linewidth=0)
+    axes.plot(shares, [point.bottom for point in points], marker="^", label="worst")
+    axes.set(xlabel="neurons kept (%)", ylabel="accuracy", title=f"{curve.task}, {_MODES[curve.mode]}")
+    axes.legend()
+    return figure
+
+
+def layers(ranking: Ranking, *, count: int = 100) -> "Figure":
+    """Draws how many of the first neurons of a ranking lie in each layer.
+
+    Args:
+        ranking: The ranking.
+        count: Number of leading neurons, at most all.
+
+    Raises:
+        SettingsError: `count` is less than 1 or more than the ranking has.
+        MissingExtraError: matplotlib is not installed.
+    """
+    if not 1 <= count <= len(ranking.columns):
+        raise SettingsError(f"`count` must be in 1 to {len(ranking.columns)}, got {count}.")
+    figure, axes = _figure()
+    names = ranking.axis.layer_names
+    blocks = ranking.axis.block_of_column[ranking.columns[:count]]
+    axes.bar(range(len(names)), np.bincount(blocks, minlength=len(names)))
+    slant = {"rotation": 45, "ha": "right"} if len(names) > _STRAIGHT else {}
+    axes.set_xticks(range(len(names)), names, **slant)
+    axes.set(ylabel=f"neurons of the first {count:,}", title=ranking.task)
+    return figure
+
+
+def neuron(
+    store: ActivationStore,
+    neuron: Neuron | tuple[str, int, int],
+    sentence: int,
+    *,
+    reference: ActivationStore | None = None,
+) -> "Figure":
+    """Draws one neuron on one sentence, every word on a coloured ground.
+
+    Args:
+        store: Activations of the words.
+        neuron: The neuron: site, layer, index.
+        sentence: Number of the sentence, from 0.
+        reference: The store in which mean and deviation are taken; the same store if None.
+
+    Raises:
+        SettingsError: The store has no such sentence, or no such neuron.
+        DataError: The neuron is constant in the reference.
+        MissingExtraError: matplotlib is not installed.
+    """
+    text = neuron_text(store, neuron, sentence, reference=reference)
+    lines: list[list[tuple[str, float | None]]] = [[]]
+    for word, value in zip(text.words, text.values, strict=True):
+        if sum(len(other) + 2 for other, _ in lines[-1]) + len(word) > _LINE and lines[-1]:
+            lines.append([])
+        lines[-1].append((word, value))
+    figure, axes = _figure(height=0.6 + 0.35 * len(lines), width=9.0)
+    axes.set_axis_off()
+    for row, line in enumerate(lines):
+        place = 0.0
+        for word, value in line:
+            axes.text(
+                place / _LINE,
+                1 - (row + 1) / (len(lines) + 1),
+                word,
+                transform=axes.transAxes,
+                family="monospace",
+                fontsize=9,
+                va="center",
+                bbox={"facecolor": colour(value), "edgecolor": "none", "pad": 2.0},
+            )
+            place += len(word) + 2
+    axes.set_title(f"neuron {text.neuron}, orange above its mean, blue below", fontsize=9, loc="left")
+    return figure
+
+
+_MODES = {"mask": "the other neurons masked", "retrain": "probes trained on the kept neurons"}
+
+
+def _figure(*, height: float = _HEIGHT, width: float = _WIDTH) -> tuple["Figure", Any]:
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        raise MissingExtraError("matplotlib", "plots", "Drawing figures") from None
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()

@@ -1,0 +1,47 @@
+"""What a file does not say of itself, and its user does: the options of every reader, in one record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from lca_jax.errors import SettingsError
+from lca_jax.machine.fields import check_fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """How files of words are read, where their content does not tell."""
+
+    word_column: str | None = None
+    """In files with one word a row: the column of the words, by number (counted from 1) or name."""
+    text_column: str | None = None
+    """In files with one text a row or line: the column or key of the text."""
+    second_column: str | None = None
+    """The column or key of the second text of pairs."""
+    unlabelled: str | None = None
+    """The mark of a word or text without a label; `_` in files with one word a row."""
+    where: Annotated[Sequence[str], tyro.conf.UseAppendAction] = ()
+    """COLUMN=TEXT: reads only the rows that have this text in this column. May be repeated."""
+    encoding: str = "utf-8"
+    """The encoding of the files, e.g. latin-1."""
+    skip_ragged: bool = False
+    """Skip and count rows with another number of columns than most, instead of refusing the file."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        object.__setattr__(self, "where", tuple(self.where))
+        if wrong := [each for each in self.where if "=" not in each]:
+            raise SettingsError(f"`where` must be COLUMN=TEXT, e.g. 1=tr, got {wrong[0]!r}.")
+
+    @property
+    def filters(self) -> dict[int | str, str]:
+        """The text that a column must have, by column."""
+        pairs = (each.partition("=") for each in self.where)
+        return {column_of(column): text for column, _, text in pairs}
+
+
+def column_of(column: str) -> int | str:
+    """Returns a column as a number, where it is one, else as a name."""
+    return int(column) if column.isdecimal() else column

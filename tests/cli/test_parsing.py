@@ -1,0 +1,129 @@
+"""Options by hand and from a file, and usage errors of one line."""
+
+from pathlib import Path
+
+import pytest
+
+from lca_jax.cli.main import main
+from lca_jax.cli.parsing import read_arguments
+from lca_jax.cli.run import run_experiment
+from lca_jax.cli.steps import extract, probe
+from lca_jax.cli.study import run_study
+from lca_jax.errors import SettingsError
+from lca_jax.experiment.config import Experiment
+
+FILES = ["--model", "m", "--train", "a", "--test", "b", "--out", "c"]
+
+
+def experiment_of(options: list[str]) -> Experiment:
+    call = read_arguments(run_experiment, "run", options)
+    return call.args[0] if call.args else call.keywords["experiment"]  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def test_options_make_the_experiment_and_call_nothing() -> None:
+    experiment = experiment_of([*FILES, "--task", "ner", "--task", "pos", "--where", "1=tr", "--annotate", "x=/a+/"])
+    assert experiment.dev is None
+    assert (experiment.train, experiment.tasks) == (Path("a"), ("ner", "pos"))
+    assert (experiment.texts.where, experiment.annotate) == (("1=tr",), ("x=/a+/",))
+
+
+def test_a_file_says_everything_that_options_say_and_options_count_before_it(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        'model = "m"\ntrain = "a"\ntest = "b"\nout = "c"\ntasks = ["ner", "pos"]\nmax_train_words = 9\n'
+        'labelled_only = true\nfractions = [0.1, 0.2]\nencoding = "latin-1"\nwhere = ["1=tr"]\n'
+        "[probe]\nl1 = [1e-3, 1e-2]\nmax_iterations = 7\n"
+    )
+    experiment = experiment_of(["--config", str(file), "--max-train-words", "5", "--out", "d"])
+    assert (experiment.out, experiment.max_train_words, experiment.tasks) == (Path("d"), 5, ("ner", "pos"))
+    assert (experiment.probe.l1, experiment.probe.max_iterations) == ((1e-3, 1e-2), 7)
+    assert (experiment.texts.encoding, experiment.texts.where) == ("latin-1", ("1=tr",))
+    assert experiment.labelled_only
+    assert experiment.fractions == (0.1, 0.2)
+    assert experiment_of(["--config", str(file), "--task", "x"]).tasks == ("x",)
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "said"),
+    [
+        (run_experiment, ["--model", "m"], "--train, --test, --out must be given"),
+        (run_experiment, FILES[:4], "--test, --out must be given"),
+        (run_experiment, [*FILES, "--nonsense"], "there is no option --nonsense"),
+        (run_experiment, [*FILES, "--draws", "x"], "--draws: invalid literal"),
+        (run_experiment, [*FILES, "--until", "z"], "invalid choice 'z' for argument '--until'"),
+        (run_study, ["--models", "3"], "there is no option --models"),
+        (probe, [], "RUN must be given"),
+    ],
+)
+def test_a_usage_error_is_one_line(function, options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        read_arguments(function, "command", options)
+    printed = capsys.readouterr().err
+    assert printed.startswith("lca command: ")
+    assert said in printed
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([*FILES, "--probe.l1", "-1"], "`l1` must be one or more finite numbers"),
+        ([*FILES, "--draws", "1"], "`draws` must be 2 or more"),
+        ([*FILES, "--config"], "`--config` needs a file"),
+        ([*FILES, "--config", "no/such.toml"], "no/such.toml cannot be read as TOML"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_the_error_of_the_setting(options: list[str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as caught:
+        read_arguments(run_experiment, "run", options)
+    assert "tyro" not in str(caught.value)
+
+
+def test_extract_takes_a_run_or_a_text() -> None:
+    with pytest.raises(SettingsError, match=r"Give a run folder, or a text with .*; missing: --text"):
+        read_arguments(extract, "extract", ["--model", "m"])()
+    with pytest.raises(SettingsError, match="--model, --out: the run folder r says this itself"):
+        read_arguments(extract, "extract", ["r", "--model", "m", "--out", "o"])()
+
+
+GO_ON = "Start the same command again: it goes on where it stopped."
+
+
+def raising(error: BaseException):
+    def command(path: str = "x", *, debug: bool = False) -> None:
+        del path, debug
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, f"lca: interrupted. {GO_ON}\n"),
+        (SettingsError("no"), 1, "lca: no\n"),
+        (
+            NotADirectoryError(20, "Not a directory", "a/b"),
+            1,
+            "lca: a/b: Not a directory. A part of the path is a file",
+        ),
+    ],
+)
+def test_an_error_is_one_line_and_an_interruption_says_how_to_go_on(
+    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lca_jax.cli.show.show", raising(error))
+    with pytest.raises(SystemExit) as caught:
+        main(["show"])
+    assert caught.value.code == code
+    printed = capsys.readouterr().err
+    assert printed.startswith(said)
+    assert printed.count("\n") == 1
+    with pytest.raises(type(error)):
+        main(["show", "--debug"])
+
+
+def test_the_version_is_told_by_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["run", "--version"])
+    assert capsys.readouterr().out.startswith("lca_jax ")

@@ -1,0 +1,78 @@
+"""Figures say what the results say: their lines, bars and words are read back."""
+
+import re
+
+import numpy as np
+import pytest
+
+import lca_jax as lca
+from lca_jax.axes import Neuron
+from lca_jax.errors import DataError, SettingsError
+from tests.stores import planted_store
+
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple:
+    train, test = planted_store(seed=0), planted_store(seed=1)
+    task = train.tasks[0]
+    best = lca.fit_probes(train, lca.ElasticNet(l1=1e-3, l2=1e-2), tasks=[task])
+    return train, test, best, lca.rank_neurons(best, task)
+
+
+def test_the_lines_of_a_keep_curve_are_its_points(fitted: tuple) -> None:
+    _, test, best, ranking = fitted
+    curve = lca.keep_curve(best, ranking, test, fractions=(0.1, 0.5))
+    (axes,) = lca.plot.keep_curve(curve).axes
+    lines = {line.get_label(): line.get_ydata() for line in axes.lines}
+    np.testing.assert_allclose(lines["best"], [point.top for point in curve.points])
+    np.testing.assert_allclose(lines["worst"], [point.bottom for point in curve.points])
+    np.testing.assert_allclose(lines["random (5 sets, ± 1 SD)"], [point.random for point in curve.points])
+    np.testing.assert_allclose(axes.lines[1].get_xdata(), [10, 50])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("neurons kept (%)", "accuracy")
+
+
+def test_the_bars_of_layers_count_the_first_neurons(fitted: tuple) -> None:
+    *_, ranking = fitted
+    (axes,) = lca.plot.layers(ranking, count=10).axes
+    expected = [sum(neuron.layer == layer for neuron in ranking.neurons[:10]) for layer in range(3)]
+    assert [bar.get_height() for bar in axes.patches] == expected
+    assert sum(expected) == 10
+    with pytest.raises(SettingsError, match="`count` must be in 1 to 24, got 25"):
+        lca.plot.layers(ranking, count=25)
+
+
+def test_a_neuron_on_a_sentence_is_coloured_by_its_deviations(fitted: tuple) -> None:
+    store = fitted[0]
+    numbers = store.words["sentence"].to_numpy()
+    text = lca.neuron_text(store, ("residual", 1, 3), 2)
+    column = store.read("residual")[:][:, 1, 3].astype(float)
+    expected = (column - column[store.usable].mean()) / column[store.usable].std()
+    found = np.array([np.nan if value is None else value for value in text.values])
+    np.testing.assert_allclose(found, np.where(store.usable, expected, np.nan)[numbers == 2], rtol=1e-5)
+    html = text._repr_html_()
+    titles = re.findall(r'title="([^"]+)" style="background:(#[0-9a-f]{6})', html)
+    assert [title for title, _ in titles] == ["no vector" if v is None else f"{v:+.2f}" for v in text.values]
+    for title, ground in titles:
+        if title != "no vector" and abs(float(title)) > 0.2:
+            red, blue = int(ground[1:3], 16), int(ground[5:], 16)
+            assert (red > blue) == (float(title) > 0)
+    drawn = [each.get_text() for each in lca.plot.neuron(store, Neuron("residual", 1, 3), 2).axes[0].texts]
+    assert drawn == list(text.words)
+    assert "residual" not in repr(text)
+    assert "Neuron 1:3" in repr(text)
+
+
+def test_words_are_escaped_and_sentences_checked(fitted: tuple) -> None:
+    store = fitted[0]
+    text = lca.neuron_text(store, ("residual", 0, 0), 0)
+    from dataclasses import replace
+
+    assert "&lt;b&gt;" in replace(text, words=("<b>", *text.words[1:]))._repr_html_()
+    with pytest.raises(SettingsError, match="has sentences 0 to"):
+        lca.neuron_text(store, ("residual", 0, 0), 10_000)
+    with pytest.raises(SettingsError):
+        lca.neuron_text(store, ("residual", 9, 0), 0)
+    with pytest.raises(DataError, match="has no deviation in"):
+        lca.neuron_text(store, ("residual", 0, 0), 0, reference=planted_store(words=1))
