@@ -59,13 +59,23 @@ class RunFolder:
 
     @property
     def inputs(self) -> dict[str, dict[str, str]]:
-        """Name and fingerprint of everything that the finished steps were made from; empty if none is finished."""
-        if not self.seconds:
+        """Name and fingerprint of everything that the finished steps were made from; empty if none is finished.
+
+        Raises:
+            StoreError: Their record is damaged.
+        """
+        place = self.path / _INPUTS
+        if not self.seconds or not place.exists():
             return {}
+        way_out = f"Delete {place}, or name another folder."
+        inputs = read_object(place, error=StoreError, way_out=way_out)
         try:
-            return json.loads((self.path / _INPUTS).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
+            for part in inputs:
+                for name in ("name", "fingerprint"):
+                    take(take(inputs, part, dict, place=str(place)), name, str, place=f"`{part}` in {place}")
+        except ValueError as error:
+            raise StoreError(f"{error}. {way_out}") from None
+        return inputs
 
     def write_inputs(self, inputs: Mapping[str, Mapping[str, str]]) -> None:
         """Writes name and fingerprint of everything that the steps are made from."""
@@ -161,6 +171,7 @@ def _read_steps(path: Path) -> dict[str, dict[str, Any]]:
             place = f"`{name}` in {path}"
             take(record, "key", str, place=place)
             take(record, "seconds", (float, type(None)), place=place)
+            take({"outputs": [], **record}, "outputs", list, place=place)
             files = take({"files": {}, **record}, "files", dict, place=place)
             for output in files:
                 for file in take(files, output, dict, place=place):

@@ -16,7 +16,7 @@ from lca_jax.store.folder import open_folder
 from lca_jax.store.lock import Lock, hold
 
 _LOCK = ".lock-"
-_FILES = ("config.json", "steps.json", "results.json", "log.txt")
+_FILES = ("config.json", "steps.json", "inputs.json", "untrained.json", "results.json", "log.txt")
 _FOLDERS = ("activations", "probes", "rankings", "tasks", "report")
 _PARTS = ("train", "dev", "test")
 _LINES_BEFORE = 100_000

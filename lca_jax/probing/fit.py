@@ -22,6 +22,7 @@ from lca_jax.probing.labelling import (
     Labelling,
     check_classes,
     control_task_of,
+    group_by_words,
     number_labels,
     read_numbers,
     take_words,
@@ -104,7 +105,7 @@ def fit_probes(
     labellings = _labellings(store, chosen, settings, one_vs_rest=one_vs_rest, regression=regression)
     sentences = store.words["sentence"].to_numpy()
     replicated = replicate_labellings(labellings, sentences, replicates=replicates, seed=settings.seed)
-    groups = _by_words(replicated)
+    groups = group_by_words(replicated)
     for units, places in groups:
         for place in places:
             check_classes(take_words(replicated[place], units))
@@ -131,18 +132,6 @@ def fit_probes(
     return ProbeSet(
         probes=tuple(probes), axis=store.axis(), settings=settings, unpenalized=tuple(unpenalized), store=store
     )
-
-
-def _by_words(labellings: Sequence[Labelling]) -> list[tuple[Int[np.ndarray, " word"], list[int]]]:
-    """Groups labellings that label the same words: these words, and the places of the labellings.
-
-    A group is a matrix. So mean and deviation of the features are those of the task's own words, and no task changes
-    the objective of another; nor does a product spend time on words that a task does not have.
-    """
-    places_of: dict[bytes, list[int]] = {}
-    for place, labelling in enumerate(labellings):
-        places_of.setdefault(np.packbits(labelling.numbers >= 0).tobytes(), []).append(place)
-    return [(np.flatnonzero(labellings[places[0]].numbers >= 0), places) for places in places_of.values()]
 
 
 def _by_place(labellings: Mapping[int, Labelling], probes: Sequence[Probe]) -> dict[int, list[Probe]]:

@@ -121,6 +121,18 @@ def take_words(labelling: Labelling, places: Int[np.ndarray, " word"]) -> Labell
     return replace(labelling, numbers=labelling.numbers[places], weights=weights, values=values)
 
 
+def group_by_words(labellings: Sequence[Labelling]) -> list[tuple[Int[np.ndarray, " word"], list[int]]]:
+    """Groups labellings that label the same words: these words, and the places of the labellings.
+
+    A group is a matrix. So mean and deviation of the features are those of the task's own words, and no task changes
+    the objective of another; nor does a product spend time on words that a task does not have.
+    """
+    places_of: dict[bytes, list[int]] = {}
+    for place, labelling in enumerate(labellings):
+        places_of.setdefault(np.packbits(labelling.numbers >= 0).tobytes(), []).append(place)
+    return [(np.flatnonzero(labellings[places[0]].numbers >= 0), places) for places in places_of.values()]
+
+
 def check_classes(labelling: Labelling) -> None:
     """Refuses a task from which nothing can be learnt.
 

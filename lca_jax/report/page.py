@@ -23,15 +23,14 @@ from lca_jax.report.environment import page_environment
 from lca_jax.report.figures import (
     KeepChart,
     LayerChart,
-    SearchGrid,
     Spark,
-    arrange_search,
     draw_keep,
     draw_layers,
     draw_spark,
 )
 from lca_jax.report.findings import CORRELATION, Findings, beats_baselines, findings
 from lca_jax.report.layer_curve import LayerCurve, draw_by_layer
+from lca_jax.report.search_grid import SearchGrid, arrange_search
 
 _FORMAT = 2
 """The format of `results.json` that is read here."""

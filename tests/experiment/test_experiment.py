@@ -179,6 +179,10 @@ def test_results_of_two_models_do_not_mix(experiment: Experiment, tmp_path: Path
     ):
         run(other, until="extract")
     assert before == {path: path.read_bytes() for path in before}
+    (folder / "inputs.json").write_text('{"model": 1}', encoding="utf-8")
+    with pytest.raises(StoreError, match=r"inputs\.json.*Delete "):
+        run(other, until="extract")
+    (folder / "inputs.json").write_bytes(before[folder / "inputs.json"])
     run(other, until="extract", overwrite=True)
     left = {path.name for path in folder.iterdir()}
     assert not left & {"results.json", "report", "rankings", "probes", "tasks"}

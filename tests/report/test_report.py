@@ -14,7 +14,7 @@ import pytest
 from lca_jax.axes import Neuron
 from lca_jax.descriptors.top_words import NeuronCard, SentenceHeat, TopWord
 from lca_jax.errors import DataError, MissingExtraError, SettingsError
-from lca_jax.report import figures, formats, scales
+from lca_jax.report import figures, formats, scales, search_grid
 from lca_jax.report.environment import page_environment
 from lca_jax.report.layer_curve import draw_by_layer
 from lca_jax.report.page import render_report, write_report
@@ -406,12 +406,12 @@ def test_spark_by_hand():
 
 
 def test_search_table_by_hand():
-    grid = figures.arrange_search(RESULTS["tasks"]["upos"]["search"])
+    grid = search_grid.arrange_search(RESULTS["tasks"]["upos"]["search"])
     assert grid is not None
     assert (grid.l1, grid.l2, grid.measure) == ((0, 1e-4), (1e-5, 2e-5), "score")
     assert [[cell and cell.heat for cell in row] for row in grid.cells] == [[0.0, None], [None, 1.0]]
-    by_accuracy = figures.arrange_search([{"l1": 0.1, "l2": 0.0, "accuracy": 0.9}])
+    by_accuracy = search_grid.arrange_search([{"l1": 0.1, "l2": 0.0, "accuracy": 0.9}])
     assert by_accuracy is not None
     assert by_accuracy.measure == "accuracy"
     assert [[cell and cell.heat for cell in row] for row in by_accuracy.cells] == [[0.5]]
-    assert figures.arrange_search([]) is None
+    assert search_grid.arrange_search([]) is None
