@@ -16,6 +16,7 @@ from lca_jax.probing.arrays import Arrays
 from lca_jax.probing.fit import fit_problems
 from lca_jax.probing.labelling import Labelling, control_task_of
 from lca_jax.probing.matrix.scale import Scale
+from lca_jax.probing.matrix.sizes import coarse_size
 from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe, predict_masked
@@ -90,13 +91,29 @@ def train_nested_sets(
         sizes: Number of leading columns of each set.
         labellings: The task, its control task, or both.
 
+    The matrix is padded with zero columns to one of few widths, so that sets share compiled programs.
+
     Returns:
         Probes, labelling outermost, then size. Their features are the first max(sizes) columns of the order.
     """
     columns = order[: max(sizes)]
-    keep = np.arange(len(columns))[None, :] < np.asarray(sizes)[:, None]
-    given = None if training.scale is None else Scale(*(of_feature[columns] for of_feature in training.scale))
-    return fit_problems(training.X[:, columns], labellings, training.settings, keep=keep, given=given)
+    width = coarse_size(len(columns))
+    keep = np.arange(width)[None, :] < np.asarray(sizes)[:, None]
+    X = np.zeros((len(training.X), width), np.float32)
+    X[:, : len(columns)] = training.X[:, columns]
+    given = None if training.scale is None else _widened(training.scale, columns, width)
+    probes = fit_problems(X, labellings, training.settings, keep=keep, given=given)
+    return [_without_padding(probe, len(columns)) for probe in probes]
+
+
+def _widened(scale: Scale, columns: Int[np.ndarray, " neuron"], width: int) -> Scale:
+    """Returns mean and scale of some columns, and of columns of padding that no product reads."""
+    padding = (0, width - len(columns))
+    return Scale(np.pad(scale.mean[columns], padding), np.pad(scale.scale[columns], padding, constant_values=np.inf))
+
+
+def _without_padding(probe: Probe, columns: int) -> Probe:
+    return replace(probe, weights=probe.weights[:columns], mean=probe.mean[:columns], scale=probe.scale[:columns])
 
 
 def hits_of_nested_sets(

@@ -87,10 +87,10 @@ def _describe_run(path: Path) -> list[str]:
         return [*lines, "results.json is not of the last run here, so it is not shown: lca run makes it anew"]
     try:
         lines += [_describe_task(task, entry, results["model"]["neurons"]) for task, entry in results["tasks"].items()]
-        seconds = sum(results["seconds"].values())
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        seconds = f"{sum(results['seconds'].values()):.0f}"
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise StoreError(f"{file} breaks its format ({error!r}). {way_out}") from None
-    return [*lines, f"seconds: {seconds:.0f}; page: {path / 'report' / 'index.html'}"]
+    return [*lines, f"seconds: {seconds}; page: {path / 'report' / 'index.html'}"]
 
 
 def _describe_task(task: str, entry: dict, neurons: int) -> str:

@@ -47,8 +47,8 @@ def find_altered(folder: Path, recorded: Mapping[str, str]) -> list[str]:
                 problems.append(f"{name} was altered")
         except FileNotFoundError:
             problems.append(f"{name} is missing")
-        except OSError as error:
-            problems.append(f"{name} cannot be read ({error.strerror})")
+        except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+            problems.append(f"{name} cannot be read ({error})")
     return problems
 
 

@@ -12,6 +12,7 @@ On TPU pods and under Slurm or Open MPI, where JAX finds the processes by itself
 import atexit
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -66,10 +67,15 @@ def join_processes(
     if coordinator is not None and processes is not None and process is not None:
         _check_numbers(coordinator, processes, process)
         _meet(coordinator, processes, process, timeout_s=timeout_s)
+    stop = signal.getsignal(signal.SIGTERM)
     try:
         jax.distributed.initialize(coordinator, processes, process, initialization_timeout=max(1, round(timeout_s)))
     except (RuntimeError, ValueError) as error:
         raise JobError(f"The processes of the job could not be joined: {_first_line(error)} {_AGAIN}") from None
+    finally:
+        # The runtime takes the signal for its own notice of preemption, and goes on until it is killed.
+        if stop is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, stop)
     if _links:
         atexit.register(_leave)  # after that of JAX, so that it runs before it
 

@@ -144,6 +144,20 @@ def test_a_killed_process_ends_all_in_one_line(what: str, killed: int) -> None:
 
 
 @pytest.mark.slow
+def test_a_job_that_is_asked_to_end_says_so() -> None:
+    job = start("works", [(0, 2), (1, 2)])
+    for process in job:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "joined 2\n"
+    for process in job:
+        process.send_signal(signal.SIGTERM)
+    for ended in end(job):
+        assert ended.code in (1, 128 + signal.SIGTERM)
+        assert ended.said.startswith("lca: ")
+        assert "stopped by SIGTERM" in ended.said or "of 2" in ended.said
+
+
+@pytest.mark.slow
 def test_an_error_of_one_process_ends_all() -> None:
     first, last = end(start("fails", [(0, 2), (1, 2)]))
     check_one_line(last, "its own message")

@@ -52,11 +52,11 @@ def test_adding_a_task_changes_no_other(task: str, options: dict) -> None:
 
 def test_what_is_trained_again_has_the_objective_of_the_probe() -> None:
     """All neurons, trained again, come back to the probe; masked words do not move the scale."""
-    probes = fit_probes(two_tasks(), ElasticNet(l1=1e-2, l2=1e-3, tolerance=1e-6))
+    probes = fit_probes(two_tasks(), ElasticNet(l1=1e-2, l2=1e-2, tolerance=1e-5))
     training = TrainingWords.of(probes, "number")
     order = rank_neurons(probes, "number").columns
     (again,) = train_nested_sets(training, order, [len(order)], labellings=[training.real])
     probe = probes.one("number")
-    assert again.objective == pytest.approx(probe.objective, abs=1e-5)
+    assert again.objective == pytest.approx(probe.objective, abs=2e-5)
     np.testing.assert_array_equal(again.scale, probe.scale[order])
-    np.testing.assert_allclose(again.weights, probe.weights[order], atol=2e-3)
+    np.testing.assert_allclose(again.weights, probe.weights[order], atol=5e-3)

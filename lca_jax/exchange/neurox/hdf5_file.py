@@ -30,6 +30,8 @@ from lca_jax.machine.json_text import parse_json
 INDEX = "sentence_to_index"
 _MOST_COMPRESSED = 1100
 """DEFLATE, the densest filter that every HDF5 has, makes 1,032 bytes of one at most."""
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)
+"""What h5py raises where a file is damaged inside."""
 _REPEAT = re.compile(r"(.*) \(Occurrence [0-9]+\)", re.DOTALL)
 
 
@@ -52,17 +54,17 @@ class Hdf5Reader(NeuroxReader):
             names = _names_of_sentences(self._file, path)
             self._names = list(names.values())
             self.layout = _layout(path, names, [_Kind.of(self._file[name]) for name in self._names])
-        except (OSError, RuntimeError, KeyError) as error:  # what HDF5 says of damage inside
-            self._file.close()
-            raise StoreError(f"{path} cannot be read as HDF5: {error}") from None
         except StoreError:
             self._file.close()
             raise
+        except _DAMAGE as error:
+            self._file.close()
+            raise StoreError(f"{path} cannot be read as HDF5: {error}") from None
 
     def read(self, sentence: int) -> Float[np.ndarray, "layer word neuron"]:  # noqa: D102
         try:
             vectors = self._file[self._names[sentence]][()]
-        except (OSError, RuntimeError, KeyError) as error:
+        except _DAMAGE as error:
             name = self._names[sentence]
             raise StoreError(f"{self._file.filename}: the dataset {name!r} cannot be read: {error}") from None
         return vectors if vectors.ndim == 3 else vectors[None]

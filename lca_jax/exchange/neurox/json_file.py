@@ -59,7 +59,7 @@ class JsonReader(NeuroxReader):
         for number, line in enumerate(file, 1):
             try:
                 words, vectors = _parse(line)
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, OverflowError) as error:
                 problems.append(f"line {number}: {error}")
                 words, vectors = (), np.empty((0,))
             self._begins.append(position)
@@ -123,7 +123,7 @@ def _parse(line: bytes) -> tuple[tuple[str, ...], Float[np.ndarray, "word ..."]]
             if [layer["index"] for layer in layers] != list(range(len(layers))) or not layers:
                 raise ValueError("`index` must count the layers from 0")  # noqa: TRY301 - its place is added below
             values = np.array([layer["values"] for layer in layers])
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise ValueError(f"word {position} breaks the layout: {error!r}") from None
         if not isinstance(word, str) or values.ndim != 2 or values.dtype.kind not in "fi":
             raise ValueError(f"word {position}: `token` must be text and `values` lists of numbers")

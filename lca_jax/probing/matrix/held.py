@@ -17,6 +17,7 @@ from lca_jax.probing.matrix.block import Block, correlations, over_layers, score
 from lca_jax.probing.matrix.matrix import Stretch, Sweep, Visit
 from lca_jax.probing.matrix.metric import Metric, metric_of_words, metric_stride
 from lca_jax.probing.matrix.scale import Scale, choose_scale, measure_moments
+from lca_jax.probing.matrix.sizes import fine_size
 from lca_jax.probing.matrix.source import MatrixSource, read_part, refuse_no_words
 from lca_jax.probing.objective import MatrixDtype
 from lca_jax.probing.problems import Problems
@@ -27,7 +28,7 @@ class HeldMatrix:
     """Features of the training words on the devices; implements `Matrix`."""
 
     block: Block
-    """All words, padded to a multiple of the devices."""
+    """All words and padding."""
     words: int
     mesh: Mesh
 
@@ -112,8 +113,8 @@ def hold_matrix(
     """Moves activations to the devices and measures mean and deviation of every feature, unless they are given.
 
     Mean and deviation are those of the words given, each counted once, whatever weight problems give to them: so one
-    matrix serves all problems. Words are padded to a multiple of the devices with zeros; problems mask padding by its
-    label. Of several processes each reads the words of its own devices.
+    matrix serves all problems. Words are padded with zeros, to a multiple of the devices and to one of few sizes;
+    problems mask padding by its label. Of several processes each reads the words of its own devices.
 
     Args:
         source: Raw activations.
@@ -131,7 +132,7 @@ def hold_matrix(
     *layers, width = source.shape
     if width % split_over:
         raise SettingsError(f"{width} columns cannot be split over {split_over} devices: give a divisor of it.")
-    padded = source.words + -source.words % mesh.shape["data"]
+    padded = fine_size(source.words, multiple_of=mesh.shape["data"])
     split = PartitionSpec(*[None for _ in layers], "data", "model")
 
     def part(index: tuple[slice, ...]) -> np.ndarray:

@@ -19,6 +19,7 @@ import numpy as np
 
 from lca_jax.probing.losses.loss import Loss
 from lca_jax.probing.matrix.matrix import Matrix
+from lca_jax.probing.matrix.sizes import coarse_size
 from lca_jax.probing.penalties.penalty import Penalty
 from lca_jax.probing.problems import Answer, Question
 from lca_jax.probing.solvers.lanes import (
@@ -93,7 +94,7 @@ def lanes_of(questions: Sequence[Question], *, at_once: int) -> int:
     columns = _BUSY_COLUMNS.get(jax.default_backend(), _BUSY_COLUMNS_ELSEWHERE)
     busy = max(1, columns // max(question.classes for question in questions))
     paths = sum(question.parent is None for question in questions)
-    return min(_rounded(min(busy, paths)), at_once)
+    return min(coarse_size(min(busy, paths)), at_once)
 
 
 class _Batch(NamedTuple):
@@ -204,9 +205,3 @@ class _Queue:
 def _labels_of(question: Question) -> tuple[int, int]:
     """Returns a key that questions share whose labels and word weights are the same arrays."""
     return id(question.labels), id(question.weights)
-
-
-def _rounded(lanes: int) -> int:
-    """Returns the next of 1, 2, 3, 4, 6, 8, 12, 16, …: few widths, so that calls share their compiled programs."""
-    power = 1 << max(lanes - 1, 0).bit_length()
-    return power * 3 // 4 if power >= 4 and lanes <= power * 3 // 4 else power
