@@ -27,7 +27,9 @@ _LINE = 90
 
 
 def keep_curve(curve: KeepCurve) -> "Figure":
-    """Draws accuracy against the share of neurons kept: best, random (with one standard deviation) and worst ones.
+    """Draws accuracy against the share of neurons kept.
+
+    The best neurons have their 95 % interval over sentences, the random ones one standard deviation over the sets.
 
     Args:
         curve: From `lca_jax.keep_curve`.
@@ -39,7 +41,9 @@ def keep_curve(curve: KeepCurve) -> "Figure":
     points = curve.points
     shares = [100 * point.fraction for point in points]
     axes.axhline(curve.whole, color="0.4", linewidth=1, linestyle=":", label="all neurons")
-    axes.plot(shares, [point.top for point in points], marker="o", label="best")
+    (line,) = axes.plot(shares, [point.top for point in points], marker="o", label="best (95 % interval)")
+    low, high = [point.top_low for point in points], [point.top_high for point in points]
+    axes.fill_between(shares, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     random = np.array([point.random for point in points])
     spread = np.array([point.random_std for point in points])
     (line,) = axes.plot(shares, random, marker="s", label=f"random ({curve.draws} sets, ± 1 SD)")

@@ -26,7 +26,7 @@ def test_the_lines_of_a_keep_curve_are_its_points(fitted: tuple) -> None:
     curve = lca.keep_curve(best, ranking, test, fractions=(0.1, 0.5))
     (axes,) = lca.plot.keep_curve(curve).axes
     lines = {line.get_label(): line.get_ydata() for line in axes.lines}
-    np.testing.assert_allclose(lines["best"], [point.top for point in curve.points])
+    np.testing.assert_allclose(lines["best (95 % interval)"], [point.top for point in curve.points])
     np.testing.assert_allclose(lines["worst"], [point.bottom for point in curve.points])
     np.testing.assert_allclose(lines["random (5 sets, ± 1 SD)"], [point.random for point in curve.points])
     np.testing.assert_allclose(axes.lines[1].get_xdata(), [10, 50])
