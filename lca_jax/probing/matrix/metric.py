@@ -110,6 +110,6 @@ def _finish(factor: Float[Array, "row feature"], ridge: float) -> Metric:
 
 
 @partial(jax.jit, static_argnames="words")
-def join_sample(parts: list[Float[Array, "row feature"]], *, words: int) -> Metric:
-    """Makes the metric of sampled words that come in parts, with rows of zeros where there is no word."""
+def join_sample(parts: list[Float[Array, "_ feature"]], *, words: int) -> Metric:
+    """Makes the metric of sampled words that come in parts."""
     return metric_of_words(jnp.concatenate(parts), words)

@@ -89,9 +89,9 @@ def soft_threshold(
 
 
 def root(squares: Float[Array | np.ndarray, "..."]) -> Any:
-    """Returns square roots whose gradient at zero is zero; at 0 they are 1e-15."""
+    """Returns square roots whose gradient at zero is zero, and which are exactly zero there."""
     arrays = squares.__array_namespace__()
-    return arrays.sqrt(arrays.maximum(squares, _TINY))
+    return arrays.where(squares > _TINY, arrays.sqrt(arrays.maximum(squares, _TINY)), 0 * squares)
 
 
 def ridge_bound(
