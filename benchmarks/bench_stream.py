@@ -4,7 +4,7 @@
 
 Any store that `extract` wrote will do; a wide one is best. Every figure comes from a process of its own, which fits the
 task to the words once with 2 and once with 6 iterations (`--iterations`). The difference is 4 iterations without the
-work before them (compiling, mean and deviation, the Gram matrix). `peak_bytes` is Linux's VmHWM at the end: the most
+work before them (compiling, mean and deviation, the metric). `peak_bytes` is Linux's VmHWM at the end: the most
 memory that the process had at any time, imports included. The two ways fit the bias differently, so they end at
 different weights; the check is that the certificate of each allows the objective of the other.
 
@@ -13,7 +13,7 @@ Held, each of the two products reads X, 4·n·d bytes. Streamed, these bytes com
 behind the products if k·p is more than the machine's GFLOP/s. Hence the figures for 1 and for several problems.
 
 `--by-layer` fits a probe of every layer too: this takes as many operations with X as one probe of all neurons, and
-fewer with the Gram matrices, by the number of layers. Every layer is a problem with its own gap, so `objective`,
+fewer with the metrics, by the number of layers. Every layer is a problem with its own gap, so `objective`,
 `duality_gap` and `null_objective` are sums over the layers.
 """
 

@@ -3,8 +3,9 @@
 Every labelling (task, control, bootstrap sample, class against the rest) with every penalty pair on every subset is one
 problem. Problems with the same loss whose class counts are within a factor of 1.5 share a solve, padded to the widest:
 a class that a problem does not have costs its columns of the products, and changes nothing in its result. Memory: about
-ten arrays of (problem, word, class) in float32, times the layers where the matrix has layers; as many problems are
-solved at a time as keep each array under `_BATCH_BYTES`.
+ten arrays of (problem, word, class) in float32, times the layers where the matrix has layers; at most as many problems
+are solved at a time as keep each array under `_BATCH_BYTES`, and no more than keep the devices busy
+(`solvers.proximal`).
 """
 
 import logging
@@ -12,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -28,7 +30,7 @@ from lca_jax.probing.subsets import Subset
 
 _log = logging.getLogger(__name__)
 _BATCH_BYTES = 300e6
-"""Largest size of one array (problem, word, class)."""
+"""Largest size of one array (problem, word, class) on an accelerator, or on the host for all of its CPU devices."""
 _WIDER = 1.5
 """Largest ratio of the class counts of the widest and the narrowest problem of a batch."""
 
@@ -133,7 +135,9 @@ def _solve(
     """Solves all requests of a batch, as many at a time as memory allows."""
     questions = _questions(batch, settings, masks)
     classes = max(question.classes for question in questions)
-    at_once = max(1, int(_BATCH_BYTES / (4 * matrix.layers * matrix.words * classes)))
+    # A CPU's devices share one memory; accelerators divide the words among them.
+    memories = 1 if jax.default_backend() == "cpu" else matrix.mesh.shape["data"]
+    at_once = max(1, int(memories * _BATCH_BYTES / (4 * matrix.layers * matrix.words * classes)))
     loss, penalty = loss_named(batch[0].labelling.loss), penalty_named(settings.penalty)
     return solver_of(settings).solve(matrix, questions, loss, penalty, at_once=at_once)
 

@@ -205,6 +205,18 @@ def _step(bias: Float[Array, "problem class"], towards: Float[Array, "problem cl
     return jnp.where(jnp.isfinite(bias), towards - bias, 0.0)
 
 
+def iteration_operations(words: int, features: int, columns: int) -> int:
+    """Counts the operations of the products in an iteration of one problem: two with X, the others in the metric.
+
+    Args:
+        words: Number of words.
+        features: Number of features.
+        columns: Number of classes.
+    """
+    steps = _inner_steps(words, features) + 1
+    return columns * (4 * words * features + steps * metric_operations(words, features))
+
+
 def _inner_steps(words: int, features: int) -> int:
     """Returns the number of inner steps: counted, they cost at most one and a half times the two products with X."""
     affordable = 6 * words * features // metric_operations(words, features)
