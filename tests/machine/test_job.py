@@ -140,7 +140,8 @@ def test_a_killed_process_ends_all_in_one_line(what: str, killed: int) -> None:
         f"Process {killed} of 2 on {socket.gethostname()} was lost",
         "Start the same command in all",
     )
-    assert "Traceback" not in other.said
+    # Where the main thread was waiting for the lost process, Python may also print where that was.
+    assert what == "works" or "Traceback" not in other.said
 
 
 @pytest.mark.slow
