@@ -235,7 +235,7 @@ def as_probe_set(probes: ProbeSet | Probe) -> ProbeSet:
         l1=probes.l1,
         l2=probes.l2,
         penalty=probes.penalty,
-        standardize=bool(probes.mean.any() or (probes.scale != 1).any()),
+        standardize=bool(probes.mean.any() or (np.isfinite(probes.scale) & (probes.scale != 1)).any()),
     )
     return ProbeSet(probes=(probes,), axis=array_axis(len(probes.weights)), settings=settings)
 
