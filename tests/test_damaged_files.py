@@ -185,7 +185,7 @@ def test_undamaged_files_are_read(name: str, written: Callable[[str], Path], tmp
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", KINDS)
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))  # pyright: ignore[reportArgumentType] - the metaclass iterates over the checks, and does not say so
 @given(damage=DAMAGE, pick=st.integers(0, 1000))
 def test_damage_is_an_error_of_the_package_or_none(
     name: str,

@@ -246,9 +246,10 @@ def only_task(probes: ProbeSet) -> str:
     Raises:
         SettingsError: There are several.
     """
-    if len(probes.tasks) > 1:
+    first, *others = probes.tasks
+    if others:
         raise SettingsError(f"Name one of the tasks: {', '.join(probes.tasks)}.")
-    return probes.tasks[0]
+    return first
 
 
 def load_probes(folder: Path | str, *, store: ActivationStore | None = None) -> ProbeSet:

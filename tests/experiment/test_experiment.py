@@ -206,6 +206,7 @@ def test_results_whose_inputs_have_gone_are_gone(experiment: Experiment, tmp_pat
 
 
 def test_parts_without_a_label_in_common_are_refused_when_read(experiment: Experiment, tmp_path: Path) -> None:
+    assert isinstance(experiment.test, Path)
     other = tmp_path / "other.conllu"
     other.write_text(experiment.test.read_text("utf-8").replace("\tNOUN\t", "\tN\t").replace("\tVERB\t", "\tV\t"))
     lines = [line.replace("\tDET\t", "\tD\t").replace("\tADV\t", "\tA\t") for line in other.read_text().splitlines()]
@@ -222,6 +223,7 @@ def test_limits_draw_whole_sentences_by_seed(experiment: Experiment, tmp_path: P
     counts = {part: open_store(limited.out / "activations" / part).word_count for part in ("train", "dev", "test")}
     assert 90 < counts["train"] <= 100
     assert max(counts["dev"], counts["test"]) <= 30
+    assert isinstance(experiment.train, Path)
     head = read_conllu(experiment.train, tasks=["upos"]).take_words(100)
     assert open_store(limited.out / "activations" / "train").forms() != head.words()
     with pytest.raises(SettingsError, match="`max_test_words` must be 1 or more, got 0"):

@@ -130,7 +130,8 @@ def _compare_with_sentencepiece(folder: Path, tokenizer: PreTrainedTokenizerFast
         unknown if processor.is_unknown(number) else processor.id_to_piece(number) for number in processor.encode(text)
     ]
     # The tokens of an encoding have the characters of an unknown piece in its place.
-    found = tokenizer.convert_ids_to_tokens(tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
+    ids = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+    found = list(tokenizer.convert_ids_to_tokens(ids))
     expected, found = _fused(expected, unknown), _fused(found, unknown)
     for theirs, ours in zip_longest(expected, found):
         if theirs != ours:

@@ -151,7 +151,7 @@ def answer_of(state: State, lane: int, null_objective: float, matrix: Matrix) ->
 
 def over(state: State, matrix: Matrix, max_iterations: int) -> Bool[np.ndarray, " lane"]:
     """Tells which lanes have nothing to do any more, in no layer."""
-    return fetch(stopped(state, max_iterations)).reshape(matrix.layers, -1).all(axis=0)
+    return np.all(fetch(stopped(state, max_iterations)).reshape(matrix.layers, -1), axis=0)
 
 
 def advance(
@@ -175,16 +175,17 @@ def advance(
         penalty: Penalty of their weights.
         max_iterations: Largest number of iterations of a problem.
     """
-    *arrays, state = lanes
+    problems, means, limits, state = lanes
     metric, layered = matrix.metric(), matrix.layered
     records = {"loss": loss, "penalty": penalty, "max_iterations": max_iterations}
     if matrix.block is not None:
         watched = np.isin(np.arange(len(lanes.limits)), running)
         wanted = np.int32(leavers)
-        return lanes._replace(state=_advance_whole(state, matrix.block, metric, *arrays, watched, wanted, **records))
+        state = _advance_whole(state, matrix.block, metric, problems, means, limits, watched, wanted, **records)
+        return lanes._replace(state=state)
     while over(state, matrix, max_iterations)[list(running)].sum() < leavers:
         visit = _look(loss, whole=matrix.whole)
-        state = _iterate(matrix.sweep, visit, metric, *arrays, state, layered=layered, **records)
+        state = _iterate(matrix.sweep, visit, metric, problems, means, limits, state, layered=layered, **records)
     return lanes._replace(state=state)
 
 
