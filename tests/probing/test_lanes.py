@@ -71,6 +71,7 @@ def test_problems_that_enter_and_leave_compile_nothing() -> None:
     problems_of(X, y, ElasticNet(l1=values, l2=(1e-2,), tolerance=TIGHT))
     with count_programs() as compiled:
         problems_of(X, y, ElasticNet(l1=values, l2=(1e-2, 3e-2, 1e-1), tolerance=TIGHT))
+        problems_of(X, y, ElasticNet(l1=values, l2=(1e-2,), tolerance=TIGHT, max_iterations=777))
     assert compiled == []
 
 
