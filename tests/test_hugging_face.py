@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,8 @@ def test_models_and_extraction_import_no_torch() -> None:
 def test_a_checkpoint_is_loaded_and_saved_without_torch(tmp_path: Path, name: str) -> None:
     """Its config names a precision, as those on the hub do."""
     pytest.importorskip("torch")
-    folder, saved = write_bert(tmp_path / "bert", **{name: "float16"}), tmp_path / "saved"
+    precision: dict[str, Any] = {name: "float16"}
+    folder, saved = write_bert(tmp_path / "bert", **precision), tmp_path / "saved"
     script = f"""
 import sys, lca_jax
 model = lca_jax.load_model({str(folder)!r})

@@ -221,8 +221,8 @@ def _named_columns(
         name, _, column = task.rpartition("=")
         if task in names:
             columns.append((task, names[task]))
-        elif column.isdecimal():
-            columns.append((name or column, int(column)))
+        elif isinstance(number := column_of(column), int):
+            columns.append((name or column, number))
         elif column.lower() in known_to_file:
             columns.append((name or column, column))
         else:
