@@ -24,7 +24,7 @@ from tests.analysis.planted_copies import CARRIERS, LAYERS, WIDTH, copied_store
 from tests.stores import PLANTED, planted_store
 
 AXIS = NeuronAxis(blocks=(LayerBlock("residual", 0, 10), LayerBlock("residual", 1, 10)))
-NET = ElasticNet(l1=2e-2, l2=1e-2, tolerance=1e-5)
+NET = ElasticNet(l1=2e-2, l2=1e-2, tolerance=3e-6)
 
 
 def ranking_of(scores: np.ndarray) -> Ranking:
@@ -121,8 +121,8 @@ def test_samples_are_those_of_the_fit(halves: ProbeSet) -> None:
     together = fit_probes(store, NET, replicates=10, kind="halves")
     for number in (1, 4, 10):
         one, other = halves.one("upos", replicate=number), together.one("upos", replicate=number)
-        # Both are within √(2 · gap / l2) of the optimum, 0.05.
-        np.testing.assert_allclose(one.weights, other.weights, atol=0.1)
+        # Both are within √(2 · gap / l2) of the optimum, 0.026.
+        np.testing.assert_allclose(one.weights, other.weights, atol=5e-2)
         assert (one.words, one.kind) == (other.words, "halves")
     assert halves.replicates == 10
 

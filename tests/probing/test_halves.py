@@ -29,15 +29,15 @@ def test_two_halves_have_no_sentence_in_common_and_are_of_one_size() -> None:
 
 
 def test_a_probe_of_a_half_is_that_of_its_words_alone() -> None:
-    store, net = planted_store(), ElasticNet(l1=1e-2, l2=1e-2, standardize=False, tolerance=1e-5)
+    store, net = planted_store(), ElasticNet(l1=1e-2, l2=1e-2, standardize=False, tolerance=3e-6)
     halves = fit_probes(store, net, replicates=2, kind="halves")
     X, gold, sentences = store.matrix(), np.array(store.labels("upos")), store.words["sentence"].to_numpy()
     for replicate in (1, 2):
         probe = halves.one("upos", replicate=replicate)
         inside = draw_half(sentences, seed=0, replicate=replicate) > 0
-        alone = fit_elastic_net(X[inside], gold[inside], l1=1e-2, l2=1e-2, standardize=False, tolerance=1e-5)
-        # Both are within √(2 · gap / l2) of the optimum, 0.05.
-        np.testing.assert_allclose(probe.weights, alone.weights, atol=0.1)
+        alone = fit_elastic_net(X[inside], gold[inside], l1=1e-2, l2=1e-2, standardize=False, tolerance=3e-6)
+        # Both are within √(2 · gap / l2) of the optimum, 0.026.
+        np.testing.assert_allclose(probe.weights, alone.weights, atol=5e-2)
         assert (probe.kind, probe.words, probe.classes) == ("halves", inside.sum(), CLASSES)
     assert halves.replicates == 2
 
