@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for type checkers and editors, which do not see names that are resolved on use
     from lca_jax import plot as plot
+    from lca_jax.analysis.agreement import agreement as agreement
     from lca_jax.analysis.curves import keep_curve as keep_curve
     from lca_jax.analysis.minimal import minimal_neurons as minimal_neurons
     from lca_jax.analysis.redundancy import strongest_correlations as strongest_correlations
+    from lca_jax.analysis.samples import fit_samples as fit_samples
+    from lca_jax.analysis.samples import rank_samples as rank_samples
+    from lca_jax.analysis.stability import measure_stability as measure_stability
     from lca_jax.demo import demo_corpus_file as demo_corpus_file
     from lca_jax.demo import demo_model_folder as demo_model_folder
     from lca_jax.descriptors.neuron_text import neuron_text as neuron_text
@@ -45,8 +49,10 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.probing.probe import Probe as Probe
     from lca_jax.probing.probe_set import ProbeSet as ProbeSet
     from lca_jax.probing.probe_set import load_probes as load_probes
+    from lca_jax.ranking.groups import neurons_of_groups as neurons_of_groups
     from lca_jax.ranking.lca import neurons_by_class as neurons_by_class
     from lca_jax.ranking.lca import rank_neurons as rank_neurons
+    from lca_jax.ranking.methods import rank as rank
     from lca_jax.ranking.probeless import rank_by_means as rank_by_means
     from lca_jax.ranking.ranking import Ranking as Ranking
     from lca_jax.ranking.variance import rank_by_variance as rank_by_variance
@@ -74,9 +80,13 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.text.writing import write_json_lines as write_json_lines
 
 MODULES = {
+    "agreement": "analysis.agreement",
     "keep_curve": "analysis.curves",
     "minimal_neurons": "analysis.minimal",
     "strongest_correlations": "analysis.redundancy",
+    "fit_samples": "analysis.samples",
+    "rank_samples": "analysis.samples",
+    "measure_stability": "analysis.stability",
     "demo_corpus_file": "demo",
     "demo_model_folder": "demo",
     "neuron_text": "descriptors.neuron_text",
@@ -111,8 +121,10 @@ MODULES = {
     "Probe": "probing.probe",
     "ProbeSet": "probing.probe_set",
     "load_probes": "probing.probe_set",
+    "neurons_of_groups": "ranking.groups",
     "neurons_by_class": "ranking.lca",
     "rank_neurons": "ranking.lca",
+    "rank": "ranking.methods",
     "rank_by_means": "ranking.probeless",
     "Ranking": "ranking.ranking",
     "rank_by_variance": "ranking.variance",

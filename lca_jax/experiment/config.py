@@ -18,6 +18,7 @@ from lca_jax.errors import SettingsError, StoreError
 from lca_jax.machine.fields import check_fields
 from lca_jax.machine.files import real_path
 from lca_jax.machine.json_text import read_object
+from lca_jax.probing.halves import check_pairs
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.store.recipe import Pool, unit_of
 from lca_jax.text.corpus import Corpus
@@ -143,6 +144,9 @@ class Experiment(Request):
     """Number of random sets behind each point of the curves, 2 or more."""
     drop: float = 0.01
     """The accuracy that the minimal set may lose on dev, as a fraction."""
+    replicates: int = 0
+    """Number of half-samples of the training sentences, an even one, that every chosen probe is fitted to as well: how
+    far the ranking reproduces. 20 tell it well, 0 leaves it out."""
     untrained: int | None = None
     """The seed of random weights of a second model, whose layers are measured beside those of the trained one. Its
     vectors are computed when they are read, and not stored."""
@@ -154,6 +158,9 @@ class Experiment(Request):
             raise SettingsError(f"`fractions` must each be in (0, 1], got {list(self.fractions)}. One fifth is 0.2.")
         if self.draws < 2:
             raise SettingsError(f"`draws` must be 2 or more, or random sets have no spread; got {self.draws}.")
+        if self.replicates < 0:
+            raise SettingsError(f"`replicates` must be 0 or more, got {self.replicates}.")
+        check_pairs(self.replicates)
         if not 0 <= self.drop < 1:
             raise SettingsError(f"`drop` must be in [0, 1), got {self.drop}. One point of accuracy is 0.01.")
 

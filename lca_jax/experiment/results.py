@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -35,7 +35,7 @@ from lca_jax.store.store import ActivationStore
 from lca_jax.text.corpus import Corpus
 
 _log = logging.getLogger(__name__)
-FORMAT = 2
+FORMAT = 3
 """Number of the layout of `results.json`."""
 _CONFUSIONS, _EXAMPLES, _NEAR = 12, 3, 4
 """Number of errors that are listed, of words for each of them, and of neighbours on either side of such a word."""
@@ -85,7 +85,7 @@ def describe_corpus(whole: Corpus, corpus: Corpus, store: ActivationStore) -> di
     }
 
 
-def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: Experiment) -> dict[str, object]:
+def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: Experiment) -> dict[str, Any]:
     """Measures one task and returns its entry.
 
     Tasks of sentences have no word types: their word-type majority, control accuracy and selectivity are None.

@@ -4,6 +4,7 @@ The steps, and what they make in the run folder:
 
     extract   activations/{train,dev,test}    stores; an interrupted one goes on from its last whole shard
     probe     probes/                         every problem of the grid, and the choice made on dev
+    halves    replicates/                     the chosen probes on half-samples, where `replicates` asks for them
     rank      rankings/<task>.csv
     ablate    tasks/<task>.json               curves, minimal set, classes: the entries of results.json
     untrained untrained.json                  layers of a model with random weights, where `untrained` asks for it
@@ -29,6 +30,7 @@ from lca_jax.experiment.folder import RunFolder, key_of, write_json
 from lca_jax.experiment.holding import held_folder, log_file
 from lca_jax.experiment.inputs import Inputs, keep_corpora
 from lca_jax.experiment.layers import untrained_accuracies
+from lca_jax.experiment.reliability import csv_columns, fit_halves, reliability_entry, stability_of
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
 from lca_jax.machine.files import real_path
@@ -51,6 +53,7 @@ _CARDS = 20
 """Number of neurons on the page."""
 _RESULTS = ("results.json", "report")
 _UNTRAINED = "untrained.json"
+_SAMPLES = "replicates"
 
 
 def run(
@@ -157,6 +160,10 @@ class _Run:
     def _probes(self) -> ProbeSet:
         return load_probes(self._folder.path / "probes", store=self._stores.train)
 
+    @cached_property
+    def _samples(self) -> ProbeSet:
+        return load_probes(self._folder.path / _SAMPLES)
+
     @property
     def _tasks(self) -> tuple[str, ...]:
         return self._inputs.tasks
@@ -187,8 +194,12 @@ class _Run:
     def _rank(self) -> None:
         def write() -> None:
             for task in self._tasks:
-                self._ranking(task).write_csv(self._folder.path / "rankings" / f"{name_file_of(task)}.csv")
+                further = csv_columns(stability_of(self._samples, task)) if self._settings.replicates else None
+                place = self._folder.path / "rankings" / f"{name_file_of(task)}.csv"
+                self._ranking(task).write_csv(place, further=further)
 
+        if self._settings.replicates:
+            self._folder.do("halves", self._keys["halves"], [_SAMPLES], self._fit_halves)
         self._folder.do("rank", self._keys["rank"], ["rankings"], write)
 
     def _ablate_and_compare(self) -> None:
@@ -202,6 +213,10 @@ class _Run:
 
             def measure(task: str = task, output: str = output) -> None:
                 entry = analyse_task(self._probes, self._ranking(task), self._stores, self._settings)
+                if self._settings.replicates:
+                    count = entry["minimal"]["neurons"]
+                    stability = stability_of(self._samples, task, count=count)
+                    entry["reliability"] = reliability_entry(stability, self._ranking(task))
                 write_json(self._folder.path / output, entry)
 
             name = f"ablate {task}"
@@ -228,11 +243,16 @@ class _Run:
         chosen_by = (settings.as_json()["probe"], settings.select, self._tasks)
         probe = key_of("probe", [extract["train"], extract["dev"]], *chosen_by, *heads)
         measured = (settings.fractions, settings.draws, settings.drop, settings.seed)
-        ablate = {task: key_of("ablate", FORMAT, task, probe, extract["test"], measured) for task in self._tasks}
+        # Added only where halves are asked for: a run without them makes the same whatever they are.
+        halves = [settings.replicates] if settings.replicates else []
+        ablate = {
+            task: key_of("ablate", FORMAT, task, probe, extract["test"], measured, *halves) for task in self._tasks
+        }
         keys = {
             **{f"extract {part}": key for part, key in extract.items()},
             "probe": probe,
-            "rank": key_of("rank", FORMAT, probe),
+            **({"halves": key_of("halves", probe, *halves)} if halves else {}),
+            "rank": key_of("rank", FORMAT, probe, *halves),
             **{f"ablate {task}": key for task, key in ablate.items()},
         }
         if settings.untrained is not None:
@@ -252,6 +272,9 @@ class _Run:
 
     def _fill_store(self, part: str) -> None:
         warn_of_excluded(self._inputs.extract(part).manifest, name=part)
+
+    def _fit_halves(self) -> None:
+        fit_halves(self._probes, self._tasks, replicates=self._settings.replicates).save(self._folder.path / _SAMPLES)
 
     def _measure_untrained(self) -> None:
         settings = replace(self._settings, random_weights=self._settings.untrained, statistics=False)

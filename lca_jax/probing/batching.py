@@ -208,6 +208,7 @@ def _probe(
         control=labelling.control,
         target=labelling.target,
         replicate=labelling.replicate,
+        kind=labelling.kind,
         subset=None if subset is None else subset.name,
         columns=None if subset is None else subset.columns,
         l1=request.pair[0],

@@ -16,10 +16,11 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.batching import check_settings, fit_on_matrix
-from lca_jax.probing.bootstrap import replicate_labellings
+from lca_jax.probing.bootstrap import check_samples, replicate_labellings
 from lca_jax.probing.labelling import (
     LARGEST_NUMBER,
     Labelling,
+    SampleKind,
     check_classes,
     control_task_of,
     group_by_words,
@@ -48,13 +49,14 @@ def fit_probes(
     tasks: Sequence[str] | None = None,
     subsets: Subsets = None,
     replicates: int = 0,
+    kind: SampleKind = "bootstrap",
     one_vs_rest: bool = False,
     regression: Sequence[str] = (),
     stream: bool | None = None,
     dtype: MatrixDtype = "float32",
     split_over: int = 1,
 ) -> ProbeSet:
-    """Fits probes for every task, penalty pair and control task, and for every neuron subset and bootstrap sample.
+    """Fits probes for every task, penalty pair and control task, and for every neuron subset and sample of sentences.
 
     Tasks of sentences have no control task, because its random labels are by word type.
 
@@ -66,8 +68,9 @@ def fit_probes(
             `residual 3`; or subsets by name, each as columns of `store.axis()` or a mask over them. An iteration for
             all layers together costs about as much as one for a probe of all neurons; one for each mask costs as much
             again.
-        replicates: Number of bootstrap samples of the sentences, drawn with the settings' seed, on which everything is
-            fitted once more; their probes have `replicate` 1, 2, …
+        replicates: Number of samples of the sentences, drawn with the settings' seed, on which everything is fitted
+            once more; their probes have `replicate` 1, 2, …
+        kind: How: `bootstrap` draws with replacement; `halves` are pairs without a common sentence (1 and 2, 3 and 4).
         one_vs_rest: Whether to fit a probe of two classes for each class, instead of one probe of all classes: `target`
             is the class that it tells from all others. Its two columns of weights are each other's negative.
             Regressions stay as they are.
@@ -82,29 +85,26 @@ def fit_probes(
 
     Returns:
         All problems of the fit: for each task (and target) the pairs of the grid, then the same pairs on its control
-        task, if it has one; then all of these on each bootstrap sample. Probes of one pair on several subsets are
-        neighbours.
+        task, if it has one; then all of these on each sample. Probes of one pair on several subsets are neighbours.
 
     Raises:
         DataError: A task has no labelled word or only one class; an activation is not finite (the message names its
             layer, neuron and word); or a sample has no word of a task.
         SettingsError: A task is unknown (the message lists the known ones), a subset is empty or has columns outside
-            the axis, or `replicates` is negative.
+            the axis, or `replicates` is negative, or odd for halves.
 
     Reference:
         Durrani et al. 2020, §2.1; Hewitt and Liang 2019 (control tasks).
     """
-    settings = settings or ElasticNet()
-    check_settings(settings)
-    if replicates < 0:
-        raise SettingsError(f"`replicates` must be 0 or more, got {replicates}.")
+    check_settings(settings := settings or ElasticNet())
+    check_samples(replicates, kind)
     matrices = plan_matrices(store.axis(), subsets)
     chosen = tuple(tasks if tasks is not None else store.tasks)
     if unknown := set(regression) - set(chosen):
         raise SettingsError(f"`regression` names {sorted(unknown)}, which are not among the tasks {list(chosen)}.")
     labellings = _labellings(store, chosen, settings, one_vs_rest=one_vs_rest, regression=regression)
     sentences = store.words["sentence"].to_numpy()
-    replicated = replicate_labellings(labellings, sentences, replicates=replicates, seed=settings.seed)
+    replicated = replicate_labellings(labellings, sentences, replicates=replicates, seed=settings.seed, kind=kind)
     groups = group_by_words(replicated)
     for units, places in groups:
         for place in places:

@@ -7,6 +7,7 @@ no prediction equals it, it counts as an error.
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
@@ -20,6 +21,9 @@ LARGEST_NUMBER = 1e12
 """Largest magnitude of a number to predict: its square, summed over the words, must stay within float32."""
 _LEAST_SHARE = 1e-6
 """Smallest weight of a word that counts, as a share of the largest."""
+SampleKind = Literal["bootstrap", "halves"]
+SAMPLE_KINDS: dict[SampleKind, str] = {"bootstrap": "Bootstrap sample", "halves": "Half-sample"}
+"""What a sample of each kind is called; how they are drawn is written in `bootstrap` and `halves`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,9 @@ class Labelling:
     weights: Float[np.ndarray, " word"] | None = field(default=None, repr=False)
     """How much each word counts; None if all count the same."""
     replicate: int = 0
-    """Number of the bootstrap sample that `weights` belong to; 0 for the words as they are."""
+    """Number of the sample that `weights` belong to; 0 for the words as they are."""
+    kind: SampleKind = "bootstrap"
+    """How that sample was drawn."""
     target: str | None = None
     """Name of the class that is told from all others; None for all classes."""
     values: Float[np.ndarray, " word"] | None = field(default=None, repr=False)
@@ -136,7 +142,7 @@ def group_by_words(labellings: Sequence[Labelling]) -> list[tuple[Int[np.ndarray
 def check_classes(labelling: Labelling) -> None:
     """Refuses a task from which nothing can be learnt.
 
-    A control task or a bootstrap sample may have one class only: its probe predicts that class, with zero weights.
+    A control task or a sample may have one class only: its probe predicts that class, with zero weights.
 
     Raises:
         DataError: There is no labelled word with a vector and a weight above 0, there is one class only, or a weight is
@@ -148,8 +154,8 @@ def check_classes(labelling: Labelling) -> None:
     present = np.unique(labelling.numbers[labelling.counted])
     if labelling.replicate and not len(present):
         raise DataError(
-            f"Bootstrap sample {labelling.replicate} of the {name} drew no labelled word, because few sentences "
-            "have one. Give more text, or leave this task out of fits with `replicates`."
+            f"{SAMPLE_KINDS[labelling.kind]} {labelling.replicate} of the {name} drew no labelled word, because few "
+            "sentences have one. Give more text, or leave this task out of fits with `replicates`."
         )
     if labelling.weights is not None and (labelling.numbers >= 0).any() and not len(present):
         raise DataError(f"All labelled words of the {name} have weight 0. Give a weight above 0 to those that count.")

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from lca_jax.errors import SettingsError
+from lca_jax.probing.labelling import SAMPLE_KINDS, SampleKind
 from lca_jax.probing.matrix.block import Block, scores
 from lca_jax.probing.objective import PenaltyName, SolverName
 from lca_jax.tables import html_table, text_table
@@ -64,7 +65,9 @@ class Probe:
     target: str | None = None
     """The class that a probe of two classes tells from all others; None for a probe of all classes."""
     replicate: int = 0
-    """Number of the bootstrap sample; 0 for the training words as they are."""
+    """Number of the sample of the sentences; 0 for the training words as they are."""
+    kind: SampleKind = "bootstrap"
+    """How that sample was drawn."""
     subset: str | None = None
     """Name of the part of the neurons that it reads; None for all."""
     columns: Int[np.ndarray, " feature"] | None = None
@@ -145,7 +148,7 @@ class Probe:
         parts = [
             f"{kind} for {self.task}" + (" (control task)" if self.control else ""),
             f"target {self.target}" if self.target is not None else "",
-            f"bootstrap sample {self.replicate}" if self.replicate else "",
+            f"{SAMPLE_KINDS[self.kind].lower()} {self.replicate}" if self.replicate else "",
             f"{len(self.weights)} features" + (f" of {self.subset}" if self.subset is not None else ""),
             f"{self.words} words",
         ]

@@ -32,7 +32,7 @@ from lca_jax.probing.probe import Probe
 from lca_jax.probing.selection import PenaltyScore
 
 _DESCRIPTION = "probes.json"
-_FORMAT = 3
+_FORMAT = 4
 _ARRAY_FIELDS = ("weights", "bias", "mean", "scale", "columns")
 """Fields of a probe that are arrays; `columns` may be None."""
 _UNFINISHED = ".arrays.unfinished"
@@ -123,7 +123,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise StoreError(f"{folder} holds no probes ({_DESCRIPTION} is missing). Fit them with `lca probe`.") from None
     version = description.get("format")
-    # Format 1 had no targets, samples and subsets, which have defaults. Formats 1 and 2 had no checksums.
+    # Format 1 had no targets, samples and subsets, 3 no kinds of samples; all have defaults. Formats 1 and 2 had no
+    # checksums.
     if version is None or version not in range(1, _FORMAT + 1):
         raise StoreError(
             f"{folder / _DESCRIPTION} has format {version!r}, this version reads 1 to {_FORMAT}. Upgrade lca-jax."

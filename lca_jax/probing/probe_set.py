@@ -81,7 +81,7 @@ class ProbeSet:
 
     @property
     def replicates(self) -> int:
-        """Number of bootstrap samples; the training words as they are do not count as one."""
+        """Number of samples of the sentences; the training words as they are do not count as one."""
         return max((probe.replicate for probe in self.probes), default=0)
 
     def of(
@@ -98,7 +98,7 @@ class ProbeSet:
         Args:
             task: The task.
             control: Whether to return those of its control task instead, which tasks of sentences do not have.
-            replicate: Number of a bootstrap sample; 0 for the training words as they are.
+            replicate: Number of a sample; 0 for the training words as they are.
             subset: Name of a part of the neurons; None for all.
             target: The class that is told from the rest; None for all classes.
 
@@ -168,7 +168,7 @@ class ProbeSet:
         return predicted
 
     def select(self, dev: ActivationStore, *, by: Criterion = "score", fraction: float = 0.2) -> "ProbeSet":
-        """Chooses one penalty for each task, target and subset; its control and bootstrap samples get the same one.
+        """Chooses one penalty for each task, target and subset; its control and samples get the same one.
 
         Args:
             dev: Activations of the dev words.

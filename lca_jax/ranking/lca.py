@@ -1,14 +1,23 @@
 """Linguistic Correlation Analysis: ranks neurons by the weight mass at which the classes of a probe need them.
 
-Reference: Dalvi et al. 2019, "Linguistic Correlation Analysis", Algorithm 1. `probing.weight_mass` has the exact limit.
+Reference: Dalvi et al. 2019, "Linguistic Correlation Analysis", Algorithm 1. `probing.weight_mass` has the exact limit,
+`replicates` what is made of the probes of many samples, `groups` what counts as one neuron.
 """
 
-import numpy as np
+from collections.abc import Sequence
+from typing import Literal
 
+import numpy as np
+from jaxtyping import Float
+
+from lca_jax.axes import NeuronAxis
+from lca_jax.errors import SettingsError
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet, as_probe_set, only_task
 from lca_jax.probing.weight_mass import class_levels, mass_order
+from lca_jax.ranking.groups import Groups, group_axis, group_weights
 from lca_jax.ranking.ranking import Ranking, rank_by_scores
+from lca_jax.ranking.replicates import Merge, merge_weights
 
 
 def rank_neurons(
@@ -19,6 +28,10 @@ def rank_neurons(
     replicate: int = 0,
     subset: str | None = None,
     target: str | None = None,
+    over: Literal["replicates"] | None = None,
+    by: Merge = "level",
+    share: float = 0.1,
+    groups: Groups | None = None,
 ) -> Ranking:
     """Ranks the neurons of a task by its probe's weights.
 
@@ -30,30 +43,71 @@ def rank_neurons(
             columns of its X.
         task: The task; None for the only one.
         stride: None for the exact order; a number of mass steps for NeuroX's blocks (`mass_order`).
-        replicate: Number of the bootstrap sample whose probe is read; 0 for the training words as they are.
+        replicate: Number of the sample whose probe is read; 0 for the training words as they are.
         subset: Name of the part of the neurons whose probe is read; None for all.
         target: Class whose probe is read, if the probes tell one class from the rest.
+        over: None for one probe; `"replicates"` to rank by the probes of all samples together, without that of the
+            training words as they are. Such a ranking depends less on the sample.
+        by: What is made of the samples: `"level"`, the mean of the scores (default); `"frequency"`, the share of the
+            samples in whose first neurons a neuron is; `"weight"`, the mean magnitude of its weights.
+        share: Share of the neurons that count as a sample's first, for `"frequency"`, in (0, 1].
+        groups: None for neurons; `"index"` for the neurons of one index in all layers of the residual stream as one
+            group, with the sum of their magnitudes as its weights. The ranking is one of groups (`ranking.groups`).
 
     Returns:
         The ranking. A neuron's score is 1 − (mass level at which the first class needs it): 1 for each class's heaviest
         neuron, 0 for neurons that no class needs or that the probe does not read. `by_class` ranks by the weights of
-        one class; there a neuron's score is its share of the class's mass.
+        one class; there a neuron's score is its share of the class's mass. Over samples the score is what `by` says, of
+        each class too (for `"level"` there the mean of 1 − the class's own level).
 
     Raises:
-        SettingsError: There is no such probe, or there are several penalties.
+        SettingsError: There is no such probe, there are several penalties, or no samples; or `share` is not in (0, 1].
     """
     probes = as_probe_set(probes)
     task = only_task(probes) if task is None else task
-    probe = probes.one(task, replicate=replicate, subset=subset, target=target)
-    weights = probe.weights_among(probes.axis.size)
+    numbers = _replicates(probes, replicate=replicate, over=over)
+    of_task = [probes.one(task, replicate=number, subset=subset, target=target) for number in numbers]
+    weights = [probe.weights_among(probes.axis.size) for probe in of_task]
+    axis = probes.axis
+    if groups is not None:
+        weights = [group_weights(own, axis, groups) for own in weights]
+        axis = group_axis(axis, groups)
+    if over is None:
+        return _rank_weights(task, axis, of_task[0].classes, weights[0], stride=stride)
+    return merge_weights(task, axis, of_task[0].classes, weights, by=by, share=share, stride=stride)
+
+
+def _replicates(probes: ProbeSet, *, replicate: int, over: str | None) -> Sequence[int]:
+    """Returns the numbers of the samples whose probes are read."""
+    if over is None:
+        return [replicate]
+    if over != "replicates":
+        raise SettingsError(f"`over` must be 'replicates' or None, got {over!r}.")
+    if replicate:
+        raise SettingsError(
+            f"`over` reads all samples and `replicate` one of them (got {replicate}). Give one of both."
+        )
+    if not probes.replicates:
+        raise SettingsError("These probes have no samples to rank over. Fit them with `fit_probes(replicates=20)`.")
+    return range(1, probes.replicates + 1)
+
+
+def _rank_weights(
+    task: str,
+    axis: NeuronAxis,
+    classes: Sequence[str],
+    weights: Float[np.ndarray, "feature class"],
+    *,
+    stride: int | None,
+) -> Ranking:
     merged = mass_order(weights, stride=stride)
     by_class = {}
-    for number, name in enumerate(probe.classes):
+    for number, name in enumerate(classes):
         magnitude = np.abs(weights[:, number].astype(np.float64))
-        by_class[name] = rank_by_scores(f"{task}: {name}", probes.axis, magnitude / max(magnitude.sum(), 1e-300))
+        by_class[name] = rank_by_scores(f"{task}: {name}", axis, magnitude / max(magnitude.sum(), 1e-300))
     return Ranking(
         task=task,
-        axis=probes.axis,
+        axis=axis,
         columns=merged.order,
         scores=1 - merged.level[merged.order],
         ties=merged.block[merged.order],
@@ -61,7 +115,7 @@ def rank_neurons(
     )
 
 
-def neurons_by_class(probes: ProbeSet, task: str, *, count: int) -> dict[str, np.ndarray]:
+def neurons_by_class(probes: ProbeSet, task: str, *, count: int, replicate: int = 0) -> dict[str, np.ndarray]:
     """Divides the first `count` neurons of a task's ranking among the classes that need them at that mass level.
 
     A neuron that several classes need is in the sets of all of them (JMLR 2023, Figures 7 and 13). One without any
@@ -71,12 +125,13 @@ def neurons_by_class(probes: ProbeSet, task: str, *, count: int) -> dict[str, np
         probes: A selected set, with one probe of the task.
         task: The task.
         count: Number of leading neurons.
+        replicate: Number of the sample whose probe is read; 0 for the training words as they are.
 
     Returns:
         Columns of the neurons by class, in the order of the ranking; their union is the part of the set that has
         weight.
     """
-    probe = probes.one(task)
+    probe = probes.one(task, replicate=replicate)
     chosen = mass_order(probe.weights).order[:count]
     levels = class_levels(probe.weights)[chosen]
     first = levels.min(axis=1)

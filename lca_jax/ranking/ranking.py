@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from lca_jax.axes import Neuron, NeuronAxis
-from lca_jax.errors import SettingsError
+from lca_jax.errors import DataError, SettingsError
 from lca_jax.machine.files import write_text_whole
 from lca_jax.tables import html_table, text_table
 
@@ -101,9 +101,13 @@ class Ranking:
         generator = np.random.default_rng((_RANDOM, seed, draw))
         return generator.permutation(len(self.columns))[: self._checked(count)]
 
-    def write_csv(self, path: Path) -> None:
-        """Writes the columns of `table`, one line a neuron, in place of an older file; whole or not at all."""
+    def write_csv(self, path: Path, *, further: Mapping[str, Float[np.ndarray, " feature"]] | None = None) -> None:
+        """Writes the columns of `table`, one line a neuron, in place of an older file; whole or not at all.
+
+        `further` has more columns of the file by their names, each with one number for every feature column.
+        """
         table = self.table()
+        table |= {name: values[self.columns] for name, values in (further or {}).items()}
         table["score"] = np.array([f"{score:.9g}" for score in self.scores])
         lines = StringIO(newline="")
         writer = csv.writer(lines)
@@ -127,9 +131,14 @@ def rank_by_scores(
     scores: Float[np.ndarray, " feature"],
     *,
     by_class: Mapping[str, Ranking] | None = None,
+    within: Float[np.ndarray, " feature"] | None = None,
 ) -> Ranking:
-    """Ranks neurons by a score for every column: the highest first, equal ones tied, in the order of their columns."""
-    order = np.lexsort((np.arange(len(scores)), -scores))
+    """Ranks neurons by a score for every column: the highest first, equal ones tied, in the order of their columns.
+
+    `within` is a second score, which orders neurons of equal score instead; they stay tied.
+    """
+    second = np.zeros(len(scores)) if within is None else within
+    order = np.lexsort((np.arange(len(scores)), -second, -scores))
     falling = scores[order]
     return Ranking(
         task=task,
@@ -139,3 +148,23 @@ def rank_by_scores(
         ties=np.concatenate([[0], np.cumsum(np.diff(falling) < 0)]),
         by_class=by_class or {},
     )
+
+
+def rank_by_class_scores(
+    task: str, axis: NeuronAxis, scores: Mapping[str, Float[np.ndarray, " feature"]], *, name: str
+) -> Ranking:
+    """Ranks neurons by one score for every class; the overall score is the largest of them.
+
+    Args:
+        task: The task.
+        axis: The neuron of each column.
+        scores: The scores of each class.
+        name: Name of the method in messages.
+
+    Raises:
+        DataError: There is no class.
+    """
+    if not scores:
+        raise DataError(f"{name} needs a class with words inside and outside of it, and `{task}` has none.")
+    by_class = {of: rank_by_scores(f"{task}: {of}", axis, values) for of, values in scores.items()}
+    return rank_by_scores(task, axis, np.max(list(scores.values()), axis=0), by_class=by_class)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 from lca_jax.report.formats import integer, is_number, listing, number, percent, points, share, shorten
+from lca_jax.report.reliability import reliability_sentence
 
 CORRELATION = (
     "All of this is correlation: that a probe reads a neuron does not show that the model uses it, which only an "
@@ -33,6 +34,8 @@ class Findings(NamedTuple):
     selectivity: str
     ranking: str
     """What the masked keep curve says about the ranking."""
+    reliability: str
+    """How far the ranking reproduces on other sentences, where that was measured."""
     minimal: str
     """How few neurons suffice, where that was chosen, and what it costs on test."""
     layers: str
@@ -58,6 +61,7 @@ def findings(results: Mapping[str, Any], task: str) -> Findings:
         unseen=_unseen(entry),
         selectivity=_selectivity(entry),
         ranking=_ranking(entry) if beaten else "",
+        reliability=reliability_sentence(entry) if beaten else "",
         minimal=_minimal(results.get("model", {}), entry) if beaten else "",
         layers=_layers(entry) if beaten else "",
     )

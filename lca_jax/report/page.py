@@ -30,9 +30,10 @@ from lca_jax.report.figures import (
 )
 from lca_jax.report.findings import CORRELATION, Findings, beats_baselines, findings
 from lca_jax.report.layer_curve import LayerCurve, draw_by_layer
+from lca_jax.report.reliability import overlap_rows
 from lca_jax.report.search_grid import SearchGrid, arrange_search
 
-_FORMAT = 2
+_FORMAT = 3
 """The format of `results.json` that is read here."""
 _SORTS = ("name", "accuracy", "lead", "selectivity", "neurons", "layer")
 """What the overview of several tasks can be sorted by."""
@@ -48,7 +49,7 @@ def write_report(
     """Writes the page of a run, whole or not at all.
 
     Args:
-        results: The content of `results.json`, format 2, fractions 0..1. Only `format` and `tasks` are required.
+        results: The content of `results.json`, format 3, fractions 0..1. Only `format` and `tasks` are required.
         cards: The cards of the top neurons, by task; tasks without cards show none.
         out: A folder, which gets an `index.html`, or the name of an `.html` file.
         links: Where the whole ranking of each task lies, relative to the page; tasks without one have no link.
@@ -144,6 +145,8 @@ class _TaskView(NamedTuple):
     keep: tuple[KeepChart, ...]
     layers: LayerChart | None
     by_layer: LayerCurve | None
+    overlap: Sequence[Mapping[str, Any]]
+    """How far the ranking reproduces, by number of neurons; empty if that was not measured."""
     classes: tuple[_ClassRow, ...]
     search: SearchGrid | None
     neurons: tuple[_NeuronRow, ...]
@@ -191,6 +194,7 @@ def _view(
         by_layer=draw_by_layer(
             task.get("by_layer", ()), task.get("by_layer_untrained", ()), accuracy=accuracy, baselines=baselines
         ),
+        overlap=overlap_rows(task) if beats else (),
         classes=_class_rows(task.get("per_class", {})),
         search=arrange_search(task.get("search", ())),
         neurons=tuple(_neuron_row(card, task.get("top_neurons", ())) for card in cards) if beats else (),

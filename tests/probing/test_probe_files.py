@@ -13,6 +13,7 @@ import pytest
 
 from lca_jax import ProbeSet, load_probes
 from lca_jax.errors import StoreError
+from lca_jax.machine.checksums import checksum_of
 from tests.probing.random_probes import probe_set
 from tests.processes import ROOT
 
@@ -76,16 +77,20 @@ OLD, NEW = facts(probe_set(seed=1)), facts(probe_set(seed=2))
 
 
 def write_in_earlier_format(folder: Path, number: int) -> None:
-    """Makes a saved set one of format 1 or 2, as earlier versions wrote them."""
+    """Makes a saved set one of format 1, 2 or 3, as earlier versions wrote them."""
     file = folder / "probes.json"
     description = json.loads(file.read_text("utf-8"))
-    (folder / description.pop("arrays")).rename(folder / "arrays")
-    del description["checksum"], description["files"]
-    if number == 1:
-        for entry in [*description["probes"], *description["unpenalized"]]:
-            for name in ("target", "replicate", "subset"):
-                del entry[name]
-    file.write_text(json.dumps({**description, "format": number}), "utf-8")
+    del description["checksum"]
+    for entry in [*description["probes"], *description["unpenalized"]]:
+        for name in ("kind", *(("target", "replicate", "subset") if number == 1 else ())):
+            del entry[name]
+    description["format"] = number
+    if number < 3:
+        (folder / description.pop("arrays")).rename(folder / "arrays")
+        del description["files"]
+    else:
+        description["checksum"] = checksum_of(json.dumps(description).encode())
+    file.write_text(json.dumps(description), "utf-8")
 
 
 @pytest.mark.parametrize(
@@ -157,24 +162,25 @@ def test_a_flipped_bit_is_refused(tmp_path: Path) -> None:
     assert facts(load_probes(tmp_path)) == NEW
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, 2, 3])
 def test_probes_of_earlier_formats_are_read(tmp_path: Path, number: int) -> None:
     probe_set(seed=2).save(tmp_path)
     write_in_earlier_format(tmp_path, number)
     found = load_probes(tmp_path)
-    if number == 2:
+    if number >= 2:
         assert facts(found) == NEW
     else:
         np.testing.assert_array_equal(found.probes[1].weights, probe_set(seed=2).probes[1].weights)
         assert [probe.subset for probe in found] == [None, None]
-    shutil.rmtree(tmp_path / "arrays")
-    with pytest.raises(StoreError, match="in `arrays`, which are missing"):
+    arrays = "arrays" if number < 3 else "arrays-1"
+    shutil.rmtree(tmp_path / arrays)
+    with pytest.raises(StoreError, match=f"in `{arrays}`, which are missing"):
         load_probes(tmp_path)
 
 
 def test_probes_of_a_later_format_are_refused(tmp_path: Path) -> None:
     probe_set(seed=1).save(tmp_path)
     file = tmp_path / "probes.json"
-    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "format": 4}), "utf-8")
-    with pytest.raises(StoreError, match=r"has format 4, this version reads 1 to 3\. Upgrade"):
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "format": 5}), "utf-8")
+    with pytest.raises(StoreError, match=r"has format 5, this version reads 1 to 4\. Upgrade"):
         load_probes(tmp_path)

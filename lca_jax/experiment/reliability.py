@@ -1,0 +1,88 @@
+"""How far the rankings of a run reproduce: its probes on half-samples of the training sentences, and what they tell.
+
+The penalty is that of the run's probe, so a half costs one problem of one solve. Everything here is of halves of the
+training words; the ranking of all of them is more stable than it says.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+
+from lca_jax.analysis.samples import fit_samples, rank_samples
+from lca_jax.analysis.stability import Spread, Stability, measure_stability
+from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.ranking.lca import neurons_by_class
+from lca_jax.ranking.ranking import Ranking
+
+_TOP = 20
+"""Number of neurons that are listed: those of `top_neurons`."""
+
+
+def fit_halves(probes: ProbeSet, tasks: Sequence[str], *, replicates: int) -> ProbeSet:
+    """Returns the chosen probes of all tasks, each followed by its probes on half-samples."""
+    sets = [fit_samples(probes, task, replicates=replicates) for task in tasks]
+    return replace(sets[0], probes=tuple(probe for of_task in sets for probe in of_task))
+
+
+def stability_of(samples: ProbeSet, task: str, *, count: int | None = None) -> Stability:
+    """Compares the rankings of the half-samples of a task.
+
+    Args:
+        samples: What `fit_halves` returned.
+        task: The task.
+        count: Number of leading neurons that are divided among the classes; None to count none.
+    """
+    sets = None
+    if count is not None:
+        numbers = range(1, samples.replicates + 1)
+        sets = [neurons_by_class(samples, task, count=count, replicate=number) for number in numbers]
+    return measure_stability(rank_samples(samples, task), class_sets=sets)
+
+
+def reliability_entry(stability: Stability, ranking: Ranking) -> dict[str, object]:
+    """Returns the `reliability` entry of a task in `results.json`."""
+    top = ranking.columns[:_TOP]
+    return {
+        "replicates": stability.replicates,
+        "kind": stability.kind,
+        "overlap": [
+            {
+                "share": point.share,
+                "neurons": point.neurons,
+                "overlap": point.overlap,
+                "overlap_std": point.overlap_std,
+                "chance": point.chance,
+                "chance_high": point.chance_high,
+                **_interval("mean_layer", point.mean_layer),
+            }
+            for point in stability.points
+        ],
+        "selected": stability.selected,
+        "threshold": stability.threshold,
+        "stable_neurons": len(stability.stable),
+        "error_bound": stability.error_bound,
+        "per_class": {name: _interval("neurons", spread) for name, spread in stability.class_neurons.items()},
+        "top_neurons": [
+            {
+                **stability.axis.neuron(column)._asdict(),
+                "frequency": float(stability.frequency[column]),
+                "rank_interval": [float(stability.rank_low[column]), float(stability.rank_high[column])],
+            }
+            for column in top.tolist()
+        ],
+    }
+
+
+def csv_columns(stability: Stability) -> Mapping[str, Float[np.ndarray, " feature"]]:
+    """Returns the columns that a ranking's table gets: selection frequency and rank interval, by feature column."""
+    return {
+        "frequency": stability.frequency,
+        "rank_low": stability.rank_low,
+        "rank_high": stability.rank_high,
+    }
+
+
+def _interval(name: str, spread: Spread) -> dict[str, object]:
+    return {name: spread.mean, f"{name}_interval": [spread.low, spread.high]}

@@ -1,0 +1,128 @@
+"""Every ranking of this room by its name: `rank(given, task, method=…)`, and the table of methods behind it.
+
+A method is one file of this room and one row of `METHODS`. All of them return a `Ranking`, overall and by class, so
+curves, minimal sets, stability and agreement measure all alike. What a method reads is one of three:
+
+    probes       the weights of trained probes
+    statistics   means and variances of a store; of words in memory they are computed
+    words        the activations themselves
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from lca_jax.errors import SettingsError
+from lca_jax.probing.measuring import MeasuredWords
+from lca_jax.probing.probe import Probe
+from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.ranking.anova import rank_by_anova
+from lca_jax.ranking.average_precision import rank_by_average_precision
+from lca_jax.ranking.groups import Groups, rank_groups
+from lca_jax.ranking.iou import rank_by_iou
+from lca_jax.ranking.lca import rank_neurons
+from lca_jax.ranking.mean_select import rank_by_mean_select
+from lca_jax.ranking.mean_weight import rank_by_mean_weight
+from lca_jax.ranking.probeless import rank_by_means
+from lca_jax.ranking.ranking import Ranking
+from lca_jax.ranking.variance import rank_by_variance
+from lca_jax.ranking.words import Words, read_words, statistics_of_words
+from lca_jax.store.statistics import Statistics
+from lca_jax.store.store import ActivationStore
+
+
+class Method(NamedTuple):
+    """One way to rank neurons."""
+
+    reads: Literal["probes", "statistics", "words"]
+    """What its function takes first."""
+    rank: Callable[..., Ranking]
+    score: str
+    """What a neuron's score is."""
+    labels: bool = True
+    """Whether labels play a part: whether the function takes a task."""
+
+
+METHODS: dict[str, Method] = {
+    "lca": Method("probes", rank_neurons, "1 less the weight mass at which the first class needs it"),
+    "mean_weight": Method("probes", rank_by_mean_weight, "mean magnitude of its weights over the classes"),
+    "probeless": Method("statistics", rank_by_means, "sum of the distances of class means"),
+    "anova": Method("statistics", rank_by_anova, "F statistic of the classes"),
+    "variance": Method("statistics", rank_by_variance, "variance over all words", labels=False),
+    "mean_select": Method("words", rank_by_mean_select, "distance of a class's mean, for the class's range"),
+    "average_precision": Method("words", rank_by_average_precision, "best average precision for a class"),
+    "iou": Method("words", rank_by_iou, "best intersection over union with a class"),
+}
+"""The methods by name."""
+
+
+def method_named(name: str) -> Method:
+    """Returns a method.
+
+    Raises:
+        SettingsError: There is none of this name; the message lists them all.
+    """
+    if name not in METHODS:
+        raise SettingsError(f"There is no ranking method {name!r}. Methods: {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+def rank(
+    given: ProbeSet | Probe | Statistics | Words,
+    task: str | None = None,
+    *,
+    method: str = "lca",
+    groups: Groups | None = None,
+    **options: object,
+) -> Ranking:
+    """Ranks neurons by any method.
+
+    Args:
+        given: What the method reads: probes (`lca`, `mean_weight`); statistics, or words in their place (`probeless`,
+            `anova`, `variance`); or words, that is a store, `measured_words`, or features and labels (X, y).
+        task: The task; None for the only one.
+        method: Name of the method, a key of `METHODS`.
+        groups: None for neurons; `"index"` for the neurons of one index in all layers as one group (`ranking.groups`).
+            Methods that read no weights sum the scores of a group's neurons.
+        **options: Further arguments of the method's own function.
+
+    Returns:
+        The ranking.
+
+    Raises:
+        SettingsError: The method is unknown or does not read what is given, or an argument of its function is wrong.
+        StoreError: A store is given to a method that reads statistics, and has none.
+        DataError: The words do not allow this ranking: one class only, say.
+    """
+    chosen = method_named(method)
+    if chosen.reads == "probes":
+        if not isinstance(given, ProbeSet | Probe):
+            raise _wrong(method, given, "probes: fit_probes(store)")
+        return chosen.rank(given, task, groups=groups, **options)
+    if isinstance(given, ProbeSet | Probe):
+        raise _wrong(method, given, "a store, or features and labels (X, y)")
+    if chosen.reads == "words":
+        if isinstance(given, Statistics):
+            raise _wrong(method, given, "a store, or features and labels (X, y)")
+        ranking = chosen.rank(given, task, **options)
+    else:
+        statistics = _statistics(given, task)
+        ranking = chosen.rank(statistics, *([_task(statistics, task)] if chosen.labels else []), **options)
+    return ranking if groups is None else rank_groups(ranking, groups)
+
+
+def _statistics(given: Statistics | Words, task: str | None) -> Statistics:
+    """Returns statistics; those of a store are read, those of words in memory computed."""
+    if isinstance(given, MeasuredWords | tuple):
+        return statistics_of_words(read_words(given, task))
+    return given.statistics() if isinstance(given, ActivationStore) else given
+
+
+def _task(statistics: Statistics, task: str | None) -> str:
+    if task is None and len(statistics.by_task) != 1:
+        raise SettingsError(f"Name one of the tasks of {statistics.place}: {', '.join(statistics.by_task) or 'none'}.")
+    return next(iter(statistics.by_task)) if task is None else task
+
+
+def _wrong(method: str, given: object, wanted: str) -> SettingsError:
+    kind = type(given).__name__
+    return SettingsError(f"The ranking method `{method}` cannot read a value of type {kind}. Give {wanted}.")

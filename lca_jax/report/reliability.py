@@ -1,0 +1,43 @@
+"""What a run says of the reliability of its ranking: one sentence, and the rows of a table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lca_jax.report.formats import integer, is_number, number, percent, share
+
+_EXAMPLE = 0.05
+"""Share of the neurons of which the sentence tells the overlap."""
+
+
+def overlap_rows(entry: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Returns the sizes of which the overlap of halves is known; none where `replicates` did not ask for it."""
+    reliability = entry.get("reliability") or {}
+    return [
+        row
+        for row in reliability.get("overlap") or ()
+        if all(is_number(row.get(name)) for name in ("share", "neurons", "overlap", "chance"))
+    ]
+
+
+def reliability_sentence(entry: Mapping[str, Any]) -> str:
+    """Says how many of its first neurons a ranking shares with that of other sentences; empty if it is not known."""
+    rows, reliability = overlap_rows(entry), entry.get("reliability") or {}
+    if not rows or not is_number(halves := reliability.get("replicates")):
+        return ""
+    row = min(rows, key=lambda one: abs(one["share"] - _EXAMPLE))
+    said = (
+        f"Probes trained on two halves of the training sentences share {percent(row['overlap'])} of their first "
+        f"{share(row['share'])} of the neurons, where random orders share {percent(row['chance'])} "
+        f"({integer(halves)} half-samples)."
+    )
+    high = row.get("chance_high")
+    if is_number(high) and row["overlap"] <= high:
+        said += " That is no more than chance allows: which neurons come first depends on the sentences."
+    if all(is_number(reliability.get(name)) for name in ("stable_neurons", "selected", "threshold")):
+        stable, bound = reliability["stable_neurons"], reliability.get("error_bound")
+        said += (
+            f" {integer(stable)} neuron{' is' if stable == 1 else 's are'} among the first "
+            f"{integer(reliability['selected'])} in {share(reliability['threshold'])} of the halves or more"
+            + (f"; at most {number(bound)} are to be expected there by chance." if is_number(bound) else ".")
+        )
+    return said

@@ -1,0 +1,88 @@
+"""A run that fits its probes to half-samples: what it writes, and what is done again."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lca_jax import ElasticNet, Experiment, load_probes, measure_stability, rank_samples, run
+from lca_jax.axes import Neuron
+from lca_jax.errors import SettingsError
+from tests.experiment.files import write_conllu
+from tests.tiny_bert import write_bert
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    folder = tmp_path_factory.mktemp("reliability")
+    return Experiment(
+        model=str(write_bert(folder / "bert")),
+        train=write_conllu(folder / "train.conllu", 60, seed=0),
+        dev=write_conllu(folder / "dev.conllu", 20, seed=1),
+        test=write_conllu(folder / "test.conllu", 20, seed=2),
+        out=folder / "run",
+        tasks=("upos", "feats:Number"),
+        probe=ElasticNet(l1=(1e-3, 1e-2), l2=1e-2),
+        fractions=(0.25,),
+        draws=2,
+        replicates=4,
+    )
+
+
+@pytest.fixture(scope="module")
+def results(experiment: Experiment) -> dict:
+    return run(experiment)
+
+
+def test_results_and_rankings_have_what_the_halves_say(experiment: Experiment, results: dict) -> None:
+    samples = load_probes(experiment.out / "replicates")
+    for task in ("upos", "feats:Number"):
+        entry = results["tasks"][task]["reliability"]
+        stability = measure_stability(rank_samples(samples, task))
+        assert (entry["replicates"], entry["kind"]) == (4, "halves")
+        assert [row["overlap"] for row in entry["overlap"]] == [point.overlap for point in stability.points]
+        assert [row["share"] for row in entry["overlap"]] == [0.01, 0.02, 0.05, 0.1, 0.2]
+        assert entry["stable_neurons"] == len(stability.stable)
+        assert entry["error_bound"] == stability.error_bound
+        assert set(entry["per_class"]) == set(results["tasks"][task]["classes"])
+        for row in entry["per_class"].values():
+            assert row["neurons_interval"][0] <= row["neurons"] <= row["neurons_interval"][1]
+        file = experiment.out / "rankings" / f"{task.replace(':', '-')}.csv"
+        rows = list(csv.DictReader(file.read_text("utf-8").splitlines()))
+        neurons = [Neuron(row["site"], int(row["layer"]), int(row["index"])) for row in rows]
+        columns = [samples.axis.column(neuron) for neuron in neurons]
+        np.testing.assert_allclose([float(row["frequency"]) for row in rows], stability.frequency[columns])
+        np.testing.assert_allclose([float(row["rank_high"]) for row in rows], stability.rank_high[columns])
+        first = entry["top_neurons"][0]
+        assert (first["layer"], first["index"]) == (int(rows[0]["layer"]), int(rows[0]["index"]))
+        assert first["frequency"] == float(rows[0]["frequency"])
+        assert first["rank_interval"] == [float(rows[0]["rank_low"]), float(rows[0]["rank_high"])]
+    penalty = load_probes(experiment.out / "probes").one("upos").l1
+    assert {probe.l1 for probe in samples.of("upos", replicate=3)} == {penalty}
+    assert "--replicates 4" in results["command"]
+
+
+def test_only_what_depends_on_the_halves_is_done_again(experiment: Experiment, results: dict) -> None:
+    before = json.loads((experiment.out / "steps.json").read_text("utf-8"))
+    assert run(experiment) == results
+    without = run(replace(experiment, replicates=0))
+    after = json.loads((experiment.out / "steps.json").read_text("utf-8"))
+    assert {name for name in after if after[name]["key"] != before[name]["key"]} == {
+        "rank", "ablate upos", "ablate feats:Number", "report",
+    }  # fmt: skip
+    assert "halves" not in after
+    assert not (experiment.out / "replicates").exists()
+    for task, entry in without["tasks"].items():
+        assert entry == {key: value for key, value in results["tasks"][task].items() if key != "reliability"}
+    header = (experiment.out / "rankings" / "upos.csv").read_text("utf-8").splitlines()[0]
+    assert "frequency" not in header
+
+
+def test_halves_come_in_pairs(experiment: Experiment, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"must be even, got 5\. Give 6"):
+        replace(experiment, replicates=5, out=tmp_path)
+    with pytest.raises(SettingsError, match="`replicates` must be 0 or more, got -2"):
+        replace(experiment, replicates=-2, out=tmp_path)
