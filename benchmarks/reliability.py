@@ -15,6 +15,7 @@ belong together. Probes are certified; the largest duality gap is in the result.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -181,18 +182,18 @@ def fit_half(words: MeasuredWords, settings: Settings, classes: tuple[str, ...])
 def rank_half(half: Half, settings: Settings) -> Mapping[str, Ranking]:
     """Ranks by every method on one half."""
     probes, strong, words = half.probes, half.strong, half.words
-    bagged = {"task": settings.task, "over": "replicates"}
+    bagged = partial(rank_neurons, probes, settings.task, over="replicates")
     generator = np.random.default_rng([settings.seed, *words.units[:4].tolist()])
     return {
         "mass": rank_neurons(probes, settings.task),
         "mean weight": rank(probes, settings.task, method="mean_weight"),
-        "mass, samples": rank_neurons(probes, **bagged),
-        "frequency, samples": rank_neurons(probes, **bagged, by="frequency"),
-        "mean weight, samples": rank_neurons(probes, **bagged, by="weight"),
+        "mass, samples": bagged(),
+        "frequency, samples": bagged(by="frequency"),
+        "mean weight, samples": bagged(by="weight"),
         "mass, strong l2": rank_neurons(strong, settings.task),
         "mean weight, strong l2": rank(strong, settings.task, method="mean_weight"),
         "index": rank_neurons(probes, settings.task, groups="index"),
-        "index, samples": rank_neurons(probes, **bagged, groups="index"),
+        "index, samples": bagged(groups="index"),
         "index, strong l2": rank_neurons(strong, settings.task, groups="index"),
         "anova": rank(words, method="anova"),
         "probeless, standardised": rank(words, method="probeless", standardize=True),
@@ -211,8 +212,8 @@ def _random(axis: NeuronAxis, task: str, order: Int[np.ndarray, " neuron"]) -> R
     return Ranking(task=task, axis=axis, columns=order, scores=-places.astype(np.float64), ties=places)
 
 
-def _row(of_method: Mapping[str, Mapping[str, float]]) -> dict[str, object]:
-    row = {f"top {share}": value for share, value in of_method["overlap"].items()}
+def _row(of_method: Mapping[str, Any]) -> dict[str, object]:
+    row: dict[str, object] = {f"top {share}": value for share, value in of_method["overlap"].items()}
     for half, values in zip("AB", of_method["retrained"], strict=True):
         row |= {f"{half} {size}": value for size, value in values.items()}
     return row

@@ -123,10 +123,10 @@ def agreement(
 
 
 def _correlation(a: Ranking, b: Ranking) -> float | None:
-    ranks = [tied_ranks(ranking) for ranking in (a, b)]
-    if any(len(np.unique(one)) < 2 for one in ranks):
+    one, other = (tied_ranks(ranking) for ranking in (a, b))
+    if any(len(np.unique(ranks)) < 2 for ranks in (one, other)):
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(one, other)[0, 1])
 
 
 def _ceilings(

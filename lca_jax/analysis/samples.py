@@ -116,7 +116,7 @@ def rank_samples(
     words, rankings = read_words(given, task), []
     for number in range(1, replicates + 1):
         weights = draw_sample(words.sentences, kind=kind, seed=seed, replicate=number)
-        rankings.append(rank(_sampled(words, weights), method=method, groups=groups, **options))
+        rankings.append(rank(_sampled(words, weights), None, method=method, groups=groups, **options))
     return rankings
 
 

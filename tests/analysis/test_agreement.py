@@ -20,7 +20,7 @@ def ranking_of(scores: np.ndarray, task: str = "t") -> Ranking:
 def test_correlation_is_spearmans_with_ties() -> None:
     one, other = RNG.normal(size=40), np.round(RNG.normal(size=40))
     found = agreement(ranking_of(one, "upos"), ranking_of(other, "xpos"))
-    assert found.correlation == pytest.approx(stats.spearmanr(one, other).statistic)
+    assert found.correlation == pytest.approx(stats.spearmanr(one, other)[0])
     assert agreement(ranking_of(one), ranking_of(one)).correlation == pytest.approx(1)
     assert agreement(ranking_of(one), ranking_of(-one)).correlation == pytest.approx(-1)
     assert agreement(ranking_of(one), ranking_of(np.zeros(40))).correlation is None

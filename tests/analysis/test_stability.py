@@ -169,8 +169,8 @@ def test_what_cannot_be_compared_is_refused(halves: ProbeSet) -> None:
         measure_stability(rankings)
     with pytest.raises(SettingsError, match=r"`threshold` must be in \(0.5, 1\], got 0.5"):
         measure_stability(rankings[:2], threshold=0.5)
-    with pytest.raises(SettingsError, match=r"`shares` must each be in \(0, 1\], got \[5\]"):
-        measure_stability(rankings[:2], shares=[5])
+    with pytest.raises(SettingsError, match=r"`shares` must each be in \(0, 1\], got \[5.0\]"):
+        measure_stability(rankings[:2], shares=[5.0])
     with pytest.raises(SettingsError, match=r"`select` must be in \(0, 1\], got 20"):
         measure_stability(rankings[:2], select=20)
     with pytest.raises(SettingsError, match="same neurons: one has 20 of residual 0, residual 1, another 24"):

@@ -152,8 +152,8 @@ def test_what_a_method_cannot_read_is_refused(probes: ProbeSet) -> None:
 
 def test_ranks_of_anova_are_those_of_the_share_of_variance() -> None:
     eta = [
-        1 - sum(X[n == GOLD, j].var() * (n == GOLD).sum() for n in CLASSES) / (len(X) * X[:, j].var())
+        1 - sum(X[n == GOLD, j].var() * np.sum(n == GOLD) for n in CLASSES) / (len(X) * X[:, j].var())
         for j in range(24)
     ]
     found = by_column(lca.rank((X, GOLD), method="anova"))
-    assert stats.spearmanr(eta, found).statistic == pytest.approx(1)
+    assert stats.spearmanr(eta, found)[0] == pytest.approx(1)
