@@ -171,8 +171,8 @@ def test_what_cannot_be_compared_is_refused(halves: ProbeSet) -> None:
         measure_stability(rankings[:2], threshold=0.5)
     with pytest.raises(SettingsError, match=r"`shares` must each be in \(0, 1\], got \[5.0\]"):
         measure_stability(rankings[:2], shares=[5.0])
-    with pytest.raises(SettingsError, match=r"`select` must be in \(0, 1\], got 20"):
-        measure_stability(rankings[:2], select=20)
+    with pytest.raises(SettingsError, match=r"`select` must be in \(0, 1\], got 20.0"):
+        measure_stability(rankings[:2], select=20.0)
     with pytest.raises(SettingsError, match="same neurons: one has 20 of residual 0, residual 1, another 24"):
         measure_stability([rankings[0], rank_neurons(halves)])
     with pytest.raises(SettingsError, match="these have no samples"):
