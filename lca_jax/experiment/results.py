@@ -116,7 +116,7 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         for mode in ("mask", "retrain")
     }
     minimal = minimal_neurons(training, dev, ranking, probes, drop=settings.drop)
-    unseen = {"dev": _unseen_labels(dev), "test": dict(found.unseen_labels)}
+    unseen = {"dev": _unseen_labels(dev, stores.dev), "test": dict(found.unseen_labels)}
     warn_of_unseen_labels(task, unseen)
     return {
         "unit": stores.train.unit,
@@ -136,7 +136,7 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         **_neuron_entries(probes, ranking, minimal, found),
         "top_neurons": describe_neurons(probe, ranking.columns[:20], probes.axis, training, dev),
         "by_layer": layer_accuracies(training, probes.axis, test, seed=settings.seed),
-        "confusions": _confusions(found, test),
+        "confusions": _confusions(found, test, stores.test),
         "search": _search_entries(probes, task),
     }
 
@@ -152,8 +152,8 @@ def warn_of_unseen_labels(task: str, unseen: Mapping[str, Mapping[str, int]]) ->
             )
 
 
-def _unseen_labels(words: MeasuredWords) -> dict[str, int]:
-    labels = np.array(words.store.labels(words.task), object)[words.units]
+def _unseen_labels(words: MeasuredWords, store: ActivationStore) -> dict[str, int]:
+    labels = np.array(store.labels(words.task), object)[words.units]
     counts = Counter(labels[words.gold == -2].tolist())
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
@@ -234,11 +234,11 @@ def _neuron_entries(probes: ProbeSet, ranking: Ranking, minimal: MinimalSet, fou
     }
 
 
-def _confusions(found: Comparison, test: MeasuredWords) -> list[dict[str, object]]:
+def _confusions(found: Comparison, test: MeasuredWords, store: ActivationStore) -> list[dict[str, object]]:
     """Returns the most frequent errors, each with a few of its words in their sentences."""
     counts, classes = found.confusion.copy(), list(found.by_class)
     np.fill_diagonal(counts, 0)
-    forms, sentence_of = test.store.forms(), test.store.words["sentence"].to_numpy()
+    forms, sentence_of = store.forms(), store.words["sentence"].to_numpy()
     entries: list[dict[str, object]] = []
     for flat in np.argsort(-counts, axis=None, kind="stable")[:_CONFUSIONS].tolist():
         gold, predicted = divmod(flat, len(classes))

@@ -6,7 +6,7 @@ said to be, beside what it comes to on test.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from lca_jax.report.formats import integer, is_number, listing, number, percent, points, share, shorten
 
@@ -244,7 +244,7 @@ def _table(entry: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _is_interval(value: object) -> bool:
+def _is_interval(value: object) -> TypeGuard[Sequence[float]]:
     return isinstance(value, Sequence) and len(value) == 2 and all(is_number(end) for end in value)
 
 

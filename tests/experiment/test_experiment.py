@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -206,6 +207,7 @@ def test_results_whose_inputs_have_gone_are_gone(experiment: Experiment, tmp_pat
 
 def test_parts_without_a_label_in_common_are_refused_when_read(experiment: Experiment, tmp_path: Path) -> None:
     other = tmp_path / "other.conllu"
+    assert isinstance(experiment.test, Path)
     other.write_text(experiment.test.read_text("utf-8").replace("\tNOUN\t", "\tN\t").replace("\tVERB\t", "\tV\t"))
     lines = [line.replace("\tDET\t", "\tD\t").replace("\tADV\t", "\tA\t") for line in other.read_text().splitlines()]
     other.write_text("\n".join(line.replace("\tX\t", "\tY\t") for line in lines) + "\n")
@@ -221,6 +223,7 @@ def test_limits_draw_whole_sentences_by_seed(experiment: Experiment, tmp_path: P
     counts = {part: open_store(limited.out / "activations" / part).word_count for part in ("train", "dev", "test")}
     assert 90 < counts["train"] <= 100
     assert max(counts["dev"], counts["test"]) <= 30
+    assert isinstance(experiment.train, Path)
     head = read_conllu(experiment.train, tasks=["upos"]).take_words(100)
     assert open_store(limited.out / "activations" / "train").forms() != head.words()
     with pytest.raises(SettingsError, match="`max_test_words` must be 1 or more, got 0"):

@@ -1,6 +1,7 @@
 """What is told of single neurons and single layers, against plain writings of it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,10 +86,10 @@ def test_labels_that_training_lacks_are_told_and_do_not_end_a_run(caplog: pytest
     labels = ["INTJ" if place % 7 == 0 else label for place, label in enumerate(test.labels("upos"))]
     stores = Stores(with_copy(0), with_copy(1), _store(test.read("residual")[:], test.forms(), labels))
     probes = fit_probes(stores.train, SETTINGS)
-    files = {part: Path(f"{part}.conllu") for part in Stores._fields}
+    files: dict[str, Any] = {part: Path(f"{part}.conllu") for part in Stores._fields}
     settings = Experiment(model="m", out=Path("out"), draws=2, **files)
     with caplog.at_level("WARNING", logger="lca_jax"):
-        entry = analyse_task(probes, rank_neurons(probes, "upos"), stores, settings)
+        entry: Any = analyse_task(probes, rank_neurons(probes, "upos"), stores, settings)
     count = labels.count("INTJ")
     assert entry["unseen_labels"] == {"dev": {}, "test": {"INTJ": count}}
     said = f"upos: {count} words of test have labels that training lacks (1 of them), and count as errors: INTJ {count}"
