@@ -32,6 +32,7 @@ def noise_store(*, seed: int, labels: tuple[str, ...] = ("A", "B"), words: int =
     rng = np.random.default_rng(seed)
     chances = [0.75] + [0.25 / (len(labels) - 1)] * (len(labels) - 1)
     drawn: list[str | None] = [str(rng.choice(labels, p=chances)) for _ in range(words)]
+    forms = [f"w{rng.integers(0, 30)}" for _ in range(words)]
     sentences = [forms[start : start + 4] for start in range(0, words, 4)]
     by_sentence = [drawn[start : start + 4] for start in range(0, words, 4)]
     return store_of(rng.normal(size=(words, 2, 4)).astype(np.float32), sentences, {"t": by_sentence})
