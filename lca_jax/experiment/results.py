@@ -127,7 +127,7 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         "accuracy": {"dev": float((probe.predict(dev.X) == dev.gold).mean()), "test": found.accuracy},
         **{name: getattr(probe, name) for name in _PROBE_FACTS},
         "neurons_without_weight": int((probe.weights == 0).all(axis=1).sum()),
-        "silent_neurons": int(((probe.scale == 1) & (probe.weights == 0).all(axis=1)).sum()) if probe.mean.any() else 0,
+        "silent_neurons": int(np.isinf(probe.scale).sum()),
         "control_duality_gap": probes.one(task, control=True).duality_gap if "control" in found.rivals else None,
         "draws": settings.draws,
         "masked_to": curves["mask"].masked_to,
