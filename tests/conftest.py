@@ -1,14 +1,30 @@
-"""Strict switches for every test: eight virtual devices, no silent promotion, warnings are errors (see pyproject)."""
+"""Switches for every test: eight virtual devices, no silent promotion, warnings are errors (see pyproject).
+
+Compiling takes most of the suite's time, so it is made cheap here, through the environment and so for child processes
+too: programs are compiled fast and not to run fast, and what is compiled is kept for the other worker, the children and
+the next run. `JAX_DISABLE_MOST_OPTIMIZATIONS=0 XLA_FLAGS=… pytest` tests the programs that users run.
+"""
 
 import os
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 # Eight devices share two cores with whatever else runs: they may wait long for each other before that is an error.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_force_host_platform_device_count=8 --xla_cpu_collective_call_terminate_timeout_seconds=600",
+    "--xla_force_host_platform_device_count=8 --xla_cpu_collective_call_terminate_timeout_seconds=600 "
+    "--xla_cpu_use_fusion_emitters=false",
 )
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR",
+    f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/lca_jax/tests-jax-{version('jax')}",
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -24,6 +40,23 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # A deadline measures how loaded the machine is, not the code.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
+
+CACHE_DAYS = 14
+"""Compiled programs are kept this long."""
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes compiled programs that are old, so that the folder does not grow for ever; the workers leave that."""
+    if hasattr(config, "workerinput"):
+        return
+    folder, oldest = Path(os.environ["JAX_COMPILATION_CACHE_DIR"]), time.time() - CACHE_DAYS * 86_400
+    if folder.name != f"tests-jax-{version('jax')}":
+        return  # somebody else's
+    for file in folder.glob("*-cache"):
+        with suppress(FileNotFoundError):  # another run removed it
+            if file.stat().st_mtime < oldest:
+                file.unlink()
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -1,4 +1,4 @@
-"""One script in several processes on this machine that make one JAX runtime, each with some virtual CPU devices."""
+"""Child processes: how they compile, and one script in several that make one JAX runtime, each with some devices."""
 
 import os
 import socket
@@ -18,6 +18,13 @@ jax.distributed.initialize(address, count, number)
 """
 
 
+def compiling() -> dict[str, str]:
+    """The part of the environment by which a child compiles as this process does, but for one device."""
+    flags = [flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag]
+    settings = {name: value for name, value in os.environ.items() if name.startswith("JAX_")}
+    return settings | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": " ".join(flags)}
+
+
 def run_processes(
     script: str, arguments: Sequence[str], *, count: int, devices: int, timeout_s: float = 300
 ) -> list[str]:
@@ -33,8 +40,7 @@ def run_processes(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | compiling()
     started = [
         subprocess.Popen(
             [sys.executable, "-c", _PREAMBLE + script, address, str(count), str(number), str(devices), *arguments],

@@ -1,6 +1,6 @@
 """Stores in memory with planted neurons, for the tests of probes, rankings and analyses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,14 +21,16 @@ PLANTED = {"ADJ": [3], "NOUN": [10, 11], "VERB": [17]}
 
 
 def store_of(
-    vectors: np.ndarray, sentences: Sequence[Sequence[str]], labels: dict[str, list[list[str | None]]]
+    vectors: np.ndarray, sentences: Sequence[Sequence[str]], labels: Mapping[str, Sequence[Sequence[str | None]]]
 ) -> ActivationStore:
     """A store in memory of given vectors (word, layer, neuron)."""
     return store_of_sites({"residual": vectors}, sentences, labels)
 
 
 def store_of_sites(
-    vectors: dict[Site, np.ndarray], sentences: Sequence[Sequence[str]], labels: dict[str, list[list[str | None]]]
+    vectors: dict[Site, np.ndarray],
+    sentences: Sequence[Sequence[str]],
+    labels: Mapping[str, Sequence[Sequence[str | None]]],
 ) -> ActivationStore:
     """A store in memory of given vectors (word, layer, neuron) at every site."""
     corpus = Corpus.from_words(sentences, labels)

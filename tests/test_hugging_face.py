@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.tiny_bert import write_bert
 
 NO_TORCH = "import sys; sys.modules['torch'] = None  # what Python takes for a module that is not installed\n"
 
@@ -19,6 +23,21 @@ def test_models_and_extraction_import_no_torch() -> None:
     )
     assert done.stdout == "False\n"
     assert "PyTorch" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["dtype", "torch_dtype"])
+def test_a_checkpoint_is_loaded_and_saved_without_torch(tmp_path: Path, name: str) -> None:
+    """Its config names a precision, as those on the hub do."""
+    pytest.importorskip("torch")
+    precision: dict[str, Any] = {name: "float16"}
+    folder, saved = write_bert(tmp_path / "bert", **precision), tmp_path / "saved"
+    script = f"""
+import sys, lca_jax
+model = lca_jax.load_model({str(folder)!r})
+model.save({str(saved)!r})
+print(lca_jax.load_model({str(saved)!r}).config == model.config, "torch" in sys.modules)
+"""
+    assert run_python(script).stdout == "True False\n"
 
 
 def test_torch_models_of_transformers_work_after_our_import() -> None:

@@ -1,6 +1,7 @@
 """Figures say what the results say: their lines, bars and words are read back."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,11 +26,11 @@ def test_the_lines_of_a_keep_curve_are_its_points(fitted: tuple) -> None:
     _, test, best, ranking = fitted
     curve = lca.keep_curve(best, ranking, test, fractions=(0.1, 0.5))
     (axes,) = lca.plot.keep_curve(curve).axes
-    lines = {line.get_label(): line.get_ydata() for line in axes.lines}
+    lines = {line.get_label(): np.asarray(line.get_ydata()) for line in axes.lines}
     np.testing.assert_allclose(lines["best (95 % interval)"], [point.top for point in curve.points])
     np.testing.assert_allclose(lines["worst"], [point.bottom for point in curve.points])
     np.testing.assert_allclose(lines["random (5 sets, ± 1 SD)"], [point.random for point in curve.points])
-    np.testing.assert_allclose(axes.lines[1].get_xdata(), [10, 50])
+    np.testing.assert_allclose(np.asarray(axes.lines[1].get_xdata()), [10, 50])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("neurons kept (%)", "accuracy")
 
 
@@ -37,7 +38,8 @@ def test_the_bars_of_layers_count_the_first_neurons(fitted: tuple) -> None:
     *_, ranking = fitted
     (axes,) = lca.plot.layers(ranking, count=10).axes
     expected = [sum(neuron.layer == layer for neuron in ranking.neurons[:10]) for layer in range(3)]
-    assert [bar.get_height() for bar in axes.patches] == expected
+    bars: list[Any] = list(axes.patches)
+    assert [bar.get_height() for bar in bars] == expected
     assert sum(expected) == 10
     with pytest.raises(SettingsError, match="`count` must be in 1 to 24, got 25"):
         lca.plot.layers(ranking, count=25)

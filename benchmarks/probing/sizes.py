@@ -35,7 +35,7 @@ def measure_sizes(
     classes: Sequence[int],
     problems: Sequence[int],
     limit_s: float,
-) -> dict[str, object]:
+) -> dict[str, dict[str, object]]:
     """Fits one pair of penalties to bootstrap samples, in one call and one after another.
 
     Args:
@@ -76,7 +76,7 @@ def measure_sizes(
                 "busy_share": flop / ceiling.flop_per_s / timed.lap.run_s,
             }
             print_rows("size", {name: rows[name]})
-    return {"sizes": rows}
+    return rows
 
 
 def _fit_each(X: np.ndarray, labellings: Sequence[Labelling], net: ElasticNet) -> list:

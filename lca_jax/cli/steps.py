@@ -38,7 +38,7 @@ def extract(
     quiet: bool = False,
     debug: bool = False,
 ) -> None:
-    """Computes activations: of a text, or of a run folder made by `lca run`.
+    """Computes activations: of plain text, or of a run folder made by `lca run`.
 
     `lca extract --model M --text F --out STORE` needs no labels; `lca extract RUN` does the first step of a run.
 

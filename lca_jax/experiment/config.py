@@ -198,6 +198,9 @@ class Experiment(Request):
             raise SettingsError(f"Unknown settings {', '.join(unknown)}. Known: {', '.join(sorted(names))}.")
         values: dict[str, object] = dict(content)
         if isinstance(options := values.get("texts", {}), Mapping):
+            known = {item.name for item in fields(TextOptions)}
+            if strange := sorted(map(str, set(options) - known)):
+                raise SettingsError(f"`texts` has no {', '.join(strange)}. Known: {', '.join(sorted(known))}.")
             values["texts"] = TextOptions(**options)
         needed = [item.name for item in fields(cls) if item.default is item.default_factory is MISSING]
         if missing := [name for name in (*needed, "probe") if name not in content]:

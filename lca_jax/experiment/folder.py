@@ -171,7 +171,9 @@ def _read_steps(path: Path) -> dict[str, dict[str, Any]]:
             place = f"`{name}` in {path}"
             take(record, "key", str, place=place)
             take(record, "seconds", (float, type(None)), place=place)
-            take({"outputs": [], **record}, "outputs", list, place=place)
+            outputs = take({"outputs": [], **record}, "outputs", list, place=place)
+            if not all(isinstance(output, str) for output in outputs):
+                raise ValueError(f"`outputs` of {place} must be a list of texts")  # noqa: TRY301
             files = take({"files": {}, **record}, "files", dict, place=place)
             for output in files:
                 for file in take(files, output, dict, place=place):

@@ -25,6 +25,8 @@ def find_changed(folder: Path, outputs: Sequence[str], recorded: Mapping[str, Ma
         place = path if path.is_dir() else path.parent
         if output not in recorded:
             found[output] = f"{output} was not made yet"
+        elif not path.exists():
+            found[output] = f"{output} is missing"
         elif problems := find_altered(place, recorded[output]) or _problems_of_store(path):
             where = output if path.is_dir() else str(Path(output).parent)
             found[output] = "; ".join(problems) if where == "." else f"in {where}, {'; '.join(problems)}"

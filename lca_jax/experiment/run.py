@@ -81,8 +81,10 @@ def run(
     ):
         experiment = keep_corpora(experiment, experiment.out)
         started = _Run(experiment, progress=progress)
+        if not overwrite:
+            started.refuse_other_inputs()
         begin_log()
-        return started.up_to(until, overwrite=overwrite)
+        return started.up_to(until)
 
 
 class _Run:
@@ -97,8 +99,8 @@ class _Run:
         check_inputs(self._inputs, experiment)
         self._folder = RunFolder(experiment.out)
 
-    def up_to(self, until: Step, *, overwrite: bool) -> dict[str, Any]:
-        self._settle(overwrite=overwrite)
+    def up_to(self, until: Step) -> dict[str, Any]:
+        self._settle()
         steps: Mapping[Step, Callable[[], None]] = {
             "extract": self._extract,
             "probe": self._probe,
@@ -110,32 +112,39 @@ class _Run:
             steps[name]()
         return self._read_json("results.json") if until == "report" else {}
 
-    def _settle(self, *, overwrite: bool) -> None:
-        """Writes `config.json`, once model and texts could be read; results of other inputs do not stay beside it.
+    def refuse_other_inputs(self) -> None:
+        """Compares model and texts with those that the folder has results of.
 
         Raises:
-            StoreError: The folder has results of another model or other texts.
+            StoreError: They differ.
         """
-        before, now = self._folder.inputs, self._inputs.origins
-        others = [
-            f"{part} {before[part]['name']} "
-            + (
-                f"(now {now[part]['name']})"
-                if now[part]["name"] != before[part]["name"]
-                else "(its content has changed)"
-            )
-            for part in now
-            if part in before and before[part]["fingerprint"] != now[part]["fingerprint"]
-        ]
-        if others and not overwrite:
+        now = self._inputs.origins
+        if others := self._find_other_inputs():
+            before = self._folder.inputs
+            told = [
+                f"{part} {before[part]['name']} "
+                + (
+                    f"(now {now[part]['name']})"
+                    if now[part]["name"] != before[part]["name"]
+                    else "(its content has changed)"
+                )
+                for part in others
+            ]
             raise StoreError(
-                f"{self._folder.path} has results of other inputs: {', '.join(others)}. Name another --out, or give "
+                f"{self._folder.path} has results of other inputs: {', '.join(told)}. Name another --out, or give "
                 "--overwrite to remove them."
             )
-        if others:
+
+    def _find_other_inputs(self) -> list[str]:
+        before, now = self._folder.inputs, self._inputs.origins
+        return [part for part in now if part in before and before[part]["fingerprint"] != now[part]["fingerprint"]]
+
+    def _settle(self) -> None:
+        """Writes `config.json`; results of other inputs do not stay beside it."""
+        if self._find_other_inputs():
             self._folder.clear()
         self._folder.settle(self._keys)
-        self._folder.write_inputs(now)
+        self._folder.write_inputs(self._inputs.origins)
         write_json(self._folder.path / "config.json", self._settings.as_json())
 
     # What the steps share

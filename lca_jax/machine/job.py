@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 
@@ -258,7 +258,7 @@ def _watch(number: int, link: socket.socket, names: Mapping[int, str], processes
             timer.start()
 
 
-def _end(message: str) -> None:
+def _end(message: str) -> NoReturn:
     """Writes one line, tells the other processes why, and ends this process; its main thread may wait for ever."""
     with _lock:  # once, and never given back
         with suppress(OSError):

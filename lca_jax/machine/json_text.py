@@ -91,8 +91,9 @@ def name_kind(value: object) -> str:
     return "null" if value is None else _NAMES.get(type(value), type(value).__name__)
 
 
-def _refuse_depth(content: object) -> None:
-    level, depth = [content], 0
+def _refuse_depth(content: dict[str, Any]) -> None:
+    level: list[dict[str, Any] | list[Any]] = [content]
+    depth = 0
     while level:
         depth += 1
         if depth > _DEEPEST:

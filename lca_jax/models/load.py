@@ -75,7 +75,7 @@ def load_model(
     tied = config.language_head is not None and config.language_head.tied
     config = config if head else replace(config, head=None, decoder=None)
     config = config if segment_terms else _without_segment_terms(config)
-    tokenizer = read_tokenizer(folder, vocabulary=config.embedding.vocabulary)
+    tokenizer = read_tokenizer(folder, vocabulary=config.embedding.vocabulary, config=hf_config)
     tensors = open_tensors(folder) if random_weights is None else None
     if tensors is not None:
         refuse_more_blocks_than_tensors(config, tensors, place=str(folder))

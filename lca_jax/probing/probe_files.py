@@ -124,7 +124,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
         raise StoreError(f"{folder} holds no probes ({_DESCRIPTION} is missing). Fit them with `lca probe`.") from None
     version = description.get("format")
     # Format 1 had no targets, samples and subsets, which have defaults. Formats 1 and 2 had no checksums.
-    if version not in range(1, _FORMAT + 1):
+    if version is None or version not in range(1, _FORMAT + 1):
         raise StoreError(
             f"{folder / _DESCRIPTION} has format {version!r}, this version reads 1 to {_FORMAT}. Upgrade lca-jax."
         )

@@ -235,7 +235,7 @@ def as_probe_set(probes: ProbeSet | Probe) -> ProbeSet:
         l1=probes.l1,
         l2=probes.l2,
         penalty=probes.penalty,
-        standardize=bool(probes.mean.any() or (probes.scale != 1).any()),
+        standardize=bool(probes.mean.any() or (np.isfinite(probes.scale) & (probes.scale != 1)).any()),
     )
     return ProbeSet(probes=(probes,), axis=array_axis(len(probes.weights)), settings=settings)
 
@@ -246,9 +246,10 @@ def only_task(probes: ProbeSet) -> str:
     Raises:
         SettingsError: There are several.
     """
-    if len(probes.tasks) > 1:
+    first, *others = probes.tasks
+    if others:
         raise SettingsError(f"Name one of the tasks: {', '.join(probes.tasks)}.")
-    return probes.tasks[0]
+    return first
 
 
 def load_probes(folder: Path | str, *, store: ActivationStore | None = None) -> ProbeSet:

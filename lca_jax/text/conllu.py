@@ -18,9 +18,10 @@ from lca_jax.text.lines import Source, is_blank, usual_width
 
 _COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 _TASKS = {"lemma": 2, "upos": 3, "xpos": 4, "head": 6, "deprel": 7}
-_WORD_ID = re.compile(r"[1-9][0-9]*")
-_HEAD = re.compile(r"0|[1-9][0-9]*")
-_MULTIWORD_ID = re.compile(r"([1-9][0-9]*)-([1-9][0-9]*)")
+# Nine digits: no sentence is longer, and Python refuses to read numbers of thousands of them.
+_WORD_ID = re.compile(r"[1-9][0-9]{0,8}")
+_HEAD = re.compile(r"0|[1-9][0-9]{0,8}")
+_MULTIWORD_ID = re.compile(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})")
 _EMPTY_NODE_ID = re.compile(r"(0|[1-9][0-9]*)\.[1-9][0-9]*")
 
 

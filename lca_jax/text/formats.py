@@ -165,7 +165,7 @@ def _read_texts(
     first_row = rows[0][1]
     columns = {task: column_of(column) for task, column in column_of_task.items()}
     text, second = _text_columns(path, first_row, texts, options)
-    where = options.filters
+    where: dict[int | str, str] = options.filters
     if not where and {row[0] for _, row in split_rows(lines, separator, quoted=quoted) if row} <= {*_PARTS, ""}:
         if part is None:
             raise SettingsError(
@@ -221,8 +221,8 @@ def _named_columns(
         name, _, column = task.rpartition("=")
         if task in names:
             columns.append((task, names[task]))
-        elif column.isdecimal():
-            columns.append((name or column, int(column)))
+        elif isinstance(number := column_of(column), int):
+            columns.append((name or column, number))
         elif column.lower() in known_to_file:
             columns.append((name or column, column))
         else:

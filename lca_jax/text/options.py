@@ -9,6 +9,9 @@ import tyro
 from lca_jax.errors import SettingsError
 from lca_jax.machine.fields import check_fields
 
+_LONGEST_NUMBER = 10
+"""Digits from which a column is not a number; Python refuses to read numbers of thousands of them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextOptions:
@@ -44,4 +47,4 @@ class TextOptions:
 
 def column_of(column: str) -> int | str:
     """Returns a column as a number, where it is one, else as a name."""
-    return int(column) if column.isdecimal() else column
+    return int(column) if column.isdecimal() and len(column) < _LONGEST_NUMBER else column

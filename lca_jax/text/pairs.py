@@ -147,7 +147,9 @@ def _token_types_of_one(tokenizer: PreTrainedTokenizerBase) -> TokenTypes | None
 def _encode_a_word(tokenizer: PreTrainedTokenizerBase, *, texts: int) -> tuple[Encoding, list[list[int]]]:
     """Returns a word that has pieces, encoded once or as a pair with itself, and the places of its pieces by text."""
     for word in ("a", "1", ".", *islice(sorted(tokenizer.get_vocab()), 1000)):
-        encoded = tokenizer(*[[[word]]] * texts, is_split_into_words=True, truncation=False, padding=False)
+        encoded = tokenizer(
+            [[word]], [[word]] if texts == 2 else None, is_split_into_words=True, truncation=False, padding=False
+        )
         (encoding,) = encoded.encodings or []
         numbers = encoding.sequence_ids
         places = [[place for place, text in enumerate(numbers) if text == number] for number in range(texts)]

@@ -130,7 +130,7 @@ def _json_lines(corpus: Corpus) -> Iterator[str]:
         if corpus.second_starts is not None:
             cut = corpus.second_starts[number]
             row |= {TEXT_KEY: sentence[:cut], SECOND_KEY: sentence[cut:]}
-        row |= {task: labels[number] for task, labels in (corpus.labels | corpus.sentence_labels).items()}
+        row |= {task: labels[number] for task, labels in {**corpus.labels, **corpus.sentence_labels}.items()}
         yield json.dumps(row, ensure_ascii=False)
 
 

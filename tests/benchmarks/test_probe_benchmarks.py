@@ -371,8 +371,10 @@ def test_grid_program(folder: Path, tmp_path: Path) -> None:
     bench_grid.main(["--quick", "--model", str(folder), "--words", "300", "--out", str(out)])
     held = json.loads(out.read_text("utf-8"))
     assert (held["format"], held["benchmark"]) == (harness.FORMAT, "grid")
-    assert {"widths", "grid", "scaling", "incumbent_device"} < set(held)
-    assert list(held["part_s"]) == ["widths", "grid", "scaling"]
+    assert {"sizes", "widths", "grid", "scaling", "incumbent_device"} < set(held)
+    assert list(held["part_s"]) == ["sizes", "widths", "grid", "scaling"]
+    assert len(held["sizes"]) == 4
+    assert all(0 < row["busy_share"] < 1 and row["certified"] for row in held["sizes"].values())
     batches = held["widths"]["batches"]
     assert list(batches) == ["1", "2"]
     for width, row in batches.items():
@@ -408,7 +410,7 @@ def _check_figure(result: Path, expected: list[str]) -> None:
     with pytest.raises(ValueError, match="must belong to probe or grid, got `forward`"):
         figures.draw_file(result)
     result.write_text(json.dumps({"benchmark": content["benchmark"]}))
-    with pytest.raises(ValueError, match=r"run the part"):
+    with pytest.raises(ValueError, match=r"[Rr]un the part"):
         figures.draw_file(result)
 
 

@@ -13,6 +13,7 @@ from lca_jax import demo_corpus_file, open_store, read_conllu
 from lca_jax.cli.main import COMMANDS, main
 from tests.experiment.files import write_conllu
 from tests.neurox_files import SENTENCES, WORDS, draw_vectors, write_hdf5
+from tests.processes import compiling
 from tests.tiny_bert import write_bert
 
 
@@ -23,8 +24,8 @@ def lca(*arguments: object, cache: Path) -> subprocess.CompletedProcess[str]:
         "from lca_jax.cli.main import main; main()",
         *(str(argument) for argument in arguments),
     ]
-    environment = {"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(cache), "HF_HUB_OFFLINE": "1", "JAX_PLATFORMS": "cpu"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    environment = {"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment | compiling())
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,7 @@ def results_of(folder: Path) -> Mapping[str, object]:
     """Everything that a run or a study leaves, without seconds and what holds them."""
     files = {name: sum_ for name, sum_ in checksums_in(folder).items() if name.startswith(("rankings", "tasks"))}
     results = folder / "results.json"
-    told = {**json.loads(results.read_text()), "seconds": 0} if results.exists() else None
+    told = {**json.loads(results.read_text()), "seconds": 0, "date": 0, "command": 0} if results.exists() else None
     probes = load_probes(folder / "probes")
     return {"files": files, "results": told, "probes": [(probe.task, probe.weights.tobytes()) for probe in probes]}
 

@@ -44,7 +44,7 @@ def test_neurons_are_described_as_a_loop_over_words_would(probes: ProbeSet) -> N
     training = TrainingWords.of(probes, "upos")
     columns = rank_neurons(probes, "upos").columns
     entries = describe_neurons(probes.one("upos"), columns, probes.axis, training, dev)
-    of_column = dict(zip(columns.tolist(), entries, strict=True))
+    of_column: dict[int, dict[str, Any]] = dict(zip(columns.tolist(), entries, strict=True))
     gold = np.array(with_copy(0).labels("upos"))
     for name, planted in PLANTED.items():
         for column in planted:
@@ -71,7 +71,7 @@ def test_neurons_are_described_as_a_loop_over_words_would(probes: ProbeSet) -> N
 
 def test_layers_are_the_probes_of_single_layers(probes: ProbeSet) -> None:
     test = measured_words(with_copy(2), probes.axis, "upos", CLASSES)
-    found = layer_accuracies(TrainingWords.of(probes, "upos"), probes.axis, test, seed=0)
+    found: list[dict[str, Any]] = layer_accuracies(TrainingWords.of(probes, "upos"), probes.axis, test, seed=0)
     alone = fit_probes(with_copy(0), SETTINGS, subsets="layers")
     assert [entry["layer"] for entry in found] == probes.axis.layer_names
     for entry in found:
@@ -86,10 +86,10 @@ def test_labels_that_training_lacks_are_told_and_do_not_end_a_run(caplog: pytest
     labels = ["INTJ" if place % 7 == 0 else label for place, label in enumerate(test.labels("upos"))]
     stores = Stores(with_copy(0), with_copy(1), _store(test.read("residual")[:], test.forms(), labels))
     probes = fit_probes(stores.train, SETTINGS)
-    files: dict[str, Any] = {part: Path(f"{part}.conllu") for part in Stores._fields}
-    settings = Experiment(model="m", out=Path("out"), draws=2, **files)
+    train_file, dev_file, test_file = (Path(f"{part}.conllu") for part in Stores._fields)
+    settings = Experiment(model="m", train=train_file, dev=dev_file, test=test_file, out=Path("out"), draws=2)
     with caplog.at_level("WARNING", logger="lca_jax"):
-        entry: Any = analyse_task(probes, rank_neurons(probes, "upos"), stores, settings)
+        entry: dict[str, Any] = analyse_task(probes, rank_neurons(probes, "upos"), stores, settings)
     count = labels.count("INTJ")
     assert entry["unseen_labels"] == {"dev": {}, "test": {"INTJ": count}}
     said = f"upos: {count} words of test have labels that training lacks (1 of them), and count as errors: INTJ {count}"

@@ -134,13 +134,15 @@ def test_a_killed_process_ends_all_in_one_line(what: str, killed: int) -> None:
     if killed == 0 and other.code != 1:  # the runtime, which lived in process 0, was faster than the watching thread
         assert "coordination service" in other.said
         return
-    line = other.said.splitlines()[-1]
+    # JAX's own runtime may print a line of its own, before ours or after it.
+    (line,) = [line for line in other.said.splitlines() if line.startswith("lca: ")]
     check_one_line(
         other._replace(said=f"{line}\n"),
         f"Process {killed} of 2 on {socket.gethostname()} was lost",
         "Start the same command in all",
     )
-    assert "Traceback" not in other.said
+    # Where the main thread was waiting for the lost process, Python may also print where that was.
+    assert what == "works" or "Traceback" not in other.said
 
 
 @pytest.mark.slow

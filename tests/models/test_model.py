@@ -136,7 +136,7 @@ def test_random_weights_follow_the_seed_and_need_no_weights(tmp_path: Path) -> N
         ({"is_decoder": True}, r"encoder with absolute positions, got is_decoder=True"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key'"),
         ({"num_attention_heads": 5}, r"`residual_width` must be a multiple of `heads`, got 32 and 5|hidden size"),
-        ({"hidden_act": "mish"}, r"activation='mish'.*`activation` must be one of gelu, "),
+        ({"hidden_act": "wave"}, r"activation='wave'.*`activation` must be one of gelu, "),
         ({"hidden_size": "wide"}, "has sizes that no model has:\n  `hidden_size` must be a whole number"),
         ({"vocab_size": 30}, "has 36 pieces, but the model embeds 30"),
     ],
@@ -211,7 +211,7 @@ def test_sentencepiece_that_is_missing_is_named(tmp_path: Path, monkeypatch: pyt
     (write_bert(tmp_path) / "vocab.txt").unlink()
     (tmp_path / "spiece.model").write_bytes(b"not read without the package")
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer"}))
-    monkeypatch.setattr("lca_jax.models.loading.folders.find_spec", lambda _name: None)
+    monkeypatch.setattr("lca_jax.models.loading.pieces.find_spec", lambda _name: None)
     with pytest.raises(
         MissingExtraError, match=r"holds no tokenizer\.json, needs the package `sentencepiece`.*pip install"
     ):

@@ -76,12 +76,12 @@ def test_saved_model_takes_no_other_choice_and_says_what_is_damaged(folder: Path
     with pytest.raises(ModelError, match="is loaded as it was saved"):
         load_model(tmp_path, dtype="bfloat16")
     description = json.loads((tmp_path / "stack.json").read_text())
-    (tmp_path / "stack.json").write_text(json.dumps(description | {"format": 3}))
-    with pytest.raises(ModelError, match=r"stack\.json cannot be read as a saved model: .*format is 3, not 1 or 2"):
+    (tmp_path / "stack.json").write_text(json.dumps(description | {"format": 99}))
+    with pytest.raises(ModelError, match=r"stack\.json cannot be read as a saved model: .*format is 99, not "):
         load_model(tmp_path)
     description["config"]["layers"] = 3
     (tmp_path / "stack.json").write_text(json.dumps(description))
-    with pytest.raises(ModelError, match=r"stack\.json and parts-\w+ do not belong together: one of them was changed"):
+    with pytest.raises(ModelError, match=r"stack\.json was altered since it was written"):
         load_model(tmp_path)
     (tmp_path / description["parts"] / "params").rename(tmp_path / "params")
     (tmp_path / "stack.json").write_text(json.dumps(description | {"format": 1}))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, normalizers
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from lca_jax.demo import demo_corpus_file
 from lca_jax.errors import ModelError
@@ -31,9 +31,16 @@ def write_folder(folder: Path, backend: Tokenizer, *, model_type: str, **setting
     return folder
 
 
+def backend_of(kind: str) -> Tokenizer:
+    """The backend of a tokenizer that has one."""
+    tokenizer = KINDS[kind]()
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    return tokenizer.backend_tokenizer
+
+
 def wordpiece(**options: bool) -> Tokenizer:
     """A WordPiece file whose normalizer is as the options say."""
-    backend = Tokenizer.from_str(KINDS["WordPiece, BERT"]().backend_tokenizer.to_str())
+    backend = Tokenizer.from_str(backend_of("WordPiece, BERT").to_str())
     backend.normalizer = normalizers.BertNormalizer(**options)
     return backend
 
@@ -85,7 +92,7 @@ def test_pieces_are_those_of_the_file(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "SentencePiece" not in kind])
 @pytest.mark.parametrize("named", ["LlamaTokenizer", "BertTokenizer"])
 def test_a_wrong_class_changes_no_piece(kind: str, named: str, tmp_path: Path) -> None:
-    backend = KINDS[kind]().backend_tokenizer
+    backend = backend_of(kind)
     write_folder(tmp_path, backend, model_type="bert", tokenizer_class=named)
     written = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     tokenizer = read_tokenizer(tmp_path, vocabulary=2000)
@@ -113,7 +120,7 @@ def test_a_difference_is_logged_and_the_fingerprint_records_what_was_used(
 
 
 def test_merges_of_the_old_form_are_read(tmp_path: Path) -> None:
-    backend = KINDS["bytes, GPT-2"]().backend_tokenizer
+    backend = backend_of("bytes, GPT-2")
     write_folder(tmp_path, backend, model_type="gpt2", tokenizer_class="GPT2Tokenizer")
     content = json.loads((tmp_path / "tokenizer.json").read_text())
     content["model"]["merges"] = [" ".join(merge) for merge in content["model"]["merges"]]

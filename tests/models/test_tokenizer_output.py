@@ -1,9 +1,11 @@
 """Activations beside `model(**tokenizer(text))` in PyTorch: with everything that a tokenizer gives its model."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from transformers import PreTrainedTokenizerBase
 
 from lca_jax.errors import ModelError, SettingsError
 from lca_jax.extraction.extract import extract
@@ -26,7 +28,7 @@ CASES = {
 """A tiny model to the kind of its tokenizer."""
 
 
-def write(folder: Path, name: str, kind: str, **changes: object) -> tuple[object, object]:
+def write(folder: Path, name: str, kind: str, **changes: object) -> tuple[Any, PreTrainedTokenizerBase]:
     """Writes a model with a tokenizer of a real kind, and returns both as transformers has them."""
     tokenizer = KINDS[kind]()
     tiny = TINY[name]

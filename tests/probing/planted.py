@@ -47,7 +47,7 @@ def assert_same_weights(found: np.ndarray, expected: np.ndarray) -> None:
     assert np.linalg.norm(found - expected) <= 0.03 * np.linalg.norm(expected)
 
 
-def problems_of(X: np.ndarray, y: np.ndarray, settings: ElasticNet, **options: np.ndarray) -> list[Probe]:
+def problems_of(X: np.ndarray, y: np.ndarray, settings: ElasticNet, *, keep: np.ndarray | None = None) -> list[Probe]:
     classes = tuple(str(name) for name in range(y.max() + 1))
     labelling = Labelling(task="t", control=False, classes=classes, numbers=y.astype(np.int32))
-    return fit_problems(X, [labelling], settings, **options)
+    return fit_problems(X, [labelling], settings, keep=keep)

@@ -55,7 +55,8 @@ def test_processes_share_the_words_and_find_the_same_weights(
         found = list(np.load(tmp_path / f"{number}.npz").values())
         assert len(found) == len(alone)
         for one, probe in zip(found, alone, strict=True):
-            assert np.abs(one - probe.weights).max() < 1e-5
+            # Sums over the words in another order, through all iterations.
+            assert np.abs(one - probe.weights).max() < 5e-5
 
 
 STUDY = """

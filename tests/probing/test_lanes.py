@@ -71,6 +71,7 @@ def test_problems_that_enter_and_leave_compile_nothing() -> None:
     problems_of(X, y, ElasticNet(l1=values, l2=(1e-2,), tolerance=TIGHT))
     with count_programs() as compiled:
         problems_of(X, y, ElasticNet(l1=values, l2=(1e-2, 3e-2, 1e-1), tolerance=TIGHT))
+        problems_of(X, y, ElasticNet(l1=values, l2=(1e-2,), tolerance=TIGHT, max_iterations=777))
     assert compiled == []
 
 
@@ -93,7 +94,7 @@ def test_problems_stay_themselves_in_whatever_lane(layered: bool) -> None:
     assert over(lanes.state, matrix, 10).tolist() == [False, False, True, False]
     lanes = advance(matrix, lanes, [0, 1, 3], 3, loss=LOSS, penalty=penalty_named("elastic_net"), max_iterations=500)
     narrow = keep_lanes(lanes, np.array([3, 1], np.int32), layered=layered)
-    np.testing.assert_array_equal(narrow.problems.l1, np.float32([0.125, 0.25]))
+    np.testing.assert_array_equal(narrow.problems.l1, np.array([0.125, 0.25], np.float32))
     for place, lane in ((0, 3), (1, 1)):
         wide, kept = (answer_of(of.state, at, 1.0, matrix) for of, at in ((lanes, lane), (narrow, place)))
         np.testing.assert_array_equal(wide.weights, kept.weights)

@@ -143,7 +143,7 @@ def test_what_only_heads_tell_is_found_in_heads(tmp_path: Path) -> None:
     ranking = rank_neurons(best, "deprel")
     assert ranking.neurons[0] == Neuron("head.residual", 1, 4)
     ranking.write_csv(tmp_path / "ranking.csv")
-    assert (tmp_path / "ranking.csv").read_text().splitlines()[1].startswith("0,head.residual,1,4,")
+    assert (tmp_path / "ranking.csv").read_text().splitlines()[1].startswith("1,head.residual,1,4,")
     assert keep_curve(best, ranking, pairs, fractions=(0.05,), draws=2).points[0].top > 0.95
     assert minimal_neurons(pairs, pairs, ranking, best, drop=0.02).columns.tolist() == [10]
     write_arrow(pairs, tmp_path / "pairs.arrow")

@@ -128,13 +128,13 @@ def test_drawn_sentences_are_whole_in_order_and_nested(sentences: list[list[str]
         "number", [[str(number)] * len(words) for number, words in enumerate(sentences)]
     )
     drawn = corpus.take_words(limit, seed=seed)
-    numbers = [int(of_sentence[0]) for of_sentence in drawn.labels["number"] if of_sentence]
+    numbers = [int(str(of_sentence[0])) for of_sentence in drawn.labels["number"] if of_sentence]
     assert numbers == sorted(set(numbers))
     assert drawn.labels["self"] == drawn.sentences
     assert [corpus.sentences[number] for number in numbers] == [words for words in drawn.sentences if words]
     assert 0 < drawn.word_count <= max(limit, max(map(len, drawn.sentences)))
     larger = corpus.take_words(limit + 3, seed=seed).labels["number"]
-    assert set(numbers) <= {int(of_sentence[0]) for of_sentence in larger if of_sentence}
+    assert set(numbers) <= {int(str(of_sentence[0])) for of_sentence in larger if of_sentence}
     assert corpus.take_words(10**6, seed=seed) == corpus
 
 

@@ -33,7 +33,12 @@ def _read_config(config: PreTrainedConfig, dtype: Precision) -> StackConfig:
         )
     head = HeadConfig(transform="gelu", width=config.hidden_size, tied=config.tie_word_embeddings, bias=True)
     plain = read_encoder_config(config, dtype, first_position=_PADDING_POSITION + 1, head=head)
-    return replace(plain, attention=replace(plain.attention, buckets=_BUCKETS))
+    # MPNet has no token types, also where its config counts some.
+    return replace(
+        plain,
+        attention=replace(plain.attention, buckets=_BUCKETS),
+        embedding=replace(plain.embedding, token_types=0),
+    )
 
 
 def _sources(config: StackConfig) -> Sources:

@@ -87,7 +87,9 @@ def read_config(folder: Path) -> tuple[Family, PreTrainedConfig]:
     refuse_absurd_sizes(content, place=str(place))
     try:
         family = find_family(content.get("model_type"))
-        return family, AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        # From a dtype transformers makes a type of PyTorch, whose import costs seconds. `load_model` chooses the dtype.
+        plain = {name: value for name, value in content.items() if name not in ("dtype", "torch_dtype")}
+        return family, AutoConfig.for_model(**plain)
     except ModelError as error:
         raise ModelError(f"{place}: {error}") from None
     except Exception as error:  # the config classes of transformers compute with what they read
@@ -120,12 +122,16 @@ def read_rules(folder: Path, config: PreTrainedConfig) -> TextRules:
     )
 
 
-def read_tokenizer(folder: Path, *, vocabulary: int) -> PreTrainedTokenizerFast | PreTrainedTokenizer:
+def read_tokenizer(
+    folder: Path, *, vocabulary: int, config: PreTrainedConfig | None = None
+) -> PreTrainedTokenizerFast | PreTrainedTokenizer:
     """Reads the tokenizer and checks that it is the model's.
 
     Args:
         folder: The model's folder.
         vocabulary: Number of vectors in the piece embedding; every piece id must be below it.
+        config: The model's config, from which transformers learns the kind of tokenizer where the tokenizer's own files
+            do not name it.
 
     Raises:
         ModelError: The folder holds no tokenizer, the tokenizer cannot say which pieces a word has (fast ones and
@@ -136,7 +142,7 @@ def read_tokenizer(folder: Path, *, vocabulary: int) -> PreTrainedTokenizerFast 
     if not any((folder / file).is_file() for file in _VOCABULARIES):
         raise ModelError(f"{folder} does not hold a tokenizer: one of {', '.join(_VOCABULARIES)} is needed.")
     refuse_empty_files(folder, _VOCABULARIES)
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder, config)
     if not tokenizer.is_fast and not any((folder / file).is_file() for file in SENTENCEPIECE):
         raise ModelError(
             f"The tokenizer in {folder} must be a fast one or one of SentencePiece, so that words can be aligned with "

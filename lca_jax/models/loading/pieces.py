@@ -16,7 +16,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from lca_jax.errors import MissingExtraError, ModelError
-from lca_jax.hugging_face import AutoTokenizer, PreTrainedTokenizer, PreTrainedTokenizerFast
+from lca_jax.hugging_face import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizer, PreTrainedTokenizerFast
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +30,12 @@ _PREPARED_BY_CLASS = ("AlbertTokenizer", "XLNetTokenizer")
 """Classes that change case, accents and quotation marks before SentencePiece, as their models were trained."""
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast | PreTrainedTokenizer:
+def load_tokenizer(folder: Path, config: PreTrainedConfig | None) -> PreTrainedTokenizerFast | PreTrainedTokenizer:
     """Loads the tokenizer of a folder.
+
+    Args:
+        folder: The model's folder.
+        config: The model's config; None where the tokenizer's own files name its class.
 
     Raises:
         ModelError: It cannot be read, or transformers converts it so that its pieces are not those of the file.
@@ -39,7 +43,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast | PreTrainedTokenize
     """
     backend = _read_backend(folder / BACKEND) if (folder / BACKEND).is_file() else None
     try:
-        tokenizer = _as_transformers_loads(folder)
+        tokenizer = _as_transformers_loads(folder, config)
     except Exception as error:  # transformers raises what its parsers raise: TypeError, KeyError, its own
         if backend is None:
             _refuse(folder, error)
@@ -67,11 +71,13 @@ def _read_backend(file: Path) -> Tokenizer:
     return backend
 
 
-def _as_transformers_loads(folder: Path) -> PreTrainedTokenizerFast | PreTrainedTokenizer:
+def _as_transformers_loads(
+    folder: Path, config: PreTrainedConfig | None
+) -> PreTrainedTokenizerFast | PreTrainedTokenizer:
     with warnings.catch_warnings():
         # Marian's tokenizer recommends a package whose normalizer it never calls.
         warnings.filterwarnings("ignore", message=r"Recommended: pip install sacremoses")
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(folder, config=config, local_files_only=True, trust_remote_code=False)
 
 
 def _without_class(folder: Path, error: Exception) -> PreTrainedTokenizerFast:
@@ -124,7 +130,8 @@ def _compare_with_sentencepiece(folder: Path, tokenizer: PreTrainedTokenizerFast
         unknown if processor.is_unknown(number) else processor.id_to_piece(number) for number in processor.encode(text)
     ]
     # The tokens of an encoding have the characters of an unknown piece in its place.
-    found = tokenizer.convert_ids_to_tokens(tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
+    ids = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+    found = list(tokenizer.convert_ids_to_tokens(ids))
     expected, found = _fused(expected, unknown), _fused(found, unknown)
     for theirs, ours in zip_longest(expected, found):
         if theirs != ours:

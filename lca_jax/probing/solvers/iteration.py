@@ -120,10 +120,10 @@ def settle(
     X_U: Float[Array, "problem word class"],
     gradient: Float[Array, "problem class feature"],
     sums: Sums,
+    max_iterations: Int[Array, ""],
     *,
     loss: Loss,
     penalty: Penalty,
-    max_iterations: int,
 ) -> State:
     """Takes the proposed weights where the loss stays below its model, and marks the problems that are done.
 
@@ -138,9 +138,9 @@ def settle(
         X_U: Scores of the proposed weights.
         gradient: Gradient at the proposed point.
         sums: Sums of `look`, over all words.
+        max_iterations: Largest number of iterations of a problem.
         loss: Loss of the problems.
         penalty: Penalty of the weights.
-        max_iterations: Largest number of iterations of a problem.
     """
     whole = sums.bias is not None
     certified = state.measures | whole

@@ -151,7 +151,7 @@ def answer_of(state: State, lane: int, null_objective: float, matrix: Matrix) ->
 
 def over(state: State, matrix: Matrix, max_iterations: int) -> Bool[np.ndarray, " lane"]:
     """Tells which lanes have nothing to do any more, in no layer."""
-    return fetch(stopped(state, max_iterations)).reshape(matrix.layers, -1).all(axis=0)
+    return np.all(fetch(stopped(state, max_iterations)).reshape(matrix.layers, -1), axis=0)
 
 
 def advance(
@@ -175,16 +175,20 @@ def advance(
         penalty: Penalty of their weights.
         max_iterations: Largest number of iterations of a problem.
     """
-    *arrays, state = lanes
+    problems, means, limits, state = lanes
     metric, layered = matrix.metric(), matrix.layered
-    records = {"loss": loss, "penalty": penalty, "max_iterations": max_iterations}
+    records = {"loss": loss, "penalty": penalty}
+    most = np.array(max_iterations, np.int32)  # an array: another limit is no other program
     if matrix.block is not None:
         watched = np.isin(np.arange(len(lanes.limits)), running)
         wanted = np.int32(leavers)
-        return lanes._replace(state=_advance_whole(state, matrix.block, metric, *arrays, watched, wanted, **records))
+        arrays = (problems, means, limits, watched, wanted, most)
+        state = _advance_whole(state, matrix.block, metric, *arrays, **records)
+        return lanes._replace(state=state)
     while over(state, matrix, max_iterations)[list(running)].sum() < leavers:
         visit = _look(loss, whole=matrix.whole)
-        state = _iterate(matrix.sweep, visit, metric, *arrays, state, layered=layered, **records)
+        arrays = (problems, means, limits, state, most)
+        state = _iterate(matrix.sweep, visit, metric, *arrays, layered=layered, **records)
     return lanes._replace(state=state)
 
 
@@ -238,7 +242,7 @@ def _take(state: State, lane: Int[Array, ""], *, layered: bool) -> tuple[Array, 
     return tuple(jax.lax.dynamic_index_in_dim(part, lane, int(layered), keepdims=False) for part in parts)
 
 
-@partial(jax.jit, static_argnames=("loss", "penalty", "max_iterations"), donate_argnums=0)
+@partial(jax.jit, static_argnames=("loss", "penalty"), donate_argnums=0)
 def _advance_whole(
     state: State,
     block: Block,
@@ -248,21 +252,21 @@ def _advance_whole(
     limits: Float[Array, " problem"],
     watched: Bool[Array, " problem"],
     leavers: Int[Array, ""],
+    max_iterations: Int[Array, ""],
     *,
     loss: Loss,
     penalty: Penalty,
-    max_iterations: int,
 ) -> State:
     """Iterates as one program, where all words are at hand."""
     sweep, visit = partial(sweep_block, block), _look(loss, whole=True)
-    records = {"layered": block.layered, "loss": loss, "penalty": penalty, "max_iterations": max_iterations}
+    records = {"layered": block.layered, "loss": loss, "penalty": penalty}
 
     def going(now: State) -> Bool[Array, ""]:
         flags = stopped(now, max_iterations).reshape(-1, len(watched)).all(axis=0)
         return (flags & watched).sum() < leavers
 
     def step(now: State) -> State:
-        return _iterate(sweep, visit, metric, problems, means, limits, now, **records)
+        return _iterate(sweep, visit, metric, problems, means, limits, now, max_iterations, **records)
 
     return jax.lax.while_loop(going, step, state)
 
@@ -275,17 +279,17 @@ def _iterate(
     means: Float[Array, "*layer problem class feature"],
     limits: Float[Array, " problem"],
     state: State,
+    max_iterations: Int[Array | np.ndarray, ""],
     *,
     layered: bool,
     loss: Loss,
     penalty: Penalty,
-    max_iterations: int,
 ) -> State:
     """Takes one iteration of all problems in all layers: two programs, and between them the products with X."""
     proposal = _propose(metric, problems, limits, state, layered=layered, penalty=penalty)
     swept = sweep(visit=visit, U=proposal.U, problems=problems, by_problem=proposal.steps, by_word=state.scores)
-    arrays = (problems, means, limits, state, proposal, *swept)
-    return _settle(*arrays, layered=layered, loss=loss, penalty=penalty, max_iterations=max_iterations)
+    arrays = (problems, means, limits, state, proposal, *swept, max_iterations)
+    return _settle(*arrays, layered=layered, loss=loss, penalty=penalty)
 
 
 @cache
@@ -302,7 +306,7 @@ def _program(stretch: Callable[..., _Result], *, axes: tuple[int | None, ...]) -
         axes: 0 for the arguments that differ by layer, None for those that all layers share.
     """
 
-    @partial(jax.jit, static_argnames=("layered", "loss", "penalty", "max_iterations"))
+    @partial(jax.jit, static_argnames=("layered", "loss", "penalty"))
     def program(*arrays: object, layered: bool, **records: object) -> _Result:
         of_layer = partial(stretch, **records)
         return (jax.vmap(of_layer, in_axes=axes) if layered else of_layer)(*arrays)
@@ -311,4 +315,4 @@ def _program(stretch: Callable[..., _Result], *, axes: tuple[int | None, ...]) -
 
 
 _propose = _program(propose, axes=(0, None, None, 0))
-_settle = _program(settle, axes=(None, 0, None, 0, 0, 0, 0, 0))
+_settle = _program(settle, axes=(None, 0, None, 0, 0, 0, 0, 0, None))

@@ -42,9 +42,9 @@ _BUSY_COLUMNS_ELSEWHERE = 1024
 """Accelerators make output tiles of some 128 by 128 on about a hundred units; 2,000 words by 1,024 columns have 128.
 The balance of operations and bytes asks for less, 28 columns on an H200 and 80 on a TPU v5e (`bench_grid`)."""
 _TAIL_SHARE = 3
-"""The last problems are solved in a batch of a third of the lanes."""
-_TAIL_ITERATIONS = 100
-"""Iterations that the last problems take when no other is left: a path ends with its hardest problem."""
+"""The last paths are solved in a batch of a third of the lanes."""
+_TAIL_ITERATIONS = 200
+"""Iterations that the last paths take when no other is left: measured on 36 pairs, 200 to 300."""
 _COMPILE_S = 2.0
 """Seconds that another width costs to compile; measured, 1.5 to 2.5."""
 _RATE = {"cpu": 5e10}
@@ -55,7 +55,7 @@ _RATE_ELSEWHERE = 2e13
 
 @dataclass(frozen=True, kw_only=True)
 class Proximal:
-    """Proximal steps in the Gram metric, with momentum; implements `Solver`."""
+    """Proximal steps in the metric of the words, with momentum; implements `Solver`."""
 
     tolerance: float
     """A problem is solved when its duality gap is at most this share of its objective at zero weights."""
@@ -74,8 +74,8 @@ class Proximal:
         self, matrix: Matrix, questions: Sequence[Question], loss: Loss, penalty: Penalty, *, at_once: int
     ) -> list[Answer]:
         """Solves every question; a problem stays in its lane until it is solved in all layers."""
-        queue = _Queue(self, matrix, questions, loss, penalty)
-        batch = queue.open(lanes_of(questions, at_once=at_once))
+        queue = _Queue(self, matrix, questions, loss, penalty, lanes=lanes_of(questions, at_once=at_once))
+        batch = queue.open()
         while batch is not None:
             batch = queue.leave(queue.advance(batch))
         return [queue.answers[number] for number in range(len(questions))]
@@ -114,30 +114,38 @@ class _Queue:
     """One call of `solve`: the questions that wait, and the answers."""
 
     def __init__(
-        self, settings: Proximal, matrix: Matrix, questions: Sequence[Question], loss: Loss, penalty: Penalty
+        self,
+        settings: Proximal,
+        matrix: Matrix,
+        questions: Sequence[Question],
+        loss: Loss,
+        penalty: Penalty,
+        *,
+        lanes: int,
     ) -> None:
         self.answers: dict[int, Answer] = {}
         self._settings, self._matrix, self._questions = settings, matrix, questions
-        self._loss, self._penalty = loss, penalty
+        self._loss, self._penalty, self._lanes = loss, penalty, lanes
         self._classes = max(question.classes for question in questions)
         self._weighted = any(question.weights is not None for question in questions)
         self._waiting = sorted(range(len(questions)), key=lambda number: questions[number].l1)
         self._placed: dict[tuple[int, int], PlacedLabels] = {}
         self._uses = Counter(map(_labels_of, questions))
         self._nulls: dict[int, float] = {}
+        self._tail = self._choose_tail()
 
-    def open(self, width: int) -> _Batch:
+    def open(self) -> _Batch:
         """Returns the first batch, of the questions that need no other."""
-        first, *others = self._ready(width)
-        lanes = spread(self._place(first), width, layered=self._matrix.layered)
-        return self._fill(_Batch([first, *[None] * (width - 1)], lanes), others)
+        first, *others = self._ready(self._lanes)
+        lanes = spread(self._place(first), self._lanes, layered=self._matrix.layered)
+        return self._fill(_Batch([first, *[None] * (self._lanes - 1)], lanes), others)
 
     def advance(self, batch: _Batch) -> _Batch:
         """Iterates until a problem can leave whose lane is wanted, or all are over."""
         running = len(batch.running)
-        leavers = 1 if self._waiting else running - self._tail(batch)
+        leavers = 1 if self._waiting else running - self._tail if running > self._tail else running
         options = {"loss": self._loss, "penalty": self._penalty, "max_iterations": self._settings.max_iterations}
-        return batch._replace(lanes=advance(self._matrix, batch.lanes, batch.running, max(leavers, 1), **options))
+        return batch._replace(lanes=advance(self._matrix, batch.lanes, batch.running, leavers, **options))
 
     def leave(self, batch: _Batch) -> _Batch | None:
         """Takes out the problems that are over and lets others in; None when there is none left."""
@@ -151,15 +159,15 @@ class _Queue:
         batch = self._fill(batch._replace(members=members), self._ready(members.count(None)))
         if not batch.running:
             return None
-        if len(batch.running) <= self._tail(batch) < len(members) and not self._waiting:
-            return self._narrow(batch, self._tail(batch))
+        # Those that still wait, wait for the running ones: a path needs no second lane.
+        if len(batch.running) <= self._tail < len(members) == self._lanes:
+            return self._narrow(batch, self._tail)
         return batch
 
-    def _tail(self, batch: _Batch) -> int:
-        """Returns the width of the batch in which the last problems are solved; 0 where it is not worth compiling."""
-        matrix, width = self._matrix, len(batch.members)
-        narrow = width // _TAIL_SHARE
-        columns = matrix.layers * self._classes * (width - narrow)
+    def _choose_tail(self) -> int:
+        """Returns the width of the batch in which the last paths are solved; 0 where it is not worth compiling."""
+        matrix, narrow = self._matrix, self._lanes // _TAIL_SHARE
+        columns = matrix.layers * self._classes * (self._lanes - narrow)
         saved = _TAIL_ITERATIONS * 4.0 * matrix.padded_words * matrix.features * columns
         rate = _RATE.get(jax.default_backend(), _RATE_ELSEWHERE)
         return narrow if saved > _COMPILE_S * rate else 0

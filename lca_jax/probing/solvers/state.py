@@ -124,6 +124,6 @@ def begin(
     )
 
 
-def stopped(state: State, max_iterations: int) -> Bool[Array, "..."]:
+def stopped(state: State, max_iterations: int | Int[Array, ""]) -> Bool[Array, "..."]:
     """Returns which problems are done or out of iterations."""
     return state.done | (state.iterations >= max_iterations)
