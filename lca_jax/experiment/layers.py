@@ -7,6 +7,7 @@ words, not to training.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -27,7 +28,7 @@ from lca_jax.probing.subsets import plan_matrices
 
 def layer_accuracies(
     training: TrainingWords, axis: NeuronAxis, test: MeasuredWords, *, seed: int
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """Fits a probe of every layer and returns the `by_layer` entry: name, accuracy on test, and its interval."""
     probes: list[Probe] = []
     for plan in plan_matrices(axis, "layers"):
@@ -37,7 +38,7 @@ def layer_accuracies(
     return _measured(probes, axis, test, seed=seed)
 
 
-def untrained_accuracies(inputs: Inputs, probes: ProbeSet, *, seed: int) -> Mapping[str, list[dict[str, object]]]:
+def untrained_accuracies(inputs: Inputs, probes: ProbeSet, *, seed: int) -> Mapping[str, list[dict[str, Any]]]:
     """Measures the layers of a model with random weights for every task, with the penalties that the tasks have.
 
     Args:
@@ -50,7 +51,7 @@ def untrained_accuracies(inputs: Inputs, probes: ProbeSet, *, seed: int) -> Mapp
     for task in probes.tasks:
         probe = probes.one(task)
         tasks_of.setdefault((probe.l1, probe.l2), []).append(task)
-    entries: dict[str, list[dict[str, object]]] = {}
+    entries: dict[str, list[dict[str, Any]]] = {}
     for (l1, l2), tasks in tasks_of.items():
         fitted = fit_probes(train, replace(probes.settings, l1=l1, l2=l2), tasks=tasks, subsets="layers")
         for task in tasks:
@@ -60,7 +61,7 @@ def untrained_accuracies(inputs: Inputs, probes: ProbeSet, *, seed: int) -> Mapp
     return entries
 
 
-def _measured(probes: Sequence[Probe], axis: NeuronAxis, test: MeasuredWords, *, seed: int) -> list[dict[str, object]]:
+def _measured(probes: Sequence[Probe], axis: NeuronAxis, test: MeasuredWords, *, seed: int) -> list[dict[str, Any]]:
     probe_of = {probe.subset: probe for probe in probes}
     right = np.stack([probe_of[name].predict(test.X) == test.gold for name in axis.layer_names])
     ends = mean_intervals(right.astype(np.float64), test.sentences, seed=seed)

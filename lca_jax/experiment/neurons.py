@@ -5,6 +5,7 @@ follow those of the neuron on the dev words: in a residual stream the same index
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -23,14 +24,14 @@ _COPIES = 3
 
 def describe_neurons(
     probe: Probe, columns: Int[np.ndarray, " neuron"], axis: NeuronAxis, training: TrainingWords, dev: MeasuredWords
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """Returns the `top_neurons` entry of a task: one table for each neuron, in the order given.
 
     A neuron without weight has no class, and neither weight nor means.
     """
     levels, X = class_levels(probe.weights), training.X[:, columns].astype(np.float64)
     copies = _copies(dev.X, columns)
-    entries: list[dict[str, object]] = []
+    entries: list[dict[str, Any]] = []
     for place, column in enumerate(columns.tolist()):
         neuron = axis.neuron(column)
         # Of the classes that need it first, the one whose weight is the largest part of its class's mass.
@@ -84,6 +85,6 @@ def _copies(
     ]
 
 
-def _copy(axis: NeuronAxis, column: int, correlation: float) -> dict[str, object]:
+def _copy(axis: NeuronAxis, column: int, correlation: float) -> dict[str, Any]:
     site, layer, index = axis.neuron(column)
     return {"site": site, "layer": layer, "index": index, "correlation": correlation}

@@ -208,6 +208,7 @@ def test_results_whose_inputs_have_gone_are_gone(experiment: Experiment, tmp_pat
 def test_parts_without_a_label_in_common_are_refused_when_read(experiment: Experiment, tmp_path: Path) -> None:
     assert isinstance(experiment.test, Path)
     other = tmp_path / "other.conllu"
+    assert isinstance(experiment.test, Path)
     other.write_text(experiment.test.read_text("utf-8").replace("\tNOUN\t", "\tN\t").replace("\tVERB\t", "\tV\t"))
     lines = [line.replace("\tDET\t", "\tD\t").replace("\tADV\t", "\tA\t") for line in other.read_text().splitlines()]
     other.write_text("\n".join(line.replace("\tX\t", "\tY\t") for line in lines) + "\n")

@@ -30,7 +30,8 @@ def probes() -> ProbeSet:
 def noise_store(*, seed: int, labels: tuple[str, ...] = ("A", "B"), words: int = 200):
     """Words whose vectors say nothing of their labels; three of four words have the first label."""
     rng = np.random.default_rng(seed)
-    drawn = [str(rng.choice(labels, p=[0.75] + [0.25 / (len(labels) - 1)] * (len(labels) - 1))) for _ in range(words)]
+    chances = [0.75] + [0.25 / (len(labels) - 1)] * (len(labels) - 1)
+    drawn: list[str | None] = [str(rng.choice(labels, p=chances)) for _ in range(words)]
     forms = [f"w{rng.integers(0, 30)}" for _ in range(words)]
     sentences = [forms[start : start + 4] for start in range(0, words, 4)]
     by_sentence = [drawn[start : start + 4] for start in range(0, words, 4)]
