@@ -183,8 +183,8 @@ def test_what_cannot_be_compared_is_refused(halves: ProbeSet) -> None:
         fit_samples(halves, "upos", replicates=5)
     with pytest.raises(SettingsError, match="no samples to rank over"):
         rank_neurons(fit_probes(planted_store(), NET), over="replicates")
-    with pytest.raises(SettingsError, match=r"`share` must be in \(0, 1\], got 10"):
-        rank_neurons(halves, over="replicates", by="frequency", share=10)
+    with pytest.raises(SettingsError, match=r"`share` must be in \(0, 1\], got 10.0"):
+        rank_neurons(halves, over="replicates", by="frequency", share=10.0)
     with pytest.raises(SettingsError, match="Give one"):
         rank_neurons(halves, over="replicates", replicate=2)
 
