@@ -24,6 +24,7 @@ from lca_jax.machine.json_text import read_object, take
 _log = logging.getLogger(__name__)
 _STEPS = "steps.json"
 _INPUTS = "inputs.json"
+_CHANGED = "its input or settings changed, done again"
 
 
 def key_of(*parts: object) -> str:
@@ -92,12 +93,7 @@ class RunFolder:
         for name, record in list(self._steps.items()):
             if record["key"] == keys.get(name):
                 continue
-            changed = "its input or settings changed, done again" if name in keys else "no step of this run, removed"
-            _log.warning("%s: %s", name, changed)
-            self._write(name, {**record, "seconds": None})  # no longer finished: a kill may leave half of its files
-            self.remove(record.get("outputs", []))
-            del self._steps[name]
-            write_json(self.path / _STEPS, self._steps)
+            self._forget(name, _CHANGED if name in keys else "no step of this run, removed", record.get("outputs", []))
 
     def clear(self) -> None:
         """Removes everything that steps have made here, and the record of them."""
@@ -119,9 +115,7 @@ class RunFolder:
         """
         record = self._steps.get(name)
         if record is not None and record["key"] != key:
-            _log.warning("%s: its input or settings changed, done again", name)
-            self._write(name, {**record, "seconds": None})  # no longer finished: a kill may leave half of its files
-            self.remove(outputs)
+            self._forget(name, _CHANGED, outputs)
         elif record is not None:
             changed = find_changed(self.path, outputs, record.get("files", {}))
             if record["seconds"] is not None and not changed:
@@ -153,6 +147,15 @@ class RunFolder:
         for parent in {(self.path / output).parent for output in outputs} - {self.path}:
             if parent.is_dir() and not parent.is_symlink() and not any(parent.iterdir()):
                 parent.rmdir()
+
+    def _forget(self, name: str, why: str, outputs: Sequence[str]) -> None:
+        """Removes what a step has made, and then its record."""
+        _log.warning("%s: %s", name, why)
+        # No longer finished: a kill may leave half of its files.
+        self._write(name, {**self._steps[name], "seconds": None})
+        self.remove(outputs)
+        del self._steps[name]
+        write_json(self.path / _STEPS, self._steps)
 
     def _write(self, name: str, step: dict) -> None:
         self._steps[name] = step

@@ -1,10 +1,31 @@
 """Label files for runs on the tiny BERT: words, sentences, and words with their heads."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lca_jax import ElasticNet, Experiment
+from tests.tiny_bert import write_bert
+
 TAGS = {"cat": "NOUN", "cats": "NOUN", "sat": "VERB", "the": "DET", "a": "DET", "slowly": "ADV"}
+
+PROBE = ElasticNet(l1=(1e-3, 1e-2), l2=1e-2)
+
+
+def tiny_experiment(folder: Path, **settings: Any) -> Experiment:
+    """An experiment of two tasks on the tiny BERT, whose files are written here."""
+    return Experiment(
+        model=str(write_bert(folder / "bert")),
+        train=write_conllu(folder / "train.conllu", 60, seed=0),
+        dev=write_conllu(folder / "dev.conllu", 20, seed=1),
+        test=write_conllu(folder / "test.conllu", 20, seed=2),
+        out=folder / "run",
+        tasks=("upos", "feats:Number"),
+        probe=PROBE,
+        draws=2,
+        **settings,
+    )
 
 
 def write_conllu(path: Path, sentences: int, *, seed: int) -> Path:

@@ -16,26 +16,12 @@ from lca_jax.experiment.config import read_experiment
 from lca_jax.experiment.folder import RunFolder, key_of
 from lca_jax.machine import files
 from lca_jax.report.findings import findings
-from tests.experiment.files import write_conllu, write_heads, write_sentences
-from tests.tiny_bert import write_bert
-
-PROBE = ElasticNet(l1=(1e-3, 1e-2), l2=1e-2)
+from tests.experiment.files import tiny_experiment, write_conllu, write_heads, write_sentences
 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    folder = tmp_path_factory.mktemp("experiment")
-    return Experiment(
-        model=str(write_bert(folder / "bert")),
-        train=write_conllu(folder / "train.conllu", 60, seed=0),
-        dev=write_conllu(folder / "dev.conllu", 20, seed=1),
-        test=write_conllu(folder / "test.conllu", 20, seed=2),
-        out=folder / "run",
-        tasks=("upos", "feats:Number"),
-        probe=PROBE,
-        fractions=(0.1, 0.25),
-        draws=2,
-    )
+    return tiny_experiment(tmp_path_factory.mktemp("experiment"), fractions=(0.1, 0.25))
 
 
 @pytest.fixture(scope="module")

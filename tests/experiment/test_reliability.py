@@ -8,28 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lca_jax import ElasticNet, Experiment, load_probes, measure_stability, rank_samples, run
+from lca_jax import Experiment, load_probes, measure_stability, rank_samples, run
 from lca_jax.axes import Neuron
 from lca_jax.errors import SettingsError
-from tests.experiment.files import write_conllu
-from tests.tiny_bert import write_bert
+from tests.experiment.files import tiny_experiment
 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    folder = tmp_path_factory.mktemp("reliability")
-    return Experiment(
-        model=str(write_bert(folder / "bert")),
-        train=write_conllu(folder / "train.conllu", 60, seed=0),
-        dev=write_conllu(folder / "dev.conllu", 20, seed=1),
-        test=write_conllu(folder / "test.conllu", 20, seed=2),
-        out=folder / "run",
-        tasks=("upos", "feats:Number"),
-        probe=ElasticNet(l1=(1e-3, 1e-2), l2=1e-2),
-        fractions=(0.25,),
-        draws=2,
-        replicates=4,
-    )
+    return tiny_experiment(tmp_path_factory.mktemp("reliability"), fractions=(0.25,), replicates=4)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The interface of the matrix X of a fit, held on the devices or streamed, and the Gram metric of its words.
+"""The interface of the matrix X of a fit, held on the devices or streamed, and the metric of its words.
 
 A matrix knows its words, padding included, and the mean and scale of its features. Everything else is made of two
 products, scores and correlations, one by one or both in one sweep over X; letters as in `block`.
