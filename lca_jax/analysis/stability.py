@@ -145,7 +145,7 @@ def measure_stability(
     shares: Sequence[float] = SHARES,
     select: float = 0.1,
     threshold: float = 0.9,
-    class_sets: Sequence[Mapping[str, Int[np.ndarray, " neuron"]]] | None = None,
+    class_sets: Sequence[Mapping[str, Int[np.ndarray, " _"]]] | None = None,
 ) -> Stability:
     """Compares the rankings of many samples of the same words.
 
@@ -230,7 +230,7 @@ def _spread(values: Sequence[float]) -> Spread:
     return Spread(float(np.mean(values)), float(low), float(high))
 
 
-def _class_sets(ranking: Ranking, chosen: np.ndarray) -> dict[str, Int[np.ndarray, " neuron"]]:
+def _class_sets(ranking: Ranking, chosen: np.ndarray) -> dict[str, Int[np.ndarray, " _"]]:
     """Divides the selected neurons among the classes for which their rank is best."""
     if not ranking.by_class:
         return {}
