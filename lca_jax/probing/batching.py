@@ -3,7 +3,7 @@
 Every labelling (task, control, bootstrap sample, class against the rest) with every penalty pair on every subset is one
 problem. Problems with the same loss whose class counts are within a factor of 1.5 share a solve, padded to the widest:
 a class that a problem does not have costs its columns of the products, and changes nothing in its result. Memory: about
-ten arrays of (problem, word, class) in float32, times the layers where the matrix has layers; at most as many problems
+ten arrays of (problem, class, word) in float32, times the layers where the matrix has layers; at most as many problems
 are solved at a time as keep each array under `_BATCH_BYTES`, and no more than keep the devices busy
 (`solvers.proximal`).
 """
@@ -30,7 +30,7 @@ from lca_jax.probing.subsets import Subset
 
 _log = logging.getLogger(__name__)
 _BATCH_BYTES = 300e6
-"""Largest size of one array (problem, word, class) on an accelerator, or on the host for all of its CPU devices."""
+"""Largest size of one array (problem, class, word) on an accelerator, or on the host for all of its CPU devices."""
 _WIDER = 1.5
 """Largest ratio of the class counts of the widest and the narrowest problem of a batch."""
 
