@@ -124,6 +124,7 @@ def test_an_iteration_reads_every_word_once() -> None:
     assert totals[1] - totals[0] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", ["elastic_net", "neurox"])
 def test_certificates_from_blocks_are_never_smaller_than_the_true_gap(penalty: PenaltyName) -> None:
     net = ElasticNet(l1=2e-3, l2=5e-3, penalty=penalty, tolerance=2e-5)
@@ -140,6 +141,7 @@ def test_certificates_from_blocks_are_never_smaller_than_the_true_gap(penalty: P
     assert probe.converged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["proximal", "adam"])
 def test_probes_from_blocks_are_those_of_the_whole(solver: SolverName) -> None:
     net = ElasticNet(l1=(1e-3, 5e-3), l2=1e-2, tolerance=TIGHT, solver=solver, epochs=40, batch_size=16)
@@ -154,6 +156,7 @@ def test_probes_from_blocks_are_those_of_the_whole(solver: SolverName) -> None:
             assert one.objective == pytest.approx(other.objective, rel=0.03)
 
 
+@pytest.mark.slow
 def test_layers_from_blocks_are_those_of_the_whole() -> None:
     store = planted_store(words=120)
     net = ElasticNet(l1=2e-3, l2=1e-2, tolerance=TIGHT)
@@ -182,6 +185,7 @@ def test_one_device_and_eight_find_the_same_weights(l2: float, monkeypatch: pyte
             assert np.abs(away).max() < 1e-6 * np.abs(other.weights).max()
 
 
+@pytest.mark.slow
 def test_columns_split_over_devices_give_the_same_probes() -> None:
     net = ElasticNet(l1=2e-3, l2=1e-2, tolerance=TIGHT)
     expected = fit_on_matrix(in_memory(), labellings(), net)
