@@ -232,13 +232,18 @@ def _probe(
 def _warn_if_not_converged(probes: Sequence[Probe], settings: ElasticNet) -> None:
     failed = [probe for probe in probes if not probe.converged]
     if failed and solver_of(settings).iterates_to_tolerance:
-        worst = max(failed, key=lambda probe: probe.duality_gap / probe.null_objective)
+        worst = max(failed, key=_relative_gap)
         warnings.warn(
             f"{len(failed)} of {len(probes)} problems reached {settings.max_iterations} iterations; the worst "
-            f"(l1={worst.l1:g}, l2={worst.l2:g}) has a duality gap of {worst.duality_gap / worst.null_objective:.1e} "
+            f"(l1={worst.l1:g}, l2={worst.l2:g}) has a duality gap of {_relative_gap(worst):.1e} "
             f"of the objective at zero weights; the tolerance is {settings.tolerance:.0e}. "
             "Raise max_iterations or the penalties."
             + (" Without any penalty separable classes have no finite optimum." if worst.l1 == worst.l2 == 0 else ""),
             NotConverged,
             stacklevel=3,
         )
+
+
+def _relative_gap(probe: Probe) -> float:
+    """Returns the duality gap as a share of the objective at zero weights, which is 0 for a single class."""
+    return probe.duality_gap / probe.null_objective if probe.null_objective else np.inf

@@ -73,3 +73,13 @@ def test_the_cross_entropy_and_its_dual_value_are_those_of_scipy() -> None:
     np.testing.assert_allclose(found.loss, loss, rtol=1e-5)
     np.testing.assert_allclose(found.dual, entropy, rtol=1e-5)
     assert np.asarray(found.Q)[0, -1].max() == 0  # the class that the problem lacks
+
+
+def test_a_single_class_has_no_loss_and_no_gap_at_all() -> None:
+    question = Question(np.zeros(WORDS, np.int32), 1.0 + np.arange(WORDS) % 3, 2, 0.0, 0.0, KEEP)
+    batch = placed([question], CROSS_ENTROPY, classes=2)
+    X_W = jnp.asarray(np.random.default_rng(4).normal(size=(1, 2, WORDS)), jnp.float32)
+    bias = CROSS_ENTROPY.starting_bias(batch)
+    for _ in range(3):
+        bias, found = CROSS_ENTROPY.predict_at_best_bias(X_W, bias + 1e-3, batch)
+        assert float(found.loss[0]) == float(found.dual[0]) == 0

@@ -182,7 +182,7 @@ def test_one_device_and_eight_find_the_same_weights(l2: float, monkeypatch: pyte
         assert np.linalg.norm(away) < 5e-6 * np.linalg.norm(other.weights)
         weighted = number >= 2 * len(net.pairs)
         if not weighted or l2 > 1e-2:
-            assert np.abs(away).max() < 1e-6 * np.abs(other.weights).max()
+            assert np.abs(away).max() < 3e-6 * np.abs(other.weights).max()
 
 
 @pytest.mark.slow

@@ -79,7 +79,9 @@ class CrossEntropy:
         """Returns the bias of `fit_bias` and the prediction there; a softmax costs its exponentials once."""
         shifted, E = _exponentials(X_W, bias)
         best = self._move_bias(E, bias, problems)
-        step = jnp.where(jnp.isfinite(bias), best - bias, 0.0)[:, :, None]
+        step = jnp.where(jnp.isfinite(bias), best - bias, 0.0)
+        # Moving all biases together changes nothing: on average the step is 0, so a single class has exactly no loss.
+        step = (step - (problems.shares * step).sum(axis=1, keepdims=True))[:, :, None]
         return best, self._predict(shifted + step, E * jnp.exp(step), problems)
 
     def growth(

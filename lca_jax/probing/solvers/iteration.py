@@ -101,7 +101,7 @@ def look(
         loss: Loss of the problems.
         whole: Whether these are all words; then the bias is fitted to them first.
     """
-    X_before = _ahead(scores.X_W, scores.X_W_before, steps.before.beta)
+    X_before = _scores_at(scores, steps.before)
     Q = loss.predict(X_before, steps.before.bias, problems).Q if scores.Q is None else scores.Q
     growth = loss.growth(Q, X_U - X_before + steps.bias[:, :, None], problems)
     X_V = _ahead(X_U, scores.X_W, steps.after.beta)
@@ -149,11 +149,7 @@ def settle(
     taken = state.measures | (sums.growth <= proposal.model)
     choose = partial(_choose, taken)
     W, W_before = choose(proposal.U, state.W), choose(state.W, state.W_before)
-    scores = Scores(
-        choose(X_U, state.scores.X_W),
-        choose(state.scores.X_W, state.scores.X_W_before),
-        None if sums.Q is None else choose(sums.Q, state.scores.Q),
-    )
+    scores = jax.tree.map(choose, Scores(X_U, state.scores.X_W, sums.Q), state.scores)
     beta = choose(proposal.steps.after.beta, state.point.beta)
     bias_there = choose(proposal.steps.after.bias if sums.bias is None else sums.bias, state.point.bias)
     bias = jnp.where((taken & (beta == 0))[:, None], bias_there, choose(proposal.bias, state.bias))
@@ -182,9 +178,7 @@ def settle(
         point=point,
         gradient=choose(gradient, state.gradient),
         bias_residual=choose(sums.bias_residual, state.bias_residual),
-        newton=point.bias
-        if whole
-        else loss.fit_bias(_ahead(scores.X_W, scores.X_W_before, point.beta), point.bias, problems),
+        newton=point.bias if whole else loss.fit_bias(_scores_at(scores, point), point.bias, problems),
         objective=objective,
         gap=gap,
         momentum=choose(proposal.momentum, state.momentum),
@@ -201,6 +195,11 @@ def settle(
 def _ahead(now: Float[Array, "problem row column"], before: Array, beta: Float[Array, " problem"]) -> Array:
     """Follows the direction of the last step further."""
     return now + beta[:, None, None] * (now - before)
+
+
+def _scores_at(scores: Scores, point: Point) -> Float[Array, "problem class word"]:
+    """Returns the scores at a point that the last two weights lead to."""
+    return _ahead(scores.X_W, scores.X_W_before, point.beta)
 
 
 def _moved(bias: Float[Array, "problem class"], towards: Array, share: Float[Array, " problem"] | float) -> Array:
