@@ -32,9 +32,6 @@ PRECISION = jax.lax.Precision.HIGHEST
 """The certificate is only as good as the products: full float32 also where the device would round to bfloat16."""
 _PARTS = 3
 """Of 8 bits each: the 24 of a float32."""
-_FEW_COLUMNS = 32
-"""With so few columns of weights a CPU is faster by a quarter where X comes first, and the scores are transposed; with
-128 it is slower by a half."""
 
 
 class Block(NamedTuple):
@@ -61,8 +58,7 @@ def scores(block: Block, W: Float[Array, "problem class feature"]) -> Float[Arra
     offset = jnp.einsum("pcd,d->pc", scaled, block.mean, precision=PRECISION)
     problems, classes, features = W.shape
     flat = scaled.reshape(-1, features)
-    Z = _product(block.X, flat.T).T if len(flat) <= _FEW_COLUMNS else _product(flat, block.X.T)
-    return Z.reshape(problems, classes, -1) - offset[:, :, None]
+    return _product(flat, block.X.T).reshape(problems, classes, -1) - offset[:, :, None]
 
 
 def correlations(block: Block, R: Float[Array, "problem class word"]) -> Float[Array, "problem class feature"]:
