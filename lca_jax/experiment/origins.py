@@ -6,7 +6,7 @@ from typing import Any
 from lca_jax.text.reference import tell_cutting_versions, tell_other_pieces
 
 Origins = Mapping[str, Mapping[str, Any]]
-"""By part (`model`, `train`, …) its `name` and `fingerprint`; with the model also its `pieces` of the reference words, and
+"""By part (`model`, `train`, …) its `name` and `fingerprint`; with the model also its `pieces` of the reference words and
 the `versions` of the packages that cut them."""
 
 

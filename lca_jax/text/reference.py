@@ -16,7 +16,7 @@ REFERENCE_WORDS = (
     "İstanbul", "昨天我们", "ΣΊΣΥΦΟΣ", "x_y", "https://a.b/c?d=1", "\U0001f9ff", "a\u00a0b", "...", "!",
 )  # fmt: skip
 """One sentence of words that tokenizers treat in their own ways: capitals, accents, digits, ligatures, scripts without
-spaces, unknown characters, punctuation. A changed list lets every older store say that its pieces differ: add none."""
+spaces, unknown characters, punctuation. More may be added: only words that both records have are compared."""
 SPECIAL = "special pieces"
 """The key of the pieces that are put around a text."""
 _CUTTING = ("tokenizers", "transformers")
