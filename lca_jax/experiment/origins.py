@@ -6,8 +6,8 @@ from typing import Any
 from lca_jax.text.reference import tell_cutting_versions, tell_other_pieces
 
 Origins = Mapping[str, Mapping[str, Any]]
-"""By part (`model`, `train`, …) its `name` and `fingerprint`; with the model also its `pieces` of the reference words and
-the `versions` of the packages that cut them."""
+"""By part (`model`, `train`, …) its `name` and `fingerprint`; with the model also its `pieces` of the reference words
+and the `versions` of the packages that cut them."""
 
 
 def tell_other_inputs(before: Origins, now: Origins) -> list[str]:
