@@ -17,7 +17,7 @@ from typing import Any
 
 from lca_jax.errors import StoreError
 from lca_jax.experiment.origins import Origins
-from lca_jax.experiment.outputs import find_changed, record_outputs
+from lca_jax.experiment.outputs import find_changed, record_outputs, refuse_strangers
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.files import remove_inside, write_text_whole
 from lca_jax.machine.json_text import read_object, take
@@ -94,10 +94,14 @@ class RunFolder:
 
         Args:
             keys: The present key of each step, by the name of the step.
+
+        Raises:
+            StoreError: What is to be removed holds files of others; nothing was removed.
         """
-        for name, record in list(self._steps.items()):
-            if record["key"] == keys.get(name):
-                continue
+        others = {name: record for name, record in self._steps.items() if record["key"] != keys.get(name)}
+        for record in others.values():
+            refuse_strangers(self.path, record.get("files", {}))
+        for name, record in others.items():
             self._forget(name, _CHANGED if name in keys else "no step of this run, removed", record.get("outputs", []))
 
     def clear(self) -> None:
@@ -127,6 +131,7 @@ class RunFolder:
                 _log.info("%s: finished before, skipped", name)
                 return False
             if record["seconds"] is not None and "files" in record:
+                refuse_strangers(self.path, {output: record["files"].get(output, {}) for output in changed})
                 _log.warning("%s: done again, since %s", name, "; ".join(changed.values()))
                 self._write(name, {**record, "seconds": None})
                 self.remove(list(changed))

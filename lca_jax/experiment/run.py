@@ -27,7 +27,7 @@ from lca_jax.errors import SettingsError, StoreError
 from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
-from lca_jax.experiment.holding import held_folder, log_file
+from lca_jax.experiment.holding import held_folder, log_file, refuse_foreign
 from lca_jax.experiment.inputs import Inputs, keep_corpora
 from lca_jax.experiment.layers import untrained_accuracies
 from lca_jax.experiment.origins import tell_other_inputs
@@ -83,6 +83,7 @@ def run(
         log_file(experiment.out / "log.txt", _log) as begin_log,
         show_bars(progress),
     ):
+        refuse_foreign(experiment.out)
         experiment = keep_corpora(experiment, experiment.out)
         started = _Run(experiment, progress=progress)
         if not overwrite:
