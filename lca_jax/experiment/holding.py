@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from logging.handlers import MemoryHandler
 from pathlib import Path
 
+from lca_jax.errors import StoreError
 from lca_jax.machine.files import real_path, refuse_links
 from lca_jax.store.folder import open_folder
 from lca_jax.store.lock import Lock, hold
@@ -60,8 +61,8 @@ def refuse_foreign(path: Path) -> None:
         return
     if taken := [name for name in (*_FILES, *_FOLDERS) if name != "log.txt" and _is_taken(path / name)]:
         raise StoreError(
-            f"{path} is not the folder of a run (it has neither of {', '.join(_OF_A_RUN)}), and holds {', '.join(taken)}, "
-            "which a run would write over. Name a new or an empty folder."
+            f"{path} is not the folder of a run (it has neither {' nor '.join(_OF_A_RUN)}), and holds "
+            f"{', '.join(taken)}, which a run would write over. Name a new or an empty folder."
         )
 
 
@@ -75,8 +76,8 @@ def refuse_foreign_to_study(path: Path) -> None:
         raise StoreError(f"{path} is the folder of a run, whose results a study would replace. Name another folder.")
     if _is_taken(path / "rankings") and not (path / "probes/probes.json").exists():
         raise StoreError(
-            f"{path} is not the folder of a study (it has no probes/probes.json), and holds `rankings`, which a study would "
-            "replace. Name a new or an empty folder."
+            f"{path} is not the folder of a study (it has no probes/probes.json), and holds `rankings`, which a study "
+            "would replace. Name a new or an empty folder."
         )
 
 

@@ -53,9 +53,10 @@ def refuse_strangers(folder: Path, recorded: Mapping[str, Mapping[str, str]]) ->
             shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
             strangers += [f"{output}/{name.as_posix()}" for name in shown if name.as_posix() not in files]
     if strangers:
+        more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""
         raise StoreError(
-            f"{folder} must make folders anew that hold files which are not its own: {', '.join(strangers[:5])}"
-            f"{f' and {len(strangers) - 5} more' if len(strangers) > 5 else ''}. Nothing was deleted: move them elsewhere."
+            f"{folder} must make folders anew that hold files which are not its own: {', '.join(strangers[:5])}{more}. "
+            "Nothing was deleted: move them elsewhere."
         )
 
 

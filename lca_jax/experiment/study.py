@@ -24,6 +24,7 @@ from lca_jax.machine.processes import together
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.lca import rank_neurons
+from lca_jax.ranking.ranking import is_ranking
 from lca_jax.store.description import warn_of_excluded
 from lca_jax.text.task_names import name_file_of
 
