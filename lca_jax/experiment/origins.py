@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lca_jax.text.reference import tell_cutting_versions, tell_other_pieces
+from lca_jax.text.other_pieces import tell_cutting_versions, tell_other_pieces
 
 Origins = Mapping[str, Mapping[str, Any]]
 """By part (`model`, `train`, …) its `name` and `fingerprint`; with the model also its `pieces` of the reference words

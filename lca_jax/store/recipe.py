@@ -14,7 +14,7 @@ from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.fields import check_fields
-from lca_jax.text.reference import tell_cutting_versions, tell_other_pieces
+from lca_jax.text.other_pieces import tell_cutting_versions, tell_other_pieces
 
 StoreDtype = Literal["float32", "bfloat16", "float16"]
 """Type of the stored numbers."""

@@ -17,7 +17,8 @@ from lca_jax.models.load import load_model
 from lca_jax.models.model import Model
 from lca_jax.store.folder_writer import FolderWriter
 from lca_jax.store.store import ActivationStore, open_store
-from lca_jax.text.reference import REFERENCE_WORDS, SPECIAL, reference_pieces, tell_other_pieces
+from lca_jax.text.other_pieces import SPECIAL, tell_other_pieces
+from lca_jax.text.reference import REFERENCE_WORDS, reference_pieces
 from tests.extraction.corpora import draw_corpus
 from tests.store.writing import hash_files
 from tests.tiny_bert import write_bert
