@@ -93,8 +93,8 @@ def replicate(mesh: Mesh, array: Shaped[np.ndarray, "..."]) -> Shaped[Array, "..
 
 
 def zeros_by_word(mesh: Mesh, shape: tuple[int, ...]) -> Shaped[Array, "..."]:
-    """Returns zeros whose last axis but one is split over `data`, for the numbers that problems keep of each word."""
-    split = PartitionSpec(*[None] * (len(shape) - 2), "data", None)
+    """Returns zeros whose last axis is split over `data`, for the numbers that problems keep of each word."""
+    split = PartitionSpec(*[None] * (len(shape) - 1), "data")
     return jnp.zeros(shape, jnp.float32, device=NamedSharding(mesh, split))
 
 

@@ -3,7 +3,7 @@
 Every labelling (task, control, bootstrap sample, class against the rest) with every penalty pair on every subset is one
 problem. Problems with the same loss whose class counts are within a factor of 1.5 share a solve, padded to the widest:
 a class that a problem does not have costs its columns of the products, and changes nothing in its result. Memory: about
-ten arrays of (problem, word, class) in float32, times the layers where the matrix has layers; at most as many problems
+ten arrays of (problem, class, word) in float32, times the layers where the matrix has layers; at most as many problems
 are solved at a time as keep each array under `_BATCH_BYTES`, and no more than keep the devices busy
 (`solvers.proximal`).
 """
@@ -30,7 +30,7 @@ from lca_jax.probing.subsets import Subset
 
 _log = logging.getLogger(__name__)
 _BATCH_BYTES = 300e6
-"""Largest size of one array (problem, word, class) on an accelerator, or on the host for all of its CPU devices."""
+"""Largest size of one array (problem, class, word) on an accelerator, or on the host for all of its CPU devices."""
 _WIDER = 1.5
 """Largest ratio of the class counts of the widest and the narrowest problem of a batch."""
 
@@ -232,13 +232,18 @@ def _probe(
 def _warn_if_not_converged(probes: Sequence[Probe], settings: ElasticNet) -> None:
     failed = [probe for probe in probes if not probe.converged]
     if failed and solver_of(settings).iterates_to_tolerance:
-        worst = max(failed, key=lambda probe: probe.duality_gap / probe.null_objective)
+        worst = max(failed, key=_relative_gap)
         warnings.warn(
             f"{len(failed)} of {len(probes)} problems reached {settings.max_iterations} iterations; the worst "
-            f"(l1={worst.l1:g}, l2={worst.l2:g}) has a duality gap of {worst.duality_gap / worst.null_objective:.1e} "
+            f"(l1={worst.l1:g}, l2={worst.l2:g}) has a duality gap of {_relative_gap(worst):.1e} "
             f"of the objective at zero weights; the tolerance is {settings.tolerance:.0e}. "
             "Raise max_iterations or the penalties."
             + (" Without any penalty separable classes have no finite optimum." if worst.l1 == worst.l2 == 0 else ""),
             NotConverged,
             stacklevel=3,
         )
+
+
+def _relative_gap(probe: Probe) -> float:
+    """Returns the duality gap as a share of the objective at zero weights, which is 0 for a single class."""
+    return probe.duality_gap / probe.null_objective if probe.null_objective else np.inf

@@ -247,11 +247,11 @@ def _predict_in_blocks(
 def _best_classes(
     block: Block, W: Float[Array, "problem class feature"], bias: Float[Array, "problem class"]
 ) -> Int[Array, "problem word"]:
-    return jnp.argmax(scores(block, W) + bias[:, None, :], axis=2).astype(jnp.int32)
+    return jnp.argmax(scores(block, W) + bias[:, :, None], axis=1).astype(jnp.int32)
 
 
 @jax.jit
 def _numbers(
     block: Block, W: Float[Array, "problem class feature"], bias: Float[Array, "problem class"]
 ) -> Float[Array, "problem word"]:
-    return scores(block, W)[:, :, 0] + bias[:, :1]
+    return scores(block, W)[:, 0] + bias[:, :1]

@@ -10,6 +10,7 @@ from tests.experiment.files import write_conllu
 from tests.tiny_bert import write_bert
 
 
+@pytest.mark.slow
 def test_rankings_of_two_halves_are_measured(tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     model, corpus = write_bert(tmp_path / "bert"), write_conllu(tmp_path / "train.conllu", 160, seed=0)

@@ -40,6 +40,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     ]
 
 
+@pytest.mark.slow
 def test_run_show_and_steps(options: list[object], tmp_path: Path) -> None:
     run = tmp_path / "run"
     first = lca("run", *options, "--out", run, "--until", "probe", cache=tmp_path)
@@ -77,6 +78,7 @@ def test_run_show_and_steps(options: list[object], tmp_path: Path) -> None:
     assert "c/0/0/0" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_text_without_labels_becomes_a_store(options: list[object], tmp_path: Path) -> None:
     text = tmp_path / "plain.txt"
     text.write_text("the cat sat\n\na cat\n")
@@ -89,6 +91,7 @@ def test_a_text_without_labels_becomes_a_store(options: list[object], tmp_path: 
     assert lca(*asked, cache=tmp_path).returncode == 0
 
 
+@pytest.mark.slow
 def test_exit_codes_and_one_line_errors(options: list[object], tmp_path: Path) -> None:
     missing = lca("run", *options, "--train", tmp_path / "none.conllu", "--out", tmp_path / "run", cache=tmp_path)
     assert missing.returncode == 1
@@ -136,6 +139,7 @@ def test_the_command_leaves_the_log_of_its_process_as_it_was(tmp_path: Path) -> 
     assert (warnings.showwarning, warnings.formatwarning) == shown
 
 
+@pytest.mark.slow
 def test_convert_to_and_from_neurox(tmp_path: Path) -> None:
     source = write_hdf5(tmp_path / "old.hdf5", draw_vectors())
     labels = tmp_path / "old.label"

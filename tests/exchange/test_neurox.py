@@ -420,6 +420,7 @@ def test_files_of_layers_that_do_not_belong_together(tmp_path: Path) -> None:
         read_neurox(tmp_path / "none.hdf5")
 
 
+@pytest.mark.slow
 def test_without_h5py_the_command_that_installs_it_is_said(tmp_path: Path) -> None:
     script = (
         "import sys; sys.modules['h5py'] = None\n"

@@ -132,6 +132,7 @@ def test_a_changed_setting_redoes_what_depends_on_it(
     run(experiment)
 
 
+@pytest.mark.slow
 def test_a_changed_corpus_redoes_everything_of_it(
     experiment: Experiment, results: dict, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -81,6 +81,7 @@ def test_layers_are_the_probes_of_single_layers(probes: ProbeSet) -> None:
         assert low <= entry["accuracy"] <= high
 
 
+@pytest.mark.slow
 def test_labels_that_training_lacks_are_told_and_do_not_end_a_run(caplog: pytest.LogCaptureFixture) -> None:
     test = with_copy(2)
     labels = ["INTJ" if place % 7 == 0 else label for place, label in enumerate(test.labels("upos"))]

@@ -323,6 +323,7 @@ def test_chosen_neurons_keep_their_names(model: Model, corpus: Corpus, tmp_path:
             extract(model, corpus, **neurons)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -54,6 +54,7 @@ def check_same(one: Statistics, other: Statistics) -> None:
         np.testing.assert_allclose(held, expected, rtol=1e-4, atol=1e-6 * float(unit.max() ** 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_beside_an_extraction_as_of_its_store(model: Model, corpus: Corpus, tmp_path: Path, dtype: StoreDtype) -> None:
     """Shards smaller than a batch, in memory and on disk, with two sites."""

@@ -70,6 +70,7 @@ def write_with_torch(theirs: Any, model: Model, window: np.ndarray, **settings) 
     return text[: ends[0] + 1] if ends else text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beams", [1, 3])
 def test_texts_are_those_of_pytorch(writer: tuple[Model, Any], beams: int) -> None:
     model, theirs = writer
@@ -82,6 +83,7 @@ def test_texts_are_those_of_pytorch(writer: tuple[Model, Any], beams: int) -> No
     assert (scores < 0).all()
 
 
+@pytest.mark.slow
 def test_edits_are_applied_at_every_step(writer: tuple[Model, Any]) -> None:
     model, theirs = writer
     windows = draw_windows([3, 8, 5], vocabulary=VOCABULARY - 8)
@@ -248,6 +250,7 @@ def test_a_recurrence_writes_what_it_predicts(recurrent: tuple[Model, dict[str, 
             assert len(texts) == 3
 
 
+@pytest.mark.slow
 def test_identity_edits_of_every_site_change_nothing(recurrent: tuple[Model, dict[str, np.ndarray]]) -> None:
     model, _ = recurrent
     prompts = prompts_of(draw_windows([4, 6], vocabulary=40))

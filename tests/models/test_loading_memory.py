@@ -72,6 +72,7 @@ def write(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stored", "loaded", "parts"),
     [

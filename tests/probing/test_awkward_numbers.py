@@ -15,6 +15,7 @@ X = RNG.normal(size=(300, 6)).astype(np.float32)
 Y = np.where(X[:, 0] + 0.5 * RNG.normal(size=300) > 0, "a", "b")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", ["elastic_net", "neurox", "group_lasso"])
 @pytest.mark.parametrize("size", [1e-30, 1e6, 1e12])
 def test_penalties_of_any_allowed_size_have_an_answer(penalty: str, size: float) -> None:
@@ -99,6 +100,7 @@ def test_one_word_a_class() -> None:
     assert (weak.predict(words) == np.arange(100)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "l1"), [(600, 1e-4), (600, 0.0)])
 def test_hundreds_of_classes_are_certified(classes: int, l1: float) -> None:
     """The optimum is below the objective by no more than the gap: see a solve to a tenth of it."""
@@ -124,6 +126,7 @@ def test_five_thousand_classes() -> None:
     assert 0 < probe.objective < probe.null_objective == pytest.approx(np.log(5000), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_dev_part_without_labels_is_refused() -> None:
     train = planted_store(words=200)
     probes = fit_probes(train, ElasticNet(l1=(1e-3, 1e-2), l2=1e-3), tasks=["upos"])

@@ -57,6 +57,7 @@ def test_labels_that_training_lacks_are_counted_and_are_errors() -> None:
     assert "no baseline" in repr(plain)
 
 
+@pytest.mark.slow
 def test_plain_arrays_go_through_every_step() -> None:
     train, dev, test = (drawn(words, seed=seed) for seed, words in enumerate((600, 300, 300)))
     fit = lca.fit_elastic_net(*train, l1=1e-2, l2=1e-3)

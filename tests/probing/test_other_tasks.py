@@ -29,6 +29,7 @@ def two_tasks(*, swapped: bool = False) -> ActivationStore:
     return store_of(vectors, by_sentence(planted.forms()), {name: by_sentence(labels[name]) for name in names})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["upos", "number"])
 @pytest.mark.parametrize("options", [{}, {"replicates": 1}, {"subsets": "layers"}, {"stream": True}])
 def test_adding_a_task_changes_no_other(task: str, options: dict) -> None:

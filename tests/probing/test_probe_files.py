@@ -93,6 +93,7 @@ def write_in_earlier_format(folder: Path, number: int) -> None:
     file.write_text(json.dumps(description), "utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "before",
     [3, pytest.param(2, marks=pytest.mark.slow), pytest.param(None, marks=pytest.mark.slow)],

@@ -289,6 +289,7 @@ def test_subsets_that_are_none_are_refused() -> None:
             plan_matrices(axis, subsets)
 
 
+@pytest.mark.slow
 def test_one_class_against_the_rest_is_a_task_of_two_classes() -> None:
     store = planted_store()
     net = ElasticNet(l1=(1e-3, 1e-2), l2=1e-2, tolerance=TIGHT)

@@ -72,6 +72,7 @@ def number_store(seed: int, words: int = 240):
     return store_of(vectors, forms, {"height": labels, "side": classes})
 
 
+@pytest.mark.slow
 def test_numbers_and_classes_share_a_fit_a_choice_and_a_ranking(tmp_path) -> None:
     train, dev = number_store(0), number_store(1)
     net = ElasticNet(l1=(1e-2, 1.0), l2=1e-3)

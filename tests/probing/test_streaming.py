@@ -69,13 +69,13 @@ def test_products_mean_and_deviation_are_those_of_the_whole() -> None:
     rng = np.random.default_rng(0)
     W = jnp.asarray(rng.normal(size=(2, 3, FEATURES)), jnp.float32)
     standard = (X - X.mean(axis=0)) / X.std(axis=0)
-    expected = np.einsum("nd,pcd->pnc", standard, W)
-    np.testing.assert_allclose(np.asarray(matrix.scores(W))[:, :WORDS], expected, atol=2e-5)
-    np.testing.assert_allclose(np.asarray(whole.scores(W))[:, :WORDS], expected, atol=2e-5)
-    R = np.zeros((2, matrix.padded_words, 3), np.float32)
-    R[:, :WORDS] = rng.normal(size=(2, WORDS, 3))
+    expected = np.einsum("nd,pcd->pcn", standard, W)
+    np.testing.assert_allclose(np.asarray(matrix.scores(W))[..., :WORDS], expected, atol=2e-5)
+    np.testing.assert_allclose(np.asarray(whole.scores(W))[..., :WORDS], expected, atol=2e-5)
+    R = np.zeros((2, 3, matrix.padded_words), np.float32)
+    R[..., :WORDS] = rng.normal(size=(2, 3, WORDS))
     found = np.asarray(matrix.correlations(jnp.asarray(R)))
-    np.testing.assert_allclose(found, np.einsum("nd,pnc->pcd", standard, R[:, :WORDS]), atol=5e-4)
+    np.testing.assert_allclose(found, np.einsum("nd,pcn->pcd", standard, R[..., :WORDS]), atol=5e-4)
 
 
 def test_a_sweep_over_blocks_is_that_over_the_whole() -> None:
@@ -86,19 +86,19 @@ def test_a_sweep_over_blocks_is_that_over_the_whole() -> None:
     questions = [Question(Y, weights, 4, 0.0, 0.0, np.ones(FEATURES, bool)) for weights in weightings]
 
     def visit(problems: Problems, by_problem: Any, by_word: Any, Z: Any) -> tuple[Any, Any]:
-        R = jnp.sin(Z + by_word) * word_weights(problems, LOSS)[:, :, None] * by_problem[:, None, None]
-        return R, R.sum(axis=1)
+        R = jnp.sin(Z + by_word) * word_weights(problems, LOSS)[:, None, :] * by_problem[:, None, None]
+        return R, R.sum(axis=2)
 
     sweeps = []
     for matrix in (in_blocks(), in_memory()):
-        padding = ((0, 0), (0, matrix.padded_words - WORDS), (0, 0))
-        by_word = jnp.asarray(np.pad(np.random.default_rng(1).normal(size=(2, WORDS, 4)), padding), jnp.float32)
+        padding = ((0, 0), (0, 0), (0, matrix.padded_words - WORDS))
+        by_word = jnp.asarray(np.pad(np.random.default_rng(1).normal(size=(2, 4, WORDS)), padding), jnp.float32)
         problems = place_problems(
             questions, LOSS, classes=4, mesh=matrix.mesh, padded_words=matrix.padded_words, weighted=False
         )
         sweeps.append(matrix.sweep(visit, U, problems, jnp.array([1.0, 2.0]), by_word))
     blocks, whole = sweeps
-    np.testing.assert_allclose(blocks.Z[:, :WORDS], whole.Z[:, :WORDS], atol=2e-5)
+    np.testing.assert_allclose(blocks.Z[..., :WORDS], whole.Z[..., :WORDS], atol=2e-5)
     np.testing.assert_allclose(blocks.products, whole.products, atol=2e-6)
     np.testing.assert_allclose(blocks.sums, whole.sums, atol=1e-6)
     assert np.abs(whole.products).max() > 0.01
@@ -124,6 +124,7 @@ def test_an_iteration_reads_every_word_once() -> None:
     assert totals[1] - totals[0] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", ["elastic_net", "neurox"])
 def test_certificates_from_blocks_are_never_smaller_than_the_true_gap(penalty: PenaltyName) -> None:
     net = ElasticNet(l1=2e-3, l2=5e-3, penalty=penalty, tolerance=2e-5)
@@ -140,6 +141,7 @@ def test_certificates_from_blocks_are_never_smaller_than_the_true_gap(penalty: P
     assert probe.converged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["proximal", "adam"])
 def test_probes_from_blocks_are_those_of_the_whole(solver: SolverName) -> None:
     net = ElasticNet(l1=(1e-3, 5e-3), l2=1e-2, tolerance=TIGHT, solver=solver, epochs=40, batch_size=16)
@@ -154,6 +156,7 @@ def test_probes_from_blocks_are_those_of_the_whole(solver: SolverName) -> None:
             assert one.objective == pytest.approx(other.objective, rel=0.03)
 
 
+@pytest.mark.slow
 def test_layers_from_blocks_are_those_of_the_whole() -> None:
     store = planted_store(words=120)
     net = ElasticNet(l1=2e-3, l2=1e-2, tolerance=TIGHT)
@@ -179,9 +182,10 @@ def test_one_device_and_eight_find_the_same_weights(l2: float, monkeypatch: pyte
         assert np.linalg.norm(away) < 5e-6 * np.linalg.norm(other.weights)
         weighted = number >= 2 * len(net.pairs)
         if not weighted or l2 > 1e-2:
-            assert np.abs(away).max() < 1e-6 * np.abs(other.weights).max()
+            assert np.abs(away).max() < 3e-6 * np.abs(other.weights).max()
 
 
+@pytest.mark.slow
 def test_columns_split_over_devices_give_the_same_probes() -> None:
     net = ElasticNet(l1=2e-3, l2=1e-2, tolerance=TIGHT)
     expected = fit_on_matrix(in_memory(), labellings(), net)
@@ -209,10 +213,14 @@ def test_products_of_a_matrix_in_bfloat16_are_float32() -> None:
     W = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, FEATURES)), jnp.float32)
     rounded = np.asarray(matrix.block.X.astype(jnp.float32), np.float64)[:WORDS]
     standard = (rounded - np.asarray(matrix.mean)) / np.asarray(matrix.scale)
-    expected = np.einsum("nd,pcd->pnc", standard, np.asarray(W, np.float64))
-    assert np.abs(np.asarray(scores(matrix.block, W))[:, :WORDS] - expected).max() < 1e-4
-    R = jnp.asarray(np.random.default_rng(1).normal(size=(2, matrix.padded_words, 3)), jnp.float32).at[:, WORDS:].set(0)
-    expected = np.einsum("nd,pnc->pcd", standard, np.asarray(R, np.float64)[:, :WORDS])
+    expected = np.einsum("nd,pcd->pcn", standard, np.asarray(W, np.float64))
+    assert np.abs(np.asarray(scores(matrix.block, W))[..., :WORDS] - expected).max() < 1e-4
+    R = (
+        jnp.asarray(np.random.default_rng(1).normal(size=(2, 3, matrix.padded_words)), jnp.float32)
+        .at[..., WORDS:]
+        .set(0)
+    )
+    expected = np.einsum("nd,pcn->pcd", standard, np.asarray(R, np.float64)[..., :WORDS])
     assert np.abs(np.asarray(correlations(matrix.block, R)) - expected).max() < 1e-3
 
 

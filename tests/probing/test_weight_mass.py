@@ -58,8 +58,8 @@ def test_stride_gives_the_published_blocks(stride: int) -> None:
 
 
 def test_the_exact_order_is_the_limit_of_small_steps() -> None:
-    weights = np.random.default_rng(5).normal(size=(40, 3)).astype(np.float32)
-    fine = blocks_by_steps(weights, 200_000)
+    weights = np.random.default_rng(5).normal(size=(16, 3)).astype(np.float32)
+    fine = blocks_by_steps(weights, 20_000)
     assert [len(block) for block in fine[1:]] == [1] * (len(fine) - 1)
     assert blocks_of(weights, None) == fine
 

@@ -178,6 +178,7 @@ def _paths(value, above=()):
         yield from _paths(part, (*above, key))
 
 
+@pytest.mark.slow
 def test_any_key_may_be_missing_or_empty():
     needed = [("format",), ("tasks",), ("tasks", "upos")]
     keys = [path for path in _paths(RESULTS) if path not in needed and isinstance(path[-1], str)]

@@ -219,6 +219,7 @@ def test_the_probing_files_part_by_part(
     assert all(5 <= len(sentence) <= 28 for part in parts for sentence in part.sentences)
 
 
+@pytest.mark.slow
 def test_the_json_lines_and_pairs_at_hand(shared_data: Path) -> None:
     reviews = read_json_lines(
         shared_data / "reviews" / "product-reviews.jsonl.gz", keys={"category": "category"}, text_key="text"

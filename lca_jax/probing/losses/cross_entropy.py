@@ -52,10 +52,10 @@ class CrossEntropy:
         """Sums the counts of the words of each class."""
         return np.bincount(labels, counts, minlength=classes)
 
-    def targets(self, problems: Problems) -> Float[Array, "problem word class"]:
+    def targets(self, problems: Problems) -> Float[Array, "problem class word"]:
         """Returns 1 at the label of each word, else 0."""
         numbers = jnp.arange(problems.shares.shape[1], dtype=problems.labels.dtype)
-        return (problems.labels[:, :, None] == numbers[None, None, :]).astype(problems.shares.dtype)
+        return (problems.labels[:, None, :] == numbers[None, :, None]).astype(problems.shares.dtype)
 
     def starting_bias(self, problems: Problems) -> Float[Array, "problem class"]:
         """Returns the logarithms of the class shares; −∞ for classes that a problem does not have."""
@@ -68,55 +68,79 @@ class CrossEntropy:
         return -jnp.where(problems.shares > 0, problems.shares * logs, 0.0).sum(axis=-1)
 
     def predict(
-        self, X_W: Float[Array, "problem word class"], bias: Float[Array, "problem class"], problems: Problems
+        self, X_W: Float[Array, "problem class word"], bias: Float[Array, "problem class"], problems: Problems
     ) -> Prediction:
         """Returns predicted distributions, cross-entropy and mean entropy."""
-        weight = word_weights(problems, self)
-        log_Q = jax.nn.log_softmax(X_W + bias[:, None, :], axis=2)
-        Q = jnp.exp(log_Q)
-        of_label = jnp.where(self.targets(problems) > 0, log_Q, 0.0).sum(axis=2)
-        entropy = -jnp.where(Q > 0, Q * log_Q, 0.0).sum(axis=2)
-        return Prediction(Q, -(of_label * weight).sum(axis=1), (entropy * weight).sum(axis=1))
+        return self._predict(*_exponentials(X_W, bias), problems)
+
+    def predict_at_best_bias(
+        self, X_W: Float[Array, "problem class word"], bias: Float[Array, "problem class"], problems: Problems
+    ) -> tuple[Float[Array, "problem class"], Prediction]:
+        """Returns the bias of `fit_bias` and the prediction there; a softmax costs its exponentials once."""
+        shifted, E = _exponentials(X_W, bias)
+        best = self._move_bias(E, bias, problems)
+        step = jnp.where(jnp.isfinite(bias), best - bias, 0.0)
+        # Moving all biases together changes nothing: on average the step is 0, so a single class has exactly no loss.
+        step = (step - (problems.shares * step).sum(axis=1, keepdims=True))[:, :, None]
+        return best, self._predict(shifted + step, E * jnp.exp(step), problems)
 
     def growth(
-        self, Q: Float[Array, "problem word class"], change: Float[Array, "problem word class"], problems: Problems
+        self, Q: Float[Array, "problem class word"], change: Float[Array, "problem class word"], problems: Problems
     ) -> Float[Array, " problem"]:
         """Returns 1/n Σ log(1 + Σ_c q_c (exp(x_c) − 1 − x_c)), with x the centred change of the scores of a word.
 
         A difference of two losses would be rounding noise near the optimum. Here every term is positive, and small
         when x is.
         """
-        centred = jnp.minimum(change - (Q * change).sum(axis=2, keepdims=True), _LARGEST_CHANGE)
+        centred = jnp.minimum(change - (Q * change).sum(axis=1, keepdims=True), _LARGEST_CHANGE)
         series = centred**2 / 2 * (1 + centred / 3 + centred**2 / 12)
         terms = jnp.where(jnp.abs(centred) < _SMALL_CHANGE, series, jnp.exp(centred) - 1 - centred)
-        return (jnp.log1p((Q * terms).sum(axis=2)) * word_weights(problems, self)).sum(axis=1)
+        return (jnp.log1p((Q * terms).sum(axis=1)) * word_weights(problems, self)).sum(axis=1)
 
     def fit_bias(
-        self, X_W: Float[Array, "problem word class"], bias: Float[Array, "problem class"], problems: Problems
+        self, X_W: Float[Array, "problem class word"], bias: Float[Array, "problem class"], problems: Problems
     ) -> Float[Array, "problem class"]:
         """Takes one step on the bias of each problem, its length bounded; absent classes keep −∞.
 
         It is Newton's step or, for very many classes, one of iterative scaling (Darroch and Ratcliff 1972), which never
         raises the loss and needs no matrix of classes.
         """
+        return self._move_bias(_exponentials(X_W, bias)[1], bias, problems)
+
+    def _predict(
+        self, shifted: Float[Array, "problem class word"], E: Float[Array, "problem class word"], problems: Problems
+    ) -> Prediction:
+        """Predicts by the logarithms of unnormalised probabilities, and these themselves."""
+        weight = word_weights(problems, self)
+        total = E.sum(axis=1)
+        Q, log_total = E / total[:, None, :], jnp.log(total)
+        of_label = jnp.where(self.targets(problems) > 0, shifted, 0.0).sum(axis=1) - log_total
+        entropy = log_total - jnp.where(Q > 0, Q * shifted, 0.0).sum(axis=1)
+        return Prediction(Q, -(of_label * weight).sum(axis=1), (entropy * weight).sum(axis=1))
+
+    def _move_bias(
+        self, E: Float[Array, "problem class word"], bias: Float[Array, "problem class"], problems: Problems
+    ) -> Float[Array, "problem class"]:
+        """Takes the step of `fit_bias`, by unnormalised probabilities."""
         shares, weight = problems.shares, word_weights(problems, self)
         classes = shares.shape[1]
         absent = shares <= 0
-        Q = jax.nn.softmax(X_W + bias[:, None, :], axis=2)
-        mean = (Q * weight[:, :, None]).sum(axis=1)
+        Q = E / E.sum(axis=1, keepdims=True)
+        of_words = Q * weight[:, None, :]
+        mean = of_words.sum(axis=2)
         if classes > _NEWTON_CLASSES:
             ratio = jnp.where(absent, 1.0, shares) / jnp.maximum(jnp.where(absent, 1.0, mean), _SMALLEST_PROBABILITY)
             return jnp.where(absent, bias, bias + jnp.clip(jnp.log(ratio), -_LONGEST_BIAS_STEP, _LONGEST_BIAS_STEP))
-        cross = jnp.einsum("pnc,pnk->pck", Q * weight[:, :, None], Q)
-        identity = jnp.eye(classes, dtype=X_W.dtype)[None]
+        cross = jnp.einsum("pcn,pkn->pck", of_words, Q)
+        identity = jnp.eye(classes, dtype=E.dtype)[None]
         # Adding 1/classes fills the direction in which all biases move together, which changes nothing.
         hessian = identity * jnp.where(absent, 1.0, mean)[:, None, :] - cross + 1 / classes
         step = jnp.linalg.solve(hessian, (shares - mean)[:, :, None])[:, :, 0]
         return jnp.where(absent, bias, bias + jnp.clip(step, -_LONGEST_BIAS_STEP, _LONGEST_BIAS_STEP))
 
-    def mean_weights(self, problems: Problems) -> Float[Array, "problem word class"]:
+    def mean_weights(self, problems: Problems) -> Float[Array, "problem class word"]:
         """Returns word weights whose product with X is M, by class the sum over its words by their weights."""
-        return self.targets(problems) * word_weights(problems, self)[:, :, None]
+        return self.targets(problems) * word_weights(problems, self)[:, None, :]
 
     def make_feasible(
         self,
@@ -133,6 +157,15 @@ class CrossEntropy:
         mean = means.sum(axis=1, keepdims=True)
         moved = gradient - bias_residual[:, :, None] * mean
         return (1 - mix) * dual, (1 - t) * moved - t * (means - shares[:, :, None] * mean)
+
+
+def _exponentials(
+    X_W: Float[Array, "problem class word"], bias: Float[Array, "problem class"]
+) -> tuple[Float[Array, "problem class word"], Float[Array, "problem class word"]]:
+    """Returns the logits of every word less their largest, and their exponentials; −∞ and 0 for absent classes."""
+    logits = X_W + bias[:, :, None]
+    shifted = logits - jax.lax.stop_gradient(logits.max(axis=1, keepdims=True))
+    return shifted, jnp.exp(shifted)
 
 
 LOSS = CrossEntropy()

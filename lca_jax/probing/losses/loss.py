@@ -17,7 +17,7 @@ from lca_jax.probing.problems import Problems
 class Prediction(NamedTuple):
     """The predictions of given weights and bias for every word."""
 
-    Q: Float[Array, "problem word class"]
+    Q: Float[Array, "problem class word"]
     """Predicted distributions (cross-entropy) or predicted numbers (squared error)."""
     loss: Float[Array, " problem"]
     """Mean loss over the words, by their weights."""
@@ -44,7 +44,7 @@ class Loss(Protocol):
         """Sums the targets of labelled words, each word as often as it counts; on the host, in float64."""
         ...
 
-    def targets(self, problems: Problems) -> Float[Array, "problem word class"]:
+    def targets(self, problems: Problems) -> Float[Array, "problem class word"]:
         """Returns what predictions are compared with; zeros for words that do not belong to a problem."""
         ...
 
@@ -57,13 +57,13 @@ class Loss(Protocol):
         ...
 
     def predict(
-        self, X_W: Float[Array, "problem word class"], bias: Float[Array, "problem class"], problems: Problems
+        self, X_W: Float[Array, "problem class word"], bias: Float[Array, "problem class"], problems: Problems
     ) -> Prediction:
         """Returns predictions, loss and dual value in one pass over the scores."""
         ...
 
     def growth(
-        self, Q: Float[Array, "problem word class"], change: Float[Array, "problem word class"], problems: Problems
+        self, Q: Float[Array, "problem class word"], change: Float[Array, "problem class word"], problems: Problems
     ) -> Float[Array, " problem"]:
         """Returns how much the loss grows beyond its tangent when the scores change; a step's curvature bounds it.
 
@@ -75,12 +75,18 @@ class Loss(Protocol):
         ...
 
     def fit_bias(
-        self, X_W: Float[Array, "problem word class"], bias: Float[Array, "problem class"], problems: Problems
+        self, X_W: Float[Array, "problem class word"], bias: Float[Array, "problem class"], problems: Problems
     ) -> Float[Array, "problem class"]:
         """Moves the bias to, or towards, the best one for the scores; classes that a problem does not have stay."""
         ...
 
-    def mean_weights(self, problems: Problems) -> Float[Array, "problem word class"]:
+    def predict_at_best_bias(
+        self, X_W: Float[Array, "problem class word"], bias: Float[Array, "problem class"], problems: Problems
+    ) -> tuple[Float[Array, "problem class"], Prediction]:
+        """Returns the bias of `fit_bias` and the prediction there, for less than both cost one after the other."""
+        ...
+
+    def mean_weights(self, problems: Problems) -> Float[Array, "problem class word"]:
         """Returns word weights whose product with X are the means that `make_feasible` needs."""
         ...
 
@@ -116,6 +122,6 @@ def word_weights(problems: Problems, loss: Loss) -> Float[Array, "problem word"]
     return counted / jnp.where(total > 0, total, 1.0)[:, None]
 
 
-def residuals(prediction: Prediction, problems: Problems, loss: Loss) -> Float[Array, "problem word class"]:
+def residuals(prediction: Prediction, problems: Problems, loss: Loss) -> Float[Array, "problem class word"]:
     """Returns prediction minus target of every word, by its weight; the product with X is the gradient of the loss."""
-    return (prediction.Q - loss.targets(problems)) * word_weights(problems, loss)[:, :, None]
+    return (prediction.Q - loss.targets(problems)) * word_weights(problems, loss)[:, None, :]

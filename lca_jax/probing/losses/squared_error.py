@@ -40,9 +40,9 @@ class SquaredError:
             raise ValueError(f"A regression has a class axis of length 1, got {classes}.")
         return np.array([labels @ counts])
 
-    def targets(self, problems: Problems) -> Float[Array, "problem word class"]:
+    def targets(self, problems: Problems) -> Float[Array, "problem class word"]:
         """Returns the number of each word."""
-        return jnp.nan_to_num(problems.labels)[:, :, None]
+        return jnp.nan_to_num(problems.labels)[:, None, :]
 
     def starting_bias(self, problems: Problems) -> Float[Array, "problem class"]:
         """Returns the mean of the numbers."""
@@ -50,40 +50,47 @@ class SquaredError:
 
     def null_objective(self, problems: Problems) -> Float[Array, " problem"]:
         """Returns half the variance of the numbers."""
-        away = self.targets(problems)[:, :, 0] - problems.shares
+        away = self.targets(problems)[:, 0] - problems.shares
         return 0.5 * (away**2 * word_weights(problems, self)).sum(axis=1)
 
     def predict(
-        self, X_W: Float[Array, "problem word class"], bias: Float[Array, "problem class"], problems: Problems
+        self, X_W: Float[Array, "problem class word"], bias: Float[Array, "problem class"], problems: Problems
     ) -> Prediction:
         """Returns predicted numbers, half the mean squared error and the dual value of the residuals."""
         weight, aim = word_weights(problems, self), self.targets(problems)
-        scores = X_W + bias[:, None, :]
-        error = (scores - aim)[:, :, 0]
-        dual = -(error**2 / 2 + error * aim[:, :, 0])
+        scores = X_W + bias[:, :, None]
+        error = (scores - aim)[:, 0]
+        dual = -(error**2 / 2 + error * aim[:, 0])
         return Prediction(scores, (error**2 / 2 * weight).sum(axis=1), (dual * weight).sum(axis=1))
 
     def growth(
         self,
-        Q: Float[Array, "problem word class"],  # noqa: ARG002 - the curvature is the same everywhere
-        change: Float[Array, "problem word class"],
+        Q: Float[Array, "problem class word"],  # noqa: ARG002 - the curvature is the same everywhere
+        change: Float[Array, "problem class word"],
         problems: Problems,
     ) -> Float[Array, " problem"]:
         """Returns half the mean squared change of the scores."""
-        return (change[:, :, 0] ** 2 / 2 * word_weights(problems, self)).sum(axis=1)
+        return (change[:, 0] ** 2 / 2 * word_weights(problems, self)).sum(axis=1)
 
     def fit_bias(
         self,
-        X_W: Float[Array, "problem word class"],
+        X_W: Float[Array, "problem class word"],
         bias: Float[Array, "problem class"],  # noqa: ARG002 - the best one does not depend on it
         problems: Problems,
     ) -> Float[Array, "problem class"]:
         """Returns the best bias: mean number minus mean score."""
-        return problems.shares - (X_W * word_weights(problems, self)[:, :, None]).sum(axis=1)
+        return problems.shares - (X_W * word_weights(problems, self)[:, None, :]).sum(axis=2)
 
-    def mean_weights(self, problems: Problems) -> Float[Array, "problem word class"]:
+    def predict_at_best_bias(
+        self, X_W: Float[Array, "problem class word"], bias: Float[Array, "problem class"], problems: Problems
+    ) -> tuple[Float[Array, "problem class"], Prediction]:
+        """Returns the best bias and the prediction there."""
+        best = self.fit_bias(X_W, bias, problems)
+        return best, self.predict(X_W, best, problems)
+
+    def mean_weights(self, problems: Problems) -> Float[Array, "problem class word"]:
         """Returns word weights whose product with X is m, the mean of the problem's words."""
-        return word_weights(problems, self)[:, :, None]
+        return word_weights(problems, self)[:, None, :]
 
     def make_feasible(
         self,

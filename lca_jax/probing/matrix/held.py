@@ -67,12 +67,12 @@ class HeldMatrix:
         """Number by which each feature is divided."""
         return self.block.scale
 
-    def scores(self, W: Float[Array, "*layer problem class feature"]) -> Float[Array, "*layer problem word class"]:
+    def scores(self, W: Float[Array, "*layer problem class feature"]) -> Float[Array, "*layer problem class word"]:
         """Returns the scores of every word without the bias."""
         return _scores(self.block, W)
 
     def correlations(
-        self, R: Float[Array, "*shared problem word class"]
+        self, R: Float[Array, "*shared problem class word"]
     ) -> Float[Array, "*layer problem class feature"]:
         """Returns the products of word weights with the standardised features."""
         return _correlations(self.block, R)
@@ -176,7 +176,7 @@ def _scores(block: Block, W: Float[Array, "*layer problem class feature"]) -> Fl
 
 
 @jax.jit
-def _correlations(block: Block, R: Float[Array, "*shared problem word class"]) -> Float[Array, "..."]:
+def _correlations(block: Block, R: Float[Array, "*shared problem class word"]) -> Float[Array, "..."]:
     return over_layers(correlations, (0, 0 if R.ndim == 4 else None), layered=block.layered)(block, R)
 
 

@@ -29,7 +29,7 @@ class Stretch(NamedTuple):
 class Sweep(NamedTuple):
     """The results of one reading of X."""
 
-    Z: Float[Array, "*layer problem word class"]
+    Z: Float[Array, "*layer problem class word"]
     """Scores of the weights."""
     products: Float[Array, "*layer problem class feature"]
     """Products of X with the word weights that `visit` returned."""
@@ -37,7 +37,7 @@ class Sweep(NamedTuple):
     """The sums that `visit` returned, over all words."""
 
 
-Visit = Callable[..., tuple[Float[Array, "problem word class"], Any]]
+Visit = Callable[..., tuple[Float[Array, "problem class word"], Any]]
 """Function of (problems, by_problem, by_word, Z), as in `Matrix.sweep`: returns word weights to be multiplied with X,
 and a tree of sums (problem, …) over the words."""
 
@@ -96,12 +96,12 @@ class Matrix(Protocol):
         """Number by which each feature is divided."""
         ...
 
-    def scores(self, W: Float[Array, "*layer problem class feature"]) -> Float[Array, "*layer problem word class"]:
+    def scores(self, W: Float[Array, "*layer problem class feature"]) -> Float[Array, "*layer problem class word"]:
         """Returns the scores of every word without the bias."""
         ...
 
     def correlations(
-        self, R: Float[Array, "*shared problem word class"]
+        self, R: Float[Array, "*shared problem class word"]
     ) -> Float[Array, "*layer problem class feature"]:
         """Returns the products of word weights, one set per layer or one for all, with the standardised features."""
         ...
@@ -122,7 +122,7 @@ class Matrix(Protocol):
             U: The weights.
             problems: Passed to `visit`, cut to its words.
             by_problem: A tree of arrays (*layer, problem, …), passed to `visit`.
-            by_word: A tree of arrays (*layer, problem, word, …), passed to `visit`, cut to its words.
+            by_word: A tree of arrays (*layer, problem, class, word), passed to `visit`, cut to its words.
         """
         ...
 

@@ -87,7 +87,7 @@ class _Layout(NamedTuple):
 
     @property
     def scores_spec(self) -> PartitionSpec:
-        return self._spec(None, "data", None)
+        return self._spec(None, None, "data")
 
     def split_problems(self, problems: Problems) -> Any:
         """Specs in the shape of problems."""
@@ -106,7 +106,7 @@ class _Layout(NamedTuple):
 
     def set_scores(self, Z: Array, part: Array, number: Array) -> Array:
         """Z with the scores of a block's words put in."""
-        return jax.lax.dynamic_update_slice_in_dim(Z, part, number * self.block_words, axis=Z.ndim - 2)
+        return jax.lax.dynamic_update_slice_in_dim(Z, part, number * self.block_words, axis=Z.ndim - 1)
 
     def _spec(self, *axes: str | None) -> PartitionSpec:
         return PartitionSpec(*[None] * self.layered, *axes)
@@ -119,9 +119,9 @@ def _score(block: Block, W: Array) -> Array:
 def _correlate_program(layout: _Layout, on_blocks: Callable[..., Any], *, shared: bool) -> Callable[..., Array]:
     def correlate(block: Block, R: Array, number: Array) -> Array:
         mapped = over_layers(correlations, (0, None if shared else 0), layered=layout.layered)
-        return jax.lax.psum(mapped(block, layout.cut(R, number, R.ndim - 2)), "data")
+        return jax.lax.psum(mapped(block, layout.cut(R, number, R.ndim - 1)), "data")
 
-    of_R = PartitionSpec(None, "data", None) if shared else layout.scores_spec
+    of_R = PartitionSpec(None, None, "data") if shared else layout.scores_spec
     return jax.jit(on_blocks(correlate, in_specs=(layout.block_spec, of_R, _REPLICATED), out_specs=layout.weights_spec))
 
 
@@ -138,7 +138,7 @@ def _visit_program(layout: _Layout, on_blocks: Callable[..., Any]) -> Callable[.
         visit: Visit,
     ) -> tuple[Array, tuple[Array, Any]]:
         part = _score(block, U)
-        here = jax.tree.map(lambda array: layout.cut(array, number, int(layout.layered) + 1), by_word)
+        here = jax.tree.map(lambda array: layout.cut(array, number, array.ndim - 1), by_word)
         mapped = over_layers(partial(visit, layout.cut_problems(problems, number)), (0, 0, 0), layered=layout.layered)
         R, sums = mapped(by_problem, here, part)
         products = over_layers(correlations, (0, 0), layered=layout.layered)(block, R)

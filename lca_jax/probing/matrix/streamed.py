@@ -2,7 +2,7 @@
 
 It gives the same numbers as a `HeldMatrix`, by the same two products, block by block: while one block is multiplied,
 another thread reads and copies the next ones. The gradient is still that of all words, so the exact solver is exact.
-Memory holds the blocks in flight, the metric, and the arrays of the problems: (problem, word, class).
+Memory holds the blocks in flight, the metric, and the arrays of the problems: (problem, class, word).
 
 An iteration of the exact solver reads X once: both products are made of a block while it is there. With n words and d
 features, n·d·4 bytes are read for 4·n·d·k·p operations of p problems of k classes: a disk of 1 GB/s feeds k·p GFLOP/s,
@@ -93,16 +93,16 @@ class StreamedMatrix:
         """None: no block has all words."""
         return None
 
-    def scores(self, W: Float[Array, "*layer problem class feature"]) -> Float[Array, "*layer problem word class"]:
+    def scores(self, W: Float[Array, "*layer problem class feature"]) -> Float[Array, "*layer problem class word"]:
         """Returns the scores of every word without the bias; reads X once."""
-        *before, classes, _ = W.shape
-        Z = zeros_by_word(self.mesh, (*before, self.padded_words, classes))
+        *before, _ = W.shape
+        Z = zeros_by_word(self.mesh, (*before, self.padded_words))
         for number, block in self._read(range(self.blocks)):
             Z = jax.block_until_ready(self._programs.add_scores(Z, block, W, np.int32(number)))
         return Z
 
     def correlations(
-        self, R: Float[Array, "*shared problem word class"]
+        self, R: Float[Array, "*shared problem class word"]
     ) -> Float[Array, "*layer problem class feature"]:
         """Returns the products of word weights with the standardised features; reads X once."""
         correlate = self._programs.correlate[R.ndim == 3]
@@ -122,8 +122,8 @@ class StreamedMatrix:
         by_word: Any,
     ) -> Sweep:
         """Computes both products of `Matrix.sweep`; reads X once."""
-        *before, classes, _ = U.shape
-        Z = zeros_by_word(self.mesh, (*before, self.padded_words, classes))
+        *before, _ = U.shape
+        Z = zeros_by_word(self.mesh, (*before, self.padded_words))
         total = None
         for number, block in self._read(range(self.blocks)):
             arrays = (U, problems, by_problem, by_word, np.int32(number))

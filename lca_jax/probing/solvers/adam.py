@@ -248,7 +248,7 @@ def _certify(
     means = matrix.correlations(jax.jit(loss.mean_weights)(problems))
 
     def bound(W: Array, prediction: Prediction, gradient: Array, means: Array, R: Array) -> tuple[Array, Array]:
-        arrays = {"W": W, "gradient": gradient, "means": means, "bias_residual": R.sum(axis=1)}
+        arrays = {"W": W, "gradient": gradient, "means": means, "bias_residual": R.sum(axis=2)}
         return bound_gap(prediction.loss, prediction.dual, problems, loss=loss, penalty=penalty, **arrays)
 
     mapped = jax.jit(over_layers(bound, (0, 0, 0, 0, 0), layered=matrix.layered))
@@ -258,11 +258,11 @@ def _certify(
 @partial(jax.jit, static_argnames="loss")
 def _predict_with_best_bias(
     problems: Problems,
-    X_W: Float[Array, "*layer problem word class"],
+    X_W: Float[Array, "*layer problem class word"],
     bias: Float[Array, "*layer problem class"],
     *,
     loss: Loss,
-) -> tuple[Float[Array, "*layer problem class"], Prediction, Float[Array, "*layer problem word class"]]:
+) -> tuple[Float[Array, "*layer problem class"], Prediction, Float[Array, "*layer problem class word"]]:
     def fit(X_W: Array, bias: Array) -> tuple[Array, Prediction, Array]:
         for _ in range(_BIAS_STEPS):
             bias = loss.fit_bias(X_W, bias, problems)

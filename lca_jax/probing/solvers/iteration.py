@@ -64,7 +64,7 @@ def propose(
         penalty: Penalty of the weights.
     """
     V = _ahead(state.W, state.W_before, state.point.beta)
-    inner_steps = _inner_steps(state.scores.X_W.shape[1], V.shape[2])
+    inner_steps = _inner_steps(state.scores.X_W.shape[2], V.shape[2])
     U = _minimise_model(V, state.gradient, metric, problems, state.curvature, inner_steps=inner_steps, penalty=penalty)
     U = jnp.where(_like(state.measures, U), state.W, U)
     bias = _moved(state.point.bias, state.newton, jnp.where(state.measures, 1.0, _BIAS_SHARE))
@@ -86,11 +86,11 @@ def look(
     problems: Problems,
     steps: Steps,
     scores: Scores,
-    X_U: Float[Array, "problem word class"],
+    X_U: Float[Array, "problem class word"],
     *,
     loss: Loss,
     whole: bool,
-) -> tuple[Float[Array, "problem word class"], Sums]:
+) -> tuple[Float[Array, "problem class word"], Sums]:
     """Returns residuals at the next point, whose product with X is the gradient there, and sums over words.
 
     Args:
@@ -101,14 +101,16 @@ def look(
         loss: Loss of the problems.
         whole: Whether these are all words; then the bias is fitted to them first.
     """
-    X_before = _ahead(scores.X_W, scores.X_W_before, steps.before.beta)
-    before = loss.predict(X_before, steps.before.bias, problems)
-    growth = loss.growth(before.Q, X_U - X_before + steps.bias[:, None, :], problems)
+    X_before = _scores_at(scores, steps.before)
+    Q = loss.predict(X_before, steps.before.bias, problems).Q if scores.Q is None else scores.Q
+    growth = loss.growth(Q, X_U - X_before + steps.bias[:, :, None], problems)
     X_V = _ahead(X_U, scores.X_W, steps.after.beta)
-    fitted = loss.fit_bias(X_V, steps.after.bias, problems) if whole else None
-    after = loss.predict(X_V, steps.after.bias if fitted is None else fitted, problems)
+    if whole:
+        fitted, after = loss.predict_at_best_bias(X_V, steps.after.bias, problems)
+    else:
+        fitted, after = None, loss.predict(X_V, steps.after.bias, problems)
     R = residuals(after, problems, loss)
-    return R, Sums(after.loss, after.dual, R.sum(axis=1), growth, fitted)
+    return R, Sums(after.loss, after.dual, R.sum(axis=2), growth, fitted, after.Q if whole else None)
 
 
 def settle(
@@ -117,7 +119,7 @@ def settle(
     limits: Float[Array, " problem"],
     state: State,
     proposal: Proposal,
-    X_U: Float[Array, "problem word class"],
+    X_U: Float[Array, "problem class word"],
     gradient: Float[Array, "problem class feature"],
     sums: Sums,
     max_iterations: Int[Array, ""],
@@ -147,7 +149,7 @@ def settle(
     taken = state.measures | (sums.growth <= proposal.model)
     choose = partial(_choose, taken)
     W, W_before = choose(proposal.U, state.W), choose(state.W, state.W_before)
-    scores = Scores(choose(X_U, state.scores.X_W), choose(state.scores.X_W, state.scores.X_W_before))
+    scores = jax.tree.map(choose, Scores(X_U, state.scores.X_W, sums.Q), state.scores)
     beta = choose(proposal.steps.after.beta, state.point.beta)
     bias_there = choose(proposal.steps.after.bias if sums.bias is None else sums.bias, state.point.bias)
     bias = jnp.where((taken & (beta == 0))[:, None], bias_there, choose(proposal.bias, state.bias))
@@ -176,7 +178,7 @@ def settle(
         point=point,
         gradient=choose(gradient, state.gradient),
         bias_residual=choose(sums.bias_residual, state.bias_residual),
-        newton=point.bias if whole else loss.fit_bias(_ahead(*scores, point.beta), point.bias, problems),
+        newton=point.bias if whole else loss.fit_bias(_scores_at(scores, point), point.bias, problems),
         objective=objective,
         gap=gap,
         momentum=choose(proposal.momentum, state.momentum),
@@ -193,6 +195,11 @@ def settle(
 def _ahead(now: Float[Array, "problem row column"], before: Array, beta: Float[Array, " problem"]) -> Array:
     """Follows the direction of the last step further."""
     return now + beta[:, None, None] * (now - before)
+
+
+def _scores_at(scores: Scores, point: Point) -> Float[Array, "problem class word"]:
+    """Returns the scores at a point that the last two weights lead to."""
+    return _ahead(scores.X_W, scores.X_W_before, point.beta)
 
 
 def _moved(bias: Float[Array, "problem class"], towards: Array, share: Float[Array, " problem"] | float) -> Array:

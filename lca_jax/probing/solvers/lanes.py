@@ -95,7 +95,7 @@ def lane_of(
         weights[:, 0, :present], bias[:, 0, :present], curvature[:, 0] = start
     by_layer = (weights, bias, curvature) if matrix.layered else (weights[0], bias[0], curvature[0])
     numbers = (np.array([value], np.float32) for value in (question.l1, question.l2, tolerance * labels.null_objective))
-    by_word = PartitionSpec(*[None] * (1 + matrix.layered), "data", None)
+    by_word = PartitionSpec(*[None] * (2 + matrix.layered), "data")
     return _open(
         labels.problems,
         labels.means,
@@ -103,6 +103,7 @@ def lane_of(
         *numbers,
         *by_layer,
         words=NamedSharding(matrix.mesh, by_word),
+        whole=matrix.whole,
     )
 
 
@@ -205,12 +206,12 @@ def _by_axis(function: Callable[[int], Callable[..., Array]], first: Lanes, *oth
 @partial(jax.jit, static_argnames="loss")
 def _describe(
     problems: Problems, *, loss: Loss
-) -> tuple[Float[Array, "problem word class"], Float[Array, " problem"], Float[Array, "problem class"]]:
+) -> tuple[Float[Array, "problem class word"], Float[Array, " problem"], Float[Array, "problem class"]]:
     """Returns `mean_weights` of problems, their objective at zero weights, and the best bias there."""
     return loss.mean_weights(problems), loss.null_objective(problems), loss.starting_bias(problems)
 
 
-@partial(jax.jit, static_argnames="words")
+@partial(jax.jit, static_argnames=("words", "whole"))
 def _open(
     problems: Problems,
     means: Array,
@@ -223,10 +224,12 @@ def _open(
     curvature: Array,
     *,
     words: NamedSharding,
+    whole: bool,
 ) -> Lanes:
-    shape = (*W.shape[:-2], problems.labels.shape[1], W.shape[-2])
+    shape = (*W.shape[:-1], problems.labels.shape[1])
     zeros = jax.lax.with_sharding_constraint(jnp.zeros(shape, W.dtype), words)
-    return Lanes(problems._replace(l1=l1, l2=l2, keep=keep), means, limits, begin(W, zeros, bias, curvature))
+    state = begin(W, zeros, bias, curvature, whole=whole)
+    return Lanes(problems._replace(l1=l1, l2=l2, keep=keep), means, limits, state)
 
 
 @partial(jax.jit, static_argnames=("width", "layered"))

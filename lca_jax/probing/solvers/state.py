@@ -10,10 +10,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 class Scores(NamedTuple):
-    """The scores of every word, without bias, for the last two weights of a problem."""
+    """The scores of every word, without bias, for the last two weights of a problem, and the predictions at V."""
 
-    X_W: Float[Array, "problem word class"]
-    X_W_before: Float[Array, "problem word class"]
+    X_W: Float[Array, "problem class word"]
+    X_W_before: Float[Array, "problem class word"]
+    Q: Float[Array, "problem class word"] | None
+    """Predictions at V; None where X comes in blocks: they are computed again, and memory holds an array less."""
 
 
 class Point(NamedTuple):
@@ -29,7 +31,7 @@ class State(NamedTuple):
     W: Float[Array, "problem class feature"]
     W_before: Float[Array, "problem class feature"]
     scores: Scores
-    """Scores of both; zeros until they are measured."""
+    """Scores of both, and predictions; zeros until they are measured."""
     bias: Float[Array, "problem class"]
     """Bias at W."""
     point: Point
@@ -86,13 +88,17 @@ class Sums(NamedTuple):
     """Growth of the loss beyond its tangent, from V to U."""
     bias: Float[Array, "problem class"] | None
     """The best bias at the next point, if all words were at hand at once."""
+    Q: Float[Array, "problem class word"] | None
+    """Predictions at the next point, word by word, if all words were at hand at once."""
 
 
 def begin(
     W: Float[Array, "*layer problem class feature"],
-    zeros: Float[Array, "*layer problem word class"],
+    zeros: Float[Array, "*layer problem class word"],
     bias: Float[Array, "*layer problem class"],
     curvature: Float[Array, "*layer problem"],
+    *,
+    whole: bool,
 ) -> State:
     """Returns the state of problems that start from given weights and the best bias there; they measure first.
 
@@ -101,13 +107,14 @@ def begin(
         zeros: Zeros in the place of scores.
         bias: The bias at W.
         curvature: The curvature at which the search for it begins.
+        whole: Whether all words are at hand at once.
     """
     none = jnp.zeros_like(curvature)
     never = jnp.zeros(curvature.shape, bool)
     return State(
         W=W,
         W_before=W,
-        scores=Scores(zeros, zeros),
+        scores=Scores(zeros, zeros, zeros if whole else None),
         bias=bias,
         point=Point(none, bias),
         gradient=jnp.zeros_like(W),
