@@ -24,6 +24,6 @@ def tell_other_inputs(before: Origins, now: Origins) -> list[str]:
             versions = tell_cutting_versions(was.get("versions", {}))
             told.append(
                 f"{part} {was['name']}, whose tokenizer makes other pieces: {other}"
-                + (f" (made with {versions})" if versions else "")
+                + (f", made with {versions}" if versions else "")
             )
     return told

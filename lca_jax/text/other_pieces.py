@@ -36,4 +36,4 @@ def tell_cutting_versions(made_with: Mapping[str, str]) -> str | None:
     """
     here = package_versions(_CUTTING)
     others = [name for name in _CUTTING if name in made_with and made_with[name] != here[name]]
-    return ", ".join(f"{name} {made_with[name]}, here {here[name]}" for name in others) or None
+    return ", ".join(f"{name} {made_with[name]} ({here[name]} here)" for name in others) or None

@@ -68,7 +68,7 @@ def test_a_whole_store_tells_a_word_that_is_cut_otherwise(store: ActivationStore
     here = package_versions(["tokenizers"])["tokenizers"]
     assert str(told.value).splitlines() == [
         f"{tmp_path / 'other'} was made from something else: pieces: `x_y` was cut into `x_ y`, now `x [UNK] y`. "
-        f"It was made with tokenizers 0.1.0, here {here}. Give another folder, or delete this one to make it anew."
+        f"It was made with tokenizers 0.1.0 ({here} here). Give another folder, or delete this one to make it anew."
     ]
     assert hash_files(tmp_path / "other") == before
 
@@ -80,7 +80,7 @@ def test_an_unfinished_store_is_not_gone_on_with(store: ActivationStore, model: 
     content = json.loads(begun.read_text())
     assert content["versions"]["tokenizers"] == package_versions(["tokenizers"])["tokenizers"]
     begun.write_text(json.dumps({**content, "pieces": dict(cut_otherwise(store)), "versions": OLDER}))
-    with pytest.raises(StoreError, match=r"`x_y` was cut into `x_ y`.* made with tokenizers 0\.1\.0, here "):
+    with pytest.raises(StoreError, match=r"`x_y` was cut into `x_ y`.* made with tokenizers 0\.1\.0 \("):
         extract(model, CORPUS, tmp_path)
     del content["versions"]  # as an earlier version began it
     begun.write_text(json.dumps(content))
