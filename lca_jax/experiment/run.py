@@ -125,7 +125,7 @@ class _Run:
         """
         if told := self._find_other_inputs():
             raise StoreError(
-                f"{self._folder.path} has results of other inputs: {', '.join(told)}. Name another --out, or give "
+                f"{self._folder.path} has results of other inputs: {'; '.join(told)}. Name another --out, or give "
                 "--overwrite to remove them."
             )
 
