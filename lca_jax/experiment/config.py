@@ -21,6 +21,7 @@ from lca_jax.machine.json_text import read_object
 from lca_jax.probing.halves import check_pairs
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.store.recipe import Pool, unit_of
+from lca_jax.text.annotate import split_option, with_file
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.datasets import HUB
 from lca_jax.text.options import TextOptions
@@ -105,7 +106,7 @@ class Request:
         for name in ("tasks", "sites", "layers", "neurons", "annotate"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(value))
-        refuse_like_names(self.tasks)
+        refuse_like_names([*self.tasks, *(split_option(option)[0] for option in self.annotate)])
         if not self.model:
             raise SettingsError("`model` must be a hub name or a folder, got an empty text.")
         for name in _LIMITS:
@@ -172,8 +173,8 @@ class Experiment(Request):
                 value = getattr(settings, item.name)
                 if item.name in ("probe", "texts", "out") or (prefix and item.name == "seed"):
                     continue
-                default = item.default if item.default is not MISSING else None
-                if value != (("upos",) if item.name == "tasks" else _as_sequence(value, default)):
+                default = ("upos",) if item.name == "tasks" else item.default if item.default is not MISSING else None
+                if value != (tuple(default) if isinstance(value, tuple) and isinstance(default, Sequence) else default):
                     words += _option(prefix + item.name, value)
         return shlex.join(words)
 
@@ -190,6 +191,7 @@ class Experiment(Request):
             plain[name] = None if plain[name] is None else _absolute(plain[name])
         if (folder := real_path(self.model)).is_dir():
             plain["model"] = str(folder)
+        plain["annotate"] = [with_file(option, lambda file: str(real_path(file))) for option in self.annotate]
         return json.loads(json.dumps(plain, default=list))
 
     @classmethod
@@ -222,18 +224,14 @@ class Experiment(Request):
         return cls(**values)  # pyright: ignore[reportArgumentType] - plain JSON, checked by __post_init__
 
 
-def _as_sequence(value: object, default: object) -> object:
-    """Returns a default in the form of the value: settings keep sequences as tuples."""
-    return tuple(default) if isinstance(value, tuple) and isinstance(default, Sequence) else default
-
-
 def _option(name: str, value: object) -> list[str]:
     """Returns one setting as the words of a command; of a local file or folder its base name alone."""
     option = "--" + name.replace("_", "-")
     if isinstance(value, bool):
         return [option if value else option.replace("--", "--no-", 1)]
     if name in ("tasks", "annotate", "where") and isinstance(value, tuple):
-        return [word for each in value for word in (option.removesuffix("s"), str(each))]
+        plain = [with_file(each, lambda file: Path(file).name) for each in value] if name == "annotate" else value
+        return [word for each in plain for word in (option.removesuffix("s"), str(each))]
     if str(value).startswith(HUB):
         return [option, str(value)]
     if isinstance(value, Path) or (name == "model" and Path(str(value)).exists()):

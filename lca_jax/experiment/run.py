@@ -27,9 +27,10 @@ from lca_jax.errors import SettingsError, StoreError
 from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
-from lca_jax.experiment.holding import held_folder, log_file
+from lca_jax.experiment.holding import held_folder, log_file, refuse_foreign
 from lca_jax.experiment.inputs import Inputs, keep_corpora
 from lca_jax.experiment.layers import untrained_accuracies
+from lca_jax.experiment.origins import tell_other_inputs
 from lca_jax.experiment.reliability import csv_columns, fit_halves, reliability_entry, stability_of
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
@@ -82,6 +83,7 @@ def run(
         log_file(experiment.out / "log.txt", _log) as begin_log,
         show_bars(progress),
     ):
+        refuse_foreign(experiment.out)
         experiment = keep_corpora(experiment, experiment.out)
         started = _Run(experiment, progress=progress)
         if not overwrite:
@@ -121,26 +123,14 @@ class _Run:
         Raises:
             StoreError: They differ.
         """
-        now = self._inputs.origins
-        if others := self._find_other_inputs():
-            before = self._folder.inputs
-            told = [
-                f"{part} {before[part]['name']} "
-                + (
-                    f"(now {now[part]['name']})"
-                    if now[part]["name"] != before[part]["name"]
-                    else "(its content has changed)"
-                )
-                for part in others
-            ]
+        if told := self._find_other_inputs():
             raise StoreError(
-                f"{self._folder.path} has results of other inputs: {', '.join(told)}. Name another --out, or give "
+                f"{self._folder.path} has results of other inputs: {'; '.join(told)}. Name another --out, or give "
                 "--overwrite to remove them."
             )
 
     def _find_other_inputs(self) -> list[str]:
-        before, now = self._folder.inputs, self._inputs.origins
-        return [part for part in now if part in before and before[part]["fingerprint"] != now[part]["fingerprint"]]
+        return tell_other_inputs(self._folder.inputs, self._inputs.origins)
 
     def _settle(self) -> None:
         """Writes `config.json`; results of other inputs do not stay beside it."""
