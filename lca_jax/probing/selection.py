@@ -126,9 +126,11 @@ def edges_of_search(scores: Sequence[PenaltyScore]) -> list[str]:
 
     Returns:
         One text for l1 and for l2 each, such as "l2 = 0.001 is the largest of 2 that were tried"; none for a penalty of
-        which one value was tried alone, and for a smallest value of 0, which nothing lies beyond.
+        which one value was tried alone, for a smallest value of 0, which nothing lies beyond, and without a search.
     """
-    edges = []
+    edges: list[str] = []
+    if not any(score.chosen for score in scores):
+        return edges
     for name in ("l1", "l2"):
         values = sorted({getattr(score, name) for score in scores})
         chosen = next(getattr(score, name) for score in scores if score.chosen)

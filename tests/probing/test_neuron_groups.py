@@ -24,7 +24,7 @@ GROUPS = np.unique(
 )[1]
 SIZES = np.bincount(GROUPS)
 OF_GROUP = [np.flatnonzero(number == GROUPS) for number in range(len(SIZES))]
-L1, L2 = 0.04, 5e-3
+L1, L2 = 0.13, 5e-3
 
 
 def norms(W: np.ndarray) -> np.ndarray:
@@ -71,7 +71,7 @@ def fit(groups: np.ndarray | None = GROUPS, **options: Any) -> Probe:
     return fit_problems(X, [labelling], net, groups=groups)[0]
 
 
-@pytest.mark.parametrize(("l1", "l2"), [(L1, L2), (L1 / 2, L2), (L1, 0.0)])
+@pytest.mark.parametrize(("l1", "l2"), [(L1, L2), (1.2 * L1, L2), (L1, 0.0)])
 def test_agrees_with_a_plain_solver(l1: float, l2: float) -> None:
     best, W = solve_plainly(l1, l2)
     probe = fit(l1=l1, l2=l2)

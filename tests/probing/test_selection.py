@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,14 +65,14 @@ def test_one_standard_error_takes_the_strongest_that_is_near_the_best() -> None:
 
 def test_a_choice_on_the_edge_is_told(caplog: pytest.LogCaptureFixture) -> None:
     def search(chosen: tuple[float, float], l1: tuple[float, ...], l2: tuple[float, ...]) -> list[PenaltyScore]:
-        numbers = {"score": 0.0, "accuracy": 0.5, "top": 0.5, "bottom": 0.1}
+        numbers: Any = {"score": 0.0, "accuracy": 0.5, "top": 0.5, "bottom": 0.1}
         return [PenaltyScore(task="t", l1=a, l2=b, chosen=(a, b) == chosen, **numbers) for a in l1 for b in l2]
 
     three = (1e-3, 1e-2, 1e-1)
     assert edges_of_search(search((1e-2, 1e-2), three, three)) == []
     assert edges_of_search(search((1e-2, 1e-1), three, three)) == ["l2 = 0.1 is the largest of 3 that were tried"]
     assert len(edges_of_search(search((1e-3, 1e-1), three, three))) == 2
-    assert edges_of_search(search((0.5, 0.0), (0.5,), (0.0, 1.0))) == []
+    assert edges_of_search(search((0.5, 0.0), (0.5,), (0.0, 1.0))) == edges_of_search([]) == []
     with caplog.at_level(logging.INFO, logger="lca_jax"):
         chosen = fit_probes(planted_store(), GRID).select(planted_store(seed=1), by="one_se")
     for edge in edges_of_search(chosen.search):
@@ -80,7 +81,7 @@ def test_a_choice_on_the_edge_is_told(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_regression_has_no_standard_error() -> None:
     store = planted_store()
-    numbers = replace(store, words=store.words.append_column("label:n", [store.words["pieces"].cast("string")]))
+    numbers = replace(store, words=store.words.append_column("label:n", [store.words["position"].cast("string")]))
     probes = fit_probes(numbers, GRID, tasks=["n"], regression=["n"])
     with pytest.raises(SettingsError, match="`n` is a regression, whose R² has no standard error"):
         probes.select(numbers, by="one_se")
