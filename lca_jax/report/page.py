@@ -232,8 +232,8 @@ def _orders(views: Sequence[_TaskView]) -> list[dict[str, int]]:
 
 def _neuron_row(card: NeuronCard, task: Mapping[str, Any]) -> _NeuronRow:
     def of_card(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        named = {(one.get("site"), one.get("layer"), one.get("index")): one for one in entries}
-        return named.get(tuple(card.neuron), {})
+        named = [one for one in entries if tuple(map(one.get, ("site", "layer", "index"))) == tuple(card.neuron)]
+        return named[0] if named else {}
 
     entry = of_card(task.get("top_neurons", ()))
     reliability = task.get("reliability", {})

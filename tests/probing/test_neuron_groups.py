@@ -143,11 +143,12 @@ def test_a_store_is_fitted_by_groups_and_what_has_no_use_is_refused() -> None:
         assert used[[3, 10, 11, 17]].all()
         assert not used.all()
     groups = index_groups(store.axis())
-    for settings, options, message in (
+    cases: list[tuple[ElasticNet, Any, str]] = [
         (ElasticNet(), {}, "are for the penalty `group_lasso`, got `elastic_net`"),
         (net, {"subsets": "layers"}, "groups of neurons lie across layers"),
         (ElasticNet(penalty="group_lasso", solver="adam"), {}, "coordinate_proximal"),
-    ):
+    ]
+    for settings, options, message in cases:
         with pytest.raises(SettingsError, match=message):
             fit_probes(store, settings, groups=groups, **options)
     with pytest.raises(SettingsError, match="These groups divide the"):
