@@ -32,7 +32,6 @@ STEPS: tuple[Step, ...] = get_args(Step)
 """The steps of a run, in their order."""
 _LIMITS = ("max_train_words", "max_dev_words", "max_test_words", "max_train_per_class")
 
-
 PARTS = ("train", "dev", "test")
 _A_FILE = tyro.conf.arg(constructor=Path, metavar="FILE")
 
@@ -91,8 +90,9 @@ class Request:
     """The seed of random weights: the same architecture untrained, as a baseline."""
     probe: ElasticNet = field(default_factory=ElasticNet)
     """The penalties and the solver. Their seed is that of the run."""
-    select: Literal["score", "accuracy"] = "score"
-    """What the penalty is chosen by on dev: the papers' score S, or the accuracy with all neurons."""
+    select: Literal["score", "accuracy", "one_se"] = "score"
+    """What the penalty is chosen by on dev: the papers' score S; the accuracy with all neurons; or `one_se`, the
+    strongest penalty within one standard error of the best accuracy."""
     seed: int = 0
     """The seed of all random draws: sentences of a limit, the control task, the words of a class, random sets, samples,
     intervals and mini-batches."""

@@ -29,6 +29,7 @@ from lca_jax.probing.labelling import control_task_of
 from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import mean_intervals
 from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.probing.selection import edges_of_search
 from lca_jax.ranking.lca import neurons_by_class
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.store.store import ActivationStore
@@ -137,7 +138,7 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         "top_neurons": describe_neurons(probe, ranking.columns[:20], probes.axis, training, dev),
         "by_layer": layer_accuracies(training, probes.axis, test, seed=settings.seed),
         "confusions": _confusions(found, test, stores.test),
-        "search": _search_entries(probes, task),
+        **_search_entries(probes, task),
     }
 
 
@@ -265,9 +266,10 @@ def _in_sentence(forms: Sequence[str], sentence_of: np.ndarray, place: int) -> d
     return {"before": before, "word": forms[place], "after": after}
 
 
-def _search_entries(probes: ProbeSet, task: str) -> list[dict[str, object]]:
-    return [
-        {name: value for name, value in asdict(score).items() if name not in ("task", "target", "subset")}
-        for score in probes.search
-        if (score.task, score.target, score.subset) == (task, None, None)
-    ]
+def _search_entries(probes: ProbeSet, task: str) -> dict[str, object]:
+    scores = [score for score in probes.search if (score.task, score.target, score.subset) == (task, None, None)]
+    left_out = ("task", "target", "subset")
+    return {
+        "search": [{name: value for name, value in asdict(one).items() if name not in left_out} for one in scores],
+        "search_edges": edges_of_search(scores),
+    }

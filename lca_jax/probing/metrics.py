@@ -57,6 +57,20 @@ def accuracy_interval(
     return low, high
 
 
+def mean_error(values: Bool[np.ndarray, " word"], sentences: Int[np.ndarray, " word"]) -> float:
+    """Returns the standard error of a mean over words that were drawn by sentence.
+
+    It is √(S/(S−1) Σ_s (Σ_i∈s (v_i − v̄))²)/n for n words in S sentences, by linearising the ratio of two sums; with one
+    word a sentence that of a plain mean. Of a single sentence it is 0.
+
+    Reference: Cochran 1977, "Sampling Techniques", section 9A.2 (clusters of unequal size, ratio to size).
+    """
+    number = np.unique(sentences, return_inverse=True)[1]
+    sums = np.bincount(number, weights=values - values.mean())
+    spread = len(sums) / max(len(sums) - 1, 1) * (sums**2).sum()
+    return float(np.sqrt(spread) / len(values))
+
+
 def mean_intervals(
     values: Float[np.ndarray, "row word"], sentences: Int[np.ndarray, " word"], *, level: float = 0.95, seed: int = 0
 ) -> Float[np.ndarray, "row 2"]:
