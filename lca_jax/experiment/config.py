@@ -143,7 +143,10 @@ class Experiment(Request):
     draws: int = 5
     """Number of random sets behind each point of the curves, 2 or more."""
     drop: float = 0.01
-    """The accuracy that the minimal set may lose on dev, as a fraction."""
+    """The share that the minimal set may lose, on dev, of the gain of all neurons over the best constant answer."""
+    mdl: bool = False
+    """Whether to measure how easily each task is learnt as well: the description length of its labels by online codes,
+    and of its control task's. Each takes about ten more fits."""
     replicates: int = 0
     """Number of half-samples of the training sentences, an even one, that every chosen probe is fitted to as well: how
     far the ranking reproduces. 20 tell it well, 0 leaves it out."""
@@ -162,7 +165,7 @@ class Experiment(Request):
             raise SettingsError(f"`replicates` must be 0 or more, got {self.replicates}.")
         check_pairs(self.replicates)
         if not 0 <= self.drop < 1:
-            raise SettingsError(f"`drop` must be in [0, 1), got {self.drop}. One point of accuracy is 0.01.")
+            raise SettingsError(f"`drop` must be in [0, 1), got {self.drop}. One hundredth of the gain is 0.01.")
 
     def command(self) -> str:
         """Returns the command of this run, with the base names of files, and without what is as by default."""
