@@ -79,7 +79,7 @@ class MinimalSet:
     def _caption(self) -> str:
         return (
             f"{len(self.columns)} neurons ({self.fraction:.4g} of all) suffice for {self.task}: accuracy "
-            f"{self.accuracy:.4g} on dev, {self.oracle:.4g} with all neurons, {self.constant:.4g} of the best constant: "
+            f"{self.accuracy:.4g} on dev, {self.oracle:.4g} with all neurons, {self.constant:.4g} by a constant: "
             f"{self.kept:.4g} of the gain (at least {1 - self.drop:g})"
         )
 
@@ -101,8 +101,8 @@ def minimal_neurons(
             (`measured_words`), or (X, y).
         ranking: The order in which neurons are taken.
         probes: A selected set that has the ranking's task, or a probe of `fit_elastic_net`.
-        drop: Share that may be lost of the gain, the accuracy of the probe on all neurons less that of the best constant
-            on the dev words.
+        drop: Share that may be lost of the gain: the accuracy of the probe on all neurons less that of the best
+            constant on the dev words.
 
     Raises:
         NoGainError: There is no gain: the probe on all neurons is no better than the best constant.

@@ -22,6 +22,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from lca_jax.descriptors.top_words import NeuronCard, neuron_cards
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.experiment.checks import check_inputs
@@ -214,7 +216,7 @@ class _Run:
             def measure(task: str = task, output: str = output) -> None:
                 entry = analyse_task(self._probes, self._ranking(task), self._stores, self._settings)
                 if self._settings.replicates:
-                    count = entry["minimal"]["neurons"]
+                    count = None if entry["minimal"] is None else entry["minimal"]["neurons"]
                     stability = stability_of(self._samples, task, count=count)
                     entry["reliability"] = reliability_entry(stability, self._ranking(task))
                 write_json(self._folder.path / output, entry)
@@ -226,7 +228,7 @@ class _Run:
         def write() -> None:
             results = self._results()
             write_json(self._folder.path / "results.json", results)
-            cards = {task: self._cards(task) for task in self._tasks}
+            cards = self._cards()
             links = {task: f"../rankings/{name_file_of(task)}.csv" for task in self._tasks}
             write_report(results, cards, self._folder.path / "report", links=links)
 
@@ -242,7 +244,7 @@ class _Run:
         heads = [] if settings.heads is None else [settings.heads]
         chosen_by = (settings.as_json()["probe"], settings.select, self._tasks)
         probe = key_of("probe", [extract["train"], extract["dev"]], *chosen_by, *heads)
-        measured = (settings.fractions, settings.draws, settings.drop, settings.seed)
+        measured = (settings.fractions, settings.draws, settings.drop, settings.seed, settings.mdl)
         # Added only where halves are asked for: a run without them makes the same whatever they are.
         halves = [settings.replicates] if settings.replicates else []
         ablate = {
@@ -308,20 +310,31 @@ class _Run:
         path = self._folder.path / name
         return read_object(path, error=StoreError, way_out=f"Delete {path} and start the same command again.")
 
-    def _cards(self, task: str) -> tuple[NeuronCard, ...]:
-        """Describes the best neurons of the merged ranking, with the classes that need them, for the page."""
-        ranking = self._ranking(task)
+    def _cards(self) -> dict[str, tuple[NeuronCard, ...]]:
+        """Describes the best neurons of each task, with the classes that need them; dev is read once for all of them.
+
+        Only tasks that beat their baselines show neurons.
+        """
         dev = self._stores.dev
-        count = min(_CARDS, len(ranking.columns))
-        columns = ranking.top(count)
-        by_class = neurons_by_class(self._probes, task, count=count)
-        return neuron_cards(
-            dev.forms(),
-            dev.words["sentence"].to_numpy(),
-            dev.matrix()[:, columns],
-            neurons=ranking.axis.neurons(columns),
-            classes=[[name for name, needed in by_class.items() if column in needed] for column in columns],
-            labels=dev.labels(task),
-            usable=dev.usable,
-            min_occurrences=1 if dev.unit == "sentence" else 2,  # a text seldom comes twice
-        )
+        shown = [task for task in self._tasks if self._read_json(f"tasks/{name_file_of(task)}.json")["beats_baselines"]]
+        rankings = {task: self._ranking(task) for task in shown}
+        tops = {task: ranking.top(min(_CARDS, len(ranking.columns))) for task, ranking in rankings.items()}
+        if not tops:
+            return {}
+        columns = np.unique(np.concatenate(list(tops.values())))
+        activations = dev.matrix()[:, columns]
+        forms, sentences, usable = dev.forms(), dev.words["sentence"].to_numpy(), dev.usable
+        cards = {}
+        for task, top in tops.items():
+            by_class = neurons_by_class(self._probes, task, count=len(top))
+            cards[task] = neuron_cards(
+                forms,
+                sentences,
+                activations[:, np.searchsorted(columns, top)],
+                neurons=rankings[task].axis.neurons(top),
+                classes=[[name for name, needed in by_class.items() if column in needed] for column in top],
+                labels=dev.labels(task),
+                usable=usable,
+                min_occurrences=1 if dev.unit == "sentence" else 2,  # a text seldom comes twice
+            )
+        return cards

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-_RESAMPLES = 2000
+RESAMPLES = 2000
 """Number of bootstrap samples behind an interval."""
 _Z = 1.959964
 """The normal quantile of a 95 % interval."""
@@ -95,7 +95,7 @@ def resampled_sums(
     sums = np.stack([np.bincount(place, weights=row) for row in values])
     generator = np.random.default_rng(seed)
     sampled = []
-    for _ in range(_RESAMPLES // 100):
+    for _ in range(RESAMPLES // 100):
         drawn = generator.integers(0, sums.shape[1], size=(100, sums.shape[1]))
         times = np.stack([np.bincount(draw, minlength=sums.shape[1]) for draw in drawn]).astype(np.float64)
         sampled.append(times @ sums.T)

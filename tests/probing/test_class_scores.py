@@ -99,8 +99,8 @@ def test_written_spans_are_read_back(scheme: str) -> None:
 
 
 def test_entities_are_counted_by_sentence() -> None:
-    gold = "B-PER I-PER O B-LOC".split() + "B-LOC O".split() + "O I-PER".split()
-    said = "B-PER I-PER O B-PER".split() + "I-LOC O".split() + "B-PER I-PER".split()
+    gold = ["B-PER", "I-PER", "O", "B-LOC", "B-LOC", "O", "O", "I-PER"]
+    said = ["B-PER", "I-PER", "O", "B-PER", "I-LOC", "O", "B-PER", "I-PER"]
     found = entity_score(said, gold, np.array([0, 0, 0, 0, 1, 1, 2, 2]))
     # Found: PER 0-2 and LOC 4-5. Missed: LOC 3-4 (its type is wrong) and PER 7-8 (its ends are).
     assert (found.gold, found.predicted, found.right) == (4, 4, 2)
