@@ -136,8 +136,7 @@ class Experiment(Request):
     max_test_words: int | None = None
     """At most this many test words: whole sentences, drawn with the seed."""
     out: Path
-    """The run folder. When a run starts again there, finished steps are skipped, and steps whose settings have changed
-    are done again."""
+    """The run folder. Started again there, a run skips what is finished and repeats steps whose settings have changed."""
     fractions: Sequence[float] = (0.05, 0.1, 0.15, 0.2)
     """Shares of the neurons that the curves keep, each in (0, 1]."""
     draws: int = 5
@@ -145,14 +144,12 @@ class Experiment(Request):
     drop: float = 0.01
     """The share that the minimal set may lose, on dev, of the gain of all neurons over the best constant answer."""
     mdl: bool = False
-    """Whether to measure how easily each task is learnt as well: the description length of its labels by online codes,
-    and of its control task's. Each takes about ten more fits."""
+    """Also measures the description length of the labels of task and control, by online codes: ten more fits each."""
     replicates: int = 0
     """Number of half-samples of the training sentences, an even one, that every chosen probe is fitted to as well: how
     far the ranking reproduces. 20 tell it well, 0 leaves it out."""
     untrained: int | None = None
-    """The seed of random weights of a second model, whose layers are measured beside those of the trained one. Its
-    vectors are computed when they are read, and not stored."""
+    """The seed of random weights of a second model, whose layers are measured as well; nothing of it is stored."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

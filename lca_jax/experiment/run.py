@@ -22,10 +22,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from lca_jax.descriptors.top_words import NeuronCard, neuron_cards
 from lca_jax.errors import SettingsError, StoreError
+from lca_jax.experiment.cards import cards_of_tasks
 from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
@@ -41,7 +39,7 @@ from lca_jax.machine.progress import show_bars
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet, load_probes
-from lca_jax.ranking.lca import neurons_by_class, rank_neurons
+from lca_jax.ranking.lca import rank_neurons
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.report.page import write_report
 from lca_jax.store.description import warn_of_excluded
@@ -51,8 +49,6 @@ from lca_jax.text.task_names import name_file_of
 
 _log = logging.getLogger("lca_jax")
 _PARTS = ("train", "dev", "test")
-_CARDS = 20
-"""Number of neurons on the page."""
 _RESULTS = ("results.json", "report")
 _UNTRAINED = "untrained.json"
 _SAMPLES = "replicates"
@@ -228,7 +224,9 @@ class _Run:
         def write() -> None:
             results = self._results()
             write_json(self._folder.path / "results.json", results)
-            cards = self._cards()
+            # Only tasks that beat their baselines show neurons.
+            shown = [task for task, entry in results["tasks"].items() if entry["beats_baselines"]]
+            cards = cards_of_tasks(self._probes, {task: self._ranking(task) for task in shown}, self._stores.dev)
             links = {task: f"../rankings/{name_file_of(task)}.csv" for task in self._tasks}
             write_report(results, cards, self._folder.path / "report", links=links)
 
@@ -283,7 +281,7 @@ class _Run:
         entries = untrained_accuracies(Inputs(settings, None), self._probes, seed=settings.seed)
         write_json(self._folder.path / _UNTRAINED, entries)
 
-    def _results(self) -> dict[str, object]:
+    def _results(self) -> dict[str, Any]:
         whole, corpora, stores = self._inputs.whole, self._inputs.corpora, self._stores
         entries = {task: self._read_json(f"tasks/{name_file_of(task)}.json") for task in self._tasks}
         if self._settings.untrained is not None:
@@ -309,32 +307,3 @@ class _Run:
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self._folder.path / name
         return read_object(path, error=StoreError, way_out=f"Delete {path} and start the same command again.")
-
-    def _cards(self) -> dict[str, tuple[NeuronCard, ...]]:
-        """Describes the best neurons of each task, with the classes that need them; dev is read once for all of them.
-
-        Only tasks that beat their baselines show neurons.
-        """
-        dev = self._stores.dev
-        shown = [task for task in self._tasks if self._read_json(f"tasks/{name_file_of(task)}.json")["beats_baselines"]]
-        rankings = {task: self._ranking(task) for task in shown}
-        tops = {task: ranking.top(min(_CARDS, len(ranking.columns))) for task, ranking in rankings.items()}
-        if not tops:
-            return {}
-        columns = np.unique(np.concatenate(list(tops.values())))
-        activations = dev.matrix()[:, columns]
-        forms, sentences, usable = dev.forms(), dev.words["sentence"].to_numpy(), dev.usable
-        cards = {}
-        for task, top in tops.items():
-            by_class = neurons_by_class(self._probes, task, count=len(top))
-            cards[task] = neuron_cards(
-                forms,
-                sentences,
-                activations[:, np.searchsorted(columns, top)],
-                neurons=rankings[task].axis.neurons(top),
-                classes=[[name for name, needed in by_class.items() if column in needed] for column in top],
-                labels=dev.labels(task),
-                usable=usable,
-                min_occurrences=1 if dev.unit == "sentence" else 2,  # a text seldom comes twice
-            )
-        return cards
