@@ -136,7 +136,7 @@ class Experiment(Request):
     max_test_words: int | None = None
     """At most this many test words: whole sentences, drawn with the seed."""
     out: Path
-    """The run folder. Started again there, a run skips what is finished and repeats steps whose settings have changed."""
+    """The run folder. A run that starts again there repeats only what has changed or is not finished."""
     fractions: Sequence[float] = (0.05, 0.1, 0.15, 0.2)
     """Shares of the neurons that the curves keep, each in (0, 1]."""
     draws: int = 5
