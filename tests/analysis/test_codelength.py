@@ -50,11 +50,12 @@ def test_a_code_equals_a_loop_of_single_fits() -> None:
             powers = np.exp(scores - scores.max(axis=1, keepdims=True))
             chances = (powers / powers.sum(axis=1, keepdims=True))[np.arange(len(after)), labelling.numbers[after]]
             expected.append(-np.log2((start * chances + 0.5) / (start + CLASSES / 2)).sum())
-        # Both fits are within a 1e-5th of their optimum; the l2 of 0.3 makes that 1e-2 in a weight, at most.
-        assert code.bits == pytest.approx(expected, rel=2e-3)
-        assert code.length == pytest.approx(sum(expected), rel=2e-3)
+        # Both fits are within a 1e-5th of their optimum, up to 1e-2 in a weight, as far as float32 goes. The code by
+        # hand below has no such slack.
+        assert code.bits == pytest.approx(expected, rel=1e-2)
+        assert code.length == pytest.approx(sum(expected), rel=1e-2)
         assert code.uniform == pytest.approx(240 * np.log2(3))
-        assert code.compression == pytest.approx(240 * np.log2(3) / sum(expected), rel=2e-3)
+        assert code.compression == pytest.approx(240 * np.log2(3) / sum(expected), rel=1e-2)
     assert real.compression > 1.5 * control.compression
 
 
