@@ -92,7 +92,7 @@ def entity_score(
         sentences: Number of the sentence that each word stands in.
         seed: Seed of the resampling.
     """
-    starts = np.flatnonzero(np.diff(sentences, prepend=sentences[:1] - 1))
+    starts = np.flatnonzero(np.diff(sentences, prepend=sentences[:1] - 1)).tolist()
     rows = np.zeros((3, len(starts)))
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(sentences)], strict=True)):
         found, true = set(read_spans(predicted[start:end])), set(read_spans(gold[start:end]))
