@@ -125,7 +125,7 @@ def _code(
     for probe, start, end in zip(probes, counts[:-1], counts[1:], strict=True):
         if not (np.isfinite(probe.weights).all() and np.isfinite(probe.objective)):
             _log.warning(
-                "%s: the fit to the first %d words has no finite optimum; its block is uniform", probe.task, start
+                "%s: the fit to the first %d words is not finite; the block after is uniform", probe.task, start
             )
             bits.append((end - start) * float(np.log2(classes)))
             continue
