@@ -137,20 +137,20 @@ class Experiment(Request):
     max_test_words: int | None = None
     """At most this many test words: whole sentences, drawn with the seed."""
     out: Path
-    """The run folder. When a run starts again there, finished steps are skipped, and steps whose settings have changed
-    are done again."""
+    """The run folder. A run that starts again there repeats only what has changed or is not finished."""
     fractions: Sequence[float] = (0.05, 0.1, 0.15, 0.2)
     """Shares of the neurons that the curves keep, each in (0, 1]."""
     draws: int = 5
     """Number of random sets behind each point of the curves, 2 or more."""
     drop: float = 0.01
-    """The accuracy that the minimal set may lose on dev, as a fraction."""
+    """The share that the minimal set may lose, on dev, of the gain of all neurons over the best constant answer."""
+    mdl: bool = False
+    """Also measures the description length of the labels of task and control, by online codes: ten more fits each."""
     replicates: int = 0
     """Number of half-samples of the training sentences, an even one, that every chosen probe is fitted to as well: how
     far the ranking reproduces. 20 tell it well, 0 leaves it out."""
     untrained: int | None = None
-    """The seed of random weights of a second model, whose layers are measured beside those of the trained one. Its
-    vectors are computed when they are read, and not stored."""
+    """The seed of random weights of a second model, whose layers are measured as well; nothing of it is stored."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,7 +163,7 @@ class Experiment(Request):
             raise SettingsError(f"`replicates` must be 0 or more, got {self.replicates}.")
         check_pairs(self.replicates)
         if not 0 <= self.drop < 1:
-            raise SettingsError(f"`drop` must be in [0, 1), got {self.drop}. One point of accuracy is 0.01.")
+            raise SettingsError(f"`drop` must be in [0, 1), got {self.drop}. One hundredth of the gain is 0.01.")
 
     def command(self) -> str:
         """Returns the command of this run, with the base names of files, and without what is as by default."""

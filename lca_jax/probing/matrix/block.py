@@ -32,6 +32,9 @@ PRECISION = jax.lax.Precision.HIGHEST
 """The certificate is only as good as the products: full float32 also where the device would round to bfloat16."""
 _PARTS = 3
 """Of 8 bits each: the 24 of a float32."""
+_SUMMED_COLUMNS = 4
+"""So few columns of weights are multiplied and summed in one loop, at the rate at which X is read: measured on a CPU,
+2 columns of 20,480 by 2,688 take 5.5 ms, as a matrix product 9.3."""
 
 
 class Block(NamedTuple):
@@ -58,7 +61,11 @@ def scores(block: Block, W: Float[Array, "problem class feature"]) -> Float[Arra
     offset = jnp.einsum("pcd,d->pc", scaled, block.mean, precision=PRECISION)
     problems, classes, features = W.shape
     flat = scaled.reshape(-1, features)
-    return _product(flat, block.X.T).reshape(problems, classes, -1) - offset[:, :, None]
+    if len(flat) <= _SUMMED_COLUMNS:
+        Z = (block.X.astype(W.dtype)[None] * flat[:, None, :]).sum(axis=2)
+    else:
+        Z = _product(flat, block.X.T)
+    return Z.reshape(problems, classes, -1) - offset[:, :, None]
 
 
 def correlations(block: Block, R: Float[Array, "problem class word"]) -> Float[Array, "problem class feature"]:
