@@ -18,6 +18,12 @@ from lca_jax.store.store import ActivationStore
 _CONFUSIONS, _EXAMPLES, _NEAR = 12, 3, 4
 """Number of errors that are listed, of words for each of them, and of neighbours on either side of such a word."""
 
+_CHOICES = {
+    "score": "largest S on dev",
+    "accuracy": "largest accuracy on dev",
+    "one_se": "strongest within one standard error of the best accuracy on dev",
+}
+
 
 def score_entries(found: Comparison) -> dict[str, object]:
     """Returns the entries about the probe on test beside what it must beat."""
@@ -59,7 +65,9 @@ def codelength_entry(codes: tuple[OnlineCode, OnlineCode | None]) -> dict[str, o
     }
 
 
-def determined_by(probes: ProbeSet, settings: Experiment, store: ActivationStore, *, masked_to: str) -> dict[str, Any]:
+def determined_by(
+    probes: ProbeSet, settings: Experiment, store: ActivationStore, *, masked_to: str | None
+) -> dict[str, Any]:
     """Returns the `determined_by` entry: every setting and rule behind the numbers of a task, beside its texts."""
     fit = probes.settings
     return {
@@ -69,7 +77,7 @@ def determined_by(probes: ProbeSet, settings: Experiment, store: ActivationStore
         "tolerance": fit.tolerance,
         "grid_l1": sorted({l1 for l1, _ in fit.pairs}),
         "grid_l2": sorted({l2 for _, l2 in fit.pairs}),
-        "penalty_rule": {"score": "largest S on dev", "accuracy": "largest accuracy on dev"}[settings.select],
+        "penalty_rule": _CHOICES[settings.select],
         "ranking": "weight mass, least level over the classes",
         "tie_rule": "larger share of a class's mass, then lower column",
         "masked_to": masked_to,

@@ -1,13 +1,17 @@
 """The entry of a task in `results.json`: what is read for it."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from lca_jax import ElasticNet, Experiment, fit_probes, rank_neurons
 from lca_jax.experiment.results import Stores, analyse_task
+from lca_jax.experiment.scores import determined_by
+from lca_jax.probing.selection import Criterion
 from lca_jax.report.findings import findings
 from lca_jax.store.store import ActivationStore
 from tests.stores import planted_store, store_of
@@ -76,6 +80,16 @@ def test_the_entry_keeps_what_determined_it_and_its_code() -> None:
     minimal = entry["minimal"]
     assert minimal["gain_kept_dev"] >= 1 - minimal["drop"]
     assert minimal["accuracy_dev"] > minimal["constant_dev"]
+
+
+def test_every_rule_of_choice_has_its_words() -> None:
+    stores = Stores(planted_store(), planted_store(seed=1), planted_store(seed=2))
+    probes = fit_probes(stores.train, ElasticNet(l1=1e-2, l2=1e-3))
+    rules = {
+        rule: determined_by(probes, replace(experiment_of(), select=rule), stores.train, masked_to=None)["penalty_rule"]
+        for rule in get_args(Criterion)
+    }
+    assert len(set(rules.values())) == len(rules) == 3
 
 
 def test_where_nothing_is_found_there_is_no_minimal_set(caplog: pytest.LogCaptureFixture) -> None:
