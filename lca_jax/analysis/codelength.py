@@ -7,14 +7,12 @@ words teach the task has a short code. Compression is N·log₂ K by the code's 
 Every prefix is a weighting of the words of one matrix, so all fits are one batch of one solve; they have the penalty
 of the task's probe and its scale (both ends of the code have the vectors). A fitted distribution p over K classes gets
 half a word of each class beside its n words, (n·p + ½) / (n + K/2): without it the code would be infinite for a class
-that the prefix lacks. A block whose fit did not end in finite numbers (a handful of words can do that) is sent by the
-uniform code, which is a valid code too, and the log says so. Sentences are sent in a random order, whole.
+that the prefix lacks. Sentences are sent in a random order, whole.
 
 Reference: Voita and Titov 2020, "Information-theoretic probing with minimum description length", §2.2 and §3.1 (block
 ends); Krichevsky and Trofimov 1981 (half a count).
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -27,7 +25,6 @@ from lca_jax.probing.fit import fit_problems
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.probe import Probe
 
-_log = logging.getLogger(__name__)
 BLOCK_ENDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
 """Shares of the words at which blocks end."""
 _BLOCK = 8192
@@ -123,12 +120,6 @@ def _code(
     classes = len(labelling.classes)
     bits = [counts[0] * float(np.log2(classes))]
     for probe, start, end in zip(probes, counts[:-1], counts[1:], strict=True):
-        if not (np.isfinite(probe.weights).all() and np.isfinite(probe.objective)):
-            _log.warning(
-                "%s: the fit to the first %d words is not finite; the block after is uniform", probe.task, start
-            )
-            bits.append((end - start) * float(np.log2(classes)))
-            continue
         chances = np.concatenate(
             [
                 _chances(probe, training.X[words], labelling.numbers[words])

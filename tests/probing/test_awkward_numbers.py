@@ -142,13 +142,18 @@ def test_a_dev_part_without_labels_is_refused() -> None:
 def test_a_handful_of_words_is_certified() -> None:
     """The metric, of other words, lets their first step be so long that exp overflows: it must be refused."""
     rng = np.random.default_rng(0)
-    signal = rng.normal(size=(1_200, 8))
-    X = (signal @ rng.normal(size=(8, 800)) + 0.7 * rng.normal(size=(1_200, 800))).astype(np.float32)
-    task = Labelling(task="y", control=False, classes=tuple("abcdefgh"), numbers=signal.argmax(axis=1).astype(np.int32))
+    signal = rng.normal(size=(1_200, 64))
+    X = (signal @ rng.normal(size=(64, 800)) / 8 + 0.7 * rng.normal(size=(1_200, 800))).astype(np.float32)
+    task = Labelling(
+        task="y",
+        control=False,
+        classes=tuple("abcdefghijklmnopq"),
+        numbers=signal[:, :17].argmax(axis=1).astype(np.int32),
+    )
     few = []
     for count in (2, 3, 5, 8):
         counts = np.zeros(1_200, np.float32)
-        counts[rng.permutation(1_200)[:count]] = 1
+        counts[3 * rng.permutation(400)[:count] + 1] = 1  # the metric has every third word
         few.append(replace(task, weights=counts))
     for probe in fit_problems(X, few, ElasticNet(l1=3e-4, l2=1e-3)):
         assert probe.converged
