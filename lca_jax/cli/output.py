@@ -25,6 +25,11 @@ def say(*lines: str) -> None:
     flush_output()
 
 
+def shows_bars(*, quiet: bool) -> bool:
+    """Tells whether bars are shown: to somebody who looks at a terminal, and has not asked for quiet."""
+    return not quiet and sys.stderr is not None and sys.stderr.isatty()
+
+
 @contextmanager
 def log_to_stderr(*, quiet: bool) -> Iterator[None]:
     """Shows what the package logs, and Python's warnings, on stderr while the block runs, one line each.

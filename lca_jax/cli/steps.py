@@ -12,7 +12,7 @@ import tyro
 
 from lca_jax.axes import Site
 from lca_jax.cli.compiling import keep_compiled_programs
-from lca_jax.cli.output import say
+from lca_jax.cli.output import say, shows_bars
 from lca_jax.cli.run import run_and_report
 from lca_jax.cli.show import describe_store
 from lca_jax.errors import SettingsError
@@ -83,7 +83,9 @@ def _extract_text(
     keep_compiled_programs()
     corpus = read_corpus(text, options=TextOptions(encoding=encoding))
     gathering = Gathering() if statistics else None
-    store = extract_store(load_model(model), corpus, out, statistics=gathering, progress=not quiet, **reading)
+    store = extract_store(
+        load_model(model), corpus, out, statistics=gathering, progress=shows_bars(quiet=quiet), **reading
+    )
     say(f"store {out}: {describe_store(store.manifest, has_statistics=store.has_statistics)}")
 
 

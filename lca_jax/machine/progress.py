@@ -35,6 +35,26 @@ def counted(items: Sequence[_Item], what: str) -> Iterator[_Item]:
     yield from tqdm(items, desc=what, disable=not _SHOWN.get(), leave=False)
 
 
+class Shown:
+    """A bar of work whose parts end in any order, with a note about what has ended."""
+
+    def __init__(self, bar: tqdm) -> None:
+        """Wraps a bar that `shown_while` opened."""
+        self._bar = bar
+
+    def count(self, ended: int, note: str) -> None:
+        """Counts parts that have ended since the last call, and says the note in place of the last one."""
+        self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(ended)
+
+
+@contextmanager
+def shown_while(total: int, what: str) -> Iterator[Shown]:
+    """Opens a bar for the block, with how much is left, where bars are shown."""
+    with tqdm(total=total, desc=what, disable=not _SHOWN.get(), leave=False) as bar:
+        yield Shown(bar)
+
+
 class Progress:
     """Counts what is done, and the seconds of each stage; a context."""
 
