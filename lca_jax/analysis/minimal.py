@@ -29,7 +29,10 @@ _BATCHES = (4, 8, 16, 32, 64, 100)
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class MinimalSet:
-    """The neurons that suffice, and the probes trained on them alone."""
+    """The smallest leading part whose own probe stays within `drop` on dev, and the probes trained on it alone.
+
+    The size is chosen on dev, so its accuracy there is too high an estimate: measure `probe` on test.
+    """
 
     task: str
     drop: float
@@ -59,16 +62,18 @@ class MinimalSet:
     def table(self) -> dict[str, list[object]]:
         """Returns one row for every size tried, as columns of equal length, ready for `pandas.DataFrame(...)`.
 
-        The columns are `neurons`, `accuracy` on dev, and `suffices`: whether it is within `drop` of all neurons.
+        The columns are `neurons`, `accuracy` on dev, and `within_drop`: whether that is within `drop` of all
+        neurons.
         """
         sizes, reached = zip(*self.steps, strict=True)
-        suffices = [accuracy >= self.oracle - self.drop for accuracy in reached]
-        return {"neurons": list(sizes), "accuracy": list(reached), "suffices": suffices}
+        within = [accuracy >= self.oracle - self.drop for accuracy in reached]
+        return {"neurons": list(sizes), "accuracy": list(reached), "within_drop": within}
 
     def _caption(self) -> str:
         return (
-            f"{len(self.columns)} neurons ({self.fraction:.4g} of all) suffice for {self.task}: accuracy "
-            f"{self.accuracy:.4g} on dev, {self.oracle:.4g} with all neurons (drop {self.drop:g})"
+            f"{self.task}: the first {len(self.columns)} neurons ({self.fraction:.4g} of all), the smallest set tried "
+            f"whose own probe is within {self.drop:g} of all neurons on dev: accuracy {self.accuracy:.4g} there, with "
+            f"all {self.oracle:.4g}; not measured on test"
         )
 
 

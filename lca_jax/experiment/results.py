@@ -203,7 +203,7 @@ def _minimal_entry(
 
 
 def _neuron_entries(probes: ProbeSet, ranking: Ranking, minimal: MinimalSet, found: Comparison) -> dict[str, object]:
-    """Returns the entries about the minimal set's neurons: their layers, and the classes that need them."""
+    """Returns the entries about the minimal set's neurons: their layers, and the classes whose weights hold them."""
     axis = probes.axis
     shares = layer_shares(minimal.columns, axis)
     by_class = neurons_by_class(probes, ranking.task, count=len(minimal.columns))

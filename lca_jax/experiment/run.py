@@ -309,7 +309,7 @@ class _Run:
         return read_object(path, error=StoreError, way_out=f"Delete {path} and start the same command again.")
 
     def _cards(self, task: str) -> tuple[NeuronCard, ...]:
-        """Describes the best neurons of the merged ranking, with the classes that need them, for the page."""
+        """Describes the best neurons of the merged ranking, with the classes whose weights hold them, for the page."""
         ranking = self._ranking(task)
         dev = self._stores.dev
         count = min(_CARDS, len(ranking.columns))
