@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import lca_jax
 from lca_jax.models.families import FAMILIES
+from tests.stores import planted_store
 
 README = Path(__file__).parents[1] / "README.md"
 MODELS = README.parent / "lca_jax" / "models" / "README.md"
@@ -54,6 +56,13 @@ def test_the_script_runs(minilm_folder: Path, capsys: pytest.CaptureFixture[str]
 
 def words_of(text: str) -> list[str]:
     return re.sub(r"[\d.]+|True|False", "#", text).split()
+
+
+def test_the_line_about_top_words_runs() -> None:
+    store, columns = planted_store(), [3, 0]
+    (line,) = re.findall(r"`(lca\.top_words\(.*?\))` \|", README.read_text("utf-8"))
+    lists = eval(line, {"lca": lca_jax, "store": store, "columns": columns})
+    assert [bool(listed) for listed in lists] == [True, True]
 
 
 def test_the_page_is_short_enough_to_forward() -> None:

@@ -6,6 +6,7 @@ stages are short. The stage that waits least sets the pace. These shares go to t
 """
 
 import logging
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,13 @@ def show_bars(shown: bool) -> Iterator[None]:
 def counted(items: Sequence[_Item], what: str) -> Iterator[_Item]:
     """Yields items under a bar that says what is done with them and how much is left, where bars are shown."""
     yield from tqdm(items, desc=what, disable=not _SHOWN.get(), leave=False)
+
+
+@contextmanager
+def beside_bars() -> Iterator[None]:
+    """Takes the bars away while the block writes to stderr, where they are, and draws them again."""
+    with tqdm.external_write_mode(file=sys.stderr):
+        yield
 
 
 class Shown:

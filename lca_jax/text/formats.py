@@ -242,7 +242,7 @@ def _named_columns(
             known = "".join(f"`{known}`, " for known in names)
             raise SettingsError(
                 f"{path}: a task of this file is {known}a column number, a name in its first row, or NAME=NUMBER, "
-                f"got `{task}`."
+                f"got `{task}`. Text without labels takes `--annotate NAME=FILE` or the task `position`."
             )
     refuse_like_names([name for name, _ in columns])
     return dict(columns)
@@ -252,5 +252,5 @@ def _described(corpus: Corpus) -> str:
     """Returns in a few words what a file was read as, with its first words."""
     kind = "pairs of texts" if corpus.second_starts is not None else "texts" if corpus.sentence_tasks else "words"
     first = next((sentence for sentence in corpus.sentences if sentence), ())
-    skipped = "".join(f", {count:,} {reason}" for reason, count in corpus.skipped.items())
+    skipped = "".join(f", {count:,} left out: {reason}" for reason, count in corpus.skipped.items())
     return f"{kind}, beginning with {' '.join(first[:5])!r}; {corpus.sentence_count:,} sentences{skipped}"

@@ -135,3 +135,10 @@ def test_columns_that_are_read_as_running_text_are_told(tmp_path: Path, caplog: 
     assert inputs(experiment(tmp_path, annotate=["month=/May/"])).corpora["test"].sentences[0] == ("May", "O")
     assert "read as running text, whose lines are sentences, but most lines have tabs" in caplog.text
     assert "`--word-column`" in caplog.text
+
+
+def test_running_text_without_a_task_is_told_what_makes_one(tmp_path: Path) -> None:
+    for name in ("t", "e"):
+        (tmp_path / name).write_text("the cat sat here\nin May it rained\n")
+    with pytest.raises(SettingsError, match="Text without labels takes `--annotate NAME=FILE` or the task `position`"):
+        inputs(experiment(tmp_path)).corpora  # noqa: B018 - it is read when it is asked for

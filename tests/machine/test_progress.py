@@ -1,11 +1,12 @@
 """Bars of long steps: shown where they are asked for, with what is left, and silent elsewhere."""
 
+import logging
 import sys
 import time
 
 import pytest
 
-from lca_jax.cli.output import shows_bars
+from lca_jax.cli.output import log_to_stderr, shows_bars
 from lca_jax.machine.progress import counted, show_bars, shown_while
 
 
@@ -36,6 +37,16 @@ def test_a_bar_counts_what_ends_in_any_order_with_a_note(capsys: pytest.CaptureF
     with shown_while(5, "quiet work") as bar:
         bar.count(5, "largest gap 2e-05")
     assert not capsys.readouterr().err
+
+
+def test_a_line_of_the_log_does_not_begin_inside_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with log_to_stderr(quiet=False), show_bars(True), shown_while(5, "long work"):
+        logging.getLogger("lca_jax").info("one line")
+    printed = capsys.readouterr().err
+    before, _, after = printed.partition("one line\n")
+    assert before.rpartition("\r")[2] == ""
+    assert "long work" in before
+    assert "long work" in after, "the bar is drawn again"
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
