@@ -109,11 +109,10 @@ def fit(settings: Settings) -> dict[str, float]:
     from lca_jax.errors import NotConverged
     from lca_jax.probing.batching import fit_on_matrix
     from lca_jax.probing.bootstrap import replicate_labellings
-    from lca_jax.probing.fit import source_of
     from lca_jax.probing.labelling import number_labels, take_words, usable_labels
     from lca_jax.probing.matrix.held import hold_matrix
     from lca_jax.probing.matrix.streamed import stream_matrix
-    from lca_jax.probing.subsets import plan_matrices
+    from lca_jax.probing.subsets import plan_matrices, source_of
 
     store = open_store(settings.store)
     labelling = number_labels(settings.task, usable_labels(store, settings.task))

@@ -37,7 +37,7 @@ from lca_jax.probing.matrix.scale import Scale
 from lca_jax.probing.measuring import MeasuredWords
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe_set import ProbeSet
-from lca_jax.ranking.groups import neurons_of_groups
+from lca_jax.ranking.groups import discount_copies, neurons_of_groups, one_of_each_group
 from lca_jax.ranking.lca import rank_neurons
 from lca_jax.ranking.methods import rank
 from lca_jax.ranking.ranking import Ranking
@@ -77,7 +77,7 @@ class Half(NamedTuple):
     probes: ProbeSet
     """The probe of the half, and of its samples."""
     strong: ProbeSet
-    """The probe with the strong l2."""
+    """The same with the strong l2."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -161,7 +161,7 @@ def read_parts(settings: Settings) -> tuple[MeasuredWords, MeasuredWords, Measur
 
 
 def fit_half(words: MeasuredWords, settings: Settings, classes: tuple[str, ...]) -> Half:
-    """Fits the probe of a half and of its samples in one solve, and the probe with the strong l2."""
+    """Fits the probe of a half and of its samples in one solve, and the same with the strong l2 in another."""
     real = Labelling(task=settings.task, control=False, classes=classes, numbers=words.gold)
     net = ElasticNet(l1=settings.l1, l2=settings.l2, seed=settings.seed)
     samples = replicate_labellings(
@@ -175,7 +175,7 @@ def fit_half(words: MeasuredWords, settings: Settings, classes: tuple[str, ...])
             X=words.X, real=real, control=None, settings=net, scale=Scale(fitted[0].mean, fitted[0].scale)
         ),
         probes=ProbeSet(probes=tuple(fitted), axis=words.axis, settings=net),
-        strong=ProbeSet(probes=tuple(fit_problems(words.X, [real], strong)), axis=words.axis, settings=strong),
+        strong=ProbeSet(probes=tuple(fit_problems(words.X, samples, strong)), axis=words.axis, settings=strong),
     )
 
 
@@ -183,6 +183,7 @@ def rank_half(half: Half, settings: Settings) -> Mapping[str, Ranking]:
     """Ranks by every method on one half."""
     probes, strong, words = half.probes, half.strong, half.words
     bagged = partial(rank_neurons, probes, settings.task, over="replicates")
+    bagged_strong = partial(rank_neurons, strong, settings.task, over="replicates", by="weight")
     generator = np.random.default_rng([settings.seed, *words.units[:4].tolist()])
     return {
         "mass": rank_neurons(probes, settings.task),
@@ -192,8 +193,12 @@ def rank_half(half: Half, settings: Settings) -> Mapping[str, Ranking]:
         "mean weight, samples": bagged(by="weight"),
         "mass, strong l2": rank_neurons(strong, settings.task),
         "mean weight, strong l2": rank(strong, settings.task, method="mean_weight"),
+        "mean weight, samples, strong l2": bagged_strong(),
+        "the same, copies discounted": discount_copies(bagged_strong()),
+        "the same, one of each index first": one_of_each_group(bagged_strong()),
         "index": rank_neurons(probes, settings.task, groups="index"),
         "index, samples": bagged(groups="index"),
+        "index, samples, strong l2": bagged_strong(groups="index"),
         "index, strong l2": rank_neurons(strong, settings.task, groups="index"),
         "anova": rank(words, method="anova"),
         "probeless, standardised": rank(words, method="probeless", standardize=True),

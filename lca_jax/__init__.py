@@ -49,7 +49,11 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.probing.probe import Probe as Probe
     from lca_jax.probing.probe_set import ProbeSet as ProbeSet
     from lca_jax.probing.probe_set import load_probes as load_probes
+    from lca_jax.ranking.correlated import correlated_groups as correlated_groups
+    from lca_jax.ranking.groups import discount_copies as discount_copies
+    from lca_jax.ranking.groups import index_groups as index_groups
     from lca_jax.ranking.groups import neurons_of_groups as neurons_of_groups
+    from lca_jax.ranking.groups import one_of_each_group as one_of_each_group
     from lca_jax.ranking.lca import neurons_by_class as neurons_by_class
     from lca_jax.ranking.lca import rank_neurons as rank_neurons
     from lca_jax.ranking.methods import rank as rank
@@ -121,7 +125,11 @@ MODULES = {
     "Probe": "probing.probe",
     "ProbeSet": "probing.probe_set",
     "load_probes": "probing.probe_set",
+    "correlated_groups": "ranking.correlated",
+    "discount_copies": "ranking.groups",
+    "index_groups": "ranking.groups",
     "neurons_of_groups": "ranking.groups",
+    "one_of_each_group": "ranking.groups",
     "neurons_by_class": "ranking.lca",
     "rank_neurons": "ranking.lca",
     "rank": "ranking.methods",

@@ -31,6 +31,10 @@ class DataError(LcaError):
     """Activations or labels cannot answer the question (NaN, one class only, nothing labelled)."""
 
 
+class NoGainError(DataError):
+    """A probe is no better than a constant answer, so a share of its gain is not defined."""
+
+
 class SettingsError(LcaError):
     """A setting is out of its range, or two settings exclude each other."""
 

@@ -39,6 +39,8 @@ class TrainingWords:
     scale: Scale | None = field(default=None, repr=False)
     """Mean and scale of the probe, so that what is trained again has its objective; None where these words decide, as
     on raw features, whose mean the bias takes up."""
+    sentences: Int[np.ndarray, " word"] | None = field(default=None, repr=False)
+    """Number of the sentence that each word stands in; None where each word stands alone."""
 
     @staticmethod
     def of(probes: ProbeSet, task: str) -> "TrainingWords":
@@ -57,7 +59,9 @@ class TrainingWords:
             control = replace(real, control=True, numbers=words.labelled_by(drawn).gold)
         settings = replace(probes.settings, l1=probe.l1, l2=probe.l2)
         scale = Scale(probe.mean, probe.scale) if probes.settings.standardize else None
-        return TrainingWords(X=words.X, real=real, control=control, settings=settings, scale=scale)
+        return TrainingWords(
+            X=words.X, real=real, control=control, settings=settings, scale=scale, sentences=words.sentences
+        )
 
 
 def training_words(

@@ -90,7 +90,7 @@ def rank_samples(
         replicates: Number of samples.
         kind: How they are drawn: `halves` or `bootstrap`.
         seed: Seed of the samples.
-        groups: None for neurons, `"index"` for groups of one index.
+        groups: None for neurons, `"index"` or a division of the neurons for groups (`rank_neurons`).
         **options: Further arguments of the method's own function.
 
     Returns:

@@ -92,6 +92,8 @@ def _with_settings(options: Sequence[str]) -> list[str]:
     except (OSError, ValueError) as error:
         raise SettingsError(f"{file} cannot be read as TOML: {error}") from None
     by_hand = options[:place] + options[place + 2 :]
+    if "--config" in by_hand:
+        raise SettingsError("`--config` is given twice. Put all settings into one file.")
     return [*_options_of(settings, by_hand), *by_hand]
 
 
@@ -133,6 +135,8 @@ def _one_line(text: str) -> str:
         [name for name in dict.fromkeys(_NAME.findall(part)) if name != "--help"] for part in (rest, similar)
     )
     said = [f"there is no option {', '.join(unknown)}" + (f" (perhaps {meant[0]})" if meant else "")] if unknown else []
+    if not unknown and (words := re.search(r"Unrecognized options: (.+)", rest)):
+        said = [f"there is no option {words[1].strip()}, and none that would take it"]
     missing = [found[1] for line in required if (found := _OPTION.match(line))]
     if required and not required[0].startswith("Required options"):
         said.append(" ".join(required[1:]).partition(" Argument helptext:")[0].rstrip("."))

@@ -100,9 +100,11 @@ def _describe_task(task: str, entry: dict, neurons: int) -> str:
     if entry["selectivity"] is not None:
         baselines.append(f"selectivity {entry['selectivity']:.3f}")
     worth = (
-        f"minimal set {entry['minimal']['neurons']} of {neurons} neurons"
-        if entry["beats_baselines"]
-        else "does not beat its baselines"
+        "does not beat its baselines"
+        if not entry["beats_baselines"]
+        else "no gain over a constant on dev"
+        if entry["minimal"] is None
+        else f"minimal set {entry['minimal']['neurons']} of {neurons} neurons"
     )
     return f"{task}: accuracy {entry['accuracy']['test']:.3f} ({', '.join(baselines)}), {worth}"
 

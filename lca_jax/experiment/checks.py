@@ -11,8 +11,8 @@ def check_inputs(inputs: Inputs, request: Request) -> None:
     """Reads texts and model, and compares the settings with them; activations are not computed.
 
     Raises:
-        LcaError: A text or the model cannot be read, a site, layer or neuron is unknown, a task has no two classes among
-            the training labels, or no label in another part.
+        LcaError: A text or the model cannot be read, a site, layer or neuron is unknown, a task has no two classes
+            among the training labels, or no label in another part.
     """
     corpus, model = inputs.corpora["train"], inputs.model
     choose_neurons(model, model.config.choose_layers(request.sites, request.layers), request.neurons)

@@ -21,6 +21,7 @@ from lca_jax.machine.json_text import read_object
 from lca_jax.probing.halves import check_pairs
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.store.recipe import Pool, unit_of
+from lca_jax.text.annotate import split_option, with_file
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.datasets import HUB
 from lca_jax.text.options import TextOptions
@@ -30,7 +31,6 @@ Step = Literal["extract", "probe", "rank", "ablate", "report"]
 STEPS: tuple[Step, ...] = get_args(Step)
 """The steps of a run, in their order."""
 _LIMITS = ("max_train_words", "max_dev_words", "max_test_words", "max_train_per_class")
-
 
 PARTS = ("train", "dev", "test")
 _A_FILE = tyro.conf.arg(constructor=Path, metavar="FILE", help_behavior_hint="(optional)")
@@ -90,8 +90,9 @@ class Request:
     """The seed of random weights: the same architecture untrained, as a baseline."""
     probe: ElasticNet = field(default_factory=ElasticNet)
     """The penalties and the solver. Their seed is that of the run."""
-    select: Literal["score", "accuracy"] = "score"
-    """What the penalty is chosen by on dev: the papers' score S, or the accuracy with all neurons."""
+    select: Literal["score", "accuracy", "one_se"] = "score"
+    """What the penalty is chosen by on dev: the papers' score S; the accuracy with all neurons; or `one_se`, the
+    strongest penalty within one standard error of the best accuracy."""
     seed: int = 0
     """The seed of all random draws: sentences of a limit, the control task, the words of a class, random sets, samples,
     intervals and mini-batches."""
@@ -105,7 +106,7 @@ class Request:
         for name in ("tasks", "sites", "layers", "neurons", "annotate"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(value))
-        refuse_like_names(self.tasks)
+        refuse_like_names([*self.tasks, *(split_option(option)[0] for option in self.annotate)])
         if not self.model:
             raise SettingsError("`model` must be a hub name or a folder, got an empty text.")
         for name in _LIMITS:
@@ -136,20 +137,20 @@ class Experiment(Request):
     max_test_words: int | None = None
     """At most this many test words: whole sentences, drawn with the seed."""
     out: Path
-    """The run folder. When a run starts again there, finished steps are skipped, and steps whose settings have changed
-    are done again."""
+    """The run folder. A run that starts again there repeats only what has changed or is not finished."""
     fractions: Sequence[float] = (0.05, 0.1, 0.15, 0.2)
     """Shares of the neurons that the curves keep, each in (0, 1]."""
     draws: int = 5
     """Number of random sets behind each point of the curves, 2 or more."""
     drop: float = 0.01
-    """The accuracy that the minimal set may lose on dev, as a fraction."""
+    """The share that the minimal set may lose, on dev, of the gain of all neurons over the best constant answer."""
+    mdl: bool = False
+    """Also measures the description length of the labels of task and control, by online codes: ten more fits each."""
     replicates: int = 0
     """Number of half-samples of the training sentences, an even one, that every chosen probe is fitted to as well: how
     far the ranking reproduces. 20 tell it well, 0 leaves it out."""
     untrained: int | None = None
-    """The seed of random weights of a second model, whose layers are measured beside those of the trained one. Its
-    vectors are computed when they are read, and not stored."""
+    """The seed of random weights of a second model, whose layers are measured as well; nothing of it is stored."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -162,7 +163,7 @@ class Experiment(Request):
             raise SettingsError(f"`replicates` must be 0 or more, got {self.replicates}.")
         check_pairs(self.replicates)
         if not 0 <= self.drop < 1:
-            raise SettingsError(f"`drop` must be in [0, 1), got {self.drop}. One point of accuracy is 0.01.")
+            raise SettingsError(f"`drop` must be in [0, 1), got {self.drop}. One hundredth of the gain is 0.01.")
 
     def command(self) -> str:
         """Returns the command of this run, with the base names of files, and without what is as by default."""
@@ -172,8 +173,8 @@ class Experiment(Request):
                 value = getattr(settings, item.name)
                 if item.name in ("probe", "texts", "out") or (prefix and item.name == "seed"):
                     continue
-                default = item.default if item.default is not MISSING else None
-                if value != (("upos",) if item.name == "tasks" else _as_sequence(value, default)):
+                default = ("upos",) if item.name == "tasks" else item.default if item.default is not MISSING else None
+                if value != (tuple(default) if isinstance(value, tuple) and isinstance(default, Sequence) else default):
                     words += _option(prefix + item.name, value)
         return shlex.join(words)
 
@@ -190,6 +191,7 @@ class Experiment(Request):
             plain[name] = None if plain[name] is None else _absolute(plain[name])
         if (folder := real_path(self.model)).is_dir():
             plain["model"] = str(folder)
+        plain["annotate"] = [with_file(option, lambda file: str(real_path(file))) for option in self.annotate]
         return json.loads(json.dumps(plain, default=list))
 
     @classmethod
@@ -222,18 +224,14 @@ class Experiment(Request):
         return cls(**values)  # pyright: ignore[reportArgumentType] - plain JSON, checked by __post_init__
 
 
-def _as_sequence(value: object, default: object) -> object:
-    """Returns a default in the form of the value: settings keep sequences as tuples."""
-    return tuple(default) if isinstance(value, tuple) and isinstance(default, Sequence) else default
-
-
 def _option(name: str, value: object) -> list[str]:
     """Returns one setting as the words of a command; of a local file or folder its base name alone."""
     option = "--" + name.replace("_", "-")
     if isinstance(value, bool):
         return [option if value else option.replace("--", "--no-", 1)]
     if name in ("tasks", "annotate", "where") and isinstance(value, tuple):
-        return [word for each in value for word in (option.removesuffix("s"), str(each))]
+        plain = [with_file(each, lambda file: Path(file).name) for each in value] if name == "annotate" else value
+        return [word for each in plain for word in (option.removesuffix("s"), str(each))]
     if str(value).startswith(HUB):
         return [option, str(value)]
     if isinstance(value, Path) or (name == "model" and Path(str(value)).exists()):

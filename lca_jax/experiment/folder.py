@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lca_jax.errors import StoreError
-from lca_jax.experiment.outputs import find_changed, record_outputs
+from lca_jax.experiment.origins import Origins
+from lca_jax.experiment.outputs import find_changed, record_outputs, refuse_strangers
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.files import remove_inside, write_text_whole
 from lca_jax.machine.json_text import read_object, take
@@ -59,8 +60,8 @@ class RunFolder:
         return {name: step["seconds"] for name, step in self._steps.items() if step["seconds"] is not None}
 
     @property
-    def inputs(self) -> dict[str, dict[str, str]]:
-        """Name and fingerprint of everything that the finished steps were made from; empty if none is finished.
+    def inputs(self) -> dict[str, dict[str, Any]]:
+        """Name, fingerprint and pieces of everything that the finished steps were made from; empty if none is finished.
 
         Raises:
             StoreError: Their record is damaged.
@@ -72,14 +73,18 @@ class RunFolder:
         inputs = read_object(place, error=StoreError, way_out=way_out)
         try:
             for part in inputs:
+                entry, where = take(inputs, part, dict, place=str(place)), f"`{part}` in {place}"
                 for name in ("name", "fingerprint"):
-                    take(take(inputs, part, dict, place=str(place)), name, str, place=f"`{part}` in {place}")
+                    take(entry, name, str, place=where)
+                for name in entry.keys() & {"pieces", "versions"}:
+                    for key in take(entry, name, dict, place=where):
+                        take(entry[name], key, str, place=f"`{name}` of {where}")
         except ValueError as error:
             raise StoreError(f"{error}. {way_out}") from None
         return inputs
 
-    def write_inputs(self, inputs: Mapping[str, Mapping[str, str]]) -> None:
-        """Writes name and fingerprint of everything that the steps are made from."""
+    def write_inputs(self, inputs: Origins) -> None:
+        """Writes name, fingerprint and pieces of everything that the steps are made from."""
         write_json(self.path / _INPUTS, inputs)
 
     def settle(self, keys: Mapping[str, str]) -> None:
@@ -89,10 +94,14 @@ class RunFolder:
 
         Args:
             keys: The present key of each step, by the name of the step.
+
+        Raises:
+            StoreError: What is to be removed holds files of others; nothing was removed.
         """
-        for name, record in list(self._steps.items()):
-            if record["key"] == keys.get(name):
-                continue
+        others = {name: record for name, record in self._steps.items() if record["key"] != keys.get(name)}
+        for record in others.values():
+            refuse_strangers(self.path, record.get("files", {}))
+        for name, record in others.items():
             self._forget(name, _CHANGED if name in keys else "no step of this run, removed", record.get("outputs", []))
 
     def clear(self) -> None:
@@ -122,6 +131,7 @@ class RunFolder:
                 _log.info("%s: finished before, skipped", name)
                 return False
             if record["seconds"] is not None and "files" in record:
+                refuse_strangers(self.path, {output: record["files"].get(output, {}) for output in changed})
                 _log.warning("%s: done again, since %s", name, "; ".join(changed.values()))
                 self._write(name, {**record, "seconds": None})
                 self.remove(list(changed))

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from logging.handlers import MemoryHandler
 from pathlib import Path
 
+from lca_jax.errors import StoreError
 from lca_jax.machine.files import real_path, refuse_links
 from lca_jax.store.folder import open_folder
 from lca_jax.store.lock import Lock, hold
@@ -19,6 +20,8 @@ _LOCK = ".lock-"
 _FILES = ("config.json", "steps.json", "inputs.json", "untrained.json", "results.json", "log.txt")
 _FOLDERS = ("activations", "probes", "rankings", "tasks", "report")
 _PARTS = ("train", "dev", "test")
+_OF_A_RUN = ("steps.json", "inputs.json")
+"""The files of which a run writes one before it makes anything else."""
 _LINES_BEFORE = 100_000
 """Lines of the log that are kept until the folder may be written."""
 
@@ -45,6 +48,42 @@ def held_folder(path: Path, *, rank: int = 0) -> Iterator[Lock]:
         with suppress(OSError):  # it is not empty
             for folder in made:
                 folder.rmdir()
+
+
+def refuse_foreign(path: Path) -> None:
+    """Lets a run write only into a folder of its own kind: a new or an empty one, or that of a run.
+
+    Raises:
+        StoreError: The folder holds what a run would write over, such as the `config.json` of a model, and is none of a
+            run.
+    """
+    if any((path / name).exists() for name in _OF_A_RUN):
+        return
+    if taken := [name for name in (*_FILES, *_FOLDERS) if name != "log.txt" and _is_taken(path / name)]:
+        raise StoreError(
+            f"{path} is not the folder of a run (it has neither {' nor '.join(_OF_A_RUN)}), and holds "
+            f"{', '.join(taken)}, which a run would write over. Name a new or an empty folder."
+        )
+
+
+def refuse_foreign_to_study(path: Path) -> None:
+    """Lets a study write only into a new or an empty folder, or that of a study.
+
+    Raises:
+        StoreError: The folder is that of a run, or holds rankings and no probes that a study would have written first.
+    """
+    if any((path / name).exists() for name in _OF_A_RUN):
+        raise StoreError(f"{path} is the folder of a run, whose results a study would replace. Name another folder.")
+    if _is_taken(path / "rankings") and not (path / "probes/probes.json").exists():
+        raise StoreError(
+            f"{path} is not the folder of a study (it has no probes/probes.json), and holds `rankings`, which a study "
+            "would replace. Name a new or an empty folder."
+        )
+
+
+def _is_taken(path: Path) -> bool:
+    """Returns whether there is such a file, or such a folder with anything in it."""
+    return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
 @contextmanager

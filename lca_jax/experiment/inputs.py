@@ -17,8 +17,10 @@ from typing import Any, TypeVar, get_args
 
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.experiment.config import PARTS, Experiment, Request
+from lca_jax.experiment.origins import Origins
 from lca_jax.extraction.extract import extract
 from lca_jax.extraction.recompute import recompute
+from lca_jax.machine.versions import STORE_PACKAGES, package_versions
 from lca_jax.models.load import load_model
 from lca_jax.models.model import Model
 from lca_jax.store.derived import pair_words
@@ -28,6 +30,7 @@ from lca_jax.store.store import ActivationStore
 from lca_jax.text.annotate import POSITION, annotate_by_option
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.formats import read_corpus
+from lca_jax.text.reference import reference_pieces
 from lca_jax.text.writing import write_json_lines
 
 _log = logging.getLogger("lca_jax")
@@ -76,15 +79,23 @@ class Inputs:
         tell_overlaps(parts)
         return parts
 
-    @property
-    def origins(self) -> dict[str, dict[str, str]]:
-        """Name and fingerprint of the model and of the words of every file; labels and limits do not count."""
+    @cached_property
+    def origins(self) -> Origins:
+        """Name and fingerprint of the model and of the words of every file; labels and limits do not count.
+
+        With the model are its `pieces` of the reference words, and the `versions` of the packages that cut them.
+        """
         read = {part: corpus for part, corpus in self.whole.items() if part != "dev" or self._request.dev is not None}
         words = {part: replace(corpus, labels={}, sentence_labels={}) for part, corpus in read.items()}
         seed = self.model.random_weights
         model = self.model.name if seed is None else f"{self.model.name} with random weights {seed}"
         return {
-            "model": {"name": model, "fingerprint": self.model.fingerprint},
+            "model": {
+                "name": model,
+                "fingerprint": self.model.fingerprint,
+                "pieces": reference_pieces(self.model.tokenizer),
+                "versions": package_versions(STORE_PACKAGES),
+            },
             **{part: {"name": corpus.name, "fingerprint": corpus.fingerprint()} for part, corpus in words.items()},
         }
 

@@ -7,7 +7,7 @@ sizes here, by their bytes when they are read, and all at once by `lca show --ve
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lca_jax.errors import LcaError
+from lca_jax.errors import LcaError, StoreError
 from lca_jax.machine.checksums import checksum_of_file, checksums_in, find_altered
 from lca_jax.store.store import MANIFEST, open_store
 
@@ -31,6 +31,33 @@ def find_changed(folder: Path, outputs: Sequence[str], recorded: Mapping[str, Ma
             where = output if path.is_dir() else str(Path(output).parent)
             found[output] = "; ".join(problems) if where == "." else f"in {where}, {'; '.join(problems)}"
     return found
+
+
+def refuse_strangers(folder: Path, recorded: Mapping[str, Mapping[str, str]]) -> None:
+    """Checks that output folders which are to be removed hold nothing but what the run has made; stores are left out.
+
+    Hidden files are not counted: writers and desktops leave them.
+
+    Args:
+        folder: The run folder.
+        recorded: By output, the files of which checksums were recorded.
+
+    Raises:
+        StoreError: There are other files; the message names them.
+    """
+    strangers = []
+    for output, files in recorded.items():
+        path = folder / output
+        if path.is_dir() and MANIFEST not in files:
+            names = (file.relative_to(path) for file in sorted(path.rglob("*")) if not file.is_dir())
+            shown = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+            strangers += [f"{output}/{name.as_posix()}" for name in shown if name.as_posix() not in files]
+    if strangers:
+        more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""
+        raise StoreError(
+            f"{folder} must make folders anew that hold files which are not its own: {', '.join(strangers[:5])}{more}. "
+            "Nothing was deleted: move them elsewhere."
+        )
 
 
 def _checksums_of(path: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ minimal set and the search table. `README.md` in this folder documents every key
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,30 +15,32 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from lca_jax.analysis.codelength import online_codes
 from lca_jax.analysis.curves import keep_curve
 from lca_jax.analysis.distribution import centre_of_mass, class_neurons, layer_shares, sharing
 from lca_jax.analysis.minimal import MinimalSet, minimal_neurons
 from lca_jax.analysis.retraining import TrainingWords, hits
 from lca_jax.axes import NeuronAxis
+from lca_jax.errors import NoGainError
 from lca_jax.experiment.config import Experiment
 from lca_jax.experiment.layers import layer_accuracies
 from lca_jax.experiment.neurons import describe_neurons
+from lca_jax.experiment.scores import codelength_entry, confusion_entries, determined_by, score_entries
 from lca_jax.models.model import Model
 from lca_jax.probing.comparison import Comparison, compare_probe
 from lca_jax.probing.labelling import control_task_of
 from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import mean_intervals
 from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.probing.selection import edges_of_search
 from lca_jax.ranking.lca import neurons_by_class
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.store.store import ActivationStore
 from lca_jax.text.corpus import Corpus
 
 _log = logging.getLogger(__name__)
-FORMAT = 3
+FORMAT = 4
 """Number of the layout of `results.json`."""
-_CONFUSIONS, _EXAMPLES, _NEAR = 12, 3, 4
-"""Number of errors that are listed, of words for each of them, and of neighbours on either side of such a word."""
 _PROBE_FACTS = (
     "l1", "l2", "objective", "null_objective", "duality_gap", "iterations", "converged", "nonzero_fraction",
 )  # fmt: skip
@@ -115,7 +117,12 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         )
         for mode in ("mask", "retrain")
     }
-    minimal = minimal_neurons(training, dev, ranking, probes, drop=settings.drop)
+    try:
+        minimal = minimal_neurons(training, dev, ranking, probes, drop=settings.drop)
+    except NoGainError as error:
+        _log.warning("%s: no minimal set. %s", task, error)
+        minimal = None
+    known = training.real.numbers
     unseen = {"dev": _unseen_labels(dev, stores.dev), "test": dict(found.unseen_labels)}
     warn_of_unseen_labels(task, unseen)
     return {
@@ -123,7 +130,10 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         "classes": list(probe.classes),
         "words": {"train": probe.words, "dev": len(dev.gold), "test": len(test.gold)},
         "unseen_labels": unseen,
-        **_scores(found),
+        "training_words": dict(
+            zip(probe.classes, np.bincount(known[known >= 0], minlength=len(probe.classes)).tolist(), strict=True)
+        ),
+        **score_entries(found),
         "accuracy": {"dev": float((probe.predict(dev.X) == dev.gold).mean()), "test": found.accuracy},
         **{name: getattr(probe, name) for name in _PROBE_FACTS},
         "neurons_without_weight": int((probe.weights == 0).all(axis=1).sum()),
@@ -132,12 +142,14 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         "draws": settings.draws,
         "masked_to": curves["mask"].masked_to,
         "keep": {mode: [asdict(point) for point in curve.points] for mode, curve in curves.items()},
-        "minimal": _minimal_entry(minimal, stores.train, test, found, settings.seed),
+        "minimal": None if minimal is None else _minimal_entry(minimal, stores.train, test, found, settings.seed),
         **_neuron_entries(probes, ranking, minimal, found),
         "top_neurons": describe_neurons(probe, ranking.columns[:20], probes.axis, training, dev),
         "by_layer": layer_accuracies(training, probes.axis, test, seed=settings.seed),
-        "confusions": _confusions(found, test, stores.test),
-        "search": _search_entries(probes, task),
+        "confusions": confusion_entries(found, test, stores.test),
+        **_search_entries(probes, task),
+        "determined_by": determined_by(probes, settings, stores.train, masked_to=curves["mask"].masked_to),
+        "codelength": codelength_entry(online_codes(training, seed=settings.seed)) if settings.mdl else None,
     }
 
 
@@ -160,24 +172,6 @@ def _unseen_labels(words: MeasuredWords, store: ActivationStore) -> dict[str, in
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _scores(found: Comparison) -> dict[str, object]:
-    """Returns the entries about the probe on test beside what it must beat."""
-    rivals, unseen = found.rivals, found.unseen_words
-    majority, control = rivals.get("word_type_majority"), rivals.get("control")
-    most = rivals["most_frequent_class"]
-    return {
-        "accuracy_interval": {"test": list(found.interval)},
-        "macro_f1": found.macro_f1,
-        "most_frequent_class": {"name": found.most_frequent_class, "accuracy": most.accuracy},
-        "word_type_majority": None if majority is None else majority.accuracy,
-        "control_accuracy": None if control is None else control.accuracy,
-        "lead": {name: {"difference": rival.lead, "interval": list(rival.interval)} for name, rival in rivals.items()},
-        "beats_baselines": found.beats_baselines,
-        "selectivity": found.selectivity,
-        "unseen_words": None if unseen is None else asdict(unseen),
-    }
-
-
 def _minimal_entry(
     minimal: MinimalSet, train: ActivationStore, test: MeasuredWords, found: Comparison, seed: int
 ) -> dict[str, object]:
@@ -189,6 +183,8 @@ def _minimal_entry(
         control = float(hits([minimal.control], test.labelled_by(task), minimal.columns)[0].mean())
     return {
         "drop": minimal.drop,
+        "constant_dev": minimal.constant,
+        "gain_kept_dev": minimal.kept,
         "neurons": len(minimal.columns),
         "fraction": minimal.fraction,
         "accuracy": float(right.mean()),
@@ -204,24 +200,38 @@ def _minimal_entry(
     }
 
 
-def _neuron_entries(probes: ProbeSet, ranking: Ranking, minimal: MinimalSet, found: Comparison) -> dict[str, object]:
-    """Returns the entries about the minimal set's neurons: their layers, and the classes whose weights hold them."""
+def _neuron_entries(
+    probes: ProbeSet, ranking: Ranking, minimal: MinimalSet | None, found: Comparison
+) -> dict[str, object]:
+    """Returns the entries about the minimal set's neurons: their layers, and the classes whose weights hold them.
+
+    Without a minimal set they are None, and the classes have their recalls alone.
+    """
     axis = probes.axis
+    per_class: dict[str, dict[str, object]] = {
+        name: {
+            "words": score.words,
+            "recall": score.recall,
+            "recall_interval": None if score.interval is None else list(score.interval),
+            "neurons": None,
+            "layers": None,
+            "top": None,
+        }
+        for name, score in found.by_class.items()
+    }
+    if minimal is None:
+        nothing = dict.fromkeys(("layers", "centre_of_mass", "sharing"))
+        return {**nothing, "layer_names": axis.layer_names, "per_class": per_class}
     shares = layer_shares(minimal.columns, axis)
     by_class = neurons_by_class(probes, ranking.task, count=len(minimal.columns))
     of_class = class_neurons(by_class, axis)
     together = sharing(by_class)
-    per_class = {
-        name: {
+    for name, entry in per_class.items():
+        entry |= {
             "neurons": len(of_class[name].columns),
-            "words": score.words,
-            "recall": score.recall,
-            "recall_interval": None if score.interval is None else list(score.interval),
             "layers": of_class[name].layers.tolist(),
             "top": [list(neuron) for neuron in axis.neurons(of_class[name].columns[:5])],
         }
-        for name, score in found.by_class.items()
-    }
     return {
         "layers": shares.tolist(),
         "layer_names": axis.layer_names,
@@ -236,40 +246,10 @@ def _neuron_entries(probes: ProbeSet, ranking: Ranking, minimal: MinimalSet, fou
     }
 
 
-def _confusions(found: Comparison, test: MeasuredWords, store: ActivationStore) -> list[dict[str, object]]:
-    """Returns the most frequent errors, each with a few of its words in their sentences."""
-    counts, classes = found.confusion.copy(), list(found.by_class)
-    np.fill_diagonal(counts, 0)
-    forms, sentence_of = store.forms(), store.words["sentence"].to_numpy()
-    entries: list[dict[str, object]] = []
-    for flat in np.argsort(-counts, axis=None, kind="stable")[:_CONFUSIONS].tolist():
-        gold, predicted = divmod(flat, len(classes))
-        if not counts[gold, predicted]:
-            break
-        places = test.units[(test.gold == gold) & (found.predicted == predicted)]
-        entries.append(
-            {
-                "gold": classes[gold],
-                "predicted": classes[predicted],
-                "words": int(counts[gold, predicted]),
-                "examples": [_in_sentence(forms, sentence_of, int(place)) for place in places[:_EXAMPLES]],
-            }
-        )
-    return entries
-
-
-def _in_sentence(forms: Sequence[str], sentence_of: np.ndarray, place: int) -> dict[str, str]:
-    """Returns a word with a few of its neighbours in the same sentence."""
-    near = range(max(0, place - _NEAR), min(len(forms), place + _NEAR + 1))
-    same = [other for other in near if sentence_of[other] == sentence_of[place]]
-    before = " ".join(forms[other] for other in same if other < place)
-    after = " ".join(forms[other] for other in same if other > place)
-    return {"before": before, "word": forms[place], "after": after}
-
-
-def _search_entries(probes: ProbeSet, task: str) -> list[dict[str, object]]:
-    return [
-        {name: value for name, value in asdict(score).items() if name not in ("task", "target", "subset")}
-        for score in probes.search
-        if (score.task, score.target, score.subset) == (task, None, None)
-    ]
+def _search_entries(probes: ProbeSet, task: str) -> dict[str, object]:
+    scores = [score for score in probes.search if (score.task, score.target, score.subset) == (task, None, None)]
+    left_out = ("task", "target", "subset")
+    return {
+        "search": [{name: value for name, value in asdict(one).items() if name not in left_out} for one in scores],
+        "search_edges": edges_of_search(scores),
+    }

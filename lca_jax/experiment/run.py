@@ -22,14 +22,15 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from lca_jax.descriptors.top_words import NeuronCard, neuron_cards
 from lca_jax.errors import SettingsError, StoreError
+from lca_jax.experiment.cards import cards_of_tasks
 from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
-from lca_jax.experiment.holding import held_folder, log_file
+from lca_jax.experiment.holding import held_folder, log_file, refuse_foreign
 from lca_jax.experiment.inputs import Inputs, keep_corpora
 from lca_jax.experiment.layers import untrained_accuracies
+from lca_jax.experiment.origins import tell_other_inputs
 from lca_jax.experiment.reliability import csv_columns, fit_halves, reliability_entry, stability_of
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
@@ -39,7 +40,7 @@ from lca_jax.machine.progress import show_bars
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet, load_probes
-from lca_jax.ranking.lca import neurons_by_class, rank_neurons
+from lca_jax.ranking.lca import rank_neurons
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.report.page import write_report
 from lca_jax.store.description import warn_of_excluded
@@ -49,8 +50,6 @@ from lca_jax.text.task_names import name_file_of
 
 _log = logging.getLogger("lca_jax")
 _PARTS = ("train", "dev", "test")
-_CARDS = 20
-"""Number of neurons on the page."""
 _RESULTS = ("results.json", "report")
 _UNTRAINED = "untrained.json"
 _SAMPLES = "replicates"
@@ -82,6 +81,7 @@ def run(
         log_file(experiment.out / "log.txt", _log) as begin_log,
         show_bars(progress),
     ):
+        refuse_foreign(experiment.out)
         experiment = keep_corpora(experiment, experiment.out)
         started = _Run(experiment, progress=progress)
         if not overwrite:
@@ -121,26 +121,14 @@ class _Run:
         Raises:
             StoreError: They differ.
         """
-        now = self._inputs.origins
-        if others := self._find_other_inputs():
-            before = self._folder.inputs
-            told = [
-                f"{part} {before[part]['name']} "
-                + (
-                    f"(now {now[part]['name']})"
-                    if now[part]["name"] != before[part]["name"]
-                    else "(its content has changed)"
-                )
-                for part in others
-            ]
+        if told := self._find_other_inputs():
             raise StoreError(
-                f"{self._folder.path} has results of other inputs: {', '.join(told)}. Name another --out, or give "
+                f"{self._folder.path} has results of other inputs: {'; '.join(told)}. Name another --out, or give "
                 "--overwrite to remove them."
             )
 
     def _find_other_inputs(self) -> list[str]:
-        before, now = self._folder.inputs, self._inputs.origins
-        return [part for part in now if part in before and before[part]["fingerprint"] != now[part]["fingerprint"]]
+        return tell_other_inputs(self._folder.inputs, self._inputs.origins)
 
     def _settle(self) -> None:
         """Writes `config.json`; results of other inputs do not stay beside it."""
@@ -214,7 +202,7 @@ class _Run:
             def measure(task: str = task, output: str = output) -> None:
                 entry = analyse_task(self._probes, self._ranking(task), self._stores, self._settings)
                 if self._settings.replicates:
-                    count = entry["minimal"]["neurons"]
+                    count = None if entry["minimal"] is None else entry["minimal"]["neurons"]
                     stability = stability_of(self._samples, task, count=count)
                     entry["reliability"] = reliability_entry(stability, self._ranking(task))
                 write_json(self._folder.path / output, entry)
@@ -226,7 +214,9 @@ class _Run:
         def write() -> None:
             results = self._results()
             write_json(self._folder.path / "results.json", results)
-            cards = {task: self._cards(task) for task in self._tasks}
+            # Only tasks that beat their baselines show neurons.
+            shown = [task for task, entry in results["tasks"].items() if entry["beats_baselines"]]
+            cards = cards_of_tasks(self._probes, {task: self._ranking(task) for task in shown}, self._stores.dev)
             links = {task: f"../rankings/{name_file_of(task)}.csv" for task in self._tasks}
             write_report(results, cards, self._folder.path / "report", links=links)
 
@@ -242,7 +232,7 @@ class _Run:
         heads = [] if settings.heads is None else [settings.heads]
         chosen_by = (settings.as_json()["probe"], settings.select, self._tasks)
         probe = key_of("probe", [extract["train"], extract["dev"]], *chosen_by, *heads)
-        measured = (settings.fractions, settings.draws, settings.drop, settings.seed)
+        measured = (settings.fractions, settings.draws, settings.drop, settings.seed, settings.mdl)
         # Added only where halves are asked for: a run without them makes the same whatever they are.
         halves = [settings.replicates] if settings.replicates else []
         ablate = {
@@ -281,7 +271,7 @@ class _Run:
         entries = untrained_accuracies(Inputs(settings, None), self._probes, seed=settings.seed)
         write_json(self._folder.path / _UNTRAINED, entries)
 
-    def _results(self) -> dict[str, object]:
+    def _results(self) -> dict[str, Any]:
         whole, corpora, stores = self._inputs.whole, self._inputs.corpora, self._stores
         entries = {task: self._read_json(f"tasks/{name_file_of(task)}.json") for task in self._tasks}
         if self._settings.untrained is not None:
@@ -307,21 +297,3 @@ class _Run:
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self._folder.path / name
         return read_object(path, error=StoreError, way_out=f"Delete {path} and start the same command again.")
-
-    def _cards(self, task: str) -> tuple[NeuronCard, ...]:
-        """Describes the best neurons of the merged ranking, with the classes whose weights hold them, for the page."""
-        ranking = self._ranking(task)
-        dev = self._stores.dev
-        count = min(_CARDS, len(ranking.columns))
-        columns = ranking.top(count)
-        by_class = neurons_by_class(self._probes, task, count=count)
-        return neuron_cards(
-            dev.forms(),
-            dev.words["sentence"].to_numpy(),
-            dev.matrix()[:, columns],
-            neurons=ranking.axis.neurons(columns),
-            classes=[[name for name, needed in by_class.items() if column in needed] for column in columns],
-            labels=dev.labels(task),
-            usable=dev.usable,
-            min_occurrences=1 if dev.unit == "sentence" else 2,  # a text seldom comes twice
-        )

@@ -16,7 +16,7 @@ import jax
 
 from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import Study
-from lca_jax.experiment.holding import held_folder
+from lca_jax.experiment.holding import held_folder, refuse_foreign_to_study
 from lca_jax.experiment.inputs import Inputs
 from lca_jax.machine.devices import describe_device
 from lca_jax.machine.files import real_path, remove_inside
@@ -25,6 +25,7 @@ from lca_jax.machine.progress import show_bars
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.lca import rank_neurons
+from lca_jax.ranking.ranking import is_ranking
 from lca_jax.store.description import warn_of_excluded
 from lca_jax.text.task_names import name_file_of
 
@@ -51,6 +52,7 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
         with together("the lock of the folder"):
             if rank == 0:
                 held.enter_context(held_folder(settings.out))
+                refuse_foreign_to_study(settings.out)
         with together("the locks of the folder"):
             if rank:
                 held.enter_context(held_folder(settings.out, rank=rank))
@@ -87,7 +89,8 @@ def _study(settings: Study, *, progress: bool) -> ProbeSet:
 
 def _write_rankings(probes: ProbeSet, folder: Path) -> None:
     """Writes one table for each task, or for each task and subset, in place of those of an earlier study."""
-    remove_inside(folder.parent, [folder.name])
+    older = [file for file in folder.glob("*.csv") if is_ranking(file)]
+    remove_inside(folder.parent, [f"{folder.name}/{file.name}" for file in older])
     for task in probes.tasks:
         for subset in probes.subsets:
             name = name_file_of(task) if subset is None else f"{name_file_of(task)}-{subset.replace(' ', '-')}"

@@ -25,6 +25,7 @@ from lca_jax.store.recipe import Pool, Recipe, SiteShape, StoreDtype, WordChoice
 from lca_jax.store.units import Units
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.pairs import special_pieces_of
+from lca_jax.text.reference import reference_pieces
 
 Neurons = Sequence[int] | Mapping[str, Sequence[int]] | None
 """Indices of neurons inside their layers, for every site alike or by site; None for all."""
@@ -96,6 +97,7 @@ def plan_reading(
         shard_words=shard_words,
         tokenizer=checksum_of(tokenizer_content(model.tokenizer).encode()),
         choice=choice,
+        pieces=reference_pieces(model.tokenizer),
     )
     mesh = model.mesh or data_mesh()
     return Reading(

@@ -23,6 +23,7 @@ from lca_jax.probing.choices import loss_named, penalty_named, solver_of
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.objective import ElasticNet
+from lca_jax.probing.penalties.penalty import Penalty
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.problems import Answer, Question
 from lca_jax.probing.solvers.path import next_stronger
@@ -51,6 +52,7 @@ def fit_on_matrix(
     *,
     keep: Bool[np.ndarray, "subset feature"] | None = None,
     subsets: Sequence[Subset | None] = (None,),
+    groups: Int[np.ndarray, " feature"] | None = None,
 ) -> list[Probe]:
     """Fits every labelling with every penalty pair on every subset of the features.
 
@@ -61,14 +63,17 @@ def fit_on_matrix(
         keep: Masks over the features, one for each subset; None keeps all. The probe of a named subset has the weights
             of its own features, that of a subset without a name has weights of zero for the others.
         subsets: Names of the masks or, where the matrix has layers, of the layers.
+        groups: Number of every feature's group, for the group lasso over groups of neurons; not where the matrix has
+            layers. None for neurons by themselves.
 
     Returns:
         Probes, labelling outermost, then pair, then subset.
 
     Raises:
-        SettingsError: The penalty lacks a method that the solver needs.
+        SettingsError: The penalty lacks a method that the solver needs, or has no groups.
     """
-    check_settings(settings)
+    check_settings(settings, groups)
+    penalty = penalty_named(settings.penalty, groups)
     masks = keep if keep is not None else np.ones((1, matrix.features), bool)
     requests = [
         _Request(labelling, pair, mask)
@@ -80,7 +85,7 @@ def fit_on_matrix(
     probes: list[list[Probe]] = [[] for _ in requests]
     for places in _batches(requests):
         batch = [requests[place] for place in places]
-        answers = _solve(matrix, batch, settings, masks)
+        answers = _solve(matrix, batch, settings, penalty, masks)
         _log.info(
             "%s: %d problem%s of up to %d classes, %d iterations at most",
             ", ".join(dict.fromkeys(request.labelling.task for request in batch)),
@@ -99,13 +104,13 @@ def fit_on_matrix(
     return fitted
 
 
-def check_settings(settings: ElasticNet) -> None:
+def check_settings(settings: ElasticNet, groups: Int[np.ndarray, " feature"] | None = None) -> None:
     """Refuses a penalty that lacks a method which the solver needs; call it before activations are read.
 
     Raises:
-        SettingsError: Names the method, and the way out.
+        SettingsError: Names the method, and the way out; or there are groups, and the penalty has none.
     """
-    solver_of(settings).check(penalty_named(settings.penalty))
+    solver_of(settings).check(penalty_named(settings.penalty, groups))
 
 
 def group_by_width(widths: Sequence[int]) -> Iterator[list[int]]:
@@ -131,7 +136,11 @@ def _batches(requests: Sequence[_Request]) -> Iterator[list[int]]:
 
 
 def _solve(
-    matrix: Matrix, batch: Sequence[_Request], settings: ElasticNet, masks: Bool[np.ndarray, "mask feature"]
+    matrix: Matrix,
+    batch: Sequence[_Request],
+    settings: ElasticNet,
+    penalty: Penalty,
+    masks: Bool[np.ndarray, "mask feature"],
 ) -> list[Answer]:
     """Solves all requests of a batch, as many at a time as memory allows."""
     questions = _questions(batch, settings, masks)
@@ -139,7 +148,7 @@ def _solve(
     # A CPU's devices share one memory; accelerators divide the words among them.
     memories = 1 if jax.default_backend() == "cpu" else matrix.mesh.shape["data"]
     at_once = max(1, int(memories * _BATCH_BYTES / (4 * matrix.layers * matrix.words * classes)))
-    loss, penalty = loss_named(batch[0].labelling.loss), penalty_named(settings.penalty)
+    loss = loss_named(batch[0].labelling.loss)
     return solver_of(settings).solve(matrix, questions, loss, penalty, at_once=at_once)
 
 

@@ -24,8 +24,13 @@ from dataclasses import fields
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
+
+from lca_jax.errors import SettingsError
 from lca_jax.probing.losses.loss import Loss
 from lca_jax.probing.objective import ElasticNet, LossName, PenaltyName
+from lca_jax.probing.penalties.neuron_groups import NeuronGroupLasso
 from lca_jax.probing.penalties.penalty import Penalty
 from lca_jax.probing.solvers.solver import Solver
 
@@ -35,9 +40,27 @@ def loss_named(name: LossName) -> Loss:
     return _module("losses", name).LOSS
 
 
-def penalty_named(name: PenaltyName) -> Penalty:
-    """Returns the penalty of that name."""
-    return _module("penalties", name).PENALTY
+def penalty_named(name: PenaltyName, group_of_column: Int[np.ndarray, " feature"] | None = None) -> Penalty:
+    """Returns the penalty of that name.
+
+    Args:
+        name: Name of the penalty.
+        group_of_column: Number of every feature's group, for the group lasso over groups of neurons; None for neurons
+            by themselves.
+
+    Raises:
+        SettingsError: There are groups, and the penalty is not the group lasso.
+    """
+    if group_of_column is None:
+        return _module("penalties", name).PENALTY
+    if name != "group_lasso":
+        raise SettingsError(
+            f"Groups of neurons are for the penalty `group_lasso`, got `{name}`. Give "
+            "ElasticNet(penalty='group_lasso')."
+        )
+    # Problems on a part of the neurons may lack some groups; those left are numbered without gaps.
+    numbers = np.unique(group_of_column, return_inverse=True)[1]
+    return NeuronGroupLasso(tuple(numbers.tolist()))
 
 
 def solver_of(settings: ElasticNet) -> Solver:

@@ -18,18 +18,19 @@ from jaxtyping import Bool, Int
 from lca_jax.errors import SettingsError
 from lca_jax.probing.arrays import Arrays, check_arrays
 from lca_jax.probing.baselines import learn_baselines
+from lca_jax.probing.class_scores import Score, class_scores
 from lca_jax.probing.labelling import control_task_of, usable_labels
 from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import (
     accuracy_interval,
     class_accuracy,
     confusion_counts,
-    macro_f1,
     mean_intervals,
     recall_intervals,
 )
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet, as_probe_set, only_task
+from lca_jax.probing.spans import EntityScore, entity_score, marks_spans
 from lca_jax.store.store import ActivationStore
 from lca_jax.tables import html_table, text_table
 
@@ -87,14 +88,21 @@ class Comparison:
     """The answer of the first baseline; None for arrays without their training words."""
     rivals: Mapping[str, Rival]
     """`most_frequent_class`, and where they exist `word_type_majority` and `control`."""
-    macro_f1: float
+    macro_f1: Score
+    """Mean F1 over the classes, with its interval."""
+    balanced_accuracy: Score
+    """Mean recall over the classes that have words, with its interval."""
+    entities: EntityScore | None
+    """The score of whole entities where the classes mark spans (BIO, IOB2, BIOES); None elsewhere."""
     by_class: Mapping[str, ClassScore]
     confusion: Int[np.ndarray, "class class"]
     """Number of words of each class (row) that were predicted as each class (column), in the order of `by_class`."""
     unseen_labels: Mapping[str, int]
     """Words with a label that training lacks, by label, most frequent first. They count as errors."""
+    seen_words: Part | None
+    """The words whose type a training word of the task has; None for sentences."""
     unseen_words: Part | None
-    """The words whose type no training word of the task has; None for sentences."""
+    """The words whose type none has; None for sentences."""
     predicted: Int[np.ndarray, " word"] = field(repr=False)
     """Class number that was predicted for each word."""
 
@@ -133,7 +141,7 @@ class Comparison:
         unseen = sum(self.unseen_labels.values())
         return (
             f"{self.task} on {self.words} {self.unit}s: accuracy {self.accuracy:.4g} ({low:.4g} to {high:.4g}), macro "
-            f"F1 {self.macro_f1:.4g}; {rivals or 'no baseline'}"
+            f"F1 {self.macro_f1.value:.4g}; {rivals or 'no baseline'}"
             + (f"; {'beats' if self.beats_baselines else 'does not beat'} its baselines" if rivals else "")
             + ("" if self.selectivity is None else f"; selectivity {self.selectivity:.4g}")
             + (f"; {unseen} with labels that training lacks" if unseen else "")
@@ -203,7 +211,8 @@ def compare_probe(probes: ProbeSet, task: str, words: ActivationStore | Measured
     if control is not None:
         control_words = measured.labelled_by(control)
         rivals["control"] = probes.one(task, control=True).predict(measured.X) == control_words.gold
-    seen = {form for form, label in zip(train_forms, train_labels, strict=True) if label is not None}
+    known = {form for form, label in zip(train_forms, train_labels, strict=True) if label is not None}
+    seen = np.array([form in known for form in forms])
     return _comparison(
         probe,
         measured,
@@ -212,7 +221,8 @@ def compare_probe(probes: ProbeSet, task: str, words: ActivationStore | Measured
         labels,
         unit=store.unit,
         most_frequent_class=baselines.most_frequent,
-        unseen_words=_part(right, np.array([form not in seen for form in forms]), measured, seed) if is_typed else None,
+        parts=(_part(right, seen, measured, seed), _part(right, ~seen, measured, seed)) if is_typed else (None, None),
+        entities=_entities(probe, measured, predicted, seed=seed) if store.unit == "word" else None,
         seed=seed,
     )
 
@@ -234,7 +244,8 @@ def _compare_arrays(probes: ProbeSet, task: str, words: Arrays, train: Arrays | 
         labels,
         unit="word",
         most_frequent_class=most_frequent,
-        unseen_words=None,
+        parts=(None, None),
+        entities=None,
         seed=seed,
     )
 
@@ -248,7 +259,8 @@ def _comparison(
     *,
     unit: str,
     most_frequent_class: str | None,
-    unseen_words: Part | None,
+    parts: tuple[Part | None, Part | None],
+    entities: EntityScore | None,
     seed: int,
 ) -> Comparison:
     """Returns the record of predictions, given for each rival which words it has right."""
@@ -260,6 +272,7 @@ def _comparison(
     recalls = class_accuracy(predicted, measured.gold, classes=count)
     recall_ends = recall_intervals(predicted, measured.gold, measured.sentences, classes=count)
     sizes = np.bincount(measured.gold[measured.gold >= 0], minlength=count)
+    by_classes = class_scores(predicted, measured.gold, measured.sentences, classes=count, seed=seed)
     unseen = Counter(labels[measured.gold == -2].tolist())
     return Comparison(
         task=probe.task,
@@ -272,16 +285,33 @@ def _comparison(
             name: Rival(accuracy=float(other.mean()), lead=float(right.mean() - other.mean()), interval=ends)
             for (name, other), ends in zip(rivals.items(), leads, strict=True)
         },
-        macro_f1=macro_f1(predicted, measured.gold, classes=count),
+        macro_f1=by_classes.macro_f1,
+        balanced_accuracy=by_classes.balanced_accuracy,
+        entities=entities,
         by_class={
             name: ClassScore(words=int(size), recall=recall, interval=ends)
             for name, size, recall, ends in zip(probe.classes, sizes, recalls, recall_ends, strict=True)
         },
         confusion=confusion_counts(predicted, measured.gold, classes=count),
         unseen_labels=dict(sorted(unseen.items(), key=lambda item: (-item[1], item[0]))),
-        unseen_words=unseen_words,
+        seen_words=parts[0],
+        unseen_words=parts[1],
         predicted=predicted,
     )
+
+
+def _entities(
+    probe: Probe, measured: MeasuredWords, predicted: Int[np.ndarray, " word"], *, seed: int
+) -> EntityScore | None:
+    """Scores entities in whole sentences: a word without a vector has no prediction, so its entity is missed."""
+    store = measured.store
+    if store is None or not marks_spans(probe.classes):
+        return None
+    said: list[str | None] = [None] * store.word_count
+    for unit, number in zip(measured.units.tolist(), predicted.tolist(), strict=True):
+        said[unit] = probe.classes[number]
+    sentences = store.words["sentence"].to_numpy()
+    return entity_score(said, store.labels(probe.task), sentences, seed=seed)
 
 
 def _intervals(rows: list[np.ndarray], measured: MeasuredWords, *, seed: int) -> list[Interval]:

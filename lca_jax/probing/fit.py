@@ -34,11 +34,11 @@ from lca_jax.probing.matrix.held import hold_matrix
 from lca_jax.probing.matrix.scale import Scale
 from lca_jax.probing.matrix.source import MatrixSource
 from lca_jax.probing.matrix.streamed import choose_streaming, stream_matrix
+from lca_jax.probing.neuron_groups import NeuronGroups
 from lca_jax.probing.objective import ElasticNet, MatrixDtype
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
-from lca_jax.probing.subsets import MatrixPlan, Subsets, plan_matrices
-from lca_jax.store.finite import place_in_store
+from lca_jax.probing.subsets import MatrixPlan, Subsets, plan_matrices, source_of
 from lca_jax.store.store import ActivationStore
 
 
@@ -55,6 +55,7 @@ def fit_probes(
     stream: bool | None = None,
     dtype: MatrixDtype = "float32",
     split_over: int = 1,
+    groups: NeuronGroups | None = None,
 ) -> ProbeSet:
     """Fits probes for every task, penalty pair and control task, and for every neuron subset and sample of sentences.
 
@@ -82,6 +83,9 @@ def fit_probes(
             the rounded X.
         split_over: Number of devices that share the columns of X, for very wide matrices; the words are split over the
             others.
+        groups: A division of the neurons (`correlated_groups`, `index_groups`), for `penalty="group_lasso"`: all
+            neurons of a group are in for all classes, or all are out (`penalties.neuron_groups`). The probes do not
+            remember it: analyses that train again do so with every neuron as a group of its own.
 
     Returns:
         All problems of the fit: for each task (and target) the pairs of the grid, then the same pairs on its control
@@ -91,22 +95,25 @@ def fit_probes(
         DataError: A task has no labelled word or only one class; an activation is not finite (the message names its
             layer, neuron and word); or a sample has no word of a task.
         SettingsError: A task is unknown (the message lists the known ones), a subset is empty or has columns outside
-            the axis, or `replicates` is negative, or odd for halves.
+            the axis, or `replicates` is negative, or odd for halves; or `groups` are those of other neurons, or have
+            no use: with another penalty, for probes of single layers, or for the solver `adam`.
 
     Reference:
         Durrani et al. 2020, §2.1; Hewitt and Liang 2019 (control tasks).
     """
-    check_settings(settings := settings or ElasticNet())
-    check_samples(replicates, kind)
+    settings = settings or ElasticNet()
     matrices = plan_matrices(store.axis(), subsets)
+    _check_groups(groups, store, matrices)
+    check_settings(settings, None if groups is None else groups.group_of_column)
+    check_samples(replicates, kind)
     chosen = tuple(tasks if tasks is not None else store.tasks)
     if unknown := set(regression) - set(chosen):
         raise SettingsError(f"`regression` names {sorted(unknown)}, which are not among the tasks {list(chosen)}.")
     labellings = _labellings(store, chosen, settings, one_vs_rest=one_vs_rest, regression=regression)
     sentences = store.words["sentence"].to_numpy()
     replicated = replicate_labellings(labellings, sentences, replicates=replicates, seed=settings.seed, kind=kind)
-    groups = group_by_words(replicated)
-    for units, places in groups:
+    by_words = group_by_words(replicated)
+    for units, places in by_words:
         for place in places:
             check_classes(take_words(replicated[place], units))
     free = replace(settings, l1=0.0, l2=0.0, solver="adam")
@@ -116,13 +123,15 @@ def fit_probes(
         options = {"keep": plan.keep, "subsets": plan.subsets}
         penalized_of: dict[int, list[Probe]] = {}
         free_of: dict[int, list[Probe]] = {}
-        for units, places in groups:
+        for units, places in by_words:
             source = source_of(store, units, plan)
             streamed = choose_streaming(source, dtype=dtype) if stream is None else stream
             make = stream_matrix if streamed else hold_matrix
             matrix = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)
             own = {place: take_words(replicated[place], units) for place in places}
-            penalized_of |= _by_place(own, fit_on_matrix(matrix, list(own.values()), settings, **options))
+            grouped = None if groups is None else groups.group_of_column[plan.columns]
+            fitted = fit_on_matrix(matrix, list(own.values()), settings, groups=grouped, **options)
+            penalized_of |= _by_place(own, fitted)
             real = {place: one for place, one in own.items() if not (one.control or one.replicate)}
             if len(settings.pairs) > 1:
                 free_of |= _by_place(real, fit_on_matrix(matrix, list(real.values()), free, **options))
@@ -216,6 +225,7 @@ def fit_problems(
     *,
     keep: Bool[np.ndarray, "subset feature"] | None = None,
     given: Scale | None = None,
+    groups: Int[np.ndarray, " feature"] | None = None,
 ) -> list[Probe]:
     """Fits every labelling with every penalty pair on every feature subset, in as few solves as memory allows.
 
@@ -225,6 +235,7 @@ def fit_problems(
         settings: Objective, penalties and solver.
         keep: Feature subsets; None for one subset with all features. Weights of the other features are zero.
         given: Mean and scale of the features in another fit, whose objective this one is to have.
+        groups: Number of every feature's group, for the group lasso over groups of neurons.
 
     Returns:
         Probes, labelling outermost, then pair, then subset.
@@ -234,7 +245,18 @@ def fit_problems(
     matrix = hold_matrix(MatrixSource.of(X), standardize=settings.standardize, given=given)
     del X  # a gigabyte or two for a whole training set, which callers often make for this call alone
     subsets = [None] * (1 if keep is None else len(keep))
-    return fit_on_matrix(matrix, labellings, settings, keep=keep, subsets=subsets)
+    return fit_on_matrix(matrix, labellings, settings, keep=keep, subsets=subsets, groups=groups)
+
+
+def _check_groups(groups: NeuronGroups | None, store: ActivationStore, matrices: Sequence[MatrixPlan]) -> None:
+    if groups is None:
+        return
+    groups.check_axis(store.axis())
+    if any(plan.layers is not None for plan in matrices):
+        raise SettingsError(
+            "Probes of single layers are solved together, and groups of neurons lie across layers. Leave out `groups`, "
+            "or `subsets`."
+        )
 
 
 def _labellings(
@@ -268,33 +290,3 @@ def _labellings(
             "There must be at least one task, and the store has no label column. Give `tasks` when reading the corpus."
         )
     return labellings
-
-
-def source_of(store: ActivationStore, words: Int[np.ndarray, " word"], plan: MatrixPlan) -> MatrixSource:
-    """Returns a source of some words of a store, in the columns of a planned matrix; it reads when it is asked to.
-
-    Args:
-        store: The store to read.
-        words: Positions of the words among the units of the store, in the order of the matrix.
-        plan: The columns, from `plan_matrices`.
-    """
-    place = place_in_store(store, words, store.axis())
-    all_words = len(words) == store.word_count
-    all_columns = len(plan.columns) == store.axis(plan.sites).size
-
-    def read_into(first: int, target: Float[np.ndarray, "word feature"]) -> None:
-        # None asks for all words, which a store in memory returns as a view.
-        units = None if all_words and len(target) == len(words) else words[first : first + len(target)]
-        if all_columns:
-            store.matrix(units, sites=plan.sites, out=target)
-        else:
-            target[...] = store.matrix(units, sites=plan.sites)[:, plan.columns]
-
-    return MatrixSource(
-        words=len(words),
-        features=len(plan.columns),
-        read_into=read_into,
-        name_place=lambda word, column: place(word, int(plan.columns[column])),
-        layers=plan.layers,
-        blocks=None if plan.layers is not None else store.axis().block_of_column[plan.columns],
-    )

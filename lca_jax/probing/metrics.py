@@ -1,9 +1,9 @@
-"""Scores of predictions: accuracy, recall, F1, their intervals over sentences, confusions, and R² of numbers."""
+"""Scores of predictions: accuracy, recall, their intervals over sentences, confusions, and R² of numbers."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-_RESAMPLES = 2000
+RESAMPLES = 2000
 """Number of bootstrap samples behind an interval."""
 _Z = 1.959964
 """The normal quantile of a 95 % interval."""
@@ -57,6 +57,20 @@ def accuracy_interval(
     return low, high
 
 
+def mean_error(values: Bool[np.ndarray, " word"], sentences: Int[np.ndarray, " word"]) -> float:
+    """Returns the standard error of a mean over words that were drawn by sentence.
+
+    It is √(S/(S−1) Σ_s (Σ_i∈s (v_i − v̄))²)/n for n words in S sentences, by linearising the ratio of two sums; with one
+    word a sentence that of a plain mean. Of a single sentence it is 0.
+
+    Reference: Cochran 1977, "Sampling Techniques", section 9A.2 (clusters of unequal size, ratio to size).
+    """
+    number = np.unique(sentences, return_inverse=True)[1]
+    sums = np.bincount(number, weights=values - values.mean())
+    spread = len(sums) / max(len(sums) - 1, 1) * (sums**2).sum()
+    return float(np.sqrt(spread) / len(values))
+
+
 def mean_intervals(
     values: Float[np.ndarray, "row word"], sentences: Int[np.ndarray, " word"], *, level: float = 0.95, seed: int = 0
 ) -> Float[np.ndarray, "row 2"]:
@@ -74,16 +88,32 @@ def mean_intervals(
     Returns:
         The lower and the upper end for each row.
     """
+    rows = np.concatenate([np.ones((1, values.shape[1])), values])
+    words, *sums = resampled_sums(rows, sentences, seed=seed).T
+    return np.quantile(np.stack(sums) / words, [(1 - level) / 2, (1 + level) / 2], axis=1).T
+
+
+def resampled_sums(
+    values: Float[np.ndarray, "row word"], sentences: Int[np.ndarray, " word"], *, seed: int = 0
+) -> Float[np.ndarray, "sample row"]:
+    """Returns the sum of every row over each bootstrap sample of the sentences; one seed draws the same samples.
+
+    A score that is a function of sums (an accuracy, an F1) has its interval from that function of each sample.
+
+    Args:
+        values: One value for each word.
+        sentences: Number of the sentence that each word stands in.
+        seed: Seed of the resampling.
+    """
     _, place = np.unique(sentences, return_inverse=True)
-    words = np.bincount(place).astype(np.float64)
     sums = np.stack([np.bincount(place, weights=row) for row in values])
     generator = np.random.default_rng(seed)
-    means = []
-    for _ in range(_RESAMPLES // 100):
-        drawn = generator.integers(0, len(words), size=(100, len(words)))
-        times = np.stack([np.bincount(draw, minlength=len(words)) for draw in drawn]).astype(np.float64)
-        means.append((times @ sums.T) / (times @ words)[:, None])
-    return np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2], axis=0).T
+    sampled = []
+    for _ in range(RESAMPLES // 100):
+        drawn = generator.integers(0, sums.shape[1], size=(100, sums.shape[1]))
+        times = np.stack([np.bincount(draw, minlength=sums.shape[1]) for draw in drawn]).astype(np.float64)
+        sampled.append(times @ sums.T)
+    return np.concatenate(sampled)
 
 
 def recall_intervals(
@@ -112,13 +142,6 @@ def recall_intervals(
     of_class = np.zeros(len(words), np.int64)
     of_class[cluster] = gold[labelled]
     return [_wilson(words[of_class == number], hits[of_class == number]) for number in range(classes)]
-
-
-def macro_f1(predicted: Int[np.ndarray, " word"], gold: Int[np.ndarray, " word"], *, classes: int) -> float:
-    """Returns the mean over the classes that occur in `gold` or `predicted` of F1, 2·right / (gold + predicted)."""
-    right = np.bincount(gold[(predicted == gold) & (gold >= 0)], minlength=classes)
-    both = np.bincount(gold[gold >= 0], minlength=classes) + np.bincount(predicted, minlength=classes)
-    return float((2 * right[both > 0] / both[both > 0]).mean())
 
 
 def confusion_counts(

@@ -6,6 +6,7 @@ For n labelled words with features x, labels y and weights W of shape (feature, 
     penalty(W) = l1 ‖W‖₁ + (l2/2) ‖W‖²_F          `elastic_net`, the default
     penalty(W) = l1 ‖W‖₁ + l2 ‖W‖_F               `neurox`, the objective that NeuroX's code really trains
     penalty(W) = l1 Σ_j ‖W_j‖₂ + (l2/2) ‖W‖²_F    `group_lasso`, W_j the weights of neuron j: in or out for all classes
+                                                  (or of a group j of n_j neurons, with l1 √n_j: `fit_probes(groups=)`)
 
 The bias b is free of penalty. Where words have weights a_i, the mean is Σ_i a_i loss_i / Σ_i a_i. Where a task's labels
 are numbers y_i, the loss is (x_i W + b − y_i)²/2. The same l1 and l2 elsewhere:

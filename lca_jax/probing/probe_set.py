@@ -172,13 +172,13 @@ class ProbeSet:
 
         Args:
             dev: Activations of the dev words.
-            by: `score` for S of the papers (`selection`), `accuracy` for the accuracy with all neurons. Ties go to the
-                larger l1, then to the larger l2.
+            by: `score` for S of the papers, `accuracy` for the accuracy with all neurons, `one_se` for the strongest
+                penalty within one standard error of the best accuracy (`selection` has the rules, and that of ties).
             fraction: Share of the neurons kept at top and bottom for S.
 
         Raises:
-            SettingsError: `fraction` is not in (0, 0.5], `by` is unknown, or the dev store has other neurons or no such
-                task.
+            SettingsError: `fraction` is not in (0, 0.5], `by` is unknown or is `one_se` for a regression, or the dev
+                store has other neurons or no such task.
             DataError: No dev word is labelled, or an activation is not finite.
         """
         probes, search = choose_penalties(self.probes, self.unpenalized, dev, axis=self.axis, by=by, fraction=fraction)

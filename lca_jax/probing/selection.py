@@ -10,14 +10,21 @@ A_0 is the same for all pairs, so it moves S and never the choice; it is taken f
 since without penalty there is no certified optimum. All pairs and masks of a task are one matrix product over the dev
 words.
 
+`by="one_se"` is the rule of one standard error (Breiman et al. 1984, section 3.4.3): of the pairs whose accuracy is at
+most one standard error of the best accuracy below it, the strongest. The standard error is that of a mean over
+sentences, whose words are not independent. One pair is stronger than another if neither number is smaller; where
+several pairs have none stronger, they are told apart by the overlap of their rankings of half-samples (`stable_half`),
+if the fit has some, and else by the larger l2, which shares weight among near copies, and then the larger l1.
+
 The choice is made for a task, or for one target of it against the rest, on all neurons or on one subset. Each gets its
 own pair, by its probe of the training words as they are; its control probe and its bootstrap samples follow that
 choice. For regressions R² takes the place of the accuracy.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -25,12 +32,15 @@ from jaxtyping import Bool, Float, Int
 from lca_jax.axes import NeuronAxis
 from lca_jax.errors import SettingsError
 from lca_jax.probing.measuring import measured_words
-from lca_jax.probing.metrics import accuracy, determination
+from lca_jax.probing.metrics import accuracy, determination, mean_error
 from lca_jax.probing.probe import Probe, predict_masked, predict_masked_numbers
 from lca_jax.probing.weight_mass import mass_order
 from lca_jax.store.store import ActivationStore
 
-Criterion = Literal["score", "accuracy"]
+Criterion = Literal["score", "accuracy", "one_se"]
+_log = logging.getLogger(__name__)
+_FIRST = 0.05
+"""Share of the neurons whose overlap between half-samples tells pairs apart."""
 
 _Key = tuple[str, str | None, str | None]
 """Task, target and subset, for which one penalty is chosen."""
@@ -55,6 +65,8 @@ class PenaltyScore:
     """Whether this pair was chosen."""
     target: str | None = None
     subset: str | None = None
+    error: float | None = None
+    """Standard error of the accuracy over sentences; None for regressions."""
 
 
 def choose_penalties(
@@ -73,22 +85,22 @@ def choose_penalties(
         unpenalized: The probe without penalty of each task, target and subset that has several pairs.
         dev: Activations of the dev words.
         axis: Neurons that the probes read.
-        by: `score` for S of the papers, `accuracy` for the accuracy with all neurons. Ties go to the larger l1, then to
-            the larger l2.
+        by: `score` for S of the papers, `accuracy` for the accuracy with all neurons; their ties go to the larger l1,
+            then to the larger l2. `one_se` for the strongest pair within one standard error of the best accuracy.
         fraction: Share of the neurons kept at top and bottom for S.
 
     Returns:
         The probes of the chosen pairs, and the score of every pair.
 
     Raises:
-        SettingsError: `fraction` is not in (0, 0.5], `by` is unknown, or the dev store has other neurons or no such
-            task.
+        SettingsError: `fraction` is not in (0, 0.5], `by` is unknown or is `one_se` for a regression, or the dev store
+            has other neurons or no such task.
         DataError: No dev word is labelled, or an activation is not finite.
     """
     if not 0 < fraction <= 0.5:
         raise SettingsError(f"`fraction` must be in (0, 0.5], got {fraction}. Give a fraction, e.g. 0.2.")
-    if by not in ("score", "accuracy"):
-        raise SettingsError(f"`by` must be 'score' or 'accuracy', got {by!r}.")
+    if by not in get_args(Criterion):
+        raise SettingsError(f"`by` must be 'score', 'accuracy' or 'one_se', got {by!r}.")
     chosen: list[Probe] = []
     search: list[PenaltyScore] = []
     for task in dict.fromkeys(probe.task for probe in probes):
@@ -100,11 +112,75 @@ def choose_penalties(
             gold = words.gold if key[1] is None else (labels == key[1]).astype(np.int32)
             candidates = [probe for probe in of_task if _key(probe) == key]
             without = [probe for probe in unpenalized if _key(probe) == key]
-            measured = _measure(candidates, without, words.X, gold, fraction=fraction)
-            best = max(measured, key=lambda one: (one.score if by == "score" else one.accuracy, one.l1, one.l2))
-            search += [replace(one, chosen=one is best) for one in measured]
+            measured = _measure(candidates, without, words.X, gold, fraction=fraction, sentences=words.sentences)
+            best = _strongest(measured, candidates) if by == "one_se" else _highest(measured, by)
+            scores = [replace(one, chosen=one is best) for one in measured]
+            _tell_edges(scores)
+            search += scores
             chosen += [probe for probe in candidates if (probe.l1, probe.l2) == (best.l1, best.l2)]
     return tuple(chosen), tuple(search)
+
+
+def edges_of_search(scores: Sequence[PenaltyScore]) -> list[str]:
+    """Tells where the chosen pair of one task lies on the edge of its grid, where a better one may lie beyond.
+
+    Returns:
+        One text for l1 and for l2 each, such as "l2 = 0.001 is the largest of 2 that were tried"; none for a penalty of
+        which one value was tried alone, for a smallest value of 0, which nothing lies beyond, and without a search.
+    """
+    edges: list[str] = []
+    if not any(score.chosen for score in scores):
+        return edges
+    for name in ("l1", "l2"):
+        values = sorted({getattr(score, name) for score in scores})
+        chosen = next(getattr(score, name) for score in scores if score.chosen)
+        if len(values) > 1 and chosen in (values[0], values[-1]) and chosen > 0:
+            which = "smallest" if chosen == values[0] else "largest"
+            edges.append(f"{name} = {chosen:g} is the {which} of {len(values)} that were tried")
+    return edges
+
+
+def _tell_edges(scores: Sequence[PenaltyScore]) -> None:
+    place = ", ".join(part for part in (scores[0].task, scores[0].target, scores[0].subset) if part)
+    for edge in edges_of_search(scores):
+        _log.info("%s: the chosen %s; a better one may lie beyond.", place, edge)
+
+
+def _highest(measured: Sequence[PenaltyScore], by: Criterion) -> PenaltyScore:
+    return max(measured, key=lambda one: (one.score if by == "score" else one.accuracy, one.l1, one.l2))
+
+
+def _strongest(measured: Sequence[PenaltyScore], candidates: Sequence[Probe]) -> PenaltyScore:
+    """Returns the strongest pair within one standard error of the best accuracy."""
+    best = max(measured, key=lambda one: one.accuracy)
+    if best.error is None:
+        raise SettingsError(f"`{best.task}` is a regression, whose R² has no standard error. Choose by 'score'.")
+    least = best.accuracy - best.error
+    near = [one for one in measured if one.accuracy >= least]
+    last = [
+        one for one in near if not any(other is not one and other.l1 >= one.l1 and other.l2 >= one.l2 for other in near)
+    ]
+    return max(last, key=lambda one: (stable_half(candidates, one.l1, one.l2), one.l2, one.l1))
+
+
+def stable_half(probes: Sequence[Probe], l1: float, l2: float) -> float:
+    """Returns the share of their first 5 % of the neurons that the two half-samples of a pair agree on, in the mean.
+
+    Neurons are in the order of weight mass. Without half-samples it is 0.
+
+    Args:
+        probes: Probes of one task, target and subset.
+        l1: Of the penalty.
+        l2: Of the penalty.
+    """
+    order = {
+        probe.replicate: mass_order(probe.weights).order
+        for probe in probes
+        if (probe.l1, probe.l2, probe.kind, probe.control) == (l1, l2, "halves", False) and probe.replicate
+    }
+    pairs = [(order[number], order[number + 1]) for number in order if number % 2 and number + 1 in order]
+    shared = [np.isin(one[: (size := max(1, round(_FIRST * len(one))))], other[:size]).mean() for one, other in pairs]
+    return float(np.mean(shared)) if shared else 0.0
 
 
 def _measure(
@@ -114,11 +190,13 @@ def _measure(
     gold: Int[np.ndarray, " word"] | Float[np.ndarray, " word"],
     *,
     fraction: float,
+    sentences: Int[np.ndarray, " word"],
 ) -> list[PenaltyScore]:
     """Measures the pairs of one task, target and subset, by the probes of the task itself on all training words."""
     probes = [probe for probe in candidates if not probe.control and not probe.replicate]
     keep = np.stack([_ends_of(probe, fraction) for probe in probes])
     accuracies = _score(probes, X, gold, keep)
+    errors = [None if probe.regression else mean_error(probe.predict(X) == gold, sentences) for probe in probes]
     all_features = np.ones((1, 1, keep.shape[2]), bool)
     reference = float(_score(without[:1], X, gold, all_features)[0, 0] if without else accuracies[:, 0].max())
     return [
@@ -133,8 +211,9 @@ def _measure(
             top=float(top),
             bottom=float(bottom),
             chosen=False,
+            error=error,
         )
-        for probe, (whole, top, bottom) in zip(probes, accuracies, strict=True)
+        for probe, error, (whole, top, bottom) in zip(probes, errors, accuracies, strict=True)
     ]
 
 

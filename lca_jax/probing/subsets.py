@@ -9,10 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from lca_jax.axes import NeuronAxis
 from lca_jax.errors import SettingsError
+from lca_jax.probing.matrix.source import MatrixSource
+from lca_jax.store.finite import place_in_store
+from lca_jax.store.store import ActivationStore
 
 Columns = Sequence[int] | Int[np.ndarray, " feature"] | Bool[np.ndarray, " feature"]
 """Columns of the axis, or a mask over all of them."""
@@ -91,3 +94,33 @@ def _columns_of(name: str, columns: Columns, size: int) -> Int[np.ndarray, " col
             f"got {columns!s:.100}."
         )
     return np.unique(chosen)
+
+
+def source_of(store: ActivationStore, words: Int[np.ndarray, " word"], plan: MatrixPlan) -> MatrixSource:
+    """Returns a source of some words of a store, in the columns of a planned matrix; it reads when it is asked to.
+
+    Args:
+        store: The store to read.
+        words: Positions of the words among the units of the store, in the order of the matrix.
+        plan: The columns, from `plan_matrices`.
+    """
+    place = place_in_store(store, words, store.axis())
+    all_words = len(words) == store.word_count
+    all_columns = len(plan.columns) == store.axis(plan.sites).size
+
+    def read_into(first: int, target: Float[np.ndarray, "word feature"]) -> None:
+        # None asks for all words, which a store in memory returns as a view.
+        units = None if all_words and len(target) == len(words) else words[first : first + len(target)]
+        if all_columns:
+            store.matrix(units, sites=plan.sites, out=target)
+        else:
+            target[...] = store.matrix(units, sites=plan.sites)[:, plan.columns]
+
+    return MatrixSource(
+        words=len(words),
+        features=len(plan.columns),
+        read_into=read_into,
+        name_place=lambda word, column: place(word, int(plan.columns[column])),
+        layers=plan.layers,
+        blocks=None if plan.layers is not None else store.axis().block_of_column[plan.columns],
+    )

@@ -52,7 +52,8 @@ def rank_neurons(
             samples in whose first neurons a neuron is; `"weight"`, the mean magnitude of its weights.
         share: Share of the neurons that count as a sample's first, for `"frequency"`, in (0, 1].
         groups: None for neurons; `"index"` for the neurons of one index in all layers of the residual stream as one
-            group, with the sum of their magnitudes as its weights. The ranking is one of groups (`ranking.groups`).
+            group, or any division of the neurons (`correlated_groups`). A group's weights are the sums of the
+            magnitudes of its neurons' weights. The ranking is one of groups (`ranking.groups`).
 
     Returns:
         The ranking. A neuron's score is 1 − (mass level at which the first class needs it): 1 for each class's heaviest

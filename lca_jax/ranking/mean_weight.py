@@ -23,7 +23,7 @@ def rank_by_mean_weight(
         probes: A selected set, with one probe of the task; or a probe of `fit_elastic_net`.
         task: The task; None for the only one.
         replicate: Number of the sample whose probe is read; 0 for the training words as they are.
-        groups: None for neurons, `"index"` for groups of one index (`rank_neurons`).
+        groups: None for neurons, `"index"` or a division of the neurons for groups (`rank_neurons`).
 
     Returns:
         The ranking; `by_class` ranks by the magnitude of the class's own weights.

@@ -81,7 +81,8 @@ def rank(
             `anova`, `variance`); or words, that is a store, `measured_words`, or features and labels (X, y).
         task: The task; None for the only one.
         method: Name of the method, a key of `METHODS`.
-        groups: None for neurons; `"index"` for the neurons of one index in all layers as one group (`ranking.groups`).
+        groups: None for neurons; `"index"` for the neurons of one index in all layers as one group, or any division of
+            the neurons (`correlated_groups`).
             Methods that read no weights sum the scores of a group's neurons.
         **options: Further arguments of the method's own function.
 

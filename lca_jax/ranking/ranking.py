@@ -21,6 +21,8 @@ from lca_jax.tables import html_table, text_table
 
 _RANK_OF_CLASS = "rank:"
 """Prefix of the columns that hold the rank of a neuron for one class."""
+_COLUMNS = ("rank", "site", "layer", "index", "score", "tie")
+"""The first columns of every table."""
 _BOTTOM, _RANDOM = 1, 2
 """Streams of random numbers: the same seed must not draw the same neurons for sets that are compared."""
 
@@ -123,6 +125,13 @@ class Ranking:
     def _caption(self) -> str:
         classes = f", and for each of its {len(self.by_class)} classes" if self.by_class else ""
         return f"{len(self.columns)} neurons ranked for {self.task}{classes}"
+
+
+def is_ranking(file: Path) -> bool:
+    """Returns whether a file begins as those of `Ranking.write_csv` do."""
+    head = ",".join(_COLUMNS).encode()
+    with file.open("rb") as content:
+        return content.read(len(head)) == head
 
 
 def rank_by_scores(

@@ -137,9 +137,16 @@ def _unseen(entry: Mapping[str, Any]) -> str:
         )
     unseen = _table(entry, "unseen_words")
     if unseen.get("words") and is_number(unseen.get("accuracy")):
+        seen = _table(entry, "seen_words")
+        beside = ""
+        if seen.get("words") and is_number(seen.get("accuracy")):
+            beside = (
+                f", on the {integer(seen['words'])} of types that it has on {percent(seen['accuracy'])}"
+                f"{_within(seen.get('interval'))}"
+            )
         parts.append(
             f"On the {integer(unseen['words'])} test {unit}s of types that training lacks the probe is right on "
-            f"{percent(unseen['accuracy'])}{_within(unseen.get('interval'))}."
+            f"{percent(unseen['accuracy'])}{_within(unseen.get('interval'))}{beside}."
         )
     return " ".join(parts)
 
@@ -188,16 +195,24 @@ def _ranking(entry: Mapping[str, Any]) -> str:
     return said
 
 
+def _share_of_gain(minimal: Mapping[str, Any]) -> str:
+    constant = minimal.get("constant_dev")
+    best = f" ({percent(constant)})" if is_number(constant) else ""
+    return f"{percent(1 - minimal['drop'])} of the gain of the probe of all over the best constant answer{best}"
+
+
 def _minimal(model: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     minimal, total = _table(entry, "minimal"), model.get("neurons")
+    if not minimal and "minimal" in entry:
+        return "On dev all neurons are no better than the best constant answer, so there is no smallest set."
     if not is_number(minimal.get("neurons")) or not is_number(minimal.get("drop")):
         return ""
     if is_number(total) and minimal["neurons"] >= total:
-        return f"On dev no smaller set stays within {points(minimal['drop'])} of all {integer(total)} neurons."
+        return f"On dev no smaller set than all {integer(total)} neurons keeps {_share_of_gain(minimal)}."
     of_all = f" ({percent(minimal['fraction'])} of all)" if is_number(minimal.get("fraction")) else ""
     said = (
-        f"The first {integer(minimal['neurons'])} neurons{of_all} are the smallest set tried whose own probe stays "
-        f"within {points(minimal['drop'])} of the probe of all on dev, where it was chosen."
+        f"The first {integer(minimal['neurons'])} neurons{of_all} are the smallest set tried whose own probe keeps "
+        f"{_share_of_gain(minimal)} on dev, where it was chosen."
     )
     if is_number(loss := minimal.get("loss")) and is_number(minimal.get("accuracy")):
         change = "less than" if loss >= 0 else "more than"

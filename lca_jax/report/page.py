@@ -30,10 +30,10 @@ from lca_jax.report.figures import (
 )
 from lca_jax.report.findings import CORRELATION, Findings, beats_baselines, findings
 from lca_jax.report.layer_curve import LayerCurve, draw_by_layer
-from lca_jax.report.reliability import overlap_rows
+from lca_jax.report.reliability import neuron_sentence, overlap_rows
 from lca_jax.report.search_grid import SearchGrid, arrange_search
 
-_FORMAT = 3
+_FORMAT = 4
 """The format of `results.json` that is read here."""
 _SORTS = ("name", "accuracy", "lead", "selectivity", "neurons", "layer")
 """What the overview of several tasks can be sorted by."""
@@ -49,7 +49,7 @@ def write_report(
     """Writes the page of a run, whole or not at all.
 
     Args:
-        results: The content of `results.json`, format 3, fractions 0..1. Only `format` and `tasks` are required.
+        results: The content of `results.json`, format 4, fractions 0..1. Only `format` and `tasks` are required.
         cards: The cards of the top neurons, by task; tasks without cards show none.
         out: A folder, which gets an `index.html`, or the name of an `.html` file.
         links: Where the whole ranking of each task lies, relative to the page; tasks without one have no link.
@@ -131,6 +131,8 @@ class _NeuronRow(NamedTuple):
     """Where it lies in its class; empty if that is not known."""
     copies: Sequence[str]
     """Its near copies, each with the correlation."""
+    reproduced: str
+    """How often half-samples select it, and its ranks there; empty if that was not measured."""
 
 
 class _TaskView(NamedTuple):
@@ -197,7 +199,7 @@ def _view(
         overlap=overlap_rows(task) if beats else (),
         classes=_class_rows(task.get("per_class", {})),
         search=arrange_search(task.get("search", ())),
-        neurons=tuple(_neuron_row(card, task.get("top_neurons", ())) for card in cards) if beats else (),
+        neurons=tuple(_neuron_row(card, task) for card in cards) if beats else (),
         link=link if beats else None,
     )
 
@@ -228,11 +230,13 @@ def _orders(views: Sequence[_TaskView]) -> list[dict[str, int]]:
     return places
 
 
-def _neuron_row(card: NeuronCard, facts: Sequence[Mapping[str, Any]]) -> _NeuronRow:
-    entry: Mapping[str, Any] = {}
-    for one in facts:
-        if (one.get("site"), one.get("layer"), one.get("index")) == tuple(card.neuron):
-            entry = one
+def _neuron_row(card: NeuronCard, task: Mapping[str, Any]) -> _NeuronRow:
+    def of_card(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        named = [one for one in entries if tuple(map(one.get, ("site", "layer", "index"))) == tuple(card.neuron)]
+        return named[0] if named else {}
+
+    entry = of_card(task.get("top_neurons", ()))
+    reliability = task.get("reliability", {})
     ends = [entry.get(name) for name in ("mean_inside", "mean_outside")]
     said = ""
     if all(formats.is_number(end) for end in ends) and formats.is_number(weight := entry.get("weight")):
@@ -243,7 +247,9 @@ def _neuron_row(card: NeuronCard, facts: Sequence[Mapping[str, Any]]) -> _Neuron
         for copy in entry.get("copies", ())
         if {"site", "layer", "index"} <= set(copy)
     ]
-    return _NeuronRow(card, entry, said, copies)
+    return _NeuronRow(
+        card, entry, said, copies, neuron_sentence(reliability, of_card(reliability.get("top_neurons", ())))
+    )
 
 
 def _numbers(values: Sequence[object]) -> list[float]:

@@ -41,3 +41,23 @@ def reliability_sentence(entry: Mapping[str, Any]) -> str:
             + (f"; at most {number(bound)} are to be expected there by chance." if is_number(bound) else ".")
         )
     return said
+
+
+def neuron_sentence(reliability: Mapping[str, Any], neuron: Mapping[str, Any]) -> str:
+    """Says how often half-samples select a neuron, and where it ranks there; empty if it is not known.
+
+    Args:
+        reliability: The `reliability` entry of a task.
+        neuron: The neuron's entry of its `top_neurons`.
+    """
+    ends = neuron.get("rank_interval") or ()
+    numbers = (reliability.get("replicates"), reliability.get("selected"), neuron.get("frequency"), *ends)
+    if len(ends) != 2 or not all(map(is_number, numbers)):
+        return ""
+    halves = reliability["replicates"]
+    said = (
+        f"Among the first {integer(reliability['selected'])} in {share(neuron['frequency'])} of {integer(halves)} "
+        f"half-samples, at ranks {integer(ends[0])} to {integer(ends[1])}"
+    )
+    # The ends leave out a part of the samples only where there are 40 or more.
+    return said + (" (middle 95%)." if halves >= 40 else ".")

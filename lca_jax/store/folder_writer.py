@@ -21,6 +21,7 @@ import tensorstore as ts
 
 from lca_jax.errors import StoreError
 from lca_jax.machine.json_text import parse_json
+from lca_jax.machine.versions import STORE_PACKAGES, package_versions
 from lca_jax.store.array import LazyArray
 from lca_jax.store.folder import (
     create_array,
@@ -58,6 +59,8 @@ from lca_jax.store.writer import ShardArrays, ShardRecord, StoreWriter, make_man
 from lca_jax.text.corpus import Corpus
 
 _LOCK = f"{PROGRESS}lock-"
+_BEGUN_WITH = "versions"
+"""Key beside those of the recipe, until the manifest has the versions."""
 
 _log = logging.getLogger(__name__)
 
@@ -105,9 +108,11 @@ class FolderWriter(StoreWriter):
         self._refuse_whole(read_file(self._folder, MANIFEST) is not None)
         begun = read_file(self._folder, RECIPE)
         if begun is None:
-            write_file(self._folder, RECIPE, json.dumps(self._recipe.as_json()).encode())
+            begun_with = {_BEGUN_WITH: package_versions(STORE_PACKAGES)}
+            write_file(self._folder, RECIPE, json.dumps({**self._recipe.as_json(), **begun_with}).encode())
         else:
-            _read_recipe(begun, place=place).refuse_other(self._recipe, place=place)
+            recipe, made_with = _read_recipe(begun, place=place)
+            recipe.refuse_other(self._recipe, place=place, made_with=made_with)
         self._arrays = {site: create_array(self._folder, site, self._recipe) for site in self._recipe.sites}
 
     def close(self) -> None:  # noqa: D102
@@ -223,15 +228,18 @@ def find_finished(path: str | Path, recipe: Recipe) -> ActivationStore | None:
     manifest = read_manifest(folder)
     if manifest is None:
         return None
-    manifest.recipe.refuse_other(recipe, place=name_folder(folder))
+    manifest.recipe.refuse_other(recipe, place=name_folder(folder), made_with=manifest.versions)
     if list_files(folder, PROGRESS):
         remove_subfolder(folder, PROGRESS)
     return open_store(path)
 
 
-def _read_recipe(text: bytes, *, place: str) -> Recipe:
+def _read_recipe(text: bytes, *, place: str) -> tuple[Recipe, Mapping[str, str]]:
+    """Returns the recipe of an unfinished store, and the versions of the packages that began it."""
     try:
-        return Recipe.from_json(parse_json(text))
+        content = parse_json(text)
+        begun_with = dict(content.pop(_BEGUN_WITH, {}))
+        return Recipe.from_json(content), begun_with
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(
             f"{place}/{RECIPE} breaks its format ({error!r}), so the unfinished store cannot be gone on with. "

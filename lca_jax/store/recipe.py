@@ -14,6 +14,7 @@ from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.fields import check_fields
+from lca_jax.text.other_pieces import tell_cutting_versions, tell_other_pieces
 
 StoreDtype = Literal["float32", "bfloat16", "float16"]
 """Type of the stored numbers."""
@@ -107,6 +108,9 @@ class Recipe:
     """The words of the corpus that are read."""
     derived: str | None = None
     """How the units were made of those of another store, and the fingerprint of that store's recipe."""
+    pieces: Mapping[str, str] | None = None
+    """Pieces of the words of `text.reference`, which another version of a package may cut otherwise; None where another
+    program or an earlier version made the vectors, which does not say."""
 
     def __post_init__(self) -> None:
         for name, known in (("dtype", get_args(StoreDtype)), ("pool", get_args(Pool))):
@@ -146,25 +150,32 @@ class Recipe:
         """Returns the number of a shard's first word, and that of the word after its last."""
         return shard * self.shard_words, min(self.words, (shard + 1) * self.shard_words)
 
-    def refuse_other(self, requested: "Recipe", *, place: str) -> None:
+    def refuse_other(self, requested: "Recipe", *, place: str, made_with: Mapping[str, str]) -> None:
         """Lets a store of this recipe be used only by a run that requests the same.
 
         Args:
             requested: Recipe of the run.
             place: Name of the store in the message.
+            made_with: Versions of the packages that the store was begun or finished with.
 
         Raises:
-            StoreError: The recipes differ; the message names every setting that does, with both values.
+            StoreError: The recipes differ; the message names every setting that does, with both values. Where texts are
+                cut into other pieces, it shows one, and tells the versions that made them.
         """
         pairs = ((field.name, getattr(self, field.name), getattr(requested, field.name)) for field in fields(self))
         found = [
             f"{name}: the store has {_brief(ours)}, requested {_brief(theirs)}"
             for name, ours, theirs in pairs
-            if ours != theirs
+            if ours != theirs and name != "pieces"
         ]
+        if told := tell_other_pieces(self.pieces, requested.pieces):
+            found.append(f"pieces: {told}")
         if found:
+            of_model = self.pieces is not None and (told or self.tokenizer != requested.tokenizer)
+            versions = tell_cutting_versions(made_with) if of_model else None
             raise StoreError(
                 f"{place} was made from something else: {'; '.join(found)}. "
+                f"{f'It was made with {versions}. ' if versions else ''}"
                 "Give another folder, or delete this one to make it anew."
             )
 
@@ -172,6 +183,8 @@ class Recipe:
         """Returns a plain dictionary, with the sites as a list since their order counts."""
         sites = [{"site": site, **asdict(shape)} for site, shape in self.sites.items()]
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.pieces is None:  # so that recipes from before it was kept have their fingerprint still
+            del plain["pieces"]
         return plain | {"sites": sites, "choice": asdict(self.choice)}
 
     @classmethod

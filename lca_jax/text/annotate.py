@@ -101,10 +101,28 @@ def annotate_by_option(corpus: Corpus, option: str, *, seed: int) -> Corpus:
         SettingsError: The option has another form, or the pattern is not a regular expression.
         CorpusError: The file cannot be read, or no word is in the class.
     """
+    task, pattern, file = split_option(option)
+    if pattern is not None:
+        return corpus.annotate(task, pattern=pattern, seed=seed)
+    words = {line.strip() for line in Source.read(Path(file)).lines} - {""}
+    return corpus.annotate(task, words=words, seed=seed)
+
+
+def split_option(option: str) -> tuple[str, str | None, str]:
+    """Returns the task, the pattern or None, and else the file, of `NAME=/PATTERN/` or `NAME=FILE`.
+
+    Raises:
+        SettingsError: The option has another form.
+    """
     task, _, source = option.partition("=")
     if not task or not source:
         raise SettingsError(f"`annotate` must be NAME=FILE or NAME=/PATTERN/, got {option!r}.")
     if len(source) > 2 and source.startswith("/") and source.endswith("/"):
-        return corpus.annotate(task, pattern=source[1:-1], seed=seed)
-    words = {line.strip() for line in Source.read(Path(source)).lines} - {""}
-    return corpus.annotate(task, words=words, seed=seed)
+        return task, source[1:-1], ""
+    return task, None, source
+
+
+def with_file(option: str, change: Callable[[str], str]) -> str:
+    """Returns an option of `annotate_by_option` with another form of the file's path, if it names one."""
+    task, pattern, file = split_option(option)
+    return option if pattern is not None else f"{task}={change(file)}"

@@ -41,6 +41,8 @@ def test_a_file_says_everything_that_options_say_and_options_count_before_it(tmp
     assert experiment.labelled_only
     assert experiment.fractions == (0.1, 0.2)
     assert experiment_of(["--config", str(file), "--task", "x"]).tasks == ("x",)
+    with pytest.raises(SettingsError, match="`--config` is given twice"):
+        experiment_of(["--config", str(file), "--config", str(file)])
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,8 @@ def test_a_file_says_everything_that_options_say_and_options_count_before_it(tmp
         (run_experiment, [*FILES, "--draws", "x"], "--draws: invalid literal"),
         (run_experiment, [*FILES, "--until", "z"], "invalid choice 'z' for argument '--until'"),
         (run_study, ["--models", "3"], "there is no option --models"),
+        (run_experiment, [*FILES, "--overwrite", "yes"], "there is no option yes, and none that would take it"),
+        (run_experiment, [*FILES, "-x"], "there is no option -x, and none that would take it"),
         (probe, [], "RUN must be given"),
     ],
 )
@@ -71,6 +75,9 @@ def test_a_usage_error_is_one_line(function, options: list[str], said: str, caps
         ([*FILES, "--draws", "1"], "`draws` must be 2 or more"),
         ([*FILES, "--config"], "`--config` needs a file"),
         ([*FILES, "--config", "no/such.toml"], "no/such.toml cannot be read as TOML"),
+        ([*FILES, "--annotate", "t=/a/", "--annotate", "t=/b/"], "The task `t` is named twice"),
+        ([*FILES, "--annotate", "position=/a/", "--task", "position"], "The task `position` is named twice"),
+        ([*FILES, "--annotate", "=/a/"], "`annotate` must be NAME=FILE or NAME=/PATTERN/"),
     ],
 )
 def test_a_setting_out_of_its_range_is_the_error_of_the_setting(options: list[str], said: str) -> None:

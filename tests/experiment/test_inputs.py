@@ -51,6 +51,19 @@ def test_tasks_of_words_themselves_stand_beside_those_of_the_file(tmp_path: Path
     assert Experiment.from_json(settings.as_json()) == settings
 
 
+def test_a_list_of_words_is_found_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "list.txt").write_text("cat\n")
+    files = {name: write_conllu(tmp_path / f"{name}.conllu", 30, seed=seed) for seed, name in enumerate(("t", "e"))}
+    monkeypatch.chdir(tmp_path)
+    settings = experiment(tmp_path, train=files["t"], test=files["e"], annotate=["cat=list.txt", "x=/c.t/"])
+    content = settings.as_json()
+    monkeypatch.chdir("/")
+    kept = Experiment.from_json(content)
+    assert kept.annotate == (f"cat={tmp_path / 'list.txt'}", "x=/c.t/")
+    assert inputs(kept).tasks == ("cat", "x")
+    assert "--annotate cat=list.txt --annotate x=/c.t/" in kept.command()
+
+
 def test_options_of_files_reach_the_reader(tmp_path: Path) -> None:
     for name in ("t", "e"):
         (tmp_path / name).write_bytes("x\ttrès\ny\tcafé\n\n".encode("latin-1") * (2 if name == "t" else 1))

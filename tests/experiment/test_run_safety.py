@@ -222,3 +222,23 @@ def test_a_step_of_an_older_record_is_not_taken_on_trust(tmp_path: Path) -> None
     (tmp_path / "steps.json").write_text(json.dumps(steps))
     assert RunFolder(tmp_path).do("step", key_of(1), ["made"], work)
     assert not RunFolder(tmp_path).do("step", key_of(1), ["made"], work)
+
+
+def test_a_run_of_other_pieces_is_refused_and_tells_one(done: Experiment, tmp_path: Path) -> None:
+    copied = shutil.copytree(done.out, tmp_path / "run")
+    inputs = json.loads((copied / "inputs.json").read_text())
+    inputs["model"]["pieces"] |= {"x_y": "x_ y", "½": "1/2"}
+    inputs["model"]["versions"]["tokenizers"] = "0.1.0"
+    (copied / "inputs.json").write_text(json.dumps(inputs))
+    before = checksums_in(copied)
+    with pytest.raises(StoreError) as told:
+        run(replace(done, out=copied))
+    assert checksums_in(copied) == before
+    (line,) = str(told.value).splitlines()
+    assert "whose tokenizer makes other pieces: `½` was cut into `1/2`, now `[UNK]` (another reference word" in line
+    assert ", made with tokenizers 0.1.0 (" in line
+    run(replace(done, out=copied), overwrite=True)
+    del inputs["model"]["pieces"], inputs["model"]["versions"]  # as earlier versions wrote it
+    (copied / "inputs.json").write_text(json.dumps(inputs))
+    run(replace(done, out=copied))
+    assert json.loads((copied / "inputs.json").read_text())["model"]["pieces"]["x_y"] == "x [UNK] y"

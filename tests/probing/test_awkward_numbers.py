@@ -1,13 +1,15 @@
 """Numbers at the edges of float32, and data that hardly hold a question: refused by name, or solved."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lca_jax import ElasticNet, fit_elastic_net, fit_probes
 from lca_jax.errors import DataError, NotConverged, SettingsError
-from lca_jax.probing.labelling import number_labels, read_numbers
+from lca_jax.probing.fit import fit_problems
+from lca_jax.probing.labelling import Labelling, number_labels, read_numbers
 from tests.stores import planted_store, store_of
 
 RNG = np.random.default_rng(3)
@@ -135,3 +137,25 @@ def test_a_dev_part_without_labels_is_refused() -> None:
     dev = store_of(vectors, forms, {"upos": [[None] * 3] * 4})
     with pytest.raises(DataError, match="No word of memory has both a label for `upos` and a vector"):
         probes.select(dev)
+
+
+def test_a_handful_of_words_is_certified() -> None:
+    """The metric, of other words, lets their first step be so long that exp overflows: it must be refused."""
+    rng = np.random.default_rng(0)
+    signal = rng.normal(size=(1_200, 64))
+    X = (signal @ rng.normal(size=(64, 800)) / 8 + 0.7 * rng.normal(size=(1_200, 800))).astype(np.float32)
+    task = Labelling(
+        task="y",
+        control=False,
+        classes=tuple("abcdefghijklmnopq"),
+        numbers=signal[:, :17].argmax(axis=1).astype(np.int32),
+    )
+    few = []
+    for count in (2, 3, 5, 8):
+        counts = np.zeros(1_200, np.float32)
+        counts[3 * rng.permutation(400)[:count] + 1] = 1  # the metric has every third word
+        few.append(replace(task, weights=counts))
+    for probe in fit_problems(X, few, ElasticNet(l1=3e-4, l2=1e-3)):
+        assert probe.converged
+        assert probe.objective < 0.02 * probe.null_objective
+        assert np.abs(probe.weights).max() < 1

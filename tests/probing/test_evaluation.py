@@ -33,7 +33,7 @@ def test_a_selected_set_is_evaluated_by_name_or_by_its_only_task() -> None:
     assert score.words == len(measured)
     assert score.accuracy == pytest.approx(np.mean([one == other for one, other in zip(predicted, gold, strict=True)]))
     np.testing.assert_array_equal(score.confusion, confusion_matrix(gold, predicted, labels=list(probe.classes)))
-    assert score.macro_f1 == pytest.approx(f1_score(gold, predicted, average="macro"))
+    assert score.macro_f1.value == pytest.approx(f1_score(gold, predicted, average="macro"))
     assert best.evaluate(test).accuracy == lca.evaluate(best, test).accuracy == score.accuracy
     assert {"most_frequent_class", "word_type_majority", "control"} == set(score.rivals)
     assert all(name in repr(score) for name in ("most frequent class", "word type majority", "selectivity", "macro F1"))

@@ -1,5 +1,7 @@
 """Losses: the prediction at the best bias is that of its two parts, and both are those of float64."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -42,8 +44,9 @@ def placed(questions: list[Question], loss: Loss, *, classes: int) -> Problems:
     ids=["classes", "numbers"],
 )
 @pytest.mark.parametrize("spread", [0.1, 30.0], ids=["flat", "steep"])
-def test_a_prediction_at_the_best_bias_is_that_of_its_two_parts(loss: Loss, problems: object, spread: float) -> None:
-    assert callable(problems)
+def test_a_prediction_at_the_best_bias_is_that_of_its_two_parts(
+    loss: Loss, problems: Callable[[], Problems], spread: float
+) -> None:
     batch = problems()
     shape = (*batch.shares.shape, WORDS)
     X_W = jnp.asarray(spread * np.random.default_rng(2).normal(size=shape), jnp.float32)

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 import lca_jax as lca
-from lca_jax import ElasticNet, fit_probes, neurons_of_groups, rank_neurons
+from lca_jax import ElasticNet, discount_copies, fit_probes, neurons_of_groups, one_of_each_group, rank_neurons
 from lca_jax.axes import LayerBlock, Neuron, NeuronAxis
 from lca_jax.errors import SettingsError
+from lca_jax.probing.neuron_groups import NeuronGroups
 from lca_jax.probing.weight_mass import mass_order
-from lca_jax.ranking.groups import group_axis, group_weights, groups_of_columns
+from lca_jax.ranking.groups import group_axis, group_weights, groups_of_columns, rank_groups
+from lca_jax.ranking.ranking import rank_by_scores
 from tests.stores import planted_store
 
 UNEVEN = NeuronAxis(
@@ -73,6 +75,45 @@ def test_neurons_follow_their_groups() -> None:
     assert set(neurons.by_class) == set(groups.by_class)
     with pytest.raises(SettingsError, match=r"orders 24 columns of residual 0, .* not the groups of"):
         neurons_of_groups(rank_neurons(probes), probes.axis)
+
+
+def test_the_best_of_each_group_come_first() -> None:
+    ranking = lca.rank(planted_store(), method="average_precision")
+    reordered = one_of_each_group(ranking)
+    score = np.empty(24)
+    score[ranking.columns] = ranking.scores
+    left, plain = {index: sorted(range(index, 24, 8), key=lambda c: -score[c]) for index in range(8)}, []
+    groups = sorted(range(8), key=lambda index: -score[index::8].sum())
+    for turn in range(3):
+        plain += [left[index][turn] for index in groups]
+    assert reordered.columns.tolist() == plain
+    assert (np.diff(reordered.scores) <= 0).all()
+    assert (reordered.columns[:8] % 8).tolist() == rank_groups(ranking).columns.tolist()
+    assert set(reordered.by_class) == set(ranking.by_class)
+    # Nothing to tell groups apart: all of a turn are tied.
+    flat = rank_by_scores("t", ranking.axis, np.zeros(24))
+    assert one_of_each_group(flat).ties.tolist() == [0] * 8 + [1] * 8 + [2] * 8
+    # Groups of one neuron leave the order as it is.
+    alone = NeuronGroups(axis=ranking.axis, group_of_column=np.arange(24), groups=ranking.axis)
+    assert one_of_each_group(ranking, alone).columns.tolist() == ranking.columns.tolist()
+
+
+def test_copies_keep_a_share_of_their_scores() -> None:
+    ranking = lca.rank(planted_store(), method="mean_select")
+    seen: dict[int, int] = {}
+    discounted = np.empty(24)
+    for column, score in zip(ranking.columns.tolist(), ranking.scores.tolist(), strict=True):
+        turn = seen.get(column % 8, 0)
+        discounted[column], seen[column % 8] = score * 0.5**turn, turn + 1
+    reordered = discount_copies(ranking, share=0.5)
+    assert reordered.columns.tolist() == np.argsort(-discounted, kind="stable").tolist()
+    np.testing.assert_allclose(reordered.scores, np.sort(discounted)[::-1])
+    assert discount_copies(ranking, share=1.0).columns.tolist() == ranking.columns.tolist()
+    assert set(reordered.by_class) == set(ranking.by_class)
+    with pytest.raises(SettingsError, match=r"`share` must be in \(0, 1\], got 0"):
+        discount_copies(ranking, share=0.0)
+    with pytest.raises(SettingsError, match="Negative scores"):
+        discount_copies(rank_by_scores("t", ranking.axis, -np.arange(24.0)))
 
 
 def test_groups_mean_nothing_outside_of_a_residual_stream() -> None:

@@ -15,7 +15,7 @@ CURVE = [
     {"fraction": 1, "neurons": 24, "top": 0.876, "random": 0.876, "random_std": 0, "bottom": 0.876},
 ]  # fmt: skip
 RESULTS: dict[str, Any] = {
-    "format": 3,
+    "format": 4,
     "key": "abc",
     "date": "2026-01-02T03:04:05+00:00",
     "command": "lca run --model tiny --train train.conllu",
@@ -41,7 +41,13 @@ RESULTS: dict[str, Any] = {
                 "control": {"difference": 0.333, "interval": [0.308, 0.357]},
             },
             "beats_baselines": True,
-            "macro_f1": 0.8181,
+            "macro_f1": {"value": 0.8181, "interval": [0.803, 0.829]},
+            "balanced_accuracy": {"value": 0.8734, "interval": [0.851, 0.887]},
+            "entities": None,
+            "training_words": {"NOUN": 12001, "VERB": 8000},
+            "seen_words": {"words": 1696, "accuracy": 0.907, "interval": [0.893, 0.921]},
+            "determined_by": {"standardize": True, "penalty_rule": "largest S on dev", "grid_l1": [0, 1e-4]},
+            "codelength": {"bits": 9123.4, "uniform_bits": 20001.0, "compression": 2.19, "control_compression": 1.04},
             "accuracy": {"dev": 0.881, "test": 0.876},
             "accuracy_interval": {"test": [0.861, 0.892]},
             "unseen_words": {"words": 307, "accuracy": 0.707, "interval": [0.653, 0.755]},
@@ -57,7 +63,8 @@ RESULTS: dict[str, Any] = {
             "masked_to": "training mean",
             "keep": {"mask": CURVE, "retrain": [{**point, "top": point["top"] + 0.011} for point in CURVE]},
             "minimal": {
-                "drop": 0.01, "neurons": 5, "fraction": 0.208, "accuracy": 0.847, "accuracy_interval": [0.829, 0.863],
+                "drop": 0.01, "constant_dev": 0.5, "gain_kept_dev": 0.976,
+                "neurons": 5, "fraction": 0.208, "accuracy": 0.847, "accuracy_interval": [0.829, 0.863],
                 "loss": 0.029, "loss_interval": [0.018, 0.041], "accuracy_dev": 0.872, "control_accuracy": 0.252,
                 "selectivity": 0.595,
             },

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from lca_jax.axes import Neuron
+from lca_jax.descriptors.top_words import NeuronCard, TopWord
 from lca_jax.report.findings import findings
 from lca_jax.report.page import render_report
 from tests.report.results import beaten, good
@@ -55,3 +57,29 @@ def test_the_page_has_a_table_of_all_sizes_where_it_was_measured() -> None:
     for results in (good(), with_reliability(good(), overlap=[{"share": 0.05}]), with_reliability(beaten())):
         assert "Would other sentences" not in render_report(results, {})
         assert not findings(results, "upos").reliability
+
+
+def test_a_neuron_card_says_how_often_halves_select_it() -> None:
+    card = NeuronCard(
+        rank=1,
+        neuron=Neuron("residual", 2, 7),
+        classes=("NOUN",),
+        top_words=(TopWord("the", 1.9, 40),),
+        sentences=(),
+    )
+    entry = {"site": "residual", "layer": 2, "index": 7, "frequency": 0.95, "rank_interval": [1.0, 412.0]}
+    results = with_reliability(good(), top_neurons=[{**entry, "index": 6, "frequency": 0.25}, entry])
+    said = "Among the first 269 in 95% of 20 half-samples, at ranks 1 to 412."
+    page = render_report(results, {"upos": [card]})
+    assert said in page
+    assert "25% of 20 half-samples" not in page
+    for other in (good(), with_reliability(good(), top_neurons=[{**entry, "rank_interval": [1.0]}])):
+        assert "half-samples, at ranks" not in render_report(other, {"upos": [card]})
+
+
+def test_a_choice_on_the_edge_of_the_grid_is_told_on_the_page() -> None:
+    results = good()
+    edge = "l2 = 0.001 is the largest of 2 that were tried"
+    assert edge not in render_report(results, {})
+    results["tasks"]["upos"]["search_edges"] = [edge]
+    assert f"lies on the edge of what was tried, and a better one may lie beyond: {edge}." in render_report(results, {})

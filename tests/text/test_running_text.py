@@ -65,11 +65,13 @@ def _encode_sentencepiece(tokenizer: PreTrainedTokenizer, texts: list[str]) -> I
     """By the package itself; transformers' tokenizer is asked for the numbers of pieces alone."""
     processor = next(part for part in vars(tokenizer).values() if type(part).__name__ == "SentencePieceProcessor")
     for text in texts:
-        pieces = processor.encode(text, return_type="proto").pieces
+        older = getattr(processor, "EncodeAsImmutableProto", None)  # before 0.2.3, and it counts characters
+        pieces = (older(text) if older else processor.encode(text, return_type="proto")).pieces
         ids = tokenizer.convert_tokens_to_ids([piece.piece for piece in pieces])
         assert isinstance(ids, list)
         # It counts bytes.
-        character = {byte: number for number, byte in enumerate(accumulate((len(c.encode()) for c in text), initial=0))}
+        sizes = (1 if older else len(c.encode()) for c in text)
+        character = {byte: number for number, byte in enumerate(accumulate(sizes, initial=0))}
         places = []
         for piece in pieces:
             begin, end = character[piece.begin], character[piece.end]

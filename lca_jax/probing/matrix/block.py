@@ -32,9 +32,9 @@ PRECISION = jax.lax.Precision.HIGHEST
 """The certificate is only as good as the products: full float32 also where the device would round to bfloat16."""
 _PARTS = 3
 """Of 8 bits each: the 24 of a float32."""
-_FEW_COLUMNS = 32
-"""With so few columns of weights a CPU is faster by a quarter where X comes first, and the scores are transposed; with
-128 it is slower by a half."""
+_SUMMED_COLUMNS = 4
+"""So few columns of weights are multiplied and summed in one loop, at the rate at which X is read: measured on a CPU,
+2 columns of 20,480 by 2,688 take 5.5 ms, as a matrix product 9.3."""
 
 
 class Block(NamedTuple):
@@ -61,7 +61,10 @@ def scores(block: Block, W: Float[Array, "problem class feature"]) -> Float[Arra
     offset = jnp.einsum("pcd,d->pc", scaled, block.mean, precision=PRECISION)
     problems, classes, features = W.shape
     flat = scaled.reshape(-1, features)
-    Z = _product(block.X, flat.T).T if len(flat) <= _FEW_COLUMNS else _product(flat, block.X.T)
+    if len(flat) <= _SUMMED_COLUMNS:
+        Z = (block.X.astype(W.dtype)[None] * flat[:, None, :]).sum(axis=2)
+    else:
+        Z = _product(flat, block.X.T)
     return Z.reshape(problems, classes, -1) - offset[:, :, None]
 
 

@@ -99,22 +99,25 @@ def ridge_bound(
     dual: Float[Array, " problem"],
     l1: Float[Array, " problem"],
     l2: Float[Array, " problem"],
+    *,
+    cost_of: Float[Array | np.ndarray, "1 1 column"] | float = 1.0,
 ) -> Float[Array, " problem"]:
-    """Returns the dual bound of l1 Σ_g ‖W_g‖ + (l2/2) ‖W‖²_F, where groups g (or single entries) share no weight.
+    """Returns the dual bound of l1 Σ_g c_g ‖W_g‖ + (l2/2) ‖W‖²_F, where groups g (or single entries) share no weight.
 
-    The conjugate is Σ_g (m_g − l1)₊²/(2 l2), with m_g the norm of the gradient in a group. For l2 = 0 it is finite only
-    where all m_g ≤ l1, and the largest scale with that is among those tried: it also serves an l2 near zero.
+    The conjugate is Σ_g (m_g − l1 c_g)₊²/(2 l2), with m_g the norm of the gradient in a group. For l2 = 0 it is finite
+    only where all m_g ≤ l1 c_g, and the largest scale with that is among those tried: it also serves an l2 near zero.
 
     Args:
         magnitude: m_g, in any two axes behind the problems.
         dual: Dual value of the residuals.
         l1: Weight of the norms.
         l2: Weight of the ridge term.
+        cost_of: c_g, above 0, for every column of the magnitudes; 1 by default.
     """
-    free = jnp.minimum(1.0, l1 / jnp.maximum(magnitude.max(axis=(1, 2)), 1e-30))
+    free = jnp.minimum(1.0, l1 / jnp.maximum((magnitude / cost_of).max(axis=(1, 2)), 1e-30))
 
     def bound(scale: Float[Array, " problem"]) -> Float[Array, " problem"]:
-        over = jnp.maximum(scale[:, None, None] * magnitude - l1[:, None, None], 0.0)
+        over = jnp.maximum(scale[:, None, None] * magnitude - l1[:, None, None] * cost_of, 0.0)
         cost = (over**2).sum(axis=(1, 2))
         return scale * dual - jnp.where(cost > 0, cost / jnp.maximum(2 * l2, 1e-30), 0.0)
 
