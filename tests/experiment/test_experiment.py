@@ -11,7 +11,7 @@ import pytest
 
 import lca_jax
 from lca_jax import ElasticNet, Experiment, load_probes, open_store, read_conllu, run
-from lca_jax.errors import CorpusError, SettingsError, StoreError
+from lca_jax.errors import CorpusError, DataError, SettingsError, StoreError
 from lca_jax.experiment.config import read_experiment
 from lca_jax.experiment.folder import RunFolder, key_of
 from lca_jax.machine import files
@@ -201,6 +201,16 @@ def test_parts_without_a_label_in_common_are_refused_when_read(experiment: Exper
     other.write_text("\n".join(line.replace("\tX\t", "\tY\t") for line in lines) + "\n")
     with pytest.raises(CorpusError, match=r"`upos` in common, and have none: train has .*NOUN.*test has A, D"):
         run(replace(experiment, test=other, out=tmp_path / "run"))
+
+
+def test_a_part_without_a_label_is_refused_before_anything_is_computed(experiment: Experiment, tmp_path: Path) -> None:
+    assert isinstance(experiment.test, Path)
+    bare = tmp_path / "bare.conllu"
+    bare.write_text("1\tword\t_\t_\t_\t_\t_\t_\t_\t_\n\n")
+    alone = replace(experiment, dev=bare, tasks=(), annotate=("cats=/^cats?$/",), out=tmp_path / "run")
+    with pytest.raises(DataError, match=r"dev \(bare.conllu\) must have a label for `cats`, and has none"):
+        run(alone)
+    assert not (tmp_path / "run").exists()
 
 
 def test_limits_draw_whole_sentences_by_seed(experiment: Experiment, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from lca_jax.machine.progress import shown_while
 from lca_jax.probing.losses.loss import Loss
 from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.matrix.sizes import coarse_size
@@ -75,13 +76,23 @@ class Proximal:
     ) -> list[Answer]:
         """Solves every question; a problem stays in its lane until it is solved in all layers."""
         queue = _Queue(self, matrix, questions, loss, penalty, lanes=lanes_of(questions, at_once=at_once))
-        batch = queue.open()
-        while batch is not None:
-            batch = queue.leave(queue.advance(batch))
+        batch, told = queue.open(), 0
+        with shown_while(len(questions), "fit: problems") as bar:
+            while batch is not None:
+                batch = queue.leave(queue.advance(batch))
+                bar.count(len(queue.answers) - told, describe_certificates(list(queue.answers.values())))
+                told = len(queue.answers)
         return [queue.answers[number] for number in range(len(questions))]
 
 
 SOLVER = Proximal
+
+
+def describe_certificates(answers: Sequence[Answer]) -> str:
+    """Says of answers how many are certified, in all layers, and their largest gap as a share of the null objective."""
+    certified = sum(bool(answer.converged.all()) for answer in answers)
+    largest = max(float(answer.duality_gap.max()) / answer.null_objective for answer in answers)
+    return f"{certified} certified, largest gap {largest:.1e}"
 
 
 def lanes_of(questions: Sequence[Question], *, at_once: int) -> int:
