@@ -204,11 +204,14 @@ def test_parts_without_a_label_in_common_are_refused_when_read(experiment: Exper
 
 
 def test_a_part_without_a_label_is_refused_before_anything_is_computed(experiment: Experiment, tmp_path: Path) -> None:
-    assert isinstance(experiment.test, Path)
-    bare = tmp_path / "bare.conllu"
-    bare.write_text("1\tword\t_\t_\t_\t_\t_\t_\t_\t_\n\n")
-    alone = replace(experiment, dev=bare, tasks=(), annotate=("cats=/^cats?$/",), out=tmp_path / "run")
-    with pytest.raises(DataError, match=r"dev \(bare.conllu\) must have a label for `cats`, and has none"):
+    files = {part: tmp_path / f"{part}.conll" for part in ("train", "test")}
+    files["test"].write_text("the\tDET\ncat\tNOUN\n\n" * 20)
+    # The last tenth of the training sentences, which is dev where none is named, may lack what an annotation labels.
+    files["train"].write_text("the\tDET\ncat\tNOUN\n\n" * 18 + "the\t_\ncat\t_\n\n" * 2)
+    alone = replace(experiment, **files, dev=None, tasks=("tag=2",), out=tmp_path / "run")
+    with pytest.raises(
+        DataError, match=r"dev \(train.conll \(last tenth\)\) must have a label for `tag`, and has none"
+    ):
         run(alone)
     assert not (tmp_path / "run").exists()
 

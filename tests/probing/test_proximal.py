@@ -14,7 +14,7 @@ from lca_jax.errors import DataError, SettingsError
 from lca_jax.machine.progress import show_bars
 from lca_jax.probing.objective import sklearn_parameters
 from lca_jax.probing.problems import Answer
-from lca_jax.probing.solvers.proximal import describe_certificates
+from lca_jax.probing.solvers.proximal import Certificates
 from tests.compilations import count_programs
 from tests.probing.planted import SHAPES, TIGHT, assert_same_weights, objective, problems_of
 
@@ -229,10 +229,15 @@ def test_a_fit_shows_what_is_certified_and_the_largest_gap(capsys: pytest.Captur
 
 
 def test_what_is_not_certified_is_not_counted_as_certified() -> None:
-    def answer(*gaps: float) -> Answer:
+    def answer(*gaps: float, null: float = 2.0) -> Answer:
         few = np.zeros(len(gaps))
         gap = np.array(gaps)
-        return Answer(few, few, few, gap, null_objective=2.0, iterations=few, converged=gap <= 2e-4)
+        return Answer(few, few, few, gap, null_objective=null, iterations=few, converged=gap <= 2e-4)
 
-    assert describe_certificates([answer(1e-4, 2e-4)]) == "1 certified, largest gap 1.0e-04"
-    assert describe_certificates([answer(1e-4, 2e-4), answer(1e-4, 4e-3)]) == "1 certified, largest gap 2.0e-03"
+    said = []
+    certificates = Certificates()
+    for one in (answer(0.0, null=0.0), answer(1e-4, 2e-4), answer(1e-4, 4e-3), answer(1e-4)):
+        certificates.add(one)
+        said.append(str(certificates))
+    assert said[:2] == ["1 certified, largest gap 0.0e+00", "2 certified, largest gap 1.0e-04"]
+    assert said[2:] == ["2 certified, largest gap 2.0e-03", "3 certified, largest gap 2.0e-03"]
