@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
@@ -265,7 +265,19 @@ def _end(message: str) -> NoReturn:
             os.write(2, f"lca: {message}\n".encode(errors="backslashreplace"))
         for link in list(_links.values()):
             _send(link, {"lost": message})
+        if 0 not in _links:  # process 0 holds the runtime: the others would abort if it ended before them
+            _await_ends(list(_links.values()))
         os._exit(1)
+
+
+def _await_ends(links: Sequence[socket.socket]) -> None:
+    """Waits until the processes at the other ends have ended, for a time of grace at most."""
+    until = time.monotonic() + _GRACE_S
+    for link in links:
+        with suppress(OSError):
+            link.settimeout(_GRACE_S)
+            while link.recv(1, socket.MSG_PEEK) and time.monotonic() < until:
+                time.sleep(0.05)  # another thread reads what they said
 
 
 def _say_goodbye(*, failed: bool) -> None:

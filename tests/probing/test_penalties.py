@@ -157,7 +157,7 @@ def test_a_solver_names_the_method_that_a_penalty_lacks() -> None:
 
 def test_settings_are_checked_before_a_store_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     store = planted_store()
-    monkeypatch.setattr("lca_jax.probing.batching.penalty_named", lambda name: Ridge())  # noqa: ARG005
+    monkeypatch.setattr("lca_jax.probing.batching.penalty_named", lambda *named: Ridge())  # noqa: ARG005
     monkeypatch.setattr(type(store), "matrix", None)
     with pytest.raises(SettingsError, match="coordinate_proximal"):
         fit_probes(store, ElasticNet(solver="adam"))
