@@ -17,7 +17,10 @@ def ranking_of(scores: np.ndarray) -> Ranking:
     return rank_by_scores("t", AXIS, scores)
 
 
-RANKINGS = {name: ranking_of(BASE + spread * RNG.normal(size=140)) for name, spread in zip("abcd", (0.2, 0.5, 1, 9))}
+RANKINGS = {
+    name: ranking_of(BASE + spread * RNG.normal(size=140))
+    for name, spread in zip("abcd", (0.2, 0.5, 1, 9), strict=True)
+}
 
 
 def borda(rankings: list[Ranking], count: int) -> set[int]:
@@ -69,7 +72,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
         lca.method_overlap(RANKINGS, neurons=101)
     with pytest.raises(SettingsError, match="other than 'a' must vote"):
         lca.neuron_vote(RANKINGS, "a", voters=["a", "b"])
-    with pytest.raises(SettingsError, match="There is no ranking of z. Rankings: a, b, c, d"):
+    with pytest.raises(SettingsError, match=r"There is no ranking of z\. Rankings: a, b, c, d"):
         lca.neuron_vote(RANKINGS, "a", voters=["z"])
     with pytest.raises(SettingsError, match="No method is left to vote"):
         lca.consensus_votes(RANKINGS, list("abcd"))

@@ -31,7 +31,7 @@ def test_parts_have_all_words_and_no_common_sentence(parts: tuple[MeasuredWords,
     units = np.concatenate([part.units for part in parts])
     assert sorted(units.tolist()) == list(range(480))
     sentences = [set(part.sentences.tolist()) for part in parts]
-    assert not (sentences[0] & sentences[1] or sentences[0] & sentences[2] or sentences[1] & sentences[2])
+    assert len(set().union(*sentences)) == sum(map(len, sentences)) == 120
     assert all(abs(len(part.X) - 160) <= 4 for part in parts)
     with pytest.raises(DataError, match="3 parts need as many sentences, and there are 2"):
         lca.divide_words((np.ones((2, 3)), ["a", "b"]), parts=3)
@@ -92,9 +92,9 @@ def test_the_bottom_is_of_weighted_neurons(parts: tuple[MeasuredWords, ...]) -> 
 def test_words_that_made_it_are_refused(parts: tuple[MeasuredWords, ...], ranking: Ranking) -> None:
     train, other, test = parts
     with pytest.raises(SettingsError, match="sentences to measure on also made the probe"):
-        lca.validity_curve(ranking, train, train)
-    with pytest.raises(SettingsError, match="also made the ranking.*divide_words"):
-        lca.validity_curve(ranking, train, test, ranked_on=test)
+        lca.validity_curve(ranking, train, train, sizes=(3,))
+    with pytest.raises(SettingsError, match=r"also made the ranking.*divide_words"):
+        lca.validity_curve(ranking, train, test, ranked_on=test, sizes=(3,))
     curve = lca.validity_curve(ranking, other, test, ranked_on=train, readout="majority", sizes=(3,))
     assert curve.ranked_on != curve.trained_on
     for wrong in ({"sizes": (61,)}, {"sizes": (60,), "remove": True}, {"draws": 1}, {"mode": "zero"}):
@@ -113,7 +113,7 @@ def test_a_crossing_measures_every_ranking_by_every_readout(parts: tuple[Measure
         np.testing.assert_array_equal(found.accuracy[place, 1], [point.bottom for point in curve.points])
     assert set(found.table()) == {"order", "gaussian 3", "gaussian 9", "majority 3", "majority 9"}
     with pytest.raises(SettingsError, match="also made the probe"):
-        lca.cross_readouts({"anova": ranking}, train, train)
+        lca.cross_readouts({"anova": ranking}, train, train, sizes=(3,))
 
 
 def test_signed_ranks_are_scipys_and_corrected_for_all_pairs(
