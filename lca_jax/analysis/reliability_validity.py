@@ -79,7 +79,7 @@ class ReliabilityAndValidity:
     constant: float
     """Accuracy of the most frequent class of the first half."""
     ranked_on: tuple[str, str]
-    """The words of both halves: of rankings and probes."""
+    """The words of both halves: of rankings and probes. `divide_words` with the same seed returns all three parts."""
     measured_on: str
     """The words of all accuracies."""
     largest_gap: float | None

@@ -10,7 +10,7 @@ probe that measures are two things).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import numpy as np
@@ -76,6 +76,8 @@ class ValidityCurve:
     """The words of the ranking."""
     measured_on: str
     """The words of all accuracies."""
+    units: Int[np.ndarray, " word"] = field(repr=False)
+    """Position of each measured word among the units of its store."""
     points: tuple[ValidityPoint, ...]
 
     def __repr__(self) -> str:
@@ -87,7 +89,7 @@ class ValidityCurve:
 
     def table(self) -> dict[str, list[object]]:
         """Returns one row a point, as columns of equal length, ready for `pandas.DataFrame(...)`."""
-        return {field.name: [getattr(point, field.name) for point in self.points] for field in fields(ValidityPoint)}
+        return {each.name: [getattr(point, each.name) for point in self.points] for each in fields(ValidityPoint)}
 
     def _caption(self) -> str:
         done = "removed" if self.removed else "kept"
@@ -162,6 +164,7 @@ def validity_curve(
         trained_on=describe(words),
         ranked_on=describe(made),
         measured_on=describe(measured),
+        units=measured.units,
         points=tuple(
             ValidityPoint(
                 neurons=size,
