@@ -1,4 +1,4 @@
-"""Finds the neurons of a transformer that carry a linguistic property, at the speed of the accelerator it runs on.
+"""Finds the neurons of a transformer from which a linguistic property can be read, at the speed of its accelerator.
 
 The public names are below. Each is imported from its module when it is first used, so that `import lca_jax` costs
 nothing: JAX, Flax and transformers are loaded by the first name that needs them.

@@ -167,17 +167,9 @@ def neuron(
     *,
     reference: ActivationStore | None = None,
 ) -> "Figure":
-    """Draws one neuron on one sentence, every word on a coloured ground.
-
-    Args:
-        store: Activations of the words.
-        neuron: The neuron: site, layer, index.
-        sentence: Number of the sentence, from 0.
-        reference: The store in which mean and deviation are taken; the same store if None.
+    """Draws what `lca_jax.neuron_text` reads, with its arguments and errors: every word on a coloured ground.
 
     Raises:
-        SettingsError: The store has no such sentence, or no such neuron.
-        DataError: The neuron is constant in the reference.
         MissingExtraError: matplotlib is not installed.
     """
     text = neuron_text(store, neuron, sentence, reference=reference)

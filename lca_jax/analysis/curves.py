@@ -1,4 +1,4 @@
-"""Keep curves: how much of a task the best neurons carry, compared with as many random and as many bottom ones.
+"""Keep curves: how much of a task is read from the best neurons, from as many random ones and as many bottom ones.
 
 `mask` measures the trained probe with all other neurons masked: one matrix product for all fractions and sets.
 `retrain` trains a new probe on the kept neurons alone, which shows redundancy: for each kind of set (top, bottom, each

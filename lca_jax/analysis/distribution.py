@@ -1,4 +1,4 @@
-"""How a set of neurons is distributed: over the layers, and over the classes that need them.
+"""How a set of neurons is distributed: over the layers, and over the classes whose weights hold them.
 
 Counts of classes with few examples are unstable: with little evidence a class's weights are flat and any mass level
 admits many neurons (JMLR 2023 prints `B-UCP` 253, 1 and 6 for three models). So every count is reported beside the
@@ -51,7 +51,7 @@ class Sharing:
 
     @property
     def factor(self) -> float:
-        """Mean number of classes that a neuron serves; 1 if no neuron is shared."""
+        """Mean number of classes among whose neurons one is; 1 if no neuron is shared."""
         return self.total / max(1, self.distinct)
 
 
@@ -63,7 +63,7 @@ def class_neurons(by_class: Mapping[str, Int[np.ndarray, " neuron"]], axis: Neur
 
 
 def sharing(by_class: Mapping[str, Int[np.ndarray, " neuron"]]) -> Sharing:
-    """Counts how many neurons serve one class, and how many serve several."""
+    """Counts how many neurons are among those of one class, and how many are among those of several."""
     every = np.concatenate([*by_class.values(), np.zeros(0, np.int64)]).astype(np.int64)
     _, counts = np.unique(every, return_counts=True)
     return Sharing(total=len(every), distinct=len(counts), shared=int((counts > 1).sum()))

@@ -32,7 +32,10 @@ _BATCHES = (4, 8, 16, 32, 64, 100)
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class MinimalSet:
-    """The neurons that suffice, and the probes trained on them alone."""
+    """The smallest leading part whose own probe loses at most `drop` of the gain on dev, and its probes.
+
+    The size is chosen on dev, so its accuracy there is too high an estimate: measure `probe` on test.
+    """
 
     task: str
     drop: float
@@ -69,18 +72,19 @@ class MinimalSet:
     def table(self) -> dict[str, list[object]]:
         """Returns one row for every size tried, as columns of equal length, ready for `pandas.DataFrame(...)`.
 
-        The columns are `neurons`, `accuracy` on dev, and `suffices`: whether it keeps enough of the gain.
+        The columns are `neurons`, `accuracy` on dev, and `within_drop`: whether that loses at most `drop` of the gain.
         """
         sizes, reached = zip(*self.steps, strict=True)
         least = self.oracle - self.drop * (self.oracle - self.constant)
-        suffices = [accuracy >= least for accuracy in reached]
-        return {"neurons": list(sizes), "accuracy": list(reached), "suffices": suffices}
+        within = [accuracy >= least for accuracy in reached]
+        return {"neurons": list(sizes), "accuracy": list(reached), "within_drop": within}
 
     def _caption(self) -> str:
         return (
-            f"{len(self.columns)} neurons ({self.fraction:.4g} of all) suffice for {self.task}: accuracy "
-            f"{self.accuracy:.4g} on dev, {self.oracle:.4g} with all neurons, {self.constant:.4g} by a constant: "
-            f"{self.kept:.4g} of the gain (at least {1 - self.drop:g})"
+            f"{self.task}: the first {len(self.columns)} neurons ({self.fraction:.4g} of all), the smallest set tried "
+            f"whose own probe keeps {1 - self.drop:g} of the gain on dev: accuracy {self.accuracy:.4g} there, "
+            f"{self.oracle:.4g} with all neurons, {self.constant:.4g} by a constant ({self.kept:.4g} of the gain); not "
+            "measured on test"
         )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from lca_jax.cli.output import say
+from lca_jax.cli.output import say, shows_bars
 from lca_jax.cli.show import describe_store
 from lca_jax.errors import SettingsError
 from lca_jax.store.recipe import Pool, StoreDtype
@@ -68,11 +68,11 @@ def convert(
     if Path(source).suffix in _NEUROX:
         _refuse_options(writing, "writes files of NeuroX")
         options = reading | {"labels": _label_files(labels), "pool": pool or "last", "unlabelled": unlabelled}
-        say(_store_from_neurox(source, target, progress=not quiet, **options))
+        say(_store_from_neurox(source, target, progress=shows_bars(quiet=quiet), **options))
         return
     _refuse_options(reading | {"labels": labels, "pool": pool}, "reads files of NeuroX")
     if Path(target).suffix in _NEUROX:
-        say(*_neurox_from_store(source, target, unlabelled=unlabelled, progress=not quiet, **writing))
+        say(*_neurox_from_store(source, target, unlabelled=unlabelled, progress=shows_bars(quiet=quiet), **writing))
     else:
         _refuse_options(writing | {"unlabelled": unlabelled}, "writes files of NeuroX")
         say(*_file_from_store(source, target))

@@ -72,7 +72,7 @@ def _explain(arguments: Sequence[str]) -> NoReturn:
     """Lists the commands or the version if asked to; otherwise says that no command is named, and exits with 2."""
     parser = ArgumentParser(
         prog="lca",
-        description="Finds the neurons of a transformer that carry a linguistic property.",
+        description="Finds the neurons of a transformer from which a linguistic property can be read.",
         epilog="`lca COMMAND --help` lists the options of a command.",
     )
     version = package_versions(["lca-jax"])["lca-jax"]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from lca_jax.cli.failing import flush_output
 from lca_jax.errors import escape_controls
+from lca_jax.machine.progress import beside_bars
 
 
 def say(*lines: str) -> None:
@@ -25,6 +26,11 @@ def say(*lines: str) -> None:
     flush_output()
 
 
+def shows_bars(*, quiet: bool) -> bool:
+    """Tells whether bars are shown: to somebody who looks at a terminal, and has not asked for quiet."""
+    return not quiet and sys.stderr is not None and sys.stderr.isatty()
+
+
 @contextmanager
 def log_to_stderr(*, quiet: bool) -> Iterator[None]:
     """Shows what the package logs, and Python's warnings, on stderr while the block runs, one line each.
@@ -32,7 +38,7 @@ def log_to_stderr(*, quiet: bool) -> Iterator[None]:
     Args:
         quiet: Shows warnings alone.
     """
-    handler = logging.StreamHandler()
+    handler = _BesideBars()
     handler.setFormatter(_Escaping("%(message)s"))
     handler.setLevel(logging.WARNING if quiet else logging.INFO)
     loggers = [logging.getLogger(name) for name in ("lca_jax", "py.warnings")]
@@ -53,6 +59,14 @@ def log_to_stderr(*, quiet: bool) -> Iterator[None]:
             logger.removeHandler(handler)
             logger.propagate = propagate
             logger.setLevel(level)
+
+
+class _BesideBars(logging.StreamHandler):
+    """Writes lines to stderr above the bars that are shown there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with beside_bars():
+            super().emit(record)
 
 
 class _Escaping(logging.Formatter):

@@ -6,19 +6,29 @@ error becomes one line.
 """
 
 import functools
+import inspect
 import io
 import re
 import sys
+import textwrap
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 from lca_jax.errors import LcaError, SettingsError
 
 _REPEATED = {"tasks": "task", "where": "where", "annotate": "annotate", "regression": "regression"}
 """Settings that are given once for each value, and the names of their options."""
+_ELSEWHERE = {
+    "run": {
+        "--regression": "a run measures accuracies, so it takes classes only. `lca study --regression TASK` fits "
+        "and ranks numeric labels; in Python fit_probes(store, tasks=[TASK], regression=[TASK])."
+    }
+}
+"""Options of other commands that people look for, by the command where they look."""
 _OPTION = re.compile(r"(--[a-z][\w.-]*|[A-Z]+)( [A-Z{].*)?$")
 """A line of a list of options that are missing."""
 _NAME = re.compile(r"(?<!\S)--[\w.-]*\w")
@@ -46,13 +56,26 @@ def read_arguments(function: Callable[..., None], name: str, options: Sequence[s
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            return tyro.cli(collect, prog=f"lca {name}", args=_with_settings(options))
+            told = _description(function, get_terminal_size().columns)
+            return tyro.cli(collect, prog=f"lca {name}", description=told, args=_with_settings(options))
     except SystemExit as end:
         if (error := _cause(end)) is not None:
             raise error from None
         if end.code == 2:
-            sys.stderr.write(f"lca {name}: {_one_line(said.getvalue())}\n")
+            elsewhere = next((told for option, told in _ELSEWHERE.get(name, {}).items() if option in options), None)
+            sys.stderr.write(f"lca {name}: {elsewhere or _one_line(said.getvalue())}\n")
         raise
+
+
+def _description(function: Callable[..., None], width: int) -> str:
+    """Returns a command's docstring up to its arguments, wrapped: tyro wraps the options alone.
+
+    It joins lines again unless they begin with a space, so lines of a paragraph after its first are indented.
+    """
+    paragraphs = (inspect.getdoc(function) or "").partition("\nArgs:\n")[0].split("\n\n")
+    return "\n\n".join(
+        textwrap.fill(" ".join(each.split()), width, subsequent_indent="  ") for each in paragraphs if each.strip()
+    )
 
 
 def _with_settings(options: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
-from lca_jax.cli.output import say
+from lca_jax.cli.output import say, shows_bars
 from lca_jax.experiment.config import Experiment, Step
 
 
@@ -38,7 +38,7 @@ def run_and_report(experiment: Experiment, *, until: Step, quiet: bool, overwrit
     from lca_jax.experiment.run import run
 
     keep_compiled_programs()
-    results = run(experiment, until=until, overwrite=overwrite, progress=not quiet)
+    results = run(experiment, until=until, overwrite=overwrite, progress=shows_bars(quiet=quiet))
     if results:
         say(*_findings(results, experiment.out))
 

@@ -12,7 +12,7 @@ import tyro
 
 from lca_jax.axes import Site
 from lca_jax.cli.compiling import keep_compiled_programs
-from lca_jax.cli.output import say
+from lca_jax.cli.output import say, shows_bars
 from lca_jax.cli.run import run_and_report
 from lca_jax.cli.show import describe_store
 from lca_jax.errors import SettingsError
@@ -20,6 +20,7 @@ from lca_jax.experiment.config import Step, read_experiment
 from lca_jax.store.recipe import Pool, StoreDtype
 from lca_jax.text.options import TextOptions
 
+_AS_WRITTEN = TextOptions()
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 
@@ -33,7 +34,7 @@ def extract(
     layers: Sequence[int] | None = None,
     pool: Pool = "last",
     dtype: StoreDtype = "float32",
-    encoding: str = "utf-8",
+    texts: Annotated[TextOptions, tyro.conf.arg(name="")] = _AS_WRITTEN,
     statistics: bool = False,
     quiet: bool = False,
     debug: bool = False,
@@ -45,14 +46,15 @@ def extract(
     Args:
         run_folder: The run folder.
         model: For a text: a hub name or a local Hugging Face folder.
-        text: For a text: the file, one sentence a line, or in any form that `lca run` reads.
+        text: For a text: the file, one sentence a line; or CoNLL-U, CSV, JSON lines, or columns of which
+            `--word-column` or `--text-column` is named.
         out: For a text: the folder or URL of the store. A store that was begun there is continued.
         sites: For a text: places in the network that are read.
         layers: For a text: layers, by the model's own numbers; all by default.
         pool: For a text: the pieces that make a word's vector, or `none` for every piece, or `cls` and `sentence-mean`
             for sentences.
         dtype: For a text: the type of the stored numbers.
-        encoding: For a text: its encoding.
+        texts: For a text: what the file does not say of itself.
         statistics: Gather means, variances, covariances, classes and quantiles too; for stores that exist already, by
             reading them.
         quiet: Show no progress.
@@ -69,11 +71,11 @@ def extract(
         needed = [f"--{name}" for name, value in (("model", model), ("text", text), ("out", out)) if value is None]
         raise SettingsError(f"Give a run folder, or a text with `--model`, `--text` and `--out`; missing: {needed[0]}.")
     reading = {"sites": sites, "layers": layers, "pool": pool, "dtype": dtype}
-    _extract_text(model, text, out, encoding=encoding, statistics=statistics, quiet=quiet, **reading)
+    _extract_text(model, text, out, texts=texts, statistics=statistics, quiet=quiet, **reading)
 
 
 def _extract_text(
-    model: str, text: Path, out: str, *, encoding: str, statistics: bool, quiet: bool, **reading: Any
+    model: str, text: Path, out: str, *, texts: TextOptions, statistics: bool, quiet: bool, **reading: Any
 ) -> None:
     from lca_jax.extraction.extract import extract as extract_store
     from lca_jax.models.load import load_model
@@ -81,9 +83,11 @@ def _extract_text(
     from lca_jax.text.formats import read_corpus
 
     keep_compiled_programs()
-    corpus = read_corpus(text, options=TextOptions(encoding=encoding))
+    corpus = read_corpus(text, options=texts)
     gathering = Gathering() if statistics else None
-    store = extract_store(load_model(model), corpus, out, statistics=gathering, progress=not quiet, **reading)
+    store = extract_store(
+        load_model(model), corpus, out, statistics=gathering, progress=shows_bars(quiet=quiet), **reading
+    )
     say(f"store {out}: {describe_store(store.manifest, has_statistics=store.has_statistics)}")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
-from lca_jax.cli.output import say
+from lca_jax.cli.output import say, shows_bars
 from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import Study
 
@@ -47,7 +47,7 @@ def run_study(
     if join:
         join_processes(coordinator, processes, process, timeout_s=join_timeout)
     with ending_together():
-        probes = study(settings, progress=not quiet)
+        probes = study(settings, progress=shows_bars(quiet=quiet))
     if jax.process_index() == 0:
         lines = [
             f"{probe.task}{'' if probe.subset is None else f' {probe.subset}'}: l1={probe.l1:g}, l2={probe.l2:g}, "

@@ -55,7 +55,7 @@ class NeuronCard:
     rank: int
     """The neuron's place in the ranking of the task; 1 is first."""
     classes: tuple[str, ...]
-    """The classes that the neuron serves."""
+    """The classes among whose neurons it is."""
     top_words: TopWords
     """The words that move the neuron most, with signed scores in -1..1."""
     sentences: tuple[SentenceHeat, ...]
@@ -144,7 +144,7 @@ def neuron_cards(
         sentence_of_word: Number of each word's sentence.
         activations: One column for each of `neurons`.
         neurons: Neurons of the columns, best first.
-        classes: Classes that each neuron serves.
+        classes: Classes among whose neurons each one is.
         labels: Label of each word in the task; None where it has none.
         ranks: Place of each neuron in the ranking; 1, 2, … if None.
         usable: Mask of the words that have a vector; all words if None.

@@ -17,7 +17,7 @@ _CARDS = 20
 def cards_of_tasks(
     probes: ProbeSet, rankings: Mapping[str, Ranking], dev: ActivationStore
 ) -> dict[str, tuple[NeuronCard, ...]]:
-    """Describes the best neurons of each task, with the classes that need them.
+    """Describes the best neurons of each task, with the classes whose weights hold them.
 
     Args:
         probes: The selected probes.

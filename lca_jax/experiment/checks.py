@@ -11,8 +11,8 @@ def check_inputs(inputs: Inputs, request: Request) -> None:
     """Reads texts and model, and compares the settings with them; activations are not computed.
 
     Raises:
-        LcaError: A text or the model cannot be read, a site, layer or neuron is unknown, or a task has no two classes
-            among the training labels.
+        LcaError: A text or the model cannot be read, a site, layer or neuron is unknown, a task has no two classes
+            among the training labels, or no label in another part.
     """
     corpus, model = inputs.corpora["train"], inputs.model
     choose_neurons(model, model.config.choose_layers(request.sites, request.layers), request.neurons)
@@ -22,4 +22,10 @@ def check_inputs(inputs: Inputs, request: Request) -> None:
         if len(classes) < 2:
             only = f"one class only ({classes[0]!r})" if classes else "no label"
             raise DataError(f"The task `{task}` must have at least two classes, and {corpus.name} has {only}.")
+        for part, other in inputs.corpora.items():
+            if not other.classes(task):
+                raise DataError(
+                    f"{part} ({other.name}) must have a label for `{task}`, and has none. Name a file that has some, "
+                    "or a higher limit."
+                )
     _ = inputs.pool  # refuses a pooling that does not fit the labels

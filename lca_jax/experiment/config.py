@@ -33,7 +33,7 @@ STEPS: tuple[Step, ...] = get_args(Step)
 _LIMITS = ("max_train_words", "max_dev_words", "max_test_words", "max_train_per_class")
 
 PARTS = ("train", "dev", "test")
-_A_FILE = tyro.conf.arg(constructor=Path, metavar="FILE")
+_A_FILE = tyro.conf.arg(constructor=Path, metavar="FILE", help_behavior_hint="(optional)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -158,9 +158,11 @@ def warn_of_unseen_labels(task: str, unseen: Mapping[str, Mapping[str, int]]) ->
     for part, counts in unseen.items():
         if counts:
             named = ", ".join(f"{label} {count}" for label, count in list(counts.items())[:5])
+            total = sum(counts.values())
             _log.warning(
-                "%s: %d words of %s have labels that training lacks (%d of them), and count as errors: %s%s",
-                *(task, sum(counts.values()), part, len(counts), named, ", …" if len(counts) > 5 else ""),
+                "%s: %d %s of %s with a label that training lacks, of %d such label%s, counted as errors: %s%s",
+                *(task, total, "words" if total > 1 else "word", part, len(counts), "s" * (len(counts) > 1)),
+                *(named, ", …" if len(counts) > 5 else ""),
             )
 
 
@@ -201,7 +203,7 @@ def _minimal_entry(
 def _neuron_entries(
     probes: ProbeSet, ranking: Ranking, minimal: MinimalSet | None, found: Comparison
 ) -> dict[str, object]:
-    """Returns the entries about the minimal set's neurons: their layers, and the classes that need them.
+    """Returns the entries about the minimal set's neurons: their layers, and the classes whose weights hold them.
 
     Without a minimal set they are None, and the classes have their recalls alone.
     """

@@ -21,6 +21,7 @@ from lca_jax.experiment.inputs import Inputs
 from lca_jax.machine.devices import describe_device
 from lca_jax.machine.files import real_path, remove_inside
 from lca_jax.machine.processes import together
+from lca_jax.machine.progress import show_bars
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.lca import rank_neurons
@@ -55,6 +56,7 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
         with together("the locks of the folder"):
             if rank:
                 held.enter_context(held_folder(settings.out, rank=rank))
+        held.enter_context(show_bars(progress and rank == 0))
         return _study(settings, progress=progress)
 
 

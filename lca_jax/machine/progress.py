@@ -6,6 +6,7 @@ stages are short. The stage that waits least sets the pace. These shares go to t
 """
 
 import logging
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,33 @@ def show_bars(shown: bool) -> Iterator[None]:
 def counted(items: Sequence[_Item], what: str) -> Iterator[_Item]:
     """Yields items under a bar that says what is done with them and how much is left, where bars are shown."""
     yield from tqdm(items, desc=what, disable=not _SHOWN.get(), leave=False)
+
+
+@contextmanager
+def beside_bars() -> Iterator[None]:
+    """Takes the bars away while the block writes to stderr, where they are, and draws them again."""
+    with tqdm.external_write_mode(file=sys.stderr):
+        yield
+
+
+class Shown:
+    """A bar of work whose parts end in any order, with a note about what has ended."""
+
+    def __init__(self, bar: tqdm) -> None:
+        """Wraps a bar that `shown_while` opened."""
+        self._bar = bar
+
+    def count(self, ended: int, note: str) -> None:
+        """Counts parts that have ended since the last call, and says the note in place of the last one."""
+        self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(ended)
+
+
+@contextmanager
+def shown_while(total: int, what: str) -> Iterator[Shown]:
+    """Opens a bar for the block, with how much is left, where bars are shown."""
+    with tqdm(total=total, desc=what, disable=not _SHOWN.get(), leave=False) as bar:
+        yield Shown(bar)
 
 
 class Progress:

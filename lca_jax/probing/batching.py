@@ -87,9 +87,10 @@ def fit_on_matrix(
         batch = [requests[place] for place in places]
         answers = _solve(matrix, batch, settings, penalty, masks)
         _log.info(
-            "%s: %d problems of up to %d classes, %d iterations at most",
+            "%s: %d problem%s of up to %d classes, %d iterations at most",
             ", ".join(dict.fromkeys(request.labelling.task for request in batch)),
             len(batch),
+            "s" * (len(batch) > 1),
             max(request.labelling.columns for request in batch),
             max(answer.iterations.max() for answer in answers),
         )

@@ -6,6 +6,7 @@ probe, its control, keep curves, minimal sets) takes the record in place of the 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,6 +18,10 @@ from lca_jax.probing.labelling import number_labels, read_numbers, usable_labels
 from lca_jax.store.finite import place_in_store, refuse_not_finite
 from lca_jax.store.store import ActivationStore
 from lca_jax.text.control import ControlTask
+
+_X: TypeAlias = Float[np.ndarray, "_word _feature"]
+_Gold: TypeAlias = Int[np.ndarray, " _word"] | Float[np.ndarray, " _word"]
+_Units: TypeAlias = Int[np.ndarray, " _word"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +84,14 @@ def measured_words(
     if isinstance(words, MeasuredWords):
         _check_purpose(words, axis, task, classes)
     elif isinstance(words, tuple):
-        words = _of_arrays(words, axis, task, classes)
+        words = _measured(None, axis, task, classes, *_of_arrays(words, axis, task, classes))
     else:
-        words = _read(words, axis, task, classes)
+        words = _measured(words, axis, task, classes, *_read(words, axis, task, classes))
     return words if control is None else words.labelled_by(control)
 
 
-def _read(store: ActivationStore, axis: NeuronAxis, task: str, classes: Sequence[str]) -> MeasuredWords:
+def _read(store: ActivationStore, axis: NeuronAxis, task: str, classes: Sequence[str]) -> tuple[_X, _Gold, _Units]:
+    """Returns X, what predictions are compared with, and the positions of the labelled words of a store."""
     if store.axis() != axis:
         raise SettingsError(
             f"The probes read {_describe(axis)}; {store.place} has {_describe(store.axis())}. Extract the same sites "
@@ -97,33 +103,29 @@ def _read(store: ActivationStore, axis: NeuronAxis, task: str, classes: Sequence
         raise DataError(f"No {store.unit} of {store.place} has both a label for `{task}` and a vector.")
     X = store.matrix(units) if len(units) < store.word_count else store.matrix()
     refuse_not_finite(lambda first, last: X[first:last], len(X), place_in_store(store, units, axis))
-    return MeasuredWords(
-        store=store,
-        axis=axis,
-        task=task,
-        classes=tuple(classes),
-        control=False,
-        X=X,
-        gold=gold[units],
-        units=units,
-    )
+    return X, gold[units], units
 
 
-def _of_arrays(arrays: Arrays, axis: NeuronAxis, task: str, classes: Sequence[str]) -> MeasuredWords:
+def _of_arrays(arrays: Arrays, axis: NeuronAxis, task: str, classes: Sequence[str]) -> tuple[_X, _Gold, _Units]:
+    """Returns the same of plain arrays."""
     X, labels = check_arrays(arrays)
     if X.shape[1] != axis.size:
         raise SettingsError(f"The probes read {_describe(axis)}; the matrix has {X.shape[1]} columns.")
     _, gold = _gold(task, labels, classes)
-    return MeasuredWords(
-        store=None,
-        axis=axis,
-        task=task,
-        classes=tuple(classes),
-        control=False,
-        X=X,
-        gold=gold,
-        units=np.arange(len(X)),
-    )
+    return X, gold, np.arange(len(X))
+
+
+def _measured(
+    store: ActivationStore | None,
+    axis: NeuronAxis,
+    task: str,
+    classes: Sequence[str],
+    X: _X,
+    gold: _Gold,
+    units: _Units,
+) -> MeasuredWords:
+    named = tuple(classes)
+    return MeasuredWords(store=store, axis=axis, task=task, classes=named, control=False, X=X, gold=gold, units=units)
 
 
 def _check_purpose(words: MeasuredWords, axis: NeuronAxis, task: str, classes: Sequence[str]) -> None:
@@ -139,9 +141,7 @@ def _check_purpose(words: MeasuredWords, axis: NeuronAxis, task: str, classes: S
         raise SettingsError(f"The probes read {_describe(axis)}; these words have {_describe(words.axis)}.")
 
 
-def _gold(
-    task: str, labels: Sequence[str | None], classes: Sequence[str]
-) -> tuple[Int[np.ndarray, " word"], Int[np.ndarray, " word"] | Float[np.ndarray, " word"]]:
+def _gold(task: str, labels: Sequence[str | None], classes: Sequence[str]) -> tuple[_Units, _Gold]:
     """Returns the class numbers, -1 where there is no label, and what predictions are compared with."""
     labelling = number_labels(task, labels, classes=classes) if classes else read_numbers(task, labels)
     return labelling.numbers, labelling.numbers if labelling.values is None else labelling.values

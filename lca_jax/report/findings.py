@@ -37,7 +37,7 @@ class Findings(NamedTuple):
     reliability: str
     """How far the ranking reproduces on other sentences, where that was measured."""
     minimal: str
-    """How few neurons suffice, where that was chosen, and what it costs on test."""
+    """How small the minimal set is, where that was chosen, and what it costs on test."""
     layers: str
     """Where the minimal set lies, and how its neurons are shared."""
 

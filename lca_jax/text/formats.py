@@ -47,7 +47,7 @@ def read_corpus(
     | --- | --- | --- |
     | `hf:NAME` or `hf:NAME@SPLIT` | a data set of Hugging Face, from the cache or the hub | columns |
     | `*.conllu`, `*.conllu.gz`, or rows of ten columns with IDs | CoNLL-U | `upos`, `xpos`, …, `feats:KEY` |
-    | any other, without tasks | plain text, a sentence a line | |
+    | any other, without tasks or `word_column`, `text_column` | plain text, a sentence a line | |
     | `NAME.in` with `NAME.label` beside it | NeuroX's pair, a sentence a line | any name for its one task |
     | `*.jsonl`, `*.jsonl.gz` | JSON lines, text under a usual key (`tokens`, `text`, …) | keys |
     | `*.csv` | a text a row, cells in quotation marks | a column or its name in the first row |
@@ -81,8 +81,8 @@ def read_corpus(
         return read_conllu(path, tasks=tasks, unlabelled_as=unlabelled_as, encoding=options.encoding)
     if name.endswith(".jsonl"):
         return _read_json(path, tasks, options)
-    if not tasks:
-        return read_text(path, encoding=options.encoding)
+    if not tasks and not name.endswith(".csv") and options.text_column is None and options.word_column is None:
+        return _read_plain(path, options)
     if (files := find_labels(Path(path), _columns_by_task(tasks))) is not None:
         return read_parallel(path, labels=files, unlabelled=options.unlabelled, encoding=options.encoding)
     lines = Source.read(path, encoding=options.encoding).lines
@@ -124,6 +124,19 @@ def _read_rows(
         unlabelled="_" if options.unlabelled is None else options.unlabelled,
         encoding=options.encoding,
     )
+
+
+def _read_plain(path: str | Path, options: TextOptions) -> Corpus:
+    """Reads running lines, and says so where they look like rows of columns."""
+    corpus = read_text(path, encoding=options.encoding)
+    lines = [line for line in Source.read(path, encoding=options.encoding).lines[:1000] if line.strip()]
+    if 2 * sum("\t" in line for line in lines) > len(lines):
+        _log.warning(
+            "%s: read as running text, whose lines are sentences, but most lines have tabs. If these are columns, give "
+            "`--word-column` for a word a line or `--text-column` for a text a line.",
+            path,
+        )
+    return corpus
 
 
 def _read_json(path: str | Path, tasks: Sequence[str], options: TextOptions) -> Corpus:
@@ -229,7 +242,7 @@ def _named_columns(
             known = "".join(f"`{known}`, " for known in names)
             raise SettingsError(
                 f"{path}: a task of this file is {known}a column number, a name in its first row, or NAME=NUMBER, "
-                f"got `{task}`."
+                f"got `{task}`. Text without labels takes `--annotate NAME=FILE` or the task `position`."
             )
     refuse_like_names([name for name, _ in columns])
     return dict(columns)
@@ -239,5 +252,5 @@ def _described(corpus: Corpus) -> str:
     """Returns in a few words what a file was read as, with its first words."""
     kind = "pairs of texts" if corpus.second_starts is not None else "texts" if corpus.sentence_tasks else "words"
     first = next((sentence for sentence in corpus.sentences if sentence), ())
-    skipped = "".join(f", {count:,} {reason}" for reason, count in corpus.skipped.items())
+    skipped = "".join(f", {count:,} left out: {reason}" for reason, count in corpus.skipped.items())
     return f"{kind}, beginning with {' '.join(first[:5])!r}; {corpus.sentence_count:,} sentences{skipped}"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lca_jax.cli.main import main
+from lca_jax.cli.main import COMMANDS, main
 from lca_jax.cli.parsing import read_arguments
 from lca_jax.cli.run import run_experiment
 from lca_jax.cli.steps import extract, probe
@@ -134,3 +134,25 @@ def test_the_version_is_told_by_every_command(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit, match="0"):
         main(["run", "--version"])
     assert capsys.readouterr().out.startswith("lca_jax ")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_line_of_a_help_text_is_wider_than_the_terminal(
+    name: str, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    printed = capsys.readouterr().out
+    assert COMMANDS[name].summary in " ".join(printed.split())
+    assert [line for line in printed.splitlines() if len(line) > width] == []
+
+
+def test_an_option_of_another_command_is_told_with_its_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", *FILES, "--regression", "score"])
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert "`lca study --regression TASK`" in printed
+    assert "fit_probes(store, tasks=[TASK], regression=[TASK])" in printed

@@ -11,7 +11,7 @@ import pytest
 
 import lca_jax
 from lca_jax import ElasticNet, Experiment, load_probes, open_store, read_conllu, run
-from lca_jax.errors import CorpusError, SettingsError, StoreError
+from lca_jax.errors import CorpusError, DataError, SettingsError, StoreError
 from lca_jax.experiment.config import read_experiment
 from lca_jax.experiment.folder import RunFolder, key_of
 from lca_jax.machine import files
@@ -201,6 +201,19 @@ def test_parts_without_a_label_in_common_are_refused_when_read(experiment: Exper
     other.write_text("\n".join(line.replace("\tX\t", "\tY\t") for line in lines) + "\n")
     with pytest.raises(CorpusError, match=r"`upos` in common, and have none: train has .*NOUN.*test has A, D"):
         run(replace(experiment, test=other, out=tmp_path / "run"))
+
+
+def test_a_part_without_a_label_is_refused_before_anything_is_computed(experiment: Experiment, tmp_path: Path) -> None:
+    files = {part: tmp_path / f"{part}.conll" for part in ("train", "test")}
+    files["test"].write_text("the\tDET\ncat\tNOUN\n\n" * 20)
+    # The last tenth of the training sentences, which is dev where none is named, may lack what an annotation labels.
+    files["train"].write_text("the\tDET\ncat\tNOUN\n\n" * 18 + "the\t_\ncat\t_\n\n" * 2)
+    alone = replace(experiment, **files, dev=None, tasks=("tag=2",), out=tmp_path / "run")
+    with pytest.raises(
+        DataError, match=r"dev \(train.conll \(last tenth\)\) must have a label for `tag`, and has none"
+    ):
+        run(alone)
+    assert not (tmp_path / "run").exists()
 
 
 def test_limits_draw_whole_sentences_by_seed(experiment: Experiment, tmp_path: Path) -> None:

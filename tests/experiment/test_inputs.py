@@ -118,3 +118,40 @@ def test_labels_that_are_measurements_are_not_made_classes(tmp_path: Path) -> No
         (tmp_path / name).write_text("score\tsentence1\tsentence2\n" + "".join(rows))
     with pytest.raises(SettingsError, match=r"labels of `score` are numbers \(40 different ones.*--regression score"):
         _ = inputs(experiment(tmp_path, tasks=["score"])).corpora
+
+
+def test_running_lines_are_enough_for_tasks_of_words_themselves(tmp_path: Path) -> None:
+    for name, count in (("t", 30), ("e", 20)):
+        (tmp_path / name).write_text("the cat sat here\nin May it rained\n" * count)
+    read = inputs(experiment(tmp_path, tasks=["position"], annotate=["month=/May/"]))
+    assert read.tasks == ("position", "month")
+    assert read.corpora["test"].sentence_count == 40
+    assert read.corpora["test"].sentences[1] == ("in", "May", "it", "rained")
+
+
+def test_an_unlabelled_table_is_read_by_the_column_that_is_named(tmp_path: Path) -> None:
+    for name, count in (("t", 30), ("e", 20)):
+        (tmp_path / f"{name}.csv").write_text("id,text\n" + '7,"the cat, in May"\n' * count)
+        (tmp_path / f"{name}.tsv").write_text("May\tO\nrained\tO\n\n" * count)
+    csv = {part: tmp_path / f"{name}.csv" for part, name in (("train", "t"), ("test", "e"))}
+    for texts in (TextOptions(), TextOptions(text_column="text")):
+        read = inputs(experiment(tmp_path, **csv, annotate=["month=/May/"], texts=texts))
+        assert read.corpora["test"].sentences[0] == ("the", "cat,", "in", "May")
+    columns = {part: tmp_path / f"{name}.tsv" for part, name in (("train", "t"), ("test", "e"))}
+    read = inputs(experiment(tmp_path, **columns, annotate=["month=/May/"], texts=TextOptions(word_column="1")))
+    assert read.corpora["test"].sentences[0] == ("May", "rained")
+
+
+def test_columns_that_are_read_as_running_text_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("t", "e"):
+        (tmp_path / name).write_text("May\tO\nrained\tO\n\n" * 20)
+    assert inputs(experiment(tmp_path, annotate=["month=/May/"])).corpora["test"].sentences[0] == ("May", "O")
+    assert "read as running text, whose lines are sentences, but most lines have tabs" in caplog.text
+    assert "`--word-column`" in caplog.text
+
+
+def test_running_text_without_a_task_is_told_what_makes_one(tmp_path: Path) -> None:
+    for name in ("t", "e"):
+        (tmp_path / name).write_text("the cat sat here\nin May it rained\n")
+    with pytest.raises(SettingsError, match="Text without labels takes `--annotate NAME=FILE` or the task `position`"):
+        inputs(experiment(tmp_path)).corpora  # noqa: B018 - it is read when it is asked for

@@ -1,5 +1,6 @@
 """The exact solver and its certificate, against scikit-learn and the conditions of optimality in plain NumPy."""
 
+import re
 import warnings
 
 import jax
@@ -10,7 +11,10 @@ from sklearn.linear_model import LogisticRegression
 
 from lca_jax import ElasticNet, NotConverged, fit_elastic_net
 from lca_jax.errors import DataError, SettingsError
+from lca_jax.machine.progress import show_bars
 from lca_jax.probing.objective import sklearn_parameters
+from lca_jax.probing.problems import Answer
+from lca_jax.probing.solvers.proximal import Certificates
 from tests.compilations import count_programs
 from tests.probing.planted import SHAPES, TIGHT, assert_same_weights, objective, problems_of
 
@@ -209,3 +213,31 @@ def test_without_any_penalty_the_certificate_is_the_objective_and_the_reason_is_
     assert not probe.converged
     assert probe.duality_gap >= probe.objective
     assert probe.objective < 0.9 * probe.null_objective
+
+
+def test_a_fit_shows_what_is_certified_and_the_largest_gap(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ElasticNet(l1=(1e-5, 1e-4, 1e-3), l2=(1e-4, 1e-3), tolerance=TIGHT)
+    with show_bars(True):
+        probes = problems_of(*SHAPES["usual"], settings)
+    drawn = capsys.readouterr().err
+    assert f"fit: problems:   0%|          | 0/{len(probes)} " in drawn
+    certified, gap = re.findall(r"(\d+) certified, largest gap ([\d.e-]+)\]", drawn)[-1]
+    assert 1 <= int(certified) <= len(probes)
+    assert float(gap) <= 1.05 * TIGHT
+    problems_of(*SHAPES["usual"], settings)
+    assert not capsys.readouterr().err
+
+
+def test_what_is_not_certified_is_not_counted_as_certified() -> None:
+    def answer(*gaps: float, null: float = 2.0) -> Answer:
+        few = np.zeros(len(gaps))
+        gap = np.array(gaps)
+        return Answer(few, few, few, gap, null_objective=null, iterations=few, converged=gap <= 2e-4)
+
+    said = []
+    certificates = Certificates()
+    for one in (answer(0.0, null=0.0), answer(1e-4, 2e-4), answer(1e-4, 4e-3), answer(1e-4)):
+        certificates.add(one)
+        said.append(str(certificates))
+    assert said[:2] == ["1 certified, largest gap 0.0e+00", "2 certified, largest gap 1.0e-04"]
+    assert said[2:] == ["2 certified, largest gap 2.0e-03", "3 certified, largest gap 2.0e-03"]

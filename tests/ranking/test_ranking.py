@@ -222,10 +222,11 @@ def test_curves_and_minimal_sets_describe_themselves(probes: ProbeSet, ranking: 
     assert "<td" in curve._repr_html_()
     minimal = minimal_neurons(planted_store(), planted_store(seed=3), ranking, probes, drop=0.02)
     first, names, *steps = repr(minimal).splitlines()
-    assert first.startswith(f"{len(minimal.columns)} neurons (0.")
-    assert "suffice for upos: accuracy 0." in first
-    assert names.split() == ["neurons", "accuracy", "suffices"]
+    assert first.startswith(f"upos: the first {len(minimal.columns)} neurons (0.")
+    assert "keeps 0.98 of the gain on dev: accuracy 0." in first
+    assert first.endswith("not measured on test")
+    assert names.split() == ["neurons", "accuracy", "within_drop"]
     assert len(steps) == len(minimal.steps)
     table = minimal.table()
-    assert table["neurons"][table["suffices"].index(True)] == len(minimal.columns)
+    assert table["neurons"][table["within_drop"].index(True)] == len(minimal.columns)
     assert "<caption>" in minimal._repr_html_()

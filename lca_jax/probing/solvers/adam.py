@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 
 from lca_jax.errors import SettingsError
 from lca_jax.machine.devices import fetch, replicate
+from lca_jax.machine.progress import counted
 from lca_jax.probing.losses.loss import Loss, Prediction, residuals
 from lca_jax.probing.matrix.block import Block, over_layers, scores
 from lca_jax.probing.matrix.matrix import Matrix
@@ -107,7 +108,7 @@ class Adam:
         generator = np.random.default_rng(self.seed)
         size = min(self.batch_size, matrix.words)
         taken = 0
-        for _ in range(self.epochs):
+        for _ in counted(range(self.epochs), "fit: epochs of Adam"):
             for stretch in matrix.stretches(generator):
                 steps = -(-len(stretch.real) // size)
                 order = np.full(steps * size, -1, np.int32)

@@ -12,11 +12,13 @@ has two widths at most: the second, narrower one is for the last problems.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from lca_jax.machine.progress import shown_while
 from lca_jax.probing.losses.loss import Loss
 from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.matrix.sizes import coarse_size
@@ -75,13 +77,36 @@ class Proximal:
     ) -> list[Answer]:
         """Solves every question; a problem stays in its lane until it is solved in all layers."""
         queue = _Queue(self, matrix, questions, loss, penalty, lanes=lanes_of(questions, at_once=at_once))
-        batch = queue.open()
-        while batch is not None:
-            batch = queue.leave(queue.advance(batch))
+        batch, certificates, told = queue.open(), Certificates(), 0
+        with shown_while(len(questions), "fit: problems") as bar:
+            while batch is not None:
+                batch = queue.leave(queue.advance(batch))
+                for answer in islice(queue.answers.values(), told, None):
+                    certificates.add(answer)
+                bar.count(len(queue.answers) - told, str(certificates))
+                told = len(queue.answers)
         return [queue.answers[number] for number in range(len(questions))]
 
 
 SOLVER = Proximal
+
+
+@dataclass
+class Certificates:
+    """Counts answers that are certified in all layers, and keeps the largest gap; `str` says both."""
+
+    certified: int = 0
+    largest: float = 0.0
+    """Of all answers, as a share of the null objective."""
+
+    def add(self, answer: Answer) -> None:
+        """Counts one answer."""
+        self.certified += bool(answer.converged.all())
+        # A problem of one class has no loss at all, and no gap.
+        self.largest = max(self.largest, float(answer.duality_gap.max()) / (answer.null_objective or 1.0))
+
+    def __str__(self) -> str:
+        return f"{self.certified} certified, largest gap {self.largest:.1e}"
 
 
 def lanes_of(questions: Sequence[Question], *, at_once: int) -> int:
