@@ -12,6 +12,7 @@ Holm 1979, "A simple sequentially rejective multiple test procedure".
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -150,7 +151,8 @@ def signed_rank_tests(crossings: Sequence[Crossing], *, size: int) -> dict[str, 
     rows = []
     for one, other in combinations(range(len(names)), 2):
         difference = values[one] - values[other]
-        p = float(wilcoxon(difference).pvalue) if difference.any() else 1.0
+        test: Any = wilcoxon(difference) if difference.any() else None
+        p = 1.0 if test is None else float(test.pvalue)
         middle = float(np.median(difference))
         better, worse = (one, other) if middle >= 0 else (other, one)
         rows.append((names[better], names[worse], abs(middle), p))

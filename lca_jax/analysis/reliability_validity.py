@@ -148,10 +148,13 @@ def reliability_and_validity(
     size = count if neurons is None else neurons
     if not 1 <= size <= total:
         raise SettingsError(f"`neurons` must be in 1 to {total}, got {size}.")
-    probes = None
+    probes: list[ProbeSet] | None = None
     if any(method_named(str(row["method"])).reads == "probes" for row in rows.values()):
         probes = [_fitted(half, settings, replicates, kind, seed) for half in halves]
-    rankings = [_ranked(rows, half, probes and probes[place], seed + place) for place, half in enumerate(halves)]
+    rankings = [
+        _ranked(rows, half, None if probes is None else probes[place], seed + place)
+        for place, half in enumerate(halves)
+    ]
     points = []
     for name in rankings[0]:
         pair = [of_half[name] for of_half in rankings]
@@ -173,7 +176,7 @@ def reliability_and_validity(
         constant=constant_accuracy(halves[0], rest),
         ranked_on=(describe(halves[0]), describe(halves[1])),
         measured_on=describe(rest),
-        largest_gap=probes and max(probe.duality_gap / probe.null_objective for each in probes for probe in each),
+        largest_gap=max((one.duality_gap / one.null_objective for each in probes or () for one in each), default=None),
         points=tuple(points),
     )
 
@@ -221,7 +224,7 @@ def _ranked(
 def _point(
     name: str, found: float, right: Sequence[Bool[np.ndarray, " word"]], rest: MeasuredWords, seed: int
 ) -> MethodPoint:
-    both = np.mean(right, axis=0, dtype=np.float64)
+    both = np.stack(right).mean(axis=0, dtype=np.float64)
     low, high = mean_intervals(both[None], rest.sentences, seed=seed)[0].tolist()
     first, second = (float(of_half.mean()) for of_half in right)
     return MethodPoint(

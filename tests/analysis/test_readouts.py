@@ -45,7 +45,7 @@ def test_posteriors_are_those_of_scipys_densities_on_the_submatrix(shared: bool)
     for place, size in enumerate(SIZES):
         joint = []
         for c in range(3):
-            scatter, words = (sum(scatters), len(X)) if shared else (scatters[c], (gold == c).sum())
+            scatter, words = (np.sum(scatters, axis=0), len(X)) if shared else (scatters[c], (gold == c).sum())
             covariance = ((np.diag(within) + scatter) / (words + 2 * size + 4))[:size, :size]
             mean = wide[gold == c].mean(axis=0)[:size]
             density = stats.multivariate_normal(mean, covariance).logpdf(TEST[0][:, ORDER[:size]])
