@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # for type checkers and editors, which do not see names that are resolved on use
     from lca_jax import plot as plot
     from lca_jax.analysis.agreement import agreement as agreement
+    from lca_jax.analysis.consensus import consensus_votes as consensus_votes
+    from lca_jax.analysis.consensus import method_overlap as method_overlap
+    from lca_jax.analysis.consensus import neuron_vote as neuron_vote
+    from lca_jax.analysis.crossing import cross_readouts as cross_readouts
+    from lca_jax.analysis.crossing import signed_rank_tests as signed_rank_tests
     from lca_jax.analysis.curves import keep_curve as keep_curve
     from lca_jax.analysis.minimal import minimal_neurons as minimal_neurons
+    from lca_jax.analysis.parts import divide_words as divide_words
     from lca_jax.analysis.redundancy import strongest_correlations as strongest_correlations
+    from lca_jax.analysis.reliability_validity import reliability_and_validity as reliability_and_validity
     from lca_jax.analysis.samples import fit_samples as fit_samples
     from lca_jax.analysis.samples import rank_samples as rank_samples
     from lca_jax.analysis.stability import measure_stability as measure_stability
+    from lca_jax.analysis.validity import validity_curve as validity_curve
     from lca_jax.demo import demo_corpus_file as demo_corpus_file
     from lca_jax.demo import demo_model_folder as demo_model_folder
     from lca_jax.descriptors.neuron_text import neuron_text as neuron_text
@@ -85,12 +93,20 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
 
 MODULES = {
     "agreement": "analysis.agreement",
+    "consensus_votes": "analysis.consensus",
+    "method_overlap": "analysis.consensus",
+    "neuron_vote": "analysis.consensus",
+    "cross_readouts": "analysis.crossing",
+    "signed_rank_tests": "analysis.crossing",
     "keep_curve": "analysis.curves",
     "minimal_neurons": "analysis.minimal",
+    "divide_words": "analysis.parts",
     "strongest_correlations": "analysis.redundancy",
+    "reliability_and_validity": "analysis.reliability_validity",
     "fit_samples": "analysis.samples",
     "rank_samples": "analysis.samples",
     "measure_stability": "analysis.stability",
+    "validity_curve": "analysis.validity",
     "demo_corpus_file": "demo",
     "demo_model_folder": "demo",
     "neuron_text": "descriptors.neuron_text",

@@ -1,4 +1,4 @@
-"""Figures of results, drawn with matplotlib (extra `plots`): keep curves, layers, a neuron on a sentence.
+"""Figures of results, drawn with matplotlib (extra `plots`): curves, layers, methods, a neuron in a text.
 
 Every function takes a result and returns a `matplotlib.figure.Figure`, which a notebook shows and `savefig` writes. No
 global state is touched: no style is set, no window opens.
@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lca_jax.analysis.consensus import MethodOverlap
 from lca_jax.analysis.curves import KeepCurve
+from lca_jax.analysis.reliability_validity import ReliabilityAndValidity
+from lca_jax.analysis.validity import ValidityCurve
 from lca_jax.axes import Neuron
 from lca_jax.descriptors.neuron_text import colour, neuron_text
 from lca_jax.errors import MissingExtraError, SettingsError
@@ -50,6 +53,86 @@ def keep_curve(curve: KeepCurve) -> "Figure":
     axes.fill_between(shares, random - spread, random + spread, color=line.get_color(), alpha=0.2, linewidth=0)
     axes.plot(shares, [point.bottom for point in points], marker="^", label="worst")
     axes.set(xlabel="neurons kept (%)", ylabel="accuracy", title=f"{curve.task}, {_MODES[curve.mode]}")
+    axes.legend()
+    return figure
+
+
+def validity_curve(curve: ValidityCurve) -> "Figure":
+    """Draws accuracy against the number of neurons kept or removed.
+
+    The first neurons have their 95 % interval over sentences, the random ones that of one more random set.
+
+    Args:
+        curve: From `lca_jax.validity_curve`.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure, axes = _figure()
+    points = curve.points
+    sizes = [point.neurons for point in points]
+    axes.axhline(curve.whole, color="0.4", linewidth=1, linestyle=":", label="all neurons")
+    axes.axhline(curve.constant, color="0.4", linewidth=1, linestyle="--", label="most frequent class")
+    (line,) = axes.plot(sizes, [point.top for point in points], marker="o", label="first (95 % interval)")
+    ends = [point.top_low for point in points], [point.top_high for point in points]
+    axes.fill_between(sizes, *ends, color=line.get_color(), alpha=0.2, linewidth=0)
+    (line,) = axes.plot(sizes, [point.random for point in points], marker="s", label=f"random ({curve.draws} sets)")
+    ends = [point.random_low for point in points], [point.random_high for point in points]
+    axes.fill_between(sizes, *ends, color=line.get_color(), alpha=0.2, linewidth=0)
+    bottom = [np.nan if point.bottom is None else point.bottom for point in points]
+    axes.plot(sizes, bottom, marker="^", label="last with weight")
+    axes.set_xscale("log")
+    done = "removed" if curve.removed else "kept"
+    axes.set(xlabel=f"neurons {done}", ylabel="accuracy", title=f"{curve.task}, {curve.readout}, {curve.mode}")
+    axes.legend()
+    return figure
+
+
+def method_overlap(found: MethodOverlap) -> "Figure":
+    """Draws the overlap of every pair of methods as a heat-map, each cell with its number.
+
+    Args:
+        found: From `lca_jax.method_overlap`.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    side = 1.6 + 0.7 * len(found.methods)
+    figure, axes = _figure(height=side, width=side + 0.8)
+    axes.imshow(found.pairwise, vmin=0, vmax=1, cmap="Blues")
+    for (row, column), value in np.ndenumerate(found.pairwise):
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="w" if value > 0.6 else "k")
+    places = range(len(found.methods))
+    axes.set_xticks(places, found.methods, rotation=45, ha="right")
+    axes.set_yticks(places, found.methods)
+    axes.set_title(f"{found.task}: overlap of the first {found.neurons} (random {found.chance:.2f})", fontsize=10)
+    return figure
+
+
+def reliability_and_validity(found: ReliabilityAndValidity) -> "Figure":
+    """Draws one point a method: overlap of two halves to the right, accuracy of probes of its first neurons upwards.
+
+    The shaded part has the overlaps of random orders, up to the one that they exceed with a probability of 2.5 %.
+
+    Args:
+        found: From `lca_jax.reliability_and_validity`.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure, axes = _figure(height=1.3 * _HEIGHT, width=1.25 * _WIDTH)
+    axes.axvspan(0, found.chance_high, color="0.9", label="random orders (97.5 %)")
+    axes.axhline(found.constant, color="0.4", linewidth=1, linestyle="--", label="most frequent class")
+    for point in found.points:
+        below, above = max(0.0, point.accuracy - point.low), max(0.0, point.high - point.accuracy)
+        axes.errorbar(point.overlap, point.accuracy, yerr=[[below], [above]], marker="o", capsize=3, linestyle="")
+        axes.annotate(point.method, (point.overlap, point.accuracy), (5, 4), textcoords="offset points", fontsize=8)
+    axes.set_xlim(0, 1.08)
+    axes.set(
+        xlabel=f"overlap of the first {found.shared_neurons} neurons of two halves",
+        ylabel=f"accuracy of probes of the first {found.neurons}",
+        title=f"{found.task}: reliability and validity ({found.readout})",
+    )
     axes.legend()
     return figure
 

@@ -78,3 +78,22 @@ def test_words_are_escaped_and_sentences_checked(fitted: tuple) -> None:
         lca.neuron_text(store, ("residual", 9, 0), 0)
     with pytest.raises(DataError, match="has no deviation in"):
         lca.neuron_text(store, ("residual", 0, 0), 0, reference=planted_store(words=1))
+
+
+def test_figures_of_methods_have_a_point_a_cell_and_a_line_for_each_number(fitted: tuple) -> None:
+    train, test, _, ranking = fitted
+    task = train.tasks[0]
+    found = lca.reliability_and_validity(train, task, methods=["anova", "variance"], share=0.2, readout="gaussian")
+    (axes,) = lca.plot.reliability_and_validity(found).axes
+    drawn: dict[str, Any] = {text.get_text(): text for text in axes.texts}
+    for point in found.points:
+        assert drawn[point.method].xy == (point.overlap, point.accuracy)
+    rankings = {"lca": ranking, "mean_select": lca.rank(train, task, method="mean_select")}
+    overlap = lca.method_overlap(rankings, neurons=5)
+    (axes,) = lca.plot.method_overlap(overlap).axes
+    assert [text.get_text() for text in axes.texts] == [f"{value:.2f}" for value in overlap.pairwise.ravel()]
+    curve = lca.validity_curve(ranking, train, test, readout="gaussian", sizes=(2, 6))
+    (axes,) = lca.plot.validity_curve(curve).axes
+    lines = {line.get_label(): np.asarray(line.get_ydata()) for line in axes.lines}
+    np.testing.assert_allclose(lines["first (95 % interval)"], [point.top for point in curve.points])
+    assert axes.get_xlabel() == "neurons kept"
