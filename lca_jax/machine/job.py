@@ -89,14 +89,21 @@ def ending_together() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        lost = isinstance(error, jax.errors.JaxRuntimeError) and bool(_links)
+        lost = _is_of_runtime(error) and bool(_links)
         if lost:
             time.sleep(_GRACE_S)  # in which the watching threads, if a process was lost, end this one
+        while _lock.locked():  # one of them is ending it, and has said why
+            time.sleep(0.1)
         _failures.append(128 + getattr(error, "number", 2) if isinstance(error, KeyboardInterrupt) else 1)
         _say_goodbye(failed=True)
         if lost:
             raise JobError(f"The processes of the job lost each other: {_first_line(error)} {_AGAIN}") from None
         raise
+
+
+def _is_of_runtime(error: BaseException) -> bool:
+    """Tells whether an error is the runtime's own; where a connection closes it may be a plain `ValueError`."""
+    return isinstance(error, jax.errors.JaxRuntimeError) or (isinstance(error, ValueError) and "Gloo" in str(error))
 
 
 _links: dict[int, socket.socket] = {}
