@@ -4,6 +4,7 @@ Every function takes a result and returns a `matplotlib.figure.Figure`, which a 
 global state is touched: no style is set, no window opens.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,13 +45,10 @@ def keep_curve(curve: KeepCurve) -> "Figure":
     points = curve.points
     shares = [100 * point.fraction for point in points]
     axes.axhline(curve.whole, color="0.4", linewidth=1, linestyle=":", label="all neurons")
-    (line,) = axes.plot(shares, [point.top for point in points], marker="o", label="best (95 % interval)")
-    low, high = [point.top_low for point in points], [point.top_high for point in points]
-    axes.fill_between(shares, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
-    random = np.array([point.random for point in points])
-    spread = np.array([point.random_std for point in points])
-    (line,) = axes.plot(shares, random, marker="s", label=f"random ({curve.draws} sets, ± 1 SD)")
-    axes.fill_between(shares, random - spread, random + spread, color=line.get_color(), alpha=0.2, linewidth=0)
+    top = [(point.top, point.top_low, point.top_high) for point in points]
+    _draw_band(axes, shares, top, marker="o", label="best (95 % interval)")
+    random = [(point.random, point.random - point.random_std, point.random + point.random_std) for point in points]
+    _draw_band(axes, shares, random, marker="s", label=f"random ({curve.draws} sets, ± 1 SD)")
     axes.plot(shares, [point.bottom for point in points], marker="^", label="worst")
     axes.set(xlabel="neurons kept (%)", ylabel="accuracy", title=f"{curve.task}, {_MODES[curve.mode]}")
     axes.legend()
@@ -73,12 +71,10 @@ def validity_curve(curve: ValidityCurve) -> "Figure":
     sizes = [point.neurons for point in points]
     axes.axhline(curve.whole, color="0.4", linewidth=1, linestyle=":", label="all neurons")
     axes.axhline(curve.constant, color="0.4", linewidth=1, linestyle="--", label="most frequent class")
-    (line,) = axes.plot(sizes, [point.top for point in points], marker="o", label="first (95 % interval)")
-    ends = [point.top_low for point in points], [point.top_high for point in points]
-    axes.fill_between(sizes, *ends, color=line.get_color(), alpha=0.2, linewidth=0)
-    (line,) = axes.plot(sizes, [point.random for point in points], marker="s", label=f"random ({curve.draws} sets)")
-    ends = [point.random_low for point in points], [point.random_high for point in points]
-    axes.fill_between(sizes, *ends, color=line.get_color(), alpha=0.2, linewidth=0)
+    top = [(point.top, point.top_low, point.top_high) for point in points]
+    _draw_band(axes, sizes, top, marker="o", label="first (95 % interval)")
+    random = [(point.random, point.random_low, point.random_high) for point in points]
+    _draw_band(axes, sizes, random, marker="s", label=f"random ({curve.draws} sets)")
     bottom = [np.nan if point.bottom is None else point.bottom for point in points]
     axes.plot(sizes, bottom, marker="^", label="last with weight")
     axes.set_xscale("log")
@@ -199,6 +195,15 @@ def neuron(
 
 
 _MODES = {"mask": "the other neurons masked", "retrain": "probes trained on the kept neurons"}
+
+
+def _draw_band(
+    axes: Any, places: Sequence[float], values: Sequence[tuple[float, float, float]], *, marker: str, label: str
+) -> None:
+    """Draws a line with a band around it, by (value, low, high) at each place."""
+    middle, low, high = zip(*values, strict=True)
+    (line,) = axes.plot(places, middle, marker=marker, label=label)
+    axes.fill_between(places, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
 
 
 def _figure(*, height: float = _HEIGHT, width: float = _WIDTH) -> tuple["Figure", Any]:

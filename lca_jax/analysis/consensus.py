@@ -20,9 +20,8 @@ from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float64, Int
-from scipy.special import gammaln
 
-from lca_jax.analysis.overlap import refuse_other_axes
+from lca_jax.analysis.overlap import chances_of_common, refuse_other_axes
 from lca_jax.errors import SettingsError
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.tables import html_table, text_table
@@ -173,10 +172,6 @@ def _check(rankings: Mapping[str, Ranking], neurons: int) -> None:
 
 
 def _chance(count: int, total: int) -> float:
-    """Returns the mean intersection over union of two random sets: their common neurons are hypergeometric."""
-    both = np.arange(max(0, 2 * count - total), count + 1)
-    log_choose = [
-        gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-        for n, k in ((count, both), (total - count, count - both), (total, count))
-    ]
-    return float((np.exp(log_choose[0] + log_choose[1] - log_choose[2]) * both / (2 * count - both)).sum())
+    """Returns the mean intersection over union of two random sets."""
+    both = np.arange(count + 1)
+    return float((chances_of_common(count, total) * both / (2 * count - both)).sum())

@@ -33,10 +33,14 @@ class Chance:
 
 def chance_overlap(count: int, total: int) -> Chance:
     """Returns the hypergeometric overlap of two random sets of `count` of `total` neurons, as shares of `count`."""
-    choose = [_log_choose(count, both) + _log_choose(total - count, count - both) for both in range(count + 1)]
-    below = np.cumsum(np.exp(np.array(choose) - _log_choose(total, count)))
-    high = int(np.searchsorted(below, _SURE - 1e-12))
+    high = int(np.searchsorted(np.cumsum(chances_of_common(count, total)), _SURE - 1e-12))
     return Chance(overlap=count / total, high=min(high, count) / count)
+
+
+def chances_of_common(count: int, total: int) -> Float64[np.ndarray, " common"]:
+    """Returns the probability that two random sets of `count` of `total` neurons have 0, 1, … `count` in common."""
+    choose = [_log_choose(count, both) + _log_choose(total - count, count - both) for both in range(count + 1)]
+    return np.exp(np.array(choose) - _log_choose(total, count))
 
 
 def counts_of(shares: Sequence[float], total: int) -> list[int]:

@@ -15,17 +15,20 @@ PROBE = ElasticNet(l1=(1e-3, 1e-2), l2=1e-2)
 
 def tiny_experiment(folder: Path, **settings: Any) -> Experiment:
     """An experiment of two tasks on the tiny BERT, whose files are written here."""
-    return Experiment(
-        model=str(write_bert(folder / "bert")),
-        train=write_conllu(folder / "train.conllu", 60, seed=0),
-        dev=write_conllu(folder / "dev.conllu", 20, seed=1),
-        test=write_conllu(folder / "test.conllu", 20, seed=2),
-        out=folder / "run",
-        tasks=("upos", "feats:Number"),
-        probe=PROBE,
-        draws=2,
-        **settings,
-    )
+    return _experiment(folder, (60, 20, 20), tasks=("upos", "feats:Number"), probe=PROBE, **settings)
+
+
+def smallest_experiment(folder: Path) -> Experiment:
+    """One task, half of the sentences and one penalty: for tests of folders, which no number interests."""
+    return _experiment(folder, (30, 10, 10), probe=ElasticNet(l1=1e-2, l2=1e-2), fractions=(0.25,))
+
+
+def _experiment(folder: Path, sentences: tuple[int, int, int], **settings: Any) -> Experiment:
+    parts = {
+        part: write_conllu(folder / f"{part}.conllu", count, seed=seed)
+        for seed, (part, count) in enumerate(zip(("train", "dev", "test"), sentences, strict=True))
+    }
+    return Experiment(model=str(write_bert(folder / "bert")), out=folder / "run", draws=2, **parts, **settings)
 
 
 def write_conllu(path: Path, sentences: int, *, seed: int) -> Path:

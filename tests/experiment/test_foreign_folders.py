@@ -6,28 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from lca_jax import ElasticNet, Experiment, run
+from lca_jax import Experiment, run
 from lca_jax.errors import StoreError
 from lca_jax.experiment.config import Study
 from lca_jax.experiment.folder import RunFolder, key_of
 from lca_jax.experiment.study import study
 from lca_jax.machine.checksums import checksums_in
-from tests.experiment.files import write_conllu
-from tests.tiny_bert import write_bert
+from tests.experiment.files import smallest_experiment
 
 
 @pytest.fixture
 def experiment(tmp_path: Path) -> Experiment:
-    return Experiment(
-        model=str(write_bert(tmp_path / "bert")),
-        train=write_conllu(tmp_path / "train.conllu", 30, seed=0),
-        dev=write_conllu(tmp_path / "dev.conllu", 10, seed=1),
-        test=write_conllu(tmp_path / "test.conllu", 10, seed=2),
-        out=tmp_path / "run",
-        probe=ElasticNet(l1=1e-2, l2=1e-2),
-        fractions=(0.25,),
-        draws=2,
-    )
+    return smallest_experiment(tmp_path)
 
 
 def study_like(experiment: Experiment, out: Path) -> Study:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lca_jax import ElasticNet, Experiment, run
+from lca_jax import Experiment, run
 from lca_jax.cli.main import main
 from lca_jax.errors import LcaError, ModelError, SettingsError, StoreError
 from lca_jax.experiment.config import Study, read_experiment
@@ -20,9 +20,8 @@ from lca_jax.experiment.folder import RunFolder, key_of
 from lca_jax.experiment.holding import held_folder
 from lca_jax.experiment.study import study
 from lca_jax.machine.checksums import checksums_in
-from tests.experiment.files import write_conllu
+from tests.experiment.files import smallest_experiment
 from tests.processes import ROOT
-from tests.tiny_bert import write_bert
 
 HOLD = """
 import sys
@@ -36,17 +35,7 @@ with held_folder(Path(sys.argv[1])):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    folder = tmp_path_factory.mktemp("safety")
-    experiment = Experiment(
-        model=str(write_bert(folder / "bert")),
-        train=write_conllu(folder / "train.conllu", 30, seed=0),
-        dev=write_conllu(folder / "dev.conllu", 10, seed=1),
-        test=write_conllu(folder / "test.conllu", 10, seed=2),
-        out=folder / "run",
-        probe=ElasticNet(l1=1e-2, l2=1e-2),
-        fractions=(0.25,),
-        draws=2,
-    )
+    experiment = smallest_experiment(tmp_path_factory.mktemp("safety"))
     run(experiment)
     return experiment
 
