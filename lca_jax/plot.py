@@ -198,7 +198,7 @@ _MODES = {"mask": "the other neurons masked", "retrain": "probes trained on the 
 
 
 def _draw_band(
-    axes: Any, places: Sequence[float], values: Sequence[tuple[float, float, float]], *, marker: str, label: str
+    axes: Any, places: Sequence[int | float], values: Sequence[tuple[float, float, float]], *, marker: str, label: str
 ) -> None:
     """Draws a line with a band around it, by (value, low, high) at each place."""
     middle, low, high = zip(*values, strict=True)
