@@ -286,10 +286,19 @@ def open_store(path: str | Path) -> ActivationStore:
     refuse_files(folder, [f"{name} was altered" for name in altered])
     return ActivationStore(
         manifest=manifest,
-        words=pq.read_table(io.BytesIO(small[WORDS])),
+        words=_read_words(small[WORDS]),
         arrays={site: open_site(folder, manifest.recipe, site) for site in manifest.recipe.sites},
         folder=folder,
     )
+
+
+def _read_words(content: bytes) -> pa.Table:
+    """Reads the table of words in this thread alone.
+
+    Arrow's own threads let go of `content` after they have handed over the table. Where Python is ending by then, that
+    ends the process with SIGABRT, though all its work is done.
+    """
+    return pq.ParquetFile(io.BytesIO(content), pre_buffer=False).read(use_threads=False)
 
 
 def open_site(folder: ts.KvStore, recipe: Recipe, site: str) -> LazyArray:

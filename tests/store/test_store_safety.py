@@ -67,6 +67,29 @@ def test_every_bit_of_the_manifest_counts(whole: Path) -> None:
             Manifest.from_text(bytes(altered), place="here")
 
 
+THREADS_OF_READING = """
+import os, sys
+from lca_jax.store.store import open_store
+
+threads = []
+
+def watch(frame, event, _):
+    if event in ("call", "return") and "pyarrow" in frame.f_code.co_filename:
+        threads.append(set(os.listdir("/proc/self/task")))
+
+sys.setprofile(watch)
+open_store(sys.argv[1])
+sys.setprofile(None)
+print(len(threads) > 1, len(threads[-1] - threads[0]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="this system does not list the threads of a process")
+def test_opening_leaves_no_thread_that_holds_python_memory_when_python_ends(whole: Path) -> None:
+    command = [sys.executable, "-c", THREADS_OF_READING, str(whole)]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() == ["True", "0"]
+
+
 def test_a_bit_that_flips_after_opening_is_found(whole: Path) -> None:
     store = open_store(whole)
     flip(whole / "manifest.json", 1000)
