@@ -51,6 +51,8 @@ def measure_sizes(
     rows: dict[str, dict[str, object]] = {}
     for count, width, kinds in ((n, d, k) for n in words for d in features for k in classes):
         if count > len(split.train.y) or width > split.train.X.shape[1]:
+            there = f"{len(split.train.y)} words and {split.train.X.shape[1]} neurons"
+            rows[f"{count} words, {width} neurons, {kinds} classes"] = {"not_run": f"the input has {there}"}
             continue
         few = split.leading(count).with_features(width).train
         original = _labelling(few.y, kinds)
