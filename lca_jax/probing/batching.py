@@ -244,8 +244,8 @@ def _warn_if_not_converged(probes: Sequence[Probe], settings: ElasticNet) -> Non
     if failed and solver_of(settings).iterates_to_tolerance:
         worst = max(failed, key=_relative_gap)
         warnings.warn(
-            f"{len(failed)} of {len(probes)} problems reached {settings.max_iterations} iterations; the worst "
-            f"(l1={worst.l1:g}, l2={worst.l2:g}) has a duality gap of {_relative_gap(worst):.1e} "
+            f"{len(failed)} of {len(probes)} problem{'s' * (len(probes) > 1)} reached {settings.max_iterations} "
+            f"iterations; the worst (l1={worst.l1:g}, l2={worst.l2:g}) has a duality gap of {_relative_gap(worst):.1e} "
             f"of the objective at zero weights; the tolerance is {settings.tolerance:.0e}. "
             "Raise max_iterations or the penalties."
             + (" Without any penalty separable classes have no finite optimum." if worst.l1 == worst.l2 == 0 else ""),

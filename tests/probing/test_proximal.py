@@ -162,7 +162,7 @@ def test_a_constant_feature_gets_no_weight() -> None:
 
 def test_too_few_iterations_warn_and_say_the_gap() -> None:
     X, y = SHAPES["separable"]
-    with pytest.warns(NotConverged, match=r"1 of 1 problems reached 3 iterations.*Raise max_iterations"):
+    with pytest.warns(NotConverged, match=r"1 of 1 problem reached 3 iterations.*Raise max_iterations"):
         probe = fit_elastic_net(X, y, l1=1e-5, l2=1e-6, max_iterations=3)
     assert not probe.converged
     assert probe.iterations == 3
