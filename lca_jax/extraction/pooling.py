@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from lca_jax.machine.precision import FLOAT32
 from lca_jax.store.recipe import Pool
 
 
@@ -81,6 +82,6 @@ def _mean(
         "rws,lrsn->rwln",
         share,
         hidden.astype(jnp.float32),
-        precision=jax.lax.Precision.HIGHEST,
+        precision=FLOAT32,
         preferred_element_type=jnp.float32,
     )

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float32, Float64, Int
 
 from lca_jax.machine.devices import data_mesh, fetch, shard_rows
+from lca_jax.machine.precision import FLOAT32
 from lca_jax.machine.prefetch import prefetch
 from lca_jax.store.finite import NamePlace, refuse_not_finite
 
@@ -111,7 +112,7 @@ def _centre(block: Float32[np.ndarray, "word feature"]) -> Float32[np.ndarray, "
 @partial(jax.jit, static_argnames="width")
 def _sum(moved: Float32[Array, "word feature"], start: Int[Array | np.ndarray, ""], *, width: int) -> _Sums:
     own = jax.lax.dynamic_slice_in_dim(moved, start, width, axis=1)
-    products = jnp.matmul(own.T, moved, precision=jax.lax.Precision.HIGHEST)
+    products = jnp.matmul(own.T, moved, precision=FLOAT32)
     return _Sums(moved.sum(axis=0), (moved**2).sum(axis=0), products)
 
 

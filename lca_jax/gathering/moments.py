@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Float64, Int, Int32, Int64, Shaped
 
 from lca_jax.machine.moments import Moments, merge_moments, merge_products
+from lca_jax.machine.precision import FLOAT32
 
 _Tree = TypeVar("_Tree")
 
@@ -149,7 +150,7 @@ def _add_site(
     counted, values = member[:, :, 0], vectors.astype(jnp.float32)
     apart = jnp.where(counted[:, :, None, None], values - total.centre[None, None], 0.0).reshape(-1, layers * width)
     shares = member.astype(jnp.float32).reshape(len(apart), -1)
-    add = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
+    add = partial(jnp.einsum, precision=FLOAT32, preferred_element_type=jnp.float32)
     smallest, largest = _extremes(values, counted)
     products = total.products
     if products is not None:

@@ -106,7 +106,7 @@ class Probe:
     @property
     def raw_bias(self) -> Float[np.ndarray, " class"]:
         """Bias for raw activations."""
-        return self.bias - self.mean @ self.raw_weights
+        return self.bias - np.dot(self.mean, self.raw_weights)
 
     @property
     def nonzero_fraction(self) -> float:

@@ -8,17 +8,18 @@ Inside, the head axis comes first and the division by the sum comes last. On two
 between two einsums; one fused projection for query, key and value made no difference.
 """
 
+from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from lca_jax.machine.precision import ProductPrecision, precision_of
 from lca_jax.models.stack.attention_config import Disentangled
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.disentangled import DisentangledScores
-from lca_jax.models.stack.layers import linear, matmul_precision, norm, normalize
+from lca_jax.models.stack.layers import linear, norm, normalize
 from lca_jax.models.stack.memory import KeysValues, Memory
 from lca_jax.models.stack.positions import Rotation, rotate
 from lca_jax.models.stack.relative import Distances
@@ -62,7 +63,7 @@ class Attention(nnx.Module):
         self.site = site
         self.heads, self.key_heads = shape.heads, shape.key_heads
         self.scale, self.softcap = shape.scale, shape.softcap
-        self.precision = matmul_precision(config.dtype)
+        self.precision = precision_of(config.dtype)
         keys_width = shape.key_heads * shape.head_width
         self.query = linear(config, config.residual_width, config.heads_width, bias=shape.input_bias, rngs=rngs)
         self.key = linear(config, config.residual_width, keys_width, bias=shape.input_bias, rngs=rngs)
@@ -116,7 +117,7 @@ def attend(
     bias: Float[Array, "row _head slot place"],
     scale: float,
     softcap: float | None,
-    precision: jax.lax.Precision,
+    precision: ProductPrecision,
 ) -> Float[Array, "row slot head unit"]:
     """Computes softmax(scale · query · keyᵀ + bias) · value for every head, the softmax in float32.
 
@@ -127,15 +128,15 @@ def attend(
     sharing = heads // key_heads
     query, key, value = (jnp.swapaxes(each, 1, 2) for each in (query, key, value))  # (row, head, …, unit)
     query = (query * jnp.asarray(scale, query.dtype)).reshape(rows, key_heads, sharing * slots, units)
-    products = {"precision": precision, "preferred_element_type": jnp.float32}
-    scores = jnp.matmul(query, jnp.swapaxes(key, 2, 3), **products).reshape(rows, heads, slots, places)
+    multiply = partial(jnp.matmul, precision=precision, preferred_element_type=jnp.float32)
+    scores = multiply(query, jnp.swapaxes(key, 2, 3)).reshape(rows, heads, slots, places)
     if softcap is not None:
         scores = softcap * jnp.tanh(scores / softcap)
     scores = scores + bias
     weights = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
     total = weights.sum(axis=-1, keepdims=True)
     weights = weights.astype(value.dtype).reshape(rows, key_heads, sharing * slots, places)
-    mixed = jnp.matmul(weights, value, **products).reshape(rows, heads, slots, units) / total
+    mixed = multiply(weights, value).reshape(rows, heads, slots, units) / total
     return jnp.swapaxes(mixed.astype(value.dtype), 1, 2)
 
 

@@ -15,9 +15,10 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from lca_jax.machine.precision import precision_of
 from lca_jax.models.stack.attention_config import Disentangled
 from lca_jax.models.stack.config import StackConfig
-from lca_jax.models.stack.layers import linear, matmul_precision, norm, normalize, table
+from lca_jax.models.stack.layers import linear, norm, normalize, table
 from lca_jax.models.stack.relative import Distances, match_keys, match_queries, number_distances
 
 
@@ -44,7 +45,7 @@ class DisentangledScores(nnx.Module):
 
     def __init__(self, config: StackConfig, shape: Disentangled, *, rngs: nnx.Rngs) -> None:
         attention = config.attention
-        self.heads, self.scale, self.precision = attention.heads, attention.scale, matmul_precision(config.dtype)
+        self.heads, self.scale, self.precision = attention.heads, attention.scale, precision_of(config.dtype)
         self.content_to_position, self.position_to_content = shape.content_to_position, shape.position_to_content
 
         def matrix() -> nnx.Linear:

@@ -4,8 +4,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from lca_jax.machine.precision import precision_of
 from lca_jax.models.stack.config import HeadConfig, StackConfig
-from lca_jax.models.stack.layers import linear, matmul_precision, norm, normalize, table
+from lca_jax.models.stack.layers import linear, norm, normalize, table
 from lca_jax.models.stack.nonlinearity import NONLINEARITIES
 
 
@@ -14,7 +15,7 @@ class Head(nnx.Module):
 
     def __init__(self, config: StackConfig, shape: HeadConfig, *, rngs: nnx.Rngs) -> None:
         self.scale, self.softcap = shape.scale, shape.softcap
-        self.precision = matmul_precision(config.dtype)
+        self.precision = precision_of(config.dtype)
         self.activate = None if shape.transform is None else NONLINEARITIES[shape.transform]
         if self.activate is not None:
             self.transform = linear(config, config.residual_width, shape.width, bias=shape.transform_bias, rngs=rngs)

@@ -1,16 +1,11 @@
 """The matrices, tables and norms that all modules of the stack are made of, in the precision of its config."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from lca_jax.models.stack.config import Precision, StackConfig
-
-
-def matmul_precision(dtype: Precision) -> jax.lax.Precision:
-    """Returns the precision of matrix products: float32 means float32, also on devices with faster, coarser ones."""
-    return jax.lax.Precision.HIGHEST if dtype == "float32" else jax.lax.Precision.DEFAULT
+from lca_jax.machine.precision import precision_of
+from lca_jax.models.stack.config import StackConfig
 
 
 def linear(config: StackConfig, inputs: int, outputs: int, *, bias: bool, rngs: nnx.Rngs) -> nnx.Linear:
@@ -21,7 +16,7 @@ def linear(config: StackConfig, inputs: int, outputs: int, *, bias: bool, rngs: 
         use_bias=bias,
         param_dtype=jnp.dtype(config.dtype),
         kernel_init=nnx.initializers.normal(config.initializer_range),
-        precision=matmul_precision(config.dtype),
+        precision=precision_of(config.dtype),
         rngs=rngs,
     )
 

@@ -8,11 +8,11 @@ with pieces cost. Nothing of shape (row, slot, slot, neuron) ever exists.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from lca_jax.machine.precision import ProductPrecision
 from lca_jax.models.stack.positions import distances
 
 
@@ -41,7 +41,7 @@ def match_keys(
     key: Float[Array, "distance head unit"],
     number: Int[Array, "row slot slot"],
     *,
-    precision: jax.lax.Precision,
+    precision: ProductPrecision,
 ) -> Float[Array, "row head slot slot"]:
     """Computes queryᵢ · key of the distance between i and j, in float32."""
     products = jnp.matmul(
@@ -58,7 +58,7 @@ def match_queries(
     key: Float[Array, "row slot head unit"],
     number: Int[Array, "row slot slot"],
     *,
-    precision: jax.lax.Precision,
+    precision: ProductPrecision,
 ) -> Float[Array, "row head slot slot"]:
     """Computes keyⱼ · query of the distance between i and j, in float32."""
     products = jnp.matmul(

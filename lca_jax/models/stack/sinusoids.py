@@ -14,9 +14,10 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from lca_jax.machine.precision import precision_of
 from lca_jax.models.stack.attention_config import RelativeSinusoids
 from lca_jax.models.stack.config import StackConfig
-from lca_jax.models.stack.layers import linear, matmul_precision
+from lca_jax.models.stack.layers import linear
 from lca_jax.models.stack.relative import Distances, match_keys, number_distances
 
 
@@ -44,7 +45,7 @@ class SinusoidScores(nnx.Module):
 
     def __init__(self, config: StackConfig, shape: RelativeSinusoids, *, rngs: nnx.Rngs) -> None:
         attention = config.attention
-        self.heads, self.scale, self.precision = attention.heads, attention.scale, matmul_precision(config.dtype)
+        self.heads, self.scale, self.precision = attention.heads, attention.scale, precision_of(config.dtype)
         self.key = linear(config, config.residual_width, config.heads_width, bias=False, rngs=rngs)
         biases = (attention.heads, attention.head_width)
         self.content_bias = nnx.Param(jnp.zeros(biases, jnp.dtype(config.dtype)))

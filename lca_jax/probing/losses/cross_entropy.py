@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Num
 
+from lca_jax.machine.precision import FLOAT32
 from lca_jax.probing.losses.loss import Prediction, word_weights
 from lca_jax.probing.problems import Problems
 
@@ -135,7 +136,7 @@ class CrossEntropy:
         if classes > _NEWTON_CLASSES:
             ratio = jnp.where(absent, 1.0, shares) / jnp.maximum(jnp.where(absent, 1.0, mean), _SMALLEST_PROBABILITY)
             return jnp.where(absent, bias, bias + jnp.clip(jnp.log(ratio), -_LONGEST_BIAS_STEP, _LONGEST_BIAS_STEP))
-        cross = jnp.einsum("pcn,pkn->pck", of_words, Q)
+        cross = jnp.einsum("pcn,pkn->pck", of_words, Q, precision=FLOAT32)
         identity = jnp.eye(classes, dtype=E.dtype)[None]
         # Adding 1/classes fills the direction in which all biases move together, which changes nothing.
         hessian = identity * jnp.where(absent, 1.0, mean)[:, None, :] - cross + 1 / classes

@@ -38,7 +38,7 @@ class SquaredError:
         """Sums the numbers of the words, each as often as it counts."""
         if classes != 1:
             raise ValueError(f"A regression has a class axis of length 1, got {classes}.")
-        return np.array([labels @ counts])
+        return np.array([np.dot(labels, counts)])
 
     def targets(self, problems: Problems) -> Float[Array, "problem class word"]:
         """Returns the number of each word."""

@@ -25,11 +25,11 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from lca_jax.machine.precision import FLOAT32, NARROW
+
 _Result = TypeVar("_Result")
 _Axes = int | tuple[int | None, ...]
 
-PRECISION = jax.lax.Precision.HIGHEST
-"""The certificate is only as good as the products: full float32 also where the device would round to bfloat16."""
 _PARTS = 3
 """Of 8 bits each: the 24 of a float32."""
 _SUMMED_COLUMNS = 4
@@ -58,7 +58,7 @@ class Block(NamedTuple):
 def scores(block: Block, W: Float[Array, "problem class feature"]) -> Float[Array, "problem class word"]:
     """Returns Z, the scores of every word without the bias; of one layer."""
     scaled = W / block.scale[None, None, :]
-    offset = jnp.einsum("pcd,d->pc", scaled, block.mean, precision=PRECISION)
+    offset = jnp.einsum("pcd,d->pc", scaled, block.mean, precision=FLOAT32)
     problems, classes, features = W.shape
     flat = scaled.reshape(-1, features)
     if len(flat) <= _SUMMED_COLUMNS:
@@ -89,18 +89,28 @@ def over_layers(function: Callable[..., _Result], axes: _Axes, *, layered: bool)
 def _product(A: Float[Array, "row inner"], B: Float[Array, "inner column"]) -> Float[Array, "row column"]:
     """Returns A B in float32, where either factor may be X in a narrower type."""
     if A.dtype == B.dtype:
-        return jnp.matmul(A, B, precision=PRECISION)
+        return jnp.matmul(A, B, precision=FLOAT32)
     if A.dtype == jnp.float32:
-        return _sum_parts([jnp.matmul(part, B, preferred_element_type=jnp.float32) for part in _parts(A, B.dtype)])
-    return _sum_parts([jnp.matmul(A, part, preferred_element_type=jnp.float32) for part in _parts(B, A.dtype)])
+        return _sum_parts([_narrow(part, B) for part in _parts(A, B.dtype)])
+    return _sum_parts([_narrow(A, part) for part in _parts(B, A.dtype)])
+
+
+def _narrow(A: Float[Array, "row inner"], B: Float[Array, "inner column"]) -> Float[Array, "row column"]:
+    """Returns A B of two factors in a narrower type: exact products, summed in float32."""
+    return jnp.matmul(A, B, precision=NARROW, preferred_element_type=jnp.float32)
 
 
 def _parts(full: Float[Array, "row column"], dtype: DTypeLike) -> list[Array]:
-    """Splits float32 numbers into parts of a narrower type, the largest first."""
+    """Splits float32 numbers into parts of a narrower type, the largest first.
+
+    A cast there and back is none to a compiler that may keep digits, as that of GPUs may: the rest would be zero.
+    """
+    kind = jnp.finfo(dtype)
     parts, rest = [], full
     for _ in range(_PARTS):
-        parts.append(rest.astype(dtype))
-        rest = rest - parts[-1].astype(full.dtype)
+        part = jax.lax.reduce_precision(rest, kind.nexp, kind.nmant)
+        parts.append(part.astype(dtype))
+        rest = rest - part
     return parts
 
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lca_jax.probing.matrix.block import PRECISION
+from lca_jax.machine.precision import FLOAT32
 
 _THIN_WORDS = 384
 """Number of words in a thin metric, for which `_THIN_RIDGE` makes up: between 256 and 1,000 the time differs by less
@@ -49,9 +49,9 @@ class Metric(NamedTuple):
         """Multiplies weights of one layer by the metric, as products of two matrices."""
         flat = change.reshape(-1, change.shape[2])
         if _is_thin(self.factor):
-            product = jnp.matmul(jnp.matmul(flat, self.factor.T, precision=PRECISION), self.factor, precision=PRECISION)
+            product = jnp.matmul(jnp.matmul(flat, self.factor.T, precision=FLOAT32), self.factor, precision=FLOAT32)
         else:
-            product = jnp.matmul(flat, self.factor, precision=PRECISION)
+            product = jnp.matmul(flat, self.factor, precision=FLOAT32)
         return product.reshape(change.shape) + self.ridge * change
 
 
@@ -81,7 +81,7 @@ def metric_of_words(centred: Float[Array, "word feature"], words: int) -> Metric
     """
     if takes_thin(centred.shape[1]):
         return _finish(centred / jnp.sqrt(jnp.asarray(words, centred.dtype)), _THIN_RIDGE)
-    return metric_of_gram(jnp.einsum("nd,ne->de", centred, centred, precision=PRECISION) / words)
+    return metric_of_gram(jnp.einsum("nd,ne->de", centred, centred, precision=FLOAT32) / words)
 
 
 def metric_of_gram(gram: Float[Array, "feature feature"]) -> Metric:

@@ -10,7 +10,8 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float
 
-from lca_jax.probing.matrix.block import PRECISION, Block, correlations, over_layers, scores
+from lca_jax.machine.precision import FLOAT32
+from lca_jax.probing.matrix.block import Block, correlations, over_layers, scores
 from lca_jax.probing.matrix.matrix import Visit
 from lca_jax.probing.problems import Problems
 
@@ -64,7 +65,7 @@ def add_gram(total: Float[Array, "..."] | None, block: Block, real: Bool[Array, 
     def of_layer(block: Block) -> Array:
         centred = (block.X.astype(jnp.float32) - block.mean[None, :]) / block.scale[None, :]
         of_words = jnp.where(real[:, None], centred, 0.0)
-        return jnp.einsum("nd,ne->de", of_words, of_words, precision=PRECISION)
+        return jnp.einsum("nd,ne->de", of_words, of_words, precision=FLOAT32)
 
     part = over_layers(of_layer, 0, layered=block.layered)(block)
     return part if total is None else total + part

@@ -184,7 +184,7 @@ def advance(
         watched = np.isin(np.arange(len(lanes.limits)), running)
         wanted = np.int32(leavers)
         arrays = (problems, means, limits, watched, wanted, most)
-        state = _advance_whole(state, matrix.block, metric, *arrays, **records)
+        state = advance_whole(state, matrix.block, metric, *arrays, **records)
         return lanes._replace(state=state)
     while over(state, matrix, max_iterations)[list(running)].sum() < leavers:
         visit = _look(loss, whole=matrix.whole)
@@ -246,7 +246,7 @@ def _take(state: State, lane: Int[Array, ""], *, layered: bool) -> tuple[Array, 
 
 
 @partial(jax.jit, static_argnames=("loss", "penalty"), donate_argnums=0)
-def _advance_whole(
+def advance_whole(
     state: State,
     block: Block,
     metric: Metric,
