@@ -8,11 +8,11 @@ import numpy as np
 
 from lca_jax.analysis.codelength import OnlineCode
 from lca_jax.experiment.config import Experiment
+from lca_jax.experiment.rankings import Rankings
 from lca_jax.probing.class_scores import Score
 from lca_jax.probing.comparison import Comparison
 from lca_jax.probing.measuring import MeasuredWords
 from lca_jax.probing.metrics import RESAMPLES
-from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.store.store import ActivationStore
 
 _CONFUSIONS, _EXAMPLES, _NEAR = 12, 3, 4
@@ -66,10 +66,10 @@ def codelength_entry(codes: tuple[OnlineCode, OnlineCode | None]) -> dict[str, o
 
 
 def determined_by(
-    probes: ProbeSet, settings: Experiment, store: ActivationStore, *, masked_to: str | None
+    rankings: Rankings, settings: Experiment, store: ActivationStore, *, masked_to: str | None
 ) -> dict[str, Any]:
     """Returns the `determined_by` entry: every setting and rule behind the numbers of a task, beside its texts."""
-    fit = probes.settings
+    fit = rankings.probes.settings
     return {
         "standardize": fit.standardize,
         "penalty": fit.penalty,
@@ -78,8 +78,9 @@ def determined_by(
         "grid_l1": sorted({l1 for l1, _ in fit.pairs}),
         "grid_l2": sorted({l2 for _, l2 in fit.pairs}),
         "penalty_rule": _CHOICES[settings.select],
-        "ranking": "weight mass, least level over the classes",
-        "tie_rule": "larger share of a class's mass, then lower column",
+        "ranking": rankings.rule,
+        "tie_rule": rankings.tie_rule,
+        "replicates": settings.replicates,
         "masked_to": masked_to,
         "pooling": str(store.manifest.recipe.pool),
         "stored_as": str(store.manifest.recipe.dtype),

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 from lca_jax.report.formats import integer, is_number, listing, number, percent, points, share, shorten
-from lca_jax.report.reliability import reliability_sentence
+from lca_jax.report.reliability import ranked_by, reliability_sentence
 
 CORRELATION = (
     "All of this is correlation: that a probe reads a neuron does not show that the model uses it, which only an "
@@ -32,6 +32,10 @@ class Findings(NamedTuple):
     unseen: str
     """Test words that training cannot know: labels that count as errors, and words of new types."""
     selectivity: str
+    penalty: str
+    """Where the chosen penalty lies on the edge of the grid."""
+    ranked_by: str
+    """What ranks neurons."""
     ranking: str
     """What the masked keep curve says about the ranking."""
     reliability: str
@@ -60,6 +64,8 @@ def findings(results: Mapping[str, Any], task: str) -> Findings:
         verdict=_verdict(task, entry),
         unseen=_unseen(entry),
         selectivity=_selectivity(entry),
+        penalty=_penalty(entry),
+        ranked_by=ranked_by(entry) if beaten else "",
         ranking=_ranking(entry) if beaten else "",
         reliability=reliability_sentence(entry) if beaten else "",
         minimal=_minimal(results.get("model", {}), entry) if beaten else "",
@@ -174,6 +180,13 @@ def example_point(curve: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | Non
     known = [point for point in curve if is_number(point.get("fraction")) and is_number(point.get("top"))]
     points = [point for point in known if 0 < point["fraction"] < 1]
     return min(points, key=lambda point: abs(point["fraction"] - 0.2), default=None)
+
+
+def _penalty(entry: Mapping[str, Any]) -> str:
+    edges = entry.get("search_edges") or ()
+    if not edges:
+        return ""
+    return f"The chosen penalty lies on the edge of the grid ({'; '.join(edges)}): a better one may lie beyond."
 
 
 def _ranking(entry: Mapping[str, Any]) -> str:

@@ -33,7 +33,7 @@ from lca_jax.report.layer_curve import LayerCurve, draw_by_layer
 from lca_jax.report.reliability import neuron_sentence, overlap_rows
 from lca_jax.report.search_grid import SearchGrid, arrange_search
 
-_FORMAT = 4
+_FORMAT = 5
 """The format of `results.json` that is read here."""
 _SORTS = ("name", "accuracy", "lead", "selectivity", "neurons", "layer")
 """What the overview of several tasks can be sorted by."""
@@ -49,7 +49,7 @@ def write_report(
     """Writes the page of a run, whole or not at all.
 
     Args:
-        results: The content of `results.json`, format 4, fractions 0..1. Only `format` and `tasks` are required.
+        results: The content of `results.json`, format 5, fractions 0..1. Only `format` and `tasks` are required.
         cards: The cards of the top neurons, by task; tasks without cards show none.
         out: A folder, which gets an `index.html`, or the name of an `.html` file.
         links: Where the whole ranking of each task lies, relative to the page; tasks without one have no link.
