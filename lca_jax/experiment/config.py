@@ -154,6 +154,9 @@ class Experiment(Request):
     replicates: int = 10
     """Number of half-samples of the training sentences, an even one, that every chosen probe is fitted to as well. They
     make the ranking `bagged`, and tell how far any ranking reproduces; with `mass`, 0 leaves them out."""
+    methods: bool = False
+    """Also ranks by every method on two thirds of the training sentences, each by itself, and measures the neurons of
+    each on the last third: the page's figure of reliability and validity. About as dear as the rest of the run."""
     untrained: int | None = None
     """The seed of random weights of a second model, whose layers are measured as well; nothing of it is stored."""
 

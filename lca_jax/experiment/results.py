@@ -23,7 +23,9 @@ from lca_jax.analysis.retraining import TrainingWords, hits
 from lca_jax.axes import NeuronAxis
 from lca_jax.errors import NoGainError
 from lca_jax.experiment.config import Experiment
+from lca_jax.experiment.controls import measure_selectivity
 from lca_jax.experiment.layers import layer_accuracies
+from lca_jax.experiment.methods import methods_entry
 from lca_jax.experiment.neurons import describe_neurons
 from lca_jax.experiment.rankings import Rankings
 from lca_jax.experiment.reliability import reliability_entry, stability_of
@@ -133,7 +135,7 @@ def analyse_task(rankings: Rankings, task: str, stores: Stores, settings: Experi
         "training_words": dict(
             zip(probe.classes, np.bincount(known[known >= 0], minlength=len(probe.classes)).tolist(), strict=True)
         ),
-        **score_entries(found),
+        **score_entries(found, measure_selectivity(probes, task, training, test)),
         "accuracy": {"dev": float((probe.predict(dev.X) == dev.gold).mean()), "test": found.accuracy},
         **{name: getattr(probe, name) for name in _PROBE_FACTS},
         "neurons_without_weight": int((probe.weights == 0).all(axis=1).sum()),
@@ -151,6 +153,7 @@ def analyse_task(rankings: Rankings, task: str, stores: Stores, settings: Experi
         "determined_by": determined_by(rankings, settings, stores.train, masked_to=curves["mask"].masked_to),
         "ranking": rankings.name,
         **_reliability_entries(rankings, task, minimal),
+        **({"methods": methods_entry(training, stores.train, settings)} if settings.methods else {}),
         "codelength": codelength_entry(online_codes(training, seed=settings.seed)) if settings.mdl else None,
     }
 
@@ -188,6 +191,7 @@ def _minimal_entry(
         "constant_dev": minimal.constant,
         "gain_kept_dev": minimal.kept,
         "neurons": len(minimal.columns),
+        "neurons_interval": list(minimal.interval),
         "fraction": minimal.fraction,
         "accuracy": float(right.mean()),
         "accuracy_interval": ends[0].tolist(),

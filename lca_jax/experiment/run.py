@@ -26,6 +26,7 @@ from lca_jax.errors import SettingsError, StoreError
 from lca_jax.experiment.cards import cards_of_tasks
 from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import STEPS, Experiment, Step
+from lca_jax.experiment.controls import fit_controls
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
 from lca_jax.experiment.holding import held_folder, log_file, refuse_foreign
 from lca_jax.experiment.inputs import Inputs, keep_corpora
@@ -175,8 +176,9 @@ class _Run:
             pairs, tasks = len(self._settings.probe.pairs), len(self._tasks)
             what = f"{tasks} task{'s' * (tasks > 1)}, {pairs} pair{'s' * (pairs > 1)} of penalties"
             _log.info("probe: fitting %s on %d neurons", what, self._stores.train.axis().size)
-            probes = fit_probes(self._stores.train, self._settings.probe, tasks=self._tasks)
-            probes.select(self._stores.dev, by=self._settings.select).save(self._folder.path / "probes")
+            probes = fit_probes(self._stores.train, self._settings.probe, tasks=self._tasks, control=False)
+            chosen = probes.select(self._stores.dev, by=self._settings.select)
+            fit_controls(chosen).save(self._folder.path / "probes")
 
         self._folder.do("probe", self._keys["probe"], ["probes"], fit)
 
@@ -231,7 +233,7 @@ class _Run:
         measured = (settings.fractions, settings.draws, settings.drop, settings.seed, settings.mdl)
         # Added only where halves are asked for: a run without them makes the same whatever they are.
         halves = [settings.replicates] if settings.replicates else []
-        ranked = [settings.ranking, *halves]
+        ranked = [settings.ranking, *halves, *(["methods"] if settings.methods else [])]
         ablate = {
             task: key_of("ablate", FORMAT, task, probe, extract["test"], measured, *ranked) for task in self._tasks
         }
@@ -239,7 +241,7 @@ class _Run:
             **{f"extract {part}": key for part, key in extract.items()},
             "probe": probe,
             **({"halves": key_of("halves", probe, *halves)} if halves else {}),
-            "rank": key_of("rank", FORMAT, probe, *ranked),
+            "rank": key_of("rank", FORMAT, probe, settings.ranking, *halves),
             **{f"ablate {task}": key for task, key in ablate.items()},
         }
         if settings.untrained is not None:

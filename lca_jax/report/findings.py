@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 from lca_jax.report.formats import integer, is_number, listing, number, percent, points, share, shorten
-from lca_jax.report.reliability import ranked_by, reliability_sentence
+from lca_jax.report.reliability import ranked_by, reliability_sentence, size_interval
 
 CORRELATION = (
     "All of this is correlation: that a probe reads a neuron does not show that the model uses it, which only an "
@@ -124,7 +124,9 @@ def _beside(entry: Mapping[str, Any]) -> str:
     if is_number(majority := entry.get("word_type_majority")):
         parts.append(f"the word-type majority, each type's most frequent training class, on {percent(majority)}")
     if is_number(control := entry.get("control_accuracy")):
-        parts.append(f"the same probe learns random labels of word types to {percent(control)}")
+        seeds = entry.get("control_accuracies")
+        drawn = f" (mean of {integer(len(seeds))} drawings)" if seeds else ""
+        parts.append(f"the same probe learns random labels of word types to {percent(control)}{drawn}")
     text = listing(parts)
     return f"{text[0].upper()}{text[1:]}. " if text else ""
 
@@ -225,7 +227,7 @@ def _minimal(model: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     of_all = f" ({percent(minimal['fraction'])} of all)" if is_number(minimal.get("fraction")) else ""
     said = (
         f"The first {integer(minimal['neurons'])} neurons{of_all} are the smallest set tried whose own probe keeps "
-        f"{_share_of_gain(minimal)} on dev, where it was chosen."
+        f"{_share_of_gain(minimal)} on dev, where it was chosen{size_interval(minimal)}."
     )
     if is_number(loss := minimal.get("loss")) and is_number(minimal.get("accuracy")):
         change = "less than" if loss >= 0 else "more than"

@@ -56,6 +56,15 @@ def reliability_sentence(entry: Mapping[str, Any]) -> str:
     return said
 
 
+def size_interval(minimal: Mapping[str, Any]) -> str:
+    """Writes the interval of the size of the smallest set; empty if it is not known."""
+    low, high = (*(minimal.get("neurons_interval") or ()), None, None)[:2]
+    if not is_number(low):
+        return ""
+    to = integer(high) if is_number(high) else "more than were tried"
+    return f" (95% interval over dev sentences {integer(low)} to {to})"
+
+
 def neuron_sentence(reliability: Mapping[str, Any], neuron: Mapping[str, Any]) -> str:
     """Says how often half-samples select a neuron, and where it ranks there; empty if it is not known.
 
