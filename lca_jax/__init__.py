@@ -57,7 +57,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.probing.probe import Probe as Probe
     from lca_jax.probing.probe_set import ProbeSet as ProbeSet
     from lca_jax.probing.probe_set import load_probes as load_probes
+    from lca_jax.ranking.bagged import rank_bagged as rank_bagged
     from lca_jax.ranking.correlated import correlated_groups as correlated_groups
+    from lca_jax.ranking.groups import copy_groups as copy_groups
     from lca_jax.ranking.groups import discount_copies as discount_copies
     from lca_jax.ranking.groups import index_groups as index_groups
     from lca_jax.ranking.groups import neurons_of_groups as neurons_of_groups
@@ -142,6 +144,8 @@ MODULES = {
     "ProbeSet": "probing.probe_set",
     "load_probes": "probing.probe_set",
     "correlated_groups": "ranking.correlated",
+    "rank_bagged": "ranking.bagged",
+    "copy_groups": "ranking.groups",
     "discount_copies": "ranking.groups",
     "index_groups": "ranking.groups",
     "neurons_of_groups": "ranking.groups",

@@ -8,18 +8,23 @@ satisfy where it is nearly as good as the probe; a share of the gain it never ca
 no minimal set. There is no bisection, because accuracy need not
 grow with N. The steps of one batch share a matrix and a solve. Batches grow, so all of them together take about twice
 the work of the last one.
+
+A few dev words more or less often move the size by per cents, so it has an interval: the same rule is applied to
+bootstrap samples of the dev sentences, with the accuracies, the gain and the constant of each sample.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from lca_jax.analysis.retraining import TrainingWords, hits, train_nested_sets, training_words
 from lca_jax.errors import NoGainError, SettingsError
 from lca_jax.machine.progress import counted
 from lca_jax.probing.arrays import Arrays
 from lca_jax.probing.measuring import MeasuredWords, measured_words
+from lca_jax.probing.metrics import resampled_sums
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet, as_probe_set
 from lca_jax.ranking.ranking import Ranking
@@ -50,6 +55,9 @@ class MinimalSet:
     """Accuracy on dev of the best constant answer."""
     accuracy: float
     """Accuracy on dev of the probe trained on the set."""
+    interval: tuple[int, int | None]
+    """Middle 95 % of the size over bootstrap samples of the dev sentences; None where the upper end is beyond the sizes
+    that were tried."""
     steps: tuple[tuple[int, float], ...]
     """Every size tried, and the accuracy on dev of its probe."""
     probe: Probe
@@ -127,6 +135,7 @@ def minimal_neurons(
             "more words."
         )
     size, steps = _first_within(training, words, ranking, oracle - drop * (oracle - constant))
+    accuracies = {tried: float(right.mean()) for tried, right in steps.items()}
     columns = ranking.top(size)
     labellings = [training.real] if training.control is None else [training.real, training.control]
     probe, *control = train_nested_sets(training, columns, [size], labellings=labellings)
@@ -137,8 +146,9 @@ def minimal_neurons(
         fraction=size / len(ranking.columns),
         oracle=oracle,
         constant=constant,
-        accuracy=dict(steps)[size],
-        steps=tuple(steps),
+        accuracy=accuracies[size],
+        interval=_interval(words, whole.predict(words.X) == words.gold, steps, drop),
+        steps=tuple(accuracies.items()),
         probe=probe,
         control=control[0] if control else None,
     )
@@ -150,23 +160,46 @@ def best_constant(words: MeasuredWords) -> float:
     return float(np.bincount(known).max() / len(words.gold)) if len(known) else 0.0
 
 
+def _interval(
+    words: MeasuredWords, whole: Bool[np.ndarray, " word"], steps: Mapping[int, Bool[np.ndarray, " word"]], drop: float
+) -> tuple[int, int | None]:
+    """Returns the middle 95 % of the size over samples of the sentences.
+
+    Args:
+        words: The dev words.
+        whole: Whether the probe of all neurons is right on each of them.
+        steps: The same for every size that was tried, smallest first.
+        drop: Share of the gain that may be lost.
+    """
+    classes = [words.gold == number for number in np.unique(words.gold[words.gold >= 0])]
+    rows = np.stack([whole, *steps.values(), *classes]).astype(np.float64)
+    sums = resampled_sums(rows, words.sentences)
+    # All are sums over the same words, so their number plays no part.
+    oracle, reached, constant = sums[:, :1], sums[:, 1 : len(steps) + 1], sums[:, len(steps) + 1 :].max(axis=1)[:, None]
+    enough = reached >= oracle - drop * (oracle - constant) - 1e-9
+    place = np.where(enough.any(axis=1), enough.argmax(axis=1), len(steps))
+    low, high = np.quantile(place, [0.025, 0.975], method="inverted_cdf").astype(int).tolist()
+    sizes = [*steps, None]
+    return sizes[low] or max(steps), sizes[high]
+
+
 def _first_within(
     training: TrainingWords, words: MeasuredWords, ranking: Ranking, least: float
-) -> tuple[int, list[tuple[int, float]]]:
-    """Returns the first size that reaches the least accuracy, and all sizes tried up to the end of its batch."""
+) -> tuple[int, dict[int, Bool[np.ndarray, " word"]]]:
+    """Returns the first size that reaches the least accuracy, and what is right at all sizes up to its batch's end."""
     total = len(ranking.columns)
-    steps: list[tuple[int, float]] = []
+    steps: dict[int, Bool[np.ndarray, " word"]] = {}
     percent = 0
     for end in counted(_BATCHES, f"{ranking.task}: minimal set, up to {_BATCHES[-1]} % of the neurons"):
         of_batch = {max(1, round(step * total / 100)) for step in range(percent + 1, end + 1)}
         percent = end
-        sizes = sorted(of_batch - {size for size, _ in steps})
+        sizes = sorted(of_batch - set(steps))
         if not sizes:
             continue
         order = ranking.top(sizes[-1])
         trained = train_nested_sets(training, order, sizes, labellings=[training.real])
-        steps += zip(sizes, hits(trained, words, order).mean(axis=1).tolist(), strict=True)
-        enough = [size for size, reached in steps if reached >= least]
+        steps |= dict(zip(sizes, hits(trained, words, order), strict=True))
+        enough = [size for size, right in steps.items() if right.mean() >= least]
         if enough:
             return enough[0], steps
     # Retrained on all neurons, a probe misses the accuracy only by the solver's tolerance: all neurons are the set.

@@ -6,7 +6,6 @@ from pathlib import Path
 from lca_jax.cli.run import run_and_report
 from lca_jax.demo import demo_corpus_file, demo_model_folder
 from lca_jax.experiment.config import Experiment
-from lca_jax.probing.objective import ElasticNet
 
 
 def demo(*, model: str | None = None, out: Path | None = None, quiet: bool = False, debug: bool = False) -> None:
@@ -26,6 +25,5 @@ def demo(*, model: str | None = None, out: Path | None = None, quiet: bool = Fal
         test=demo_corpus_file("test"),
         out=out or Path(tempfile.mkdtemp(prefix="lca-demo-")),
         untrained=0,
-        probe=ElasticNet(l1=(3e-4, 1e-3, 3e-3), l2=(1e-3, 1e-2)),
     )
     run_and_report(experiment, until="report", quiet=quiet)

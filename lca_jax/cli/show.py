@@ -106,7 +106,20 @@ def _describe_task(task: str, entry: dict, neurons: int) -> str:
         if entry["minimal"] is None
         else f"minimal set {entry['minimal']['neurons']} of {neurons} neurons"
     )
-    return f"{task}: accuracy {entry['accuracy']['test']:.3f} ({', '.join(baselines)}), {worth}"
+    return (
+        f"{task}: accuracy {entry['accuracy']['test']:.3f} ({', '.join(baselines)}), {worth}{_describe_ranking(entry)}"
+    )
+
+
+def _describe_ranking(entry: dict) -> str:
+    """Names the ranking and what two halves share of its first neurons; of older results what they have of it."""
+    ranked = f"; ranking {entry['ranking']}" if "ranking" in entry else ""
+    if not entry["beats_baselines"] or "reliability" not in entry:
+        return ranked
+    halves = entry["reliability"]["overlap"]
+    shared = ", ".join(f"{row['overlap']:.2f} of the first {row['share']:.0%}" for row in halves)
+    chances = ", ".join(f"{row['chance']:.2f}" for row in halves)
+    return f"{ranked or '; ranking'}, of which two halves share {shared} (random orders {chances})"
 
 
 def _is_of_last_run(results: Mapping[str, Any], path: Path) -> bool:

@@ -1,30 +1,27 @@
 """The cards of the best neurons of every task, from one reading of the dev store for all tasks together."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 
 from lca_jax.descriptors.top_words import NeuronCard, neuron_cards
-from lca_jax.probing.probe_set import ProbeSet
-from lca_jax.ranking.lca import neurons_by_class
-from lca_jax.ranking.ranking import Ranking
+from lca_jax.experiment.rankings import Rankings
 from lca_jax.store.store import ActivationStore
 
 _CARDS = 20
 """Number of neurons of a task on the page."""
 
 
-def cards_of_tasks(
-    probes: ProbeSet, rankings: Mapping[str, Ranking], dev: ActivationStore
-) -> dict[str, tuple[NeuronCard, ...]]:
+def cards_of_tasks(rankings: Rankings, tasks: Sequence[str], dev: ActivationStore) -> dict[str, tuple[NeuronCard, ...]]:
     """Describes the best neurons of each task, with the classes whose weights hold them.
 
     Args:
-        probes: The selected probes.
-        rankings: The ranking of each task that shows neurons. Without any, the store is not read.
+        rankings: The rankings of the run.
+        tasks: The tasks that show neurons. Without any, the store is not read.
         dev: The words that the cards show.
     """
-    tops = {task: ranking.top(min(_CARDS, len(ranking.columns))) for task, ranking in rankings.items()}
+    of_tasks = {task: rankings.of(task) for task in tasks}
+    tops = {task: ranking.top(min(_CARDS, len(ranking.columns))) for task, ranking in of_tasks.items()}
     if not tops:
         return {}
     columns = np.unique(np.concatenate(list(tops.values())))
@@ -32,12 +29,12 @@ def cards_of_tasks(
     forms, sentences = dev.forms(), dev.words["sentence"].to_numpy()
     cards = {}
     for task, top in tops.items():
-        by_class = neurons_by_class(probes, task, count=len(top))
+        by_class = rankings.by_class(task, count=len(top))
         cards[task] = neuron_cards(
             forms,
             sentences,
             activations[:, np.searchsorted(columns, top)],
-            neurons=rankings[task].axis.neurons(top),
+            neurons=of_tasks[task].axis.neurons(top),
             classes=[[name for name, needed in by_class.items() if column in needed] for column in top],
             labels=dev.labels(task),
             usable=dev.usable,

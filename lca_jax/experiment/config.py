@@ -30,6 +30,8 @@ from lca_jax.text.task_names import refuse_like_names
 Step = Literal["extract", "probe", "rank", "ablate", "report"]
 STEPS: tuple[Step, ...] = get_args(Step)
 """The steps of a run, in their order."""
+RankingName = Literal["bagged", "mass"]
+"""The rankings that a run can make; `rankings` has what is behind the names."""
 _LIMITS = ("max_train_words", "max_dev_words", "max_test_words", "max_train_per_class")
 
 PARTS = ("train", "dev", "test")
@@ -90,9 +92,9 @@ class Request:
     """The seed of random weights: the same architecture untrained, as a baseline."""
     probe: ElasticNet = field(default_factory=ElasticNet)
     """The penalties and the solver. Their seed is that of the run."""
-    select: Literal["score", "accuracy", "one_se"] = "score"
-    """What the penalty is chosen by on dev: the papers' score S; the accuracy with all neurons; or `one_se`, the
-    strongest penalty within one standard error of the best accuracy."""
+    select: Literal["one_se", "score", "accuracy"] = "one_se"
+    """What the penalty is chosen by on dev: `one_se`, the strongest penalty within one standard error of the best
+    accuracy; `score`, the papers' S; or `accuracy`, with all neurons."""
     seed: int = 0
     """The seed of all random draws: sentences of a limit, the control task, the words of a class, random sets, samples,
     intervals and mini-batches."""
@@ -146,9 +148,15 @@ class Experiment(Request):
     """The share that the minimal set may lose, on dev, of the gain of all neurons over the best constant answer."""
     mdl: bool = False
     """Also measures the description length of the labels of task and control, by online codes: ten more fits each."""
-    replicates: int = 0
-    """Number of half-samples of the training sentences, an even one, that every chosen probe is fitted to as well: how
-    far the ranking reproduces. 20 tell it well, 0 leaves it out."""
+    ranking: RankingName = "bagged"
+    """How neurons are ranked: `bagged`, by the mean magnitude of their weights over classes and half-samples, near
+    copies further down; or `mass`, by the weight mass of one probe, as the papers publish it."""
+    replicates: int = 10
+    """Number of half-samples of the training sentences, an even one, that every chosen probe is fitted to as well. They
+    make the ranking `bagged`, and tell how far any ranking reproduces; with `mass`, 0 leaves them out."""
+    methods: bool = False
+    """Also ranks by every method on two thirds of the training sentences, each by itself, and measures the neurons of
+    each on the last third: the page's figure of reliability and validity. About as dear as the rest of the run."""
     untrained: int | None = None
     """The seed of random weights of a second model, whose layers are measured as well; nothing of it is stored."""
 
@@ -159,9 +167,10 @@ class Experiment(Request):
             raise SettingsError(f"`fractions` must each be in (0, 1], got {list(self.fractions)}. One fifth is 0.2.")
         if self.draws < 2:
             raise SettingsError(f"`draws` must be 2 or more, or random sets have no spread; got {self.draws}.")
-        if self.replicates < 0:
-            raise SettingsError(f"`replicates` must be 0 or more, got {self.replicates}.")
+        _check_replicates(self.replicates)
         check_pairs(self.replicates)
+        if self.ranking == "bagged" and not self.replicates:
+            raise SettingsError("The ranking `bagged` is a mean over half-samples. Give some, or ranking='mass'.")
         if not 0 <= self.drop < 1:
             raise SettingsError(f"`drop` must be in [0, 1), got {self.drop}. One hundredth of the gain is 0.01.")
 
@@ -205,7 +214,8 @@ class Experiment(Request):
         unknown = sorted(set(content) - names)
         if unknown:
             raise SettingsError(f"Unknown settings {', '.join(unknown)}. Known: {', '.join(sorted(names))}.")
-        values: dict[str, object] = dict(content)
+        # Runs of earlier versions knew one ranking.
+        values: dict[str, object] = {"ranking": "mass", **content}
         if isinstance(options := values.get("texts", {}), Mapping):
             known = {item.name for item in fields(TextOptions)}
             if strange := sorted(map(str, set(options) - known)):
@@ -268,8 +278,12 @@ class Study(Request):
             raise SettingsError(
                 "`statistics` lie beside the activations, which `stored=False` does not write. Leave out one of them."
             )
-        if self.replicates < 0:
-            raise SettingsError(f"`replicates` must be 0 or more, got {self.replicates}.")
+        _check_replicates(self.replicates)
+
+
+def _check_replicates(replicates: int) -> None:
+    if replicates < 0:
+        raise SettingsError(f"`replicates` must be 0 or more, got {replicates}.")
 
 
 def _absolute(path: Path) -> str:

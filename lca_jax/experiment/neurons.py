@@ -12,9 +12,8 @@ from jaxtyping import Float, Int
 
 from lca_jax.analysis.retraining import TrainingWords
 from lca_jax.axes import NeuronAxis
+from lca_jax.experiment.rankings import Rankings
 from lca_jax.probing.measuring import MeasuredWords
-from lca_jax.probing.probe import Probe
-from lca_jax.probing.weight_mass import class_levels
 
 _COPY = 0.9
 """Least magnitude of Pearson's correlation of a near copy."""
@@ -23,24 +22,23 @@ _COPIES = 3
 
 
 def describe_neurons(
-    probe: Probe, columns: Int[np.ndarray, " neuron"], axis: NeuronAxis, training: TrainingWords, dev: MeasuredWords
+    rankings: Rankings, task: str, columns: Int[np.ndarray, " neuron"], training: TrainingWords, dev: MeasuredWords
 ) -> list[dict[str, Any]]:
     """Returns the `top_neurons` entry of a task: one table for each neuron, in the order given.
 
     A neuron without weight has no class, and neither weight nor means.
     """
-    levels, X = class_levels(probe.weights), training.X[:, columns].astype(np.float64)
+    probe, axis = rankings.probes.one(task), rankings.probes.axis
+    numbers, X = rankings.first_class(task, columns), training.X[:, columns].astype(np.float64)
     copies = _copies(dev.X, columns)
     entries: list[dict[str, Any]] = []
     for place, column in enumerate(columns.tolist()):
         neuron = axis.neuron(column)
-        # Of the classes that need it first, the one whose weight is the largest part of its class's mass.
-        number = int(np.lexsort((-_shares(probe)[column], levels[column]))[0])
-        has_weight = bool(levels[column, number] < 1)
+        number = int(numbers[place])
         inside = training.real.numbers == number
         outside = (training.real.numbers >= 0) & ~inside
         of_class = {"class": None, "weight": None, "mean_inside": None, "mean_outside": None}
-        if has_weight:
+        if number >= 0:
             of_class = {
                 "class": probe.classes[number],
                 "weight": float(probe.weights[column, number]),
@@ -58,11 +56,6 @@ def describe_neurons(
             }
         )
     return entries
-
-
-def _shares(probe: Probe) -> Float[np.ndarray, "feature class"]:
-    magnitude = np.abs(probe.weights.astype(np.float64))
-    return magnitude / np.maximum(magnitude.sum(axis=0, keepdims=True), 1e-300)
 
 
 def _copies(

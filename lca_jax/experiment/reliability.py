@@ -1,19 +1,20 @@
 """How far the rankings of a run reproduce: its probes on half-samples of the training sentences, and what they tell.
 
-The penalty is that of the run's probe, so a half costs one problem of one solve. Everything here is of halves of the
-training words; the ranking of all of them is more stable than it says.
+The penalty is that of the run's probe, so a half costs one problem of one solve. Every half is ranked by the method of
+the run, by its own probe alone. The run's ranking reads all of the words, or all of the halves, so it is more stable
+than this says.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Shaped
 
-from lca_jax.analysis.samples import fit_samples, rank_samples
+from lca_jax.analysis.samples import fit_samples
 from lca_jax.analysis.stability import Spread, Stability, measure_stability
+from lca_jax.experiment.rankings import Rankings
 from lca_jax.probing.probe_set import ProbeSet
-from lca_jax.ranking.lca import neurons_by_class
 from lca_jax.ranking.ranking import Ranking
 
 _TOP = 20
@@ -26,19 +27,18 @@ def fit_halves(probes: ProbeSet, tasks: Sequence[str], *, replicates: int) -> Pr
     return replace(sets[0], probes=tuple(probe for of_task in sets for probe in of_task))
 
 
-def stability_of(samples: ProbeSet, task: str, *, count: int | None = None) -> Stability:
+def stability_of(rankings: Rankings, task: str, *, count: int | None = None) -> Stability:
     """Compares the rankings of the half-samples of a task.
 
     Args:
-        samples: What `fit_halves` returned.
+        rankings: The rankings of the run, with half-samples.
         task: The task.
         count: Number of leading neurons that are divided among the classes; None to count none.
     """
-    sets = None
+    halves, sets = rankings.of_halves(task), None
     if count is not None:
-        numbers = range(1, samples.replicates + 1)
-        sets = [neurons_by_class(samples, task, count=count, replicate=number) for number in numbers]
-    return measure_stability(rank_samples(samples, task), class_sets=sets)
+        sets = [rankings.by_class(task, count=count, replicate=number) for number in range(1, len(halves) + 1)]
+    return measure_stability(halves, class_sets=sets)
 
 
 def reliability_entry(stability: Stability, ranking: Ranking) -> dict[str, object]:
@@ -75,9 +75,14 @@ def reliability_entry(stability: Stability, ranking: Ranking) -> dict[str, objec
     }
 
 
-def csv_columns(stability: Stability) -> Mapping[str, Float[np.ndarray, " feature"]]:
-    """Returns the columns that a ranking's table gets: selection frequency and rank interval, by feature column."""
+def csv_columns(rankings: Rankings, task: str) -> Mapping[str, Shaped[np.ndarray, " feature"]]:
+    """Returns further columns of a ranking's table: its name, and with halves selection frequency and rank interval."""
+    name = {"ranking": np.full(rankings.probes.axis.size, rankings.name)}
+    if rankings.samples is None:
+        return name
+    stability = stability_of(rankings, task)
     return {
+        **name,
         "frequency": stability.frequency,
         "rank_low": stability.rank_low,
         "rank_high": stability.rank_high,

@@ -23,8 +23,12 @@ from lca_jax.analysis.retraining import TrainingWords, hits
 from lca_jax.axes import NeuronAxis
 from lca_jax.errors import NoGainError
 from lca_jax.experiment.config import Experiment
+from lca_jax.experiment.controls import measure_selectivity
 from lca_jax.experiment.layers import layer_accuracies
+from lca_jax.experiment.methods import methods_entry
 from lca_jax.experiment.neurons import describe_neurons
+from lca_jax.experiment.rankings import Rankings
+from lca_jax.experiment.reliability import reliability_entry, stability_of
 from lca_jax.experiment.scores import codelength_entry, confusion_entries, determined_by, score_entries
 from lca_jax.models.model import Model
 from lca_jax.probing.comparison import Comparison, compare_probe
@@ -33,13 +37,11 @@ from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import mean_intervals
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.probing.selection import edges_of_search
-from lca_jax.ranking.lca import neurons_by_class
-from lca_jax.ranking.ranking import Ranking
 from lca_jax.store.store import ActivationStore
 from lca_jax.text.corpus import Corpus
 
 _log = logging.getLogger(__name__)
-FORMAT = 4
+FORMAT = 5
 """Number of the layout of `results.json`."""
 _PROBE_FACTS = (
     "l1", "l2", "objective", "null_objective", "duality_gap", "iterations", "converged", "nonzero_fraction",
@@ -87,18 +89,18 @@ def describe_corpus(whole: Corpus, corpus: Corpus, store: ActivationStore) -> di
     }
 
 
-def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: Experiment) -> dict[str, Any]:
+def analyse_task(rankings: Rankings, task: str, stores: Stores, settings: Experiment) -> dict[str, Any]:
     """Measures one task and returns its entry.
 
     Tasks of sentences have no word types: their word-type majority, control accuracy and selectivity are None.
 
     Args:
-        probes: The selected probes, with their training store.
-        ranking: The ranking of the task.
+        rankings: The rankings of the run, whose probes have their training store.
+        task: The task.
         stores: Train, dev and test.
         settings: The experiment.
     """
-    task = ranking.task
+    probes, ranking = rankings.probes, rankings.of(task)
     probe = probes.one(task)
     test = measured_words(stores.test, probes.axis, task, probe.classes)
     dev = measured_words(stores.dev, probes.axis, task, probe.classes)
@@ -133,7 +135,7 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         "training_words": dict(
             zip(probe.classes, np.bincount(known[known >= 0], minlength=len(probe.classes)).tolist(), strict=True)
         ),
-        **score_entries(found),
+        **score_entries(found, measure_selectivity(probes, task, training, test)),
         "accuracy": {"dev": float((probe.predict(dev.X) == dev.gold).mean()), "test": found.accuracy},
         **{name: getattr(probe, name) for name in _PROBE_FACTS},
         "neurons_without_weight": int((probe.weights == 0).all(axis=1).sum()),
@@ -143,12 +145,15 @@ def analyse_task(probes: ProbeSet, ranking: Ranking, stores: Stores, settings: E
         "masked_to": curves["mask"].masked_to,
         "keep": {mode: [asdict(point) for point in curve.points] for mode, curve in curves.items()},
         "minimal": None if minimal is None else _minimal_entry(minimal, stores.train, test, found, settings.seed),
-        **_neuron_entries(probes, ranking, minimal, found),
-        "top_neurons": describe_neurons(probe, ranking.columns[:20], probes.axis, training, dev),
+        **_neuron_entries(rankings, task, minimal, found),
+        "top_neurons": describe_neurons(rankings, task, ranking.columns[:20], training, dev),
         "by_layer": layer_accuracies(training, probes.axis, test, seed=settings.seed),
         "confusions": confusion_entries(found, test, stores.test),
         **_search_entries(probes, task),
-        "determined_by": determined_by(probes, settings, stores.train, masked_to=curves["mask"].masked_to),
+        "determined_by": determined_by(rankings, settings, stores.train, masked_to=curves["mask"].masked_to),
+        "ranking": rankings.name,
+        **_reliability_entries(rankings, task, minimal),
+        **({"methods": methods_entry(training, stores.train, settings)} if settings.methods else {}),
         "codelength": codelength_entry(online_codes(training, seed=settings.seed)) if settings.mdl else None,
     }
 
@@ -186,6 +191,7 @@ def _minimal_entry(
         "constant_dev": minimal.constant,
         "gain_kept_dev": minimal.kept,
         "neurons": len(minimal.columns),
+        "neurons_interval": list(minimal.interval),
         "fraction": minimal.fraction,
         "accuracy": float(right.mean()),
         "accuracy_interval": ends[0].tolist(),
@@ -200,14 +206,19 @@ def _minimal_entry(
     }
 
 
-def _neuron_entries(
-    probes: ProbeSet, ranking: Ranking, minimal: MinimalSet | None, found: Comparison
-) -> dict[str, object]:
-    """Returns the entries about the minimal set's neurons: their layers, and the classes whose weights hold them.
+def _reliability_entries(rankings: Rankings, task: str, minimal: MinimalSet | None) -> dict[str, object]:
+    if rankings.samples is None:
+        return {}
+    stability = stability_of(rankings, task, count=None if minimal is None else len(minimal.columns))
+    return {"reliability": reliability_entry(stability, rankings.of(task))}
+
+
+def _neuron_entries(rankings: Rankings, task: str, minimal: MinimalSet | None, found: Comparison) -> dict[str, object]:
+    """Returns the entries about the minimal set's neurons: their layers, and the classes that read them.
 
     Without a minimal set they are None, and the classes have their recalls alone.
     """
-    axis = probes.axis
+    axis = rankings.probes.axis
     per_class: dict[str, dict[str, object]] = {
         name: {
             "words": score.words,
@@ -223,7 +234,7 @@ def _neuron_entries(
         nothing = dict.fromkeys(("layers", "centre_of_mass", "sharing"))
         return {**nothing, "layer_names": axis.layer_names, "per_class": per_class}
     shares = layer_shares(minimal.columns, axis)
-    by_class = neurons_by_class(probes, ranking.task, count=len(minimal.columns))
+    by_class = rankings.by_class(task, count=len(minimal.columns))
     of_class = class_neurons(by_class, axis)
     together = sharing(by_class)
     for name, entry in per_class.items():

@@ -26,12 +26,14 @@ from lca_jax.errors import SettingsError, StoreError
 from lca_jax.experiment.cards import cards_of_tasks
 from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import STEPS, Experiment, Step
+from lca_jax.experiment.controls import fit_controls
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
 from lca_jax.experiment.holding import held_folder, log_file, refuse_foreign
 from lca_jax.experiment.inputs import Inputs, keep_corpora
 from lca_jax.experiment.layers import untrained_accuracies
 from lca_jax.experiment.origins import tell_other_inputs
-from lca_jax.experiment.reliability import csv_columns, fit_halves, reliability_entry, stability_of
+from lca_jax.experiment.rankings import Rankings
+from lca_jax.experiment.reliability import csv_columns, fit_halves
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
 from lca_jax.machine.files import real_path
@@ -40,8 +42,6 @@ from lca_jax.machine.progress import show_bars
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet, load_probes
-from lca_jax.ranking.lca import rank_neurons
-from lca_jax.ranking.ranking import Ranking
 from lca_jax.report.page import write_report
 from lca_jax.store.description import warn_of_excluded
 from lca_jax.store.recipe import WordChoice
@@ -152,12 +152,14 @@ class _Run:
     def _samples(self) -> ProbeSet:
         return load_probes(self._folder.path / _SAMPLES)
 
+    @cached_property
+    def _rankings(self) -> Rankings:
+        samples = self._samples if self._settings.replicates else None
+        return Rankings(name=self._settings.ranking, probes=self._probes, samples=samples)
+
     @property
     def _tasks(self) -> tuple[str, ...]:
         return self._inputs.tasks
-
-    def _ranking(self, task: str) -> Ranking:
-        return rank_neurons(self._probes, task)
 
     # Steps
 
@@ -174,17 +176,17 @@ class _Run:
             pairs, tasks = len(self._settings.probe.pairs), len(self._tasks)
             what = f"{tasks} task{'s' * (tasks > 1)}, {pairs} pair{'s' * (pairs > 1)} of penalties"
             _log.info("probe: fitting %s on %d neurons", what, self._stores.train.axis().size)
-            probes = fit_probes(self._stores.train, self._settings.probe, tasks=self._tasks)
-            probes.select(self._stores.dev, by=self._settings.select).save(self._folder.path / "probes")
+            probes = fit_probes(self._stores.train, self._settings.probe, tasks=self._tasks, control=False)
+            chosen = probes.select(self._stores.dev, by=self._settings.select)
+            fit_controls(chosen).save(self._folder.path / "probes")
 
         self._folder.do("probe", self._keys["probe"], ["probes"], fit)
 
     def _rank(self) -> None:
         def write() -> None:
             for task in self._tasks:
-                further = csv_columns(stability_of(self._samples, task)) if self._settings.replicates else None
                 place = self._folder.path / "rankings" / f"{name_file_of(task)}.csv"
-                self._ranking(task).write_csv(place, further=further)
+                self._rankings.of(task).write_csv(place, further=csv_columns(self._rankings, task))
 
         if self._settings.replicates:
             self._folder.do("halves", self._keys["halves"], [_SAMPLES], self._fit_halves)
@@ -200,11 +202,7 @@ class _Run:
             output = f"tasks/{name_file_of(task)}.json"
 
             def measure(task: str = task, output: str = output) -> None:
-                entry = analyse_task(self._probes, self._ranking(task), self._stores, self._settings)
-                if self._settings.replicates:
-                    count = None if entry["minimal"] is None else entry["minimal"]["neurons"]
-                    stability = stability_of(self._samples, task, count=count)
-                    entry["reliability"] = reliability_entry(stability, self._ranking(task))
+                entry = analyse_task(self._rankings, task, self._stores, self._settings)
                 write_json(self._folder.path / output, entry)
 
             name = f"ablate {task}"
@@ -216,7 +214,7 @@ class _Run:
             write_json(self._folder.path / "results.json", results)
             # Only tasks that beat their baselines show neurons.
             shown = [task for task, entry in results["tasks"].items() if entry["beats_baselines"]]
-            cards = cards_of_tasks(self._probes, {task: self._ranking(task) for task in shown}, self._stores.dev)
+            cards = cards_of_tasks(self._rankings, shown, self._stores.dev)
             links = {task: f"../rankings/{name_file_of(task)}.csv" for task in self._tasks}
             write_report(results, cards, self._folder.path / "report", links=links)
 
@@ -235,14 +233,15 @@ class _Run:
         measured = (settings.fractions, settings.draws, settings.drop, settings.seed, settings.mdl)
         # Added only where halves are asked for: a run without them makes the same whatever they are.
         halves = [settings.replicates] if settings.replicates else []
+        ranked = [settings.ranking, *halves, *(["methods"] if settings.methods else [])]
         ablate = {
-            task: key_of("ablate", FORMAT, task, probe, extract["test"], measured, *halves) for task in self._tasks
+            task: key_of("ablate", FORMAT, task, probe, extract["test"], measured, *ranked) for task in self._tasks
         }
         keys = {
             **{f"extract {part}": key for part, key in extract.items()},
             "probe": probe,
             **({"halves": key_of("halves", probe, *halves)} if halves else {}),
-            "rank": key_of("rank", FORMAT, probe, *halves),
+            "rank": key_of("rank", FORMAT, probe, settings.ranking, *halves),
             **{f"ablate {task}": key for task, key in ablate.items()},
         }
         if settings.untrained is not None:

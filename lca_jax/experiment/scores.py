@@ -8,11 +8,12 @@ import numpy as np
 
 from lca_jax.analysis.codelength import OnlineCode
 from lca_jax.experiment.config import Experiment
+from lca_jax.experiment.controls import SEEDS, Selectivity
+from lca_jax.experiment.rankings import Rankings
 from lca_jax.probing.class_scores import Score
 from lca_jax.probing.comparison import Comparison
 from lca_jax.probing.measuring import MeasuredWords
 from lca_jax.probing.metrics import RESAMPLES
-from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.store.store import ActivationStore
 
 _CONFUSIONS, _EXAMPLES, _NEAR = 12, 3, 4
@@ -25,10 +26,13 @@ _CHOICES = {
 }
 
 
-def score_entries(found: Comparison) -> dict[str, object]:
-    """Returns the entries about the probe on test beside what it must beat."""
+def score_entries(found: Comparison, selectivity: Selectivity | None) -> dict[str, object]:
+    """Returns the entries about the probe on test beside what it must beat, with the control tasks of all seeds."""
     rivals, seen, unseen = found.rivals, found.seen_words, found.unseen_words
-    majority, control = rivals.get("word_type_majority"), rivals.get("control")
+    majority = rivals.get("word_type_majority")
+    leads = {name: (rival.lead, rival.interval) for name, rival in rivals.items()}
+    if selectivity is not None:
+        leads["control"] = (selectivity.value, selectivity.interval)
     most, entities = rivals["most_frequent_class"], found.entities
     return {
         "accuracy_interval": {"test": list(found.interval)},
@@ -42,10 +46,12 @@ def score_entries(found: Comparison) -> dict[str, object]:
         },
         "most_frequent_class": {"name": found.most_frequent_class, "accuracy": most.accuracy},
         "word_type_majority": None if majority is None else majority.accuracy,
-        "control_accuracy": None if control is None else control.accuracy,
-        "lead": {name: {"difference": rival.lead, "interval": list(rival.interval)} for name, rival in rivals.items()},
-        "beats_baselines": found.beats_baselines,
-        "selectivity": found.selectivity,
+        "control_accuracy": None if selectivity is None else float(np.mean(selectivity.accuracies)),
+        "control_accuracies": None if selectivity is None else list(selectivity.accuracies),
+        "lead": {name: {"difference": lead, "interval": list(ends)} for name, (lead, ends) in leads.items()},
+        "beats_baselines": bool(leads) and all(ends[0] > 0 for _, ends in leads.values()),
+        "selectivity": None if selectivity is None else selectivity.value,
+        "selectivity_interval": None if selectivity is None else list(selectivity.interval),
         "seen_words": None if seen is None else asdict(seen),
         "unseen_words": None if unseen is None else asdict(unseen),
         "confusion": found.confusion.tolist(),
@@ -66,10 +72,10 @@ def codelength_entry(codes: tuple[OnlineCode, OnlineCode | None]) -> dict[str, o
 
 
 def determined_by(
-    probes: ProbeSet, settings: Experiment, store: ActivationStore, *, masked_to: str | None
+    rankings: Rankings, settings: Experiment, store: ActivationStore, *, masked_to: str | None
 ) -> dict[str, Any]:
     """Returns the `determined_by` entry: every setting and rule behind the numbers of a task, beside its texts."""
-    fit = probes.settings
+    fit = rankings.probes.settings
     return {
         "standardize": fit.standardize,
         "penalty": fit.penalty,
@@ -78,8 +84,9 @@ def determined_by(
         "grid_l1": sorted({l1 for l1, _ in fit.pairs}),
         "grid_l2": sorted({l2 for _, l2 in fit.pairs}),
         "penalty_rule": _CHOICES[settings.select],
-        "ranking": "weight mass, least level over the classes",
-        "tie_rule": "larger share of a class's mass, then lower column",
+        "ranking": rankings.rule,
+        "tie_rule": rankings.tie_rule,
+        "replicates": settings.replicates,
         "masked_to": masked_to,
         "pooling": str(store.manifest.recipe.pool),
         "stored_as": str(store.manifest.recipe.dtype),
@@ -87,7 +94,7 @@ def determined_by(
         "drop_rule": "share of the gain over the best constant on dev",
         "intervals": f"95 % percentile bootstrap over sentences, {RESAMPLES} samples",
         "seed": settings.seed,
-        "control_seed": fit.seed,
+        "control_seeds": [fit.seed, fit.seed + SEEDS - 1],
         "untrained_seed": settings.untrained,
     }
 

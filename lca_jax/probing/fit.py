@@ -51,6 +51,7 @@ def fit_probes(
     replicates: int = 0,
     kind: SampleKind = "bootstrap",
     one_vs_rest: bool = False,
+    control: bool = True,
     regression: Sequence[str] = (),
     stream: bool | None = None,
     dtype: MatrixDtype = "float32",
@@ -75,6 +76,7 @@ def fit_probes(
         one_vs_rest: Whether to fit a probe of two classes for each class, instead of one probe of all classes: `target`
             is the class that it tells from all others. Its two columns of weights are each other's negative.
             Regressions stay as they are.
+        control: Whether to fit the control task of each task too. No choice of a penalty depends on it.
         regression: Tasks whose labels are numbers to predict by squared error, instead of classes. Their penalties are
             relative to ½ (z − y)², so they scale with the square of the unit of y; R² takes the place of accuracies.
         stream: Whether X is read from the store block by block at every iteration, instead of being held whole on the
@@ -109,7 +111,7 @@ def fit_probes(
     chosen = tuple(tasks if tasks is not None else store.tasks)
     if unknown := set(regression) - set(chosen):
         raise SettingsError(f"`regression` names {sorted(unknown)}, which are not among the tasks {list(chosen)}.")
-    labellings = _labellings(store, chosen, settings, one_vs_rest=one_vs_rest, regression=regression)
+    labellings = _labellings(store, chosen, settings, one_vs_rest=one_vs_rest, control=control, regression=regression)
     sentences = store.words["sentence"].to_numpy()
     replicated = replicate_labellings(labellings, sentences, replicates=replicates, seed=settings.seed, kind=kind)
     by_words = group_by_words(replicated)
@@ -265,6 +267,7 @@ def _labellings(
     settings: ElasticNet,
     *,
     one_vs_rest: bool,
+    control: bool,
     regression: Sequence[str],
 ) -> list[Labelling]:
     """Returns each task and its control task, if it has one, on all words of the store; or the same for each class."""
@@ -275,8 +278,8 @@ def _labellings(
         real = read_numbers(task, labels) if task in regression else number_labels(task, labels)
         check_classes(real)
         kinds = [real]
-        if (control := control_task_of(store, task, seed=settings.seed)) is not None:
-            drawn = control.label_like(forms, labels)
+        if control and (own := control_task_of(store, task, seed=settings.seed)) is not None:
+            drawn = own.label_like(forms, labels)
             numbered = (
                 read_numbers(task, drawn) if task in regression else number_labels(task, drawn, classes=real.classes)
             )

@@ -57,7 +57,9 @@ def accuracy_interval(
     return low, high
 
 
-def mean_error(values: Bool[np.ndarray, " word"], sentences: Int[np.ndarray, " word"]) -> float:
+def mean_error(
+    values: Bool[np.ndarray, " word"] | Float[np.ndarray, " word"], sentences: Int[np.ndarray, " word"]
+) -> float:
     """Returns the standard error of a mean over words that were drawn by sentence.
 
     It is √(S/(S−1) Σ_s (Σ_i∈s (v_i − v̄))²)/n for n words in S sentences, by linearising the ratio of two sums; with one

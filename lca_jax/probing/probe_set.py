@@ -177,8 +177,8 @@ class ProbeSet:
             fraction: Share of the neurons kept at top and bottom for S.
 
         Raises:
-            SettingsError: `fraction` is not in (0, 0.5], `by` is unknown or is `one_se` for a regression, or the dev
-                store has other neurons or no such task.
+            SettingsError: `fraction` is not in (0, 0.5], `by` is unknown, or the dev store has other neurons or no such
+                task.
             DataError: No dev word is labelled, or an activation is not finite.
         """
         probes, search = choose_penalties(self.probes, self.unpenalized, dev, axis=self.axis, by=by, fraction=fraction)

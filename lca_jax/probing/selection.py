@@ -66,7 +66,8 @@ class PenaltyScore:
     target: str | None = None
     subset: str | None = None
     error: float | None = None
-    """Standard error of the accuracy over sentences; None for regressions."""
+    """Standard error of the accuracy over sentences; of R² that of the squared errors, by the variance of the labels.
+    None in sets of earlier versions."""
 
 
 def choose_penalties(
@@ -93,8 +94,8 @@ def choose_penalties(
         The probes of the chosen pairs, and the score of every pair.
 
     Raises:
-        SettingsError: `fraction` is not in (0, 0.5], `by` is unknown or is `one_se` for a regression, or the dev store
-            has other neurons or no such task.
+        SettingsError: `fraction` is not in (0, 0.5], `by` is unknown, or the dev store has other neurons or no such
+            task.
         DataError: No dev word is labelled, or an activation is not finite.
     """
     if not 0 < fraction <= 0.5:
@@ -153,9 +154,7 @@ def _highest(measured: Sequence[PenaltyScore], by: Criterion) -> PenaltyScore:
 def _strongest(measured: Sequence[PenaltyScore], candidates: Sequence[Probe]) -> PenaltyScore:
     """Returns the strongest pair within one standard error of the best accuracy."""
     best = max(measured, key=lambda one: one.accuracy)
-    if best.error is None:
-        raise SettingsError(f"`{best.task}` is a regression, whose R² has no standard error. Choose by 'score'.")
-    least = best.accuracy - best.error
+    least = best.accuracy - (best.error or 0.0)
     near = [one for one in measured if one.accuracy >= least]
     last = [
         one for one in near if not any(other is not one and other.l1 >= one.l1 and other.l2 >= one.l2 for other in near)
@@ -196,7 +195,7 @@ def _measure(
     probes = [probe for probe in candidates if not probe.control and not probe.replicate]
     keep = np.stack([_ends_of(probe, fraction) for probe in probes])
     accuracies = _score(probes, X, gold, keep)
-    errors = [None if probe.regression else mean_error(probe.predict(X) == gold, sentences) for probe in probes]
+    errors = [_error(probe, X, gold, sentences) for probe in probes]
     all_features = np.ones((1, 1, keep.shape[2]), bool)
     reference = float(_score(without[:1], X, gold, all_features)[0, 0] if without else accuracies[:, 0].max())
     return [
@@ -215,6 +214,20 @@ def _measure(
         )
         for probe, error, (whole, top, bottom) in zip(probes, errors, accuracies, strict=True)
     ]
+
+
+def _error(
+    probe: Probe,
+    X: Float[np.ndarray, "word neuron"],
+    gold: Int[np.ndarray, " word"] | Float[np.ndarray, " word"],
+    sentences: Int[np.ndarray, " word"],
+) -> float:
+    """Returns the standard error of a probe's accuracy, or R², over sentences."""
+    if not probe.regression:
+        return mean_error(probe.predict(X) == gold, sentences)
+    variance = float(gold.astype(np.float64).var())
+    errors = (probe.predict_numbers(X) - gold.astype(np.float64)) ** 2
+    return mean_error(errors / variance, sentences) if variance > 0 else 0.0
 
 
 def _score(

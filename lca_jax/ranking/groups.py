@@ -32,28 +32,35 @@ def index_groups(axis: NeuronAxis) -> NeuronGroups:
     Raises:
         SettingsError: A site is not a residual stream, where equal indices mean nothing.
     """
-    others = sorted({block.site for block in axis.blocks if block.site.rpartition(".")[2] != _RESIDUAL})
+    others = sorted({block.site for block in axis.blocks if not _is_residual(block)})
     if others:
         raise SettingsError(
             f"Neurons of one index are near copies in a residual stream alone, not at {', '.join(others)}. Read the "
             "site `residual` for groups by index, or group by correlation: `correlated_groups(store)`."
         )
-    indices: dict[str, set[int]] = {}
+    return copy_groups(axis)
+
+
+def copy_groups(axis: NeuronAxis) -> NeuronGroups:
+    """Groups the neurons of one index in all layers of a residual stream; at other sites every neuron is by itself."""
+    indices: dict[tuple[str, int], set[int]] = {}
     for block, own in _indices_of_blocks(axis):
-        indices.setdefault(block.site, set()).update(own.tolist())
-    first, starts = 0, {}
-    for site, known in indices.items():
-        starts[site] = (first, np.array(sorted(known)))
+        indices.setdefault(_name_of(block), set()).update(own.tolist())
+    starts, first = {}, 0
+    for name, known in indices.items():
+        starts[name] = (first, np.array(sorted(known)))
         first += len(known)
     places = []
     for block, own in _indices_of_blocks(axis):
-        start, known = starts[block.site]
+        start, known = starts[_name_of(block)]
         places.append(start + np.searchsorted(known, own))
     return NeuronGroups(
         axis=axis,
         group_of_column=np.concatenate(places),
         groups=NeuronAxis(
-            blocks=tuple(LayerBlock(GROUP + site, 0, len(own), tuple(sorted(own))) for site, own in indices.items())
+            blocks=tuple(
+                LayerBlock(GROUP + site, layer, len(own), tuple(sorted(own))) for (site, layer), own in indices.items()
+            )
         ),
     )
 
@@ -206,6 +213,15 @@ def _better_of_group(ranking: Ranking, division: NeuronGroups) -> Int[np.ndarray
     before = np.empty(len(place), np.int64)
     before[np.argsort(place, kind="stable")] = np.arange(len(place)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return before
+
+
+def _is_residual(block: LayerBlock) -> bool:
+    return block.site.rpartition(".")[2] == _RESIDUAL
+
+
+def _name_of(block: LayerBlock) -> tuple[str, int]:
+    """Returns site and layer of the groups of a block; those of a residual stream have no layer of their own."""
+    return block.site, 0 if _is_residual(block) else block.layer
 
 
 def _indices_of_blocks(axis: NeuronAxis) -> list[tuple[LayerBlock, Int[np.ndarray, " feature"]]]:

@@ -17,6 +17,7 @@ from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.anova import rank_by_anova
 from lca_jax.ranking.average_precision import rank_by_average_precision
+from lca_jax.ranking.bagged import rank_bagged
 from lca_jax.ranking.groups import Groups, rank_groups
 from lca_jax.ranking.iou import rank_by_iou
 from lca_jax.ranking.lca import rank_neurons
@@ -44,6 +45,7 @@ class Method(NamedTuple):
 
 METHODS: dict[str, Method] = {
     "lca": Method("probes", rank_neurons, "1 less the weight mass at which the first class needs it"),
+    "bagged": Method("probes", rank_bagged, "mean magnitude of its weights over classes and samples, less for copies"),
     "mean_weight": Method("probes", rank_by_mean_weight, "mean magnitude of its weights over the classes"),
     "probeless": Method("statistics", rank_by_means, "sum of the distances of class means"),
     "anova": Method("statistics", rank_by_anova, "F statistic of the classes"),
@@ -77,8 +79,9 @@ def rank(
     """Ranks neurons by any method.
 
     Args:
-        given: What the method reads: probes (`lca`, `mean_weight`); statistics, or words in their place (`probeless`,
-            `anova`, `variance`); or words, that is a store, `measured_words`, or features and labels (X, y).
+        given: What the method reads: probes (`lca`, `bagged`, `mean_weight`); statistics, or words in their place
+            (`probeless`, `anova`, `variance`); or words, that is a store, `measured_words`, or features and labels
+            (X, y).
         task: The task; None for the only one.
         method: Name of the method, a key of `METHODS`.
         groups: None for neurons; `"index"` for the neurons of one index in all layers as one group, or any division of

@@ -103,10 +103,10 @@ class Ranking:
         generator = np.random.default_rng((_RANDOM, seed, draw))
         return generator.permutation(len(self.columns))[: self._checked(count)]
 
-    def write_csv(self, path: Path, *, further: Mapping[str, Float[np.ndarray, " feature"]] | None = None) -> None:
+    def write_csv(self, path: Path, *, further: Mapping[str, Shaped[np.ndarray, " feature"]] | None = None) -> None:
         """Writes the columns of `table`, one line a neuron, in place of an older file; whole or not at all.
 
-        `further` has more columns of the file by their names, each with one number for every feature column.
+        `further` has more columns of the file by their names, each with one value for every feature column.
         """
         table = self.table()
         table |= {name: values[self.columns] for name, values in (further or {}).items()}

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 from lca_jax.report.formats import integer, is_number, listing, number, percent, points, share, shorten
-from lca_jax.report.reliability import reliability_sentence
+from lca_jax.report.reliability import ranked_by, reliability_sentence, size_interval
 
 CORRELATION = (
     "All of this is correlation: that a probe reads a neuron does not show that the model uses it, which only an "
@@ -32,6 +32,10 @@ class Findings(NamedTuple):
     unseen: str
     """Test words that training cannot know: labels that count as errors, and words of new types."""
     selectivity: str
+    penalty: str
+    """Where the chosen penalty lies on the edge of the grid."""
+    ranked_by: str
+    """What ranks neurons."""
     ranking: str
     """What the masked keep curve says about the ranking."""
     reliability: str
@@ -60,6 +64,8 @@ def findings(results: Mapping[str, Any], task: str) -> Findings:
         verdict=_verdict(task, entry),
         unseen=_unseen(entry),
         selectivity=_selectivity(entry),
+        penalty=_penalty(entry),
+        ranked_by=ranked_by(entry) if beaten else "",
         ranking=_ranking(entry) if beaten else "",
         reliability=reliability_sentence(entry) if beaten else "",
         minimal=_minimal(results.get("model", {}), entry) if beaten else "",
@@ -118,7 +124,9 @@ def _beside(entry: Mapping[str, Any]) -> str:
     if is_number(majority := entry.get("word_type_majority")):
         parts.append(f"the word-type majority, each type's most frequent training class, on {percent(majority)}")
     if is_number(control := entry.get("control_accuracy")):
-        parts.append(f"the same probe learns random labels of word types to {percent(control)}")
+        seeds = entry.get("control_accuracies")
+        drawn = f" (mean of {integer(len(seeds))} drawings)" if seeds else ""
+        parts.append(f"the same probe learns random labels of word types to {percent(control)}{drawn}")
     text = listing(parts)
     return f"{text[0].upper()}{text[1:]}. " if text else ""
 
@@ -176,6 +184,13 @@ def example_point(curve: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | Non
     return min(points, key=lambda point: abs(point["fraction"] - 0.2), default=None)
 
 
+def _penalty(entry: Mapping[str, Any]) -> str:
+    edges = entry.get("search_edges") or ()
+    if not edges:
+        return ""
+    return f"The chosen penalty lies on the edge of the grid ({'; '.join(edges)}): a better one may lie beyond."
+
+
 def _ranking(entry: Mapping[str, Any]) -> str:
     point = example_point(_table(entry, "keep").get("mask") or ())
     if point is None or not is_number(point.get("random")):
@@ -212,7 +227,7 @@ def _minimal(model: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     of_all = f" ({percent(minimal['fraction'])} of all)" if is_number(minimal.get("fraction")) else ""
     said = (
         f"The first {integer(minimal['neurons'])} neurons{of_all} are the smallest set tried whose own probe keeps "
-        f"{_share_of_gain(minimal)} on dev, where it was chosen."
+        f"{_share_of_gain(minimal)} on dev, where it was chosen{size_interval(minimal)}."
     )
     if is_number(loss := minimal.get("loss")) and is_number(minimal.get("accuracy")):
         change = "less than" if loss >= 0 else "more than"

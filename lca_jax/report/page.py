@@ -30,11 +30,14 @@ from lca_jax.report.figures import (
 )
 from lca_jax.report.findings import CORRELATION, Findings, beats_baselines, findings
 from lca_jax.report.layer_curve import LayerCurve, draw_by_layer
+from lca_jax.report.method_chart import MethodChart, draw_methods, method_rows
 from lca_jax.report.reliability import neuron_sentence, overlap_rows
 from lca_jax.report.search_grid import SearchGrid, arrange_search
 
-_FORMAT = 4
+_FORMAT = 5
 """The format of `results.json` that is read here."""
+_OWN = {"bagged": "bagged", "mass": "lca"}
+"""The method that a run ranks by, by the name of its ranking."""
 _SORTS = ("name", "accuracy", "lead", "selectivity", "neurons", "layer")
 """What the overview of several tasks can be sorted by."""
 
@@ -49,7 +52,7 @@ def write_report(
     """Writes the page of a run, whole or not at all.
 
     Args:
-        results: The content of `results.json`, format 4, fractions 0..1. Only `format` and `tasks` are required.
+        results: The content of `results.json`, format 5, fractions 0..1. Only `format` and `tasks` are required.
         cards: The cards of the top neurons, by task; tasks without cards show none.
         out: A folder, which gets an `index.html`, or the name of an `.html` file.
         links: Where the whole ranking of each task lies, relative to the page; tasks without one have no link.
@@ -149,6 +152,9 @@ class _TaskView(NamedTuple):
     by_layer: LayerCurve | None
     overlap: Sequence[Mapping[str, Any]]
     """How far the ranking reproduces, by number of neurons; empty if that was not measured."""
+    methods: MethodChart | None
+    method_rows: Sequence[Mapping[str, Any]]
+    """Every ranking method's reliability and validity; None and empty where that was not measured."""
     classes: tuple[_ClassRow, ...]
     search: SearchGrid | None
     neurons: tuple[_NeuronRow, ...]
@@ -197,6 +203,8 @@ def _view(
             task.get("by_layer", ()), task.get("by_layer_untrained", ()), accuracy=accuracy, baselines=baselines
         ),
         overlap=overlap_rows(task) if beats else (),
+        methods=draw_methods(task.get("methods", {}), own=_OWN.get(task.get("ranking", ""))) if beats else None,
+        method_rows=method_rows(task.get("methods", {})) if beats else (),
         classes=_class_rows(task.get("per_class", {})),
         search=arrange_search(task.get("search", ())),
         neurons=tuple(_neuron_row(card, task) for card in cards) if beats else (),

@@ -1,4 +1,4 @@
-"""What a run says of the reliability of its ranking: one sentence, and the rows of a table."""
+"""What a run says of its ranking: by what it ranks, how far that reproduces, and the rows of a table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,6 +7,19 @@ from lca_jax.report.formats import integer, is_number, number, percent, share
 
 _EXAMPLE = 0.05
 """Share of the neurons of which the sentence tells the overlap."""
+
+
+def ranked_by(entry: Mapping[str, Any]) -> str:
+    """Names the ranking of a task in a sentence; empty if it is not known."""
+    halves = (entry.get("reliability") or {}).get("replicates")
+    if entry.get("ranking") == "bagged" and is_number(halves):
+        return (
+            f"Neurons are ranked by the mean magnitude of their weights over all classes and {integer(halves)} "
+            "half-samples of the training sentences, near copies further down (`bagged`)."
+        )
+    if entry.get("ranking") == "mass":
+        return "Neurons are ranked by the weight mass of one probe, as the papers publish it (`mass`)."
+    return ""
 
 
 def overlap_rows(entry: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -41,6 +54,15 @@ def reliability_sentence(entry: Mapping[str, Any]) -> str:
             + (f"; at most {number(bound)} are to be expected there by chance." if is_number(bound) else ".")
         )
     return said
+
+
+def size_interval(minimal: Mapping[str, Any]) -> str:
+    """Writes the interval of the size of the smallest set; empty if it is not known."""
+    low, high = (*(minimal.get("neurons_interval") or ()), None, None)[:2]
+    if not is_number(low):
+        return ""
+    to = integer(high) if is_number(high) else "more than were tried"
+    return f" (95% interval over dev sentences {integer(low)} to {to})"
 
 
 def neuron_sentence(reliability: Mapping[str, Any], neuron: Mapping[str, Any]) -> str:

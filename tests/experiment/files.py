@@ -15,12 +15,14 @@ PROBE = ElasticNet(l1=(1e-3, 1e-2), l2=1e-2)
 
 def tiny_experiment(folder: Path, **settings: Any) -> Experiment:
     """An experiment of two tasks on the tiny BERT, whose files are written here."""
+    settings = {"replicates": 2, **settings}
     return _experiment(folder, (60, 20, 20), tasks=("upos", "feats:Number"), probe=PROBE, **settings)
 
 
 def smallest_experiment(folder: Path) -> Experiment:
     """One task, half of the sentences and one penalty: for tests of folders, which no number interests."""
-    return _experiment(folder, (30, 10, 10), probe=ElasticNet(l1=1e-2, l2=1e-2), fractions=(0.25,))
+    probe = ElasticNet(l1=1e-2, l2=1e-2)
+    return _experiment(folder, (30, 10, 10), probe=probe, fractions=(0.25,), ranking="mass", replicates=0)
 
 
 def _experiment(folder: Path, sentences: tuple[int, int, int], **settings: Any) -> Experiment:

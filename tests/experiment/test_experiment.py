@@ -45,7 +45,7 @@ def test_the_run_folder_is_complete(experiment: Experiment, results: dict) -> No
 
 
 def test_results_have_the_documented_keys(results: dict) -> None:
-    assert results["format"] == 4
+    assert results["format"] == 5
     assert set(results) == {
         "format", "key", "date", "command", "model", "corpus", "tasks", "seed", "seconds", "device", "versions",
     }  # fmt: skip

@@ -28,7 +28,7 @@ def test_results_and_rankings_have_what_the_halves_say(experiment: Experiment, r
     samples = load_probes(experiment.out / "replicates")
     for task in ("upos", "feats:Number"):
         entry = results["tasks"][task]["reliability"]
-        stability = measure_stability(rank_samples(samples, task))
+        stability = measure_stability(rank_samples(samples, task, method="bagged"))
         assert (entry["replicates"], entry["kind"]) == (4, "halves")
         assert [row["overlap"] for row in entry["overlap"]] == [point.overlap for point in stability.points]
         assert [row["share"] for row in entry["overlap"]] == [0.01, 0.02, 0.05, 0.1, 0.2]
@@ -52,10 +52,37 @@ def test_results_and_rankings_have_what_the_halves_say(experiment: Experiment, r
     assert "--replicates 4" in results["command"]
 
 
+def test_the_default_ranking_is_the_mean_over_the_halves_less_for_copies(experiment: Experiment, results: dict) -> None:
+    samples = load_probes(experiment.out / "replicates")
+    axis = samples.axis
+    weights = [samples.one("upos", replicate=number).weights.astype(np.float64) for number in (1, 2, 3, 4)]
+    mean = np.mean(np.abs(weights), axis=(0, 2))
+    by_hand = np.empty_like(mean)
+    for index in np.unique(axis.index_of_column):
+        copies = np.flatnonzero(axis.index_of_column == index)
+        for better, column in enumerate(copies[np.argsort(-mean[copies], kind="stable")]):
+            by_hand[column] = mean[column] * 0.9**better
+    rows = list(csv.DictReader((experiment.out / "rankings" / "upos.csv").read_text("utf-8").splitlines()))
+    neurons = [Neuron(row["site"], int(row["layer"]), int(row["index"])) for row in rows]
+    np.testing.assert_allclose(
+        [float(row["score"]) for row in rows], by_hand[[axis.column(one) for one in neurons]], rtol=1e-6
+    )
+    assert {row["ranking"] for row in rows} == {results["tasks"]["upos"]["ranking"]} == {"bagged"}
+    assert "mean weight over classes and half-samples" in results["tasks"]["upos"]["determined_by"]["ranking"]
+    sharing = results["tasks"]["upos"]["sharing"]
+    assert sharing["distinct"] <= results["tasks"]["upos"]["minimal"]["neurons"] <= sharing["sum"]
+    first = results["tasks"]["upos"]["top_neurons"][0]
+    column = axis.column(Neuron(first["site"], first["layer"], first["index"]))
+    largest = np.abs(weights)[:, column].mean(axis=0)
+    assert first["class"] == results["tasks"]["upos"]["classes"][int(largest.argmax())]
+
+
 def test_only_what_depends_on_the_halves_is_done_again(experiment: Experiment, results: dict) -> None:
     before = json.loads((experiment.out / "steps.json").read_text("utf-8"))
     assert run(experiment) == results
-    without = run(replace(experiment, replicates=0))
+    by_mass = run(replace(experiment, ranking="mass"))
+    assert by_mass["tasks"]["upos"]["accuracy"] == results["tasks"]["upos"]["accuracy"]
+    without = run(replace(experiment, ranking="mass", replicates=0))
     after = json.loads((experiment.out / "steps.json").read_text("utf-8"))
     assert {name for name in after if after[name]["key"] != before[name]["key"]} == {
         "rank", "ablate upos", "ablate feats:Number", "report",
@@ -63,13 +90,25 @@ def test_only_what_depends_on_the_halves_is_done_again(experiment: Experiment, r
     assert "halves" not in after
     assert not (experiment.out / "replicates").exists()
     for task, entry in without["tasks"].items():
-        assert entry == {key: value for key, value in results["tasks"][task].items() if key != "reliability"}
-    header = (experiment.out / "rankings" / "upos.csv").read_text("utf-8").splitlines()[0]
-    assert "frequency" not in header
+        same = {key: value for key, value in by_mass["tasks"][task].items() if key != "reliability"}
+        same["determined_by"] = {**same["determined_by"], "replicates": 0}
+        assert entry == same
+    lines = (experiment.out / "rankings" / "upos.csv").read_text("utf-8").splitlines()
+    assert "frequency" not in lines[0]
+    assert lines[1].endswith(",mass")
+
+
+def test_a_folder_of_an_older_version_goes_on_with_the_ranking_that_it_has(experiment: Experiment) -> None:
+    content = experiment.as_json()
+    del content["ranking"]
+    content["replicates"] = 0
+    assert Experiment.from_json(content).ranking == "mass"
 
 
 def test_halves_come_in_pairs(experiment: Experiment, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"must be even, got 5\. Give 6"):
         replace(experiment, replicates=5, out=tmp_path)
+    with pytest.raises(SettingsError, match="`bagged` is a mean over half-samples"):
+        replace(experiment, replicates=0, out=tmp_path)
     with pytest.raises(SettingsError, match="`replicates` must be 0 or more, got -2"):
         replace(experiment, replicates=-2, out=tmp_path)

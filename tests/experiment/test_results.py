@@ -8,7 +8,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from lca_jax import ElasticNet, Experiment, fit_probes, rank_neurons
+from lca_jax import ElasticNet, Experiment, fit_probes
+from lca_jax.experiment.rankings import Rankings
+from lca_jax.experiment.reliability import fit_halves
 from lca_jax.experiment.results import Stores, analyse_task
 from lca_jax.experiment.scores import determined_by
 from lca_jax.probing.selection import Criterion
@@ -31,7 +33,7 @@ def test_each_store_is_read_once_for_a_task(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(ActivationStore, "matrix", matrix)
     train, dev, test = (Path(f"{part}.conllu") for part in Stores._fields)
     experiment = Experiment(model="m", train=train, dev=dev, test=test, tasks=("upos",), out=Path("out"), draws=2)
-    entry = analyse_task(probes, rank_neurons(probes, "upos"), stores, experiment)
+    entry = analyse_task(Rankings(name="mass", probes=probes, samples=None), "upos", stores, experiment)
     assert reads == {"train": 1, "dev": 1, "test": 1}
     assert entry["control_accuracy"] is not None
 
@@ -64,7 +66,7 @@ def noise_store(seed: int) -> ActivationStore:
 def test_the_entry_keeps_what_determined_it_and_its_code() -> None:
     stores = Stores(planted_store(), planted_store(seed=1), planted_store(seed=2))
     probes = fit_probes(stores.train, ElasticNet(l1=1e-2, l2=1e-3))
-    entry = analyse_task(probes, rank_neurons(probes, "upos"), stores, experiment_of(mdl=True))
+    entry = analyse_task(Rankings(name="mass", probes=probes, samples=None), "upos", stores, experiment_of(mdl=True))
     confusion = np.array(entry["confusion"])
     assert confusion.sum() == entry["words"]["test"]
     assert np.trace(confusion) / confusion.sum() == pytest.approx(entry["accuracy"]["test"])
@@ -85,8 +87,11 @@ def test_the_entry_keeps_what_determined_it_and_its_code() -> None:
 def test_every_rule_of_choice_has_its_words() -> None:
     stores = Stores(planted_store(), planted_store(seed=1), planted_store(seed=2))
     probes = fit_probes(stores.train, ElasticNet(l1=1e-2, l2=1e-3))
+    rankings = Rankings(name="mass", probes=probes, samples=None)
     rules = {
-        rule: determined_by(probes, replace(experiment_of(), select=rule), stores.train, masked_to=None)["penalty_rule"]
+        rule: determined_by(rankings, replace(experiment_of(), select=rule), stores.train, masked_to=None)[
+            "penalty_rule"
+        ]
         for rule in get_args(Criterion)
     }
     assert len(set(rules.values())) == len(rules) == 3
@@ -96,9 +101,13 @@ def test_where_nothing_is_found_there_is_no_minimal_set(caplog: pytest.LogCaptur
     stores = Stores(noise_store(0), noise_store(1), noise_store(2))
     probes = fit_probes(stores.train, ElasticNet(l1=1e-1, l2=1e-3))
     with caplog.at_level("WARNING", logger="lca_jax"):
-        entry = analyse_task(probes, rank_neurons(probes, "t"), stores, experiment_of())
+        samples = fit_halves(probes, ["t"], replicates=2)
+        entry = analyse_task(Rankings(name="bagged", probes=probes, samples=samples), "t", stores, experiment_of())
     assert entry["minimal"] is entry["layers"] is entry["centre_of_mass"] is entry["sharing"] is None
     assert entry["codelength"] is None
     assert not entry["beats_baselines"]
     assert "there is no gain" in caplog.text
+    said = findings({"tasks": {"t": entry}}, "t")
+    assert said.lines[0].startswith("The probe of t does not beat its baselines")
+    assert said.ranked_by == said.reliability == ""
     assert "does not beat its baselines" in findings({"tasks": {"t": entry}}, "t").verdict

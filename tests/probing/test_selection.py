@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from lca_jax import ElasticNet, fit_probes
-from lca_jax.errors import SettingsError
 from lca_jax.probing.metrics import mean_error
 from lca_jax.probing.selection import PenaltyScore, edges_of_search, stable_half
 from lca_jax.probing.weight_mass import mass_order
@@ -79,9 +78,19 @@ def test_a_choice_on_the_edge_is_told(caplog: pytest.LogCaptureFixture) -> None:
         assert f"upos: the chosen {edge}" in caplog.text
 
 
-def test_a_regression_has_no_standard_error() -> None:
+def test_the_standard_error_of_a_regression_is_that_of_its_squared_errors() -> None:
     store = planted_store()
     numbers = replace(store, words=store.words.append_column("label:n", [store.words["position"].cast("string")]))
     probes = fit_probes(numbers, GRID, tasks=["n"], regression=["n"])
-    with pytest.raises(SettingsError, match="`n` is a regression, whose R² has no standard error"):
-        probes.select(numbers, by="one_se")
+    chosen = probes.select(numbers, by="one_se")
+    gold = numbers.words["position"].to_numpy().astype(np.float64)
+    sentences = numbers.words["sentence"].to_numpy()
+    for score in chosen.search:
+        (probe,) = (one for one in probes.of("n") if (one.l1, one.l2) == (score.l1, score.l2))
+        errors = (probe.predict_numbers(numbers.matrix()) - gold) ** 2 / gold.var()
+        assert score.accuracy == pytest.approx(1 - errors.mean(), abs=1e-5)
+        sums = np.array([(errors - errors.mean())[sentences == one].sum() for one in np.unique(sentences)])
+        assert score.error == pytest.approx(
+            np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(errors), rel=1e-4
+        )
+    assert sum(score.chosen for score in chosen.search) == 1

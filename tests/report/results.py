@@ -15,7 +15,7 @@ CURVE = [
     {"fraction": 1, "neurons": 24, "top": 0.876, "random": 0.876, "random_std": 0, "bottom": 0.876},
 ]  # fmt: skip
 RESULTS: dict[str, Any] = {
-    "format": 4,
+    "format": 5,
     "key": "abc",
     "date": "2026-01-02T03:04:05+00:00",
     "command": "lca run --model tiny --train train.conllu",

@@ -32,6 +32,8 @@ def test_a_good_result() -> None:
         "1,696 of types that it has on 90.7% (95% interval 89.3% to 92.1%).",
         "Selectivity, the accuracy less that on random labels, is +33.3 points (95% interval +30.8 to +35.7): the "
         "accuracy is not only that of learning words by heart.",
+        "",  # the penalty lies inside the grid
+        "",  # these results name no ranking
         "With 20% of the neurons kept and the others held at their training mean, the probe is right on 71.5% with the "
         "top of the ranking, 51.6% ± 3.2% with random neurons (5 draws) and 21.8% with the bottom.",
         "",  # nothing was measured on halves
@@ -42,6 +44,20 @@ def test_a_good_result() -> None:
         "most of them (4), those of VERB fewest (2). A neuron with weight for any class has it for 1.5 classes on "
         "average.",
     )
+
+
+def test_the_ranking_and_a_penalty_on_the_edge_of_the_grid_are_named() -> None:
+    results = good()
+    entry = results["tasks"]["upos"]
+    entry |= {"ranking": "bagged", "reliability": {"replicates": 10}, "search_edges": ["l2 = 1 is the largest of 5"]}
+    said = said_of(results)
+    assert "mean magnitude of their weights over all classes and 10 half-samples" in said.ranked_by
+    assert said.penalty.startswith("The chosen penalty lies on the edge of the grid (l2 = 1 is the largest of 5)")
+    entry["ranking"] = "mass"
+    assert "weight mass of one probe, as the papers publish it" in said_of(results).ranked_by
+    entry["lead"]["most_frequent_class"]["interval"] = [-0.1, 0.1]
+    assert not said_of(results).ranked_by
+    assert said_of(results).penalty
 
 
 def test_a_result_that_its_baselines_beat_begins_with_that_and_names_no_neuron() -> None:

@@ -200,7 +200,7 @@ def test_any_key_may_be_missing_or_empty():
     del absent["tasks"]["upos"]["top_neurons"][0]["copies"]
     null["tasks"]["upos"]["top_neurons"][0]["copies"] = None
     assert render_report(absent, {}) == render_report(null, {}), "a null reads as a missing key"
-    assert "upos" in render_report({"format": 4, "tasks": {"upos": {}}}, {})
+    assert "upos" in render_report({"format": 5, "tasks": {"upos": {}}}, {})
 
 
 def test_hundreds_of_classes_stay_in_a_box():
@@ -267,10 +267,10 @@ def test_the_page_is_written_whole_and_the_same_every_time(tmp_path):
 
 
 def test_errors_say_the_way_out(monkeypatch):
-    with pytest.raises(DataError, match="must have format 4, got 1"):
+    with pytest.raises(DataError, match="must have format 5, got 1"):
         render_report({**RESULTS, "format": 1}, {})
     with pytest.raises(DataError, match="at least one task"):
-        render_report({"format": 4, "tasks": {}}, {})
+        render_report({"format": 5, "tasks": {}}, {})
     with pytest.raises(SettingsError, match=r"tasks with results \(upos\), got chunk, xpos"):
         render_report(RESULTS, {"xpos": [], "chunk": []})
     page_environment.cache_clear()
