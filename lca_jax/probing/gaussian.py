@@ -4,12 +4,12 @@
 
 The covariance is the maximum a posteriori one under an inverse-Wishart prior,
 
-    Σ_c = (Λ + N_c S_c) / (N_c + 2k + 4),        Λ = diag(within-class variances),
+    Σ_c = (Λ + N_c S_c) / (N_c + 2k + 4),        Λ = diag(variances),
 
 with N_c words and covariance S_c of class c on k neurons. It is the estimate of intrinsic probing (ν₀ = k + 2, the mean
-of the prior that of the class), with one difference: Λ there has the variances of the class itself, which are zero for
-a class of one word, so here it has those of all classes together. The shared covariance is Σ = (Λ + N S) / (N + 2k + 4)
-with the within-class covariance S of all N words.
+of the prior that of the class). Λ there has the variances of the class itself (prior `class`), which are zero for a
+class of one word; then, and with the prior `within`, it has those of all classes together. The shared covariance is
+Σ = (Λ + N S) / (N + 2k + 4) with the within-class covariance S of all N words, and both priors are one.
 
 The Gaussian of the first j neurons has the leading block of the same matrix, whose Cholesky factor is the leading block
 of the factor of all k. So one factorisation serves all nested sets: their squared distances and log-determinants are
@@ -20,12 +20,16 @@ Reference: Torroba Hennigen, Williams and Cotterell 2020, "Intrinsic Probing thr
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float, Float64, Int
 
-from lca_jax.errors import DataError
+from lca_jax.errors import DataError, SettingsError
+
+Prior = Literal["class", "within"]
+"""Whose variances the prior of a class's covariance has: its own, as published, or those within all classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +41,8 @@ class Gaussians:
     means: Float64[np.ndarray, "class neuron"] = field(repr=False)
     covariances: Float64[np.ndarray, "part neuron neuron"] = field(repr=False)
     """Covariance of the words of each class, over N; or one for all, that within classes."""
-    prior: Float64[np.ndarray, " neuron"] = field(repr=False)
-    """Λ: within-class variance of each neuron, 1 for a neuron that never varies within a class."""
+    prior: Float64[np.ndarray, "part neuron"] = field(repr=False)
+    """Λ of each covariance; 1 for a neuron that never varies within a class."""
 
     @property
     def shared(self) -> bool:
@@ -47,12 +51,13 @@ class Gaussians:
 
 
 def gather_gaussians(
-    X: Float[np.ndarray, "word neuron"], gold: Int[np.ndarray, " word"], *, classes: int, shared: bool
+    X: Float[np.ndarray, "word neuron"], gold: Int[np.ndarray, " word"], *, classes: int, shared: bool, prior: Prior = "within"
 ) -> Gaussians:
     """Gathers the moments of the classes of some words, in float64; words with a negative number are left out.
 
     Raises:
         DataError: No word has a class.
+        SettingsError: The prior is unknown.
     """
     counts = np.bincount(gold[gold >= 0], minlength=classes)
     if not counts.any():
@@ -64,14 +69,32 @@ def gather_gaussians(
         means[number] = of_class.mean(axis=0)
         centred = of_class - means[number]
         scatter[0 if shared else number] += centred.T @ centred
-    within = np.einsum("pii->i", scatter) / counts.sum()
     words = np.array([counts.sum()]) if shared else np.maximum(counts, 1)
+    covariances = scatter / words[:, None, None]
+    variances = np.einsum("pii->pi", covariances)
     return Gaussians(
-        counts=counts,
-        means=means,
-        covariances=scatter / words[:, None, None],
-        prior=np.where(within > 0, within, 1.0),
+        counts=counts, means=means, covariances=covariances, prior=prior_variances(variances, words, prior=prior)
     )
+
+
+def prior_variances(
+    variances: Float64[np.ndarray, "part neuron"], words: Int[np.ndarray, " part"], *, prior: Prior
+) -> Float64[np.ndarray, "part neuron"]:
+    """Returns Λ of each covariance.
+
+    Args:
+        variances: Variances of the words of each covariance.
+        words: Number of these words.
+        prior: Whose variances Λ has; 0 in the class's own gives way to the variance within all classes.
+
+    Raises:
+        SettingsError: The prior is unknown.
+    """
+    if prior not in get_args(Prior):
+        raise SettingsError(f"`prior` must be 'class' or 'within', got {prior!r}.")
+    within = words @ variances / words.sum()
+    within = np.broadcast_to(np.where(within > 0, within, 1.0), variances.shape)
+    return np.where(variances > 0, variances, within) if prior == "class" else within
 
 
 def log_posteriors(
@@ -93,13 +116,14 @@ def log_posteriors(
         words = int(gaussians.counts.sum() if gaussians.shared else gaussians.counts[number])
         covariance = gaussians.covariances[0 if gaussians.shared else number]
         if factor is None or not gaussians.shared:
-            factor = np.linalg.cholesky(words * covariance + np.diag(gaussians.prior))
+            prior = gaussians.prior[0 if gaussians.shared else number]
+            factor = np.linalg.cholesky(words * covariance + np.diag(prior))
         white = scipy.linalg.solve_triangular(factor, (X - gaussians.means[number]).T, lower=True)
         distance = np.cumsum(white**2, axis=0)[places]
         log_det = np.cumsum(2 * np.log(np.diagonal(factor)))[places]
         scale = 1 / (words + 2.0 * np.asarray(sizes) + 4)
         log_det = log_det + np.asarray(sizes) * np.log(scale)
-        prior = np.log(gaussians.counts[number] / gaussians.counts.sum())
-        joint[:, :, number] = prior - 0.5 * (log_det[:, None] + distance / scale[:, None])
+        share = np.log(gaussians.counts[number] / gaussians.counts.sum())
+        joint[:, :, number] = share - 0.5 * (log_det[:, None] + distance / scale[:, None])
     highest = joint.max(axis=2, keepdims=True)
     return joint - highest - np.log(np.exp(joint - highest).sum(axis=2, keepdims=True))

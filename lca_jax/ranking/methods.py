@@ -21,8 +21,10 @@ from lca_jax.ranking.bagged import rank_bagged
 from lca_jax.ranking.groups import Groups, rank_groups
 from lca_jax.ranking.iou import rank_by_iou
 from lca_jax.ranking.lca import rank_neurons
+from lca_jax.ranking.mean_distance import rank_by_mean_distance
 from lca_jax.ranking.mean_select import rank_by_mean_select
 from lca_jax.ranking.mean_weight import rank_by_mean_weight
+from lca_jax.ranking.mutual_information import rank_by_mutual_information
 from lca_jax.ranking.probeless import rank_by_means
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.ranking.variance import rank_by_variance
@@ -48,11 +50,13 @@ METHODS: dict[str, Method] = {
     "bagged": Method("probes", rank_bagged, "mean magnitude of its weights over classes and samples, less for copies"),
     "mean_weight": Method("probes", rank_by_mean_weight, "mean magnitude of its weights over the classes"),
     "probeless": Method("statistics", rank_by_means, "sum of the distances of class means"),
+    "mean_distance": Method("statistics", rank_by_mean_distance, "distance of a class's mean, in deviations"),
     "anova": Method("statistics", rank_by_anova, "F statistic of the classes"),
     "variance": Method("statistics", rank_by_variance, "variance over all words", labels=False),
     "mean_select": Method("words", rank_by_mean_select, "distance of a class's mean, for the class's range"),
     "average_precision": Method("words", rank_by_average_precision, "best average precision for a class"),
     "iou": Method("words", rank_by_iou, "best intersection over union with a class"),
+    "mutual_information": Method("words", rank_by_mutual_information, "bits that its value tells about the class"),
 }
 """The methods by name."""
 
@@ -80,8 +84,8 @@ def rank(
 
     Args:
         given: What the method reads: probes (`lca`, `bagged`, `mean_weight`); statistics, or words in their place
-            (`probeless`, `anova`, `variance`); or words, that is a store, `measured_words`, or features and labels
-            (X, y).
+            (`probeless`, `mean_distance`, `anova`, `variance`); or words: a store, `measured_words`, or features and
+            labels (X, y).
         task: The task; None for the only one.
         method: Name of the method, a key of `METHODS`.
         groups: None for neurons; `"index"` for the neurons of one index in all layers as one group, or any division of

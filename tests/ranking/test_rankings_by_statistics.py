@@ -10,6 +10,7 @@ import pytest
 from lca_jax import Gathering, gather_statistics, open_store, rank_by_means, rank_by_variance, strongest_correlations
 from lca_jax.axes import Neuron
 from lca_jax.errors import DataError, SettingsError
+from lca_jax.ranking.class_means import Scale
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.store.array import LazyArray
 from lca_jax.store.store import ActivationStore
@@ -22,12 +23,14 @@ def scores_by_column(ranking: Ranking) -> np.ndarray:
     return scores
 
 
-@pytest.mark.parametrize("standardize", [False, True])
-def test_probeless_is_the_papers_sum_over_pairs(standardize: bool) -> None:
+@pytest.mark.parametrize("standardize", [False, True, "within"])
+def test_probeless_is_the_papers_sum_over_pairs(standardize: bool | Scale) -> None:
     store = planted_store()
     ranking = rank_by_means(gather_statistics(store), "upos", standardize=standardize)
     X, labels = store.matrix().astype(np.float64), np.array(store.labels("upos"))
-    if standardize:
+    if standardize == "within":
+        X /= np.sqrt(sum((labels == name).mean() * X[labels == name].var(axis=0) for name in CLASSES))
+    elif standardize:
         X /= X.std(axis=0)
     q = {name: X[labels == name].mean(axis=0) for name in CLASSES}
     expected = sum(np.abs(q[one] - q[other]) for one, other in product(CLASSES, repeat=2))
