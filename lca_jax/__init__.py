@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.analysis.reliability_validity import reliability_and_validity as reliability_and_validity
     from lca_jax.analysis.samples import fit_samples as fit_samples
     from lca_jax.analysis.samples import rank_samples as rank_samples
+    from lca_jax.analysis.similarity import canonical_directions as canonical_directions
+    from lca_jax.analysis.similarity import layer_similarity as layer_similarity
     from lca_jax.analysis.stability import measure_stability as measure_stability
     from lca_jax.analysis.validity import validity_curve as validity_curve
     from lca_jax.demo import demo_corpus_file as demo_corpus_file
@@ -41,6 +43,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.experiment.study import study as study
     from lca_jax.extraction.extract import extract as extract
     from lca_jax.extraction.recompute import recompute as recompute
+    from lca_jax.gathering.correlate import correlate_models as correlate_models
     from lca_jax.gathering.gather import gather_statistics as gather_statistics
     from lca_jax.machine.job import join_processes as join_processes
     from lca_jax.models.load import load_model as load_model
@@ -69,6 +72,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.ranking.methods import rank as rank
     from lca_jax.ranking.probeless import rank_by_means as rank_by_means
     from lca_jax.ranking.ranking import Ranking as Ranking
+    from lca_jax.ranking.universal import universal_neurons as universal_neurons
     from lca_jax.ranking.variance import rank_by_variance as rank_by_variance
     from lca_jax.report.page import write_report as write_report
     from lca_jax.store.derived import pair_words as pair_words
@@ -107,6 +111,8 @@ MODULES = {
     "reliability_and_validity": "analysis.reliability_validity",
     "fit_samples": "analysis.samples",
     "rank_samples": "analysis.samples",
+    "canonical_directions": "analysis.similarity",
+    "layer_similarity": "analysis.similarity",
     "measure_stability": "analysis.stability",
     "validity_curve": "analysis.validity",
     "demo_corpus_file": "demo",
@@ -127,6 +133,7 @@ MODULES = {
     "WordChoice": "store.recipe",
     "extract": "extraction.extract",
     "recompute": "extraction.recompute",
+    "correlate_models": "gathering.correlate",
     "gather_statistics": "gathering.gather",
     "join_processes": "machine.job",
     "Model": "models.model",
@@ -155,6 +162,7 @@ MODULES = {
     "rank": "ranking.methods",
     "rank_by_means": "ranking.probeless",
     "Ranking": "ranking.ranking",
+    "universal_neurons": "ranking.universal",
     "rank_by_variance": "ranking.variance",
     "write_report": "report.page",
     "pair_words": "store.derived",

@@ -23,6 +23,8 @@ DECODER = "decoder."
 """Prefix of the sites of an encoder-decoder's second stack; the sites of its first stack have the plain names."""
 DECODER_SITES: tuple[str, ...] = ("decoder.residual", "decoder.attention", "decoder.cross", "decoder.mlp")
 """`decoder.cross`: per-head outputs of the attention to the encoder's states. The others are as in `SITES`."""
+ARRAY_SITE = "array"
+"""The site of plain arrays, whose neurons are their columns."""
 HEAD = "head."
 """Prefix of the sites of a word's head, where words are read together with their heads (`pair_words`)."""
 

@@ -10,12 +10,11 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from lca_jax.axes import LayerBlock, NeuronAxis
+from lca_jax.axes import ARRAY_SITE, LayerBlock, NeuronAxis
 from lca_jax.errors import DataError
 
 Arrays: TypeAlias = tuple[Float[np.ndarray, "_word _feature"], Sequence[object] | Shaped[np.ndarray, " _word"]]
 """Features of words (word, feature), and one label for each."""
-ARRAY_SITE = "array"
 
 
 def array_axis(features: int) -> NeuronAxis:

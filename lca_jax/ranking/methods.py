@@ -6,21 +6,29 @@ curves, minimal sets, stability and agreement measure all alike. What a method r
     probes       the weights of trained probes
     statistics   means and variances of a store; of words in memory they are computed
     words        the activations themselves
+
+`CROSS_METHODS` rank the neurons of one of several models. They read moments of these models with each other
+(`correlate_models`), which are gathered where the models' stores or arrays are given.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from lca_jax.errors import SettingsError
+from lca_jax.gathering.correlate import correlate_models
+from lca_jax.gathering.cross_moments import CrossMoments
+from lca_jax.gathering.matching import Vectors
 from lca_jax.probing.measuring import MeasuredWords
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.anova import rank_by_anova
 from lca_jax.ranking.average_precision import rank_by_average_precision
 from lca_jax.ranking.bagged import rank_bagged
+from lca_jax.ranking.cross_model import rank_by_max_correlation, rank_by_min_correlation
 from lca_jax.ranking.groups import Groups, rank_groups
 from lca_jax.ranking.iou import rank_by_iou
 from lca_jax.ranking.lca import rank_neurons
+from lca_jax.ranking.linear_regression import rank_by_linear_regression
 from lca_jax.ranking.mean_distance import rank_by_mean_distance
 from lca_jax.ranking.mean_select import rank_by_mean_select
 from lca_jax.ranking.mean_weight import rank_by_mean_weight
@@ -61,6 +69,26 @@ METHODS: dict[str, Method] = {
 """The methods by name."""
 
 
+class CrossMethod(NamedTuple):
+    """One way to rank the neurons of one of several models."""
+
+    rank: Callable[..., Ranking]
+    score: str
+    """What a neuron's score is."""
+    held_out: float = 0.0
+    """Share of the sentences that it holds out to choose by, and of those to measure by."""
+
+
+CROSS_METHODS: dict[str, CrossMethod] = {
+    "max_corr": CrossMethod(rank_by_max_correlation, "largest |r| with a neuron of any other model"),
+    "min_corr": CrossMethod(rank_by_min_correlation, "least of the largest |r| with each other model"),
+    "lin_reg": CrossMethod(
+        rank_by_linear_regression, "R2 on held-out sentences, from a layer of another", held_out=0.2
+    ),
+}
+"""The methods that read several models, by name."""
+
+
 def method_named(name: str) -> Method:
     """Returns a method.
 
@@ -68,12 +96,13 @@ def method_named(name: str) -> Method:
         SettingsError: There is none of this name; the message lists them all.
     """
     if name not in METHODS:
-        raise SettingsError(f"There is no ranking method {name!r}. Methods: {', '.join(METHODS)}.")
+        several = f" Of several models (`lca.rank`): {', '.join(CROSS_METHODS)}."
+        raise SettingsError(f"There is no ranking method {name!r}. Methods: {', '.join(METHODS)}.{several}")
     return METHODS[name]
 
 
 def rank(
-    given: ProbeSet | Probe | Statistics | Words,
+    given: ProbeSet | Probe | Statistics | Words | CrossMoments | Sequence[Vectors],
     task: str | None = None,
     *,
     method: str = "lca",
@@ -85,9 +114,11 @@ def rank(
     Args:
         given: What the method reads: probes (`lca`, `bagged`, `mean_weight`); statistics, or words in their place
             (`probeless`, `mean_distance`, `anova`, `variance`); or words: a store, `measured_words`, or features and
-            labels (X, y).
+            labels (X, y). For `max_corr`, `min_corr` and `lin_reg` several models: what `correlate_models` returned,
+            or a list of the models' stores or arrays, which are gathered then; `of` is the number of the model whose
+            neurons are ranked.
         task: The task; None for the only one.
-        method: Name of the method, a key of `METHODS`.
+        method: Name of the method, a key of `METHODS` or `CROSS_METHODS`.
         groups: None for neurons; `"index"` for the neurons of one index in all layers as one group, or any division of
             the neurons (`correlated_groups`).
             Methods that read no weights sum the scores of a group's neurons.
@@ -101,7 +132,12 @@ def rank(
         StoreError: A store is given to a method that reads statistics, and has none.
         DataError: The words do not allow this ranking: one class only, say.
     """
+    if method in CROSS_METHODS:
+        ranking = _rank_one_of_several(given, method, options)
+        return ranking if groups is None else rank_groups(ranking, groups)
     chosen = method_named(method)
+    if isinstance(given, CrossMoments) or (isinstance(given, Sequence) and not isinstance(given, tuple)):
+        raise _wrong(method, given, f"one model; several are read by {', '.join(CROSS_METHODS)}")
     if chosen.reads == "probes":
         if not isinstance(given, ProbeSet | Probe):
             raise _wrong(method, given, "probes: fit_probes(store)")
@@ -116,6 +152,16 @@ def rank(
         statistics = _statistics(given, task)
         ranking = chosen.rank(statistics, *([_task(statistics, task)] if chosen.labels else []), **options)
     return ranking if groups is None else rank_groups(ranking, groups)
+
+
+def _rank_one_of_several(given: object, method: str, options: dict[str, object]) -> Ranking:
+    """Ranks by moments of several models; those of stores or arrays are gathered."""
+    chosen = CROSS_METHODS[method]
+    if isinstance(given, list | tuple):
+        given = correlate_models(given, within=chosen.held_out > 0, held_out=chosen.held_out)
+    if not isinstance(given, CrossMoments):
+        raise _wrong(method, given, "several models: a list of their stores, or correlate_models(stores)")
+    return chosen.rank(given, **options)
 
 
 def _statistics(given: Statistics | Words, task: str | None) -> Statistics:
