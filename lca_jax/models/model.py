@@ -153,22 +153,16 @@ class Model:
     def log_probabilities(
         self, params: Params, batch: Batch, edits: Mapping[str, Edit] | None = None, *, targets: Batch | None = None
     ) -> Float[Array, "row _slot"]:
-        """Computes how likely each piece of a text is; pure, like `forward`. No array (slot, vocabulary) is made.
+        """Computes how likely each piece of a text is; pure. No array (slot, vocabulary) is made.
 
-        Args:
-            params: `self.params`, or the same tree placed elsewhere.
-            batch: Rows of pieces.
-            edits: Site to edit, as in `forward`.
-            targets: Rows of pieces for the decoder, as in `forward`, each window from the decoder's start piece on.
+        Arguments and errors are those of `logits`; windows of `targets` begin with the decoder's start piece. A masked
+        model whose tokenizer has no mask piece raises a ModelError too.
 
         Returns:
             Float32 log-probability, in nats, of the piece in each slot given those before it in its window (causal
             models; in an encoder-decoder of the slots of `targets`, given the source too), or given all others
-            (masked models: pseudo-log-likelihood, one pass for each place of the longest window). 0 in padding and
-            for a first piece that has none before it.
-
-        Raises:
-            SettingsError, ModelError: As in `logits`; or a masked model's tokenizer has no mask piece.
+            (masked models: one pass for each place of the longest window). 0 in padding and for a first piece that
+            has none before it.
         """
         self._check_head()
         self._check_edits(edits, batch, targets)
@@ -256,8 +250,8 @@ class Model:
             raise ModelError(f"{self.name} was loaded without its head. Load it with head=True.")
 
     def _check_edits(self, edits: Mapping[str, Edit] | None, batch: Batch, targets: Batch | None) -> None:
-        rows, of_targets = np.shape(batch.piece_ids), None if targets is None else np.shape(targets.piece_ids)
-        stack.check_edits(self.config, edits or {}, rows=rows, targets=of_targets)
+        read, written = (None if one is None else np.shape(one.piece_ids) for one in (batch, targets))
+        stack.check_edits(self.config, edits or {}, rows=read, targets=written)
 
     def _rules_from(self, start: Sequence[int] | None) -> TextRules:
         return self.rules if start is None else replace(self.rules, start=tuple(start))

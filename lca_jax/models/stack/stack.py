@@ -125,6 +125,8 @@ class Stack(nnx.Module):
             causal=False,
             reach=None,
         )
+        # Padding sees all of the source: it would see nothing where that fills its row, and NaN would spread from there.
+        bias = jnp.where(jnp.asarray(targets.segments)[:, None, :, None] == 0, jnp.float32(0), bias)
         encoder = EncoderStates(states, View(bias))
         return self.decoder(targets, layers=layers, taps=taps, pieces=self.piece_table, encoder=encoder, memory=memory)
 
