@@ -145,6 +145,6 @@ def _edits_fingerprint(edits: Mapping[str, Edit]) -> str:
     digest = hashlib.sha256()
     for site, edit in sorted(edits.items()):
         digest.update(f"{site} {np.shape(edit.scale)}".encode())
-        for part in edit:
+        for part in (part for part in edit if part is not None):
             digest.update(np.asarray(part, np.float32).tobytes())
     return digest.hexdigest()

@@ -1,7 +1,11 @@
-"""Describes a stack for people: its sites with their sizes, and its head."""
+"""Describes a model for people: its sites with their sizes, its head and its parameters."""
+
+import jax
+from jax.sharding import Mesh
 
 from lca_jax.axes import DECODER
 from lca_jax.models.stack.config import StackConfig
+from lca_jax.models.stack.stack import Params
 from lca_jax.tables import Columns
 
 
@@ -25,6 +29,19 @@ def describe_head(config: StackConfig) -> str:
         return "not loaded"
     tied = "tied to the embedding" if head.tied else "with its own vectors"
     return f"loaded, logits of {(config.decoder or config).embedding.vocabulary:,} pieces, {tied}"
+
+
+def describe_sizes(config: StackConfig, params: Params, *, max_pieces: int, mesh: Mesh | None) -> list[str]:
+    """Returns lines on vocabulary, windows, head, parameters and devices."""
+    leaves = jax.tree.leaves(params)
+    parameters = sum(leaf.size for leaf in leaves)
+    mebibytes = sum(leaf.nbytes for leaf in leaves) / 2**20
+    devices = "on one device" if mesh is None else f"split over {mesh.shape['model']} devices"
+    return [
+        f"vocabulary of {config.embedding.vocabulary:,} pieces; windows of up to {max_pieces:,} pieces",
+        f"head: {describe_head(config)}",
+        f"{parameters:,} parameters, {mebibytes:,.1f} MiB, {devices}",
+    ]
 
 
 def _describe_heads(config: StackConfig, site: str) -> str:

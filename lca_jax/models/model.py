@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 
 import jax
+import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
@@ -17,12 +18,13 @@ from jaxtyping import Array, Float
 from lca_jax.errors import ModelError
 from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerFast
 from lca_jax.machine.checksums import checksum_of
-from lca_jax.models.description import describe_head, sites_table
+from lca_jax.models.description import describe_sizes, sites_table
 from lca_jax.models.loading.folders import tokenizer_content
 from lca_jax.models.loading.identity import HashedParams, fingerprint_of, refuse_unlike
 from lca_jax.models.loading.saving import write_model
 from lca_jax.models.stack import stack
 from lca_jax.models.stack.config import StackConfig
+from lca_jax.models.stack.log_probabilities import log_probabilities
 from lca_jax.models.stack.stack import Batch, Params, Stack
 from lca_jax.models.stack.taps import Edit
 from lca_jax.models.writing.generation import Generation, Search, TextRules, check_writer, write_pieces, write_texts
@@ -99,8 +101,9 @@ class Model:
         Args:
             params: `self.params`, or the same tree placed elsewhere.
             batch: Rows of pieces. Results in padding slots have no meaning.
-            edits: Site to scale and shift, (layer, neuron) each, for every layer of that site. Traced: new values do
-                not recompile, and a leading axis can be mapped over with `jax.vmap`.
+            edits: Site to scale and shift, (layer, neuron) each, for every layer of that site, in the slots `where`.
+                Traced: new values do not recompile, and a leading axis can be mapped over with `jax.vmap`, or with
+                `jax.lax.map` at the memory of one edit.
             sites: Sites to return.
             layers: Layer numbers for all of these sites, or a mapping from site to its layer numbers; None for all.
                 Blocks above the last requested layer are not computed.
@@ -114,7 +117,7 @@ class Model:
             SettingsError: The model does not have a site or layer of this number; the message lists those it has.
             ModelError: An edit is of another shape than its site, or `targets` are missing.
         """
-        stack.check_edits(self.config, edits or {})
+        self._check_edits(edits, batch, targets)
         reads = self.config.choose_layers(sites, layers)
         return stack.forward(self.graph, params, batch, edits, reads=reads, targets=targets)
 
@@ -144,8 +147,27 @@ class Model:
                 are missing.
         """
         self._check_head()
-        stack.check_edits(self.config, edits or {})
+        self._check_edits(edits, batch, targets)
         return stack.predict_pieces(self.graph, params, batch, edits, targets=targets)
+
+    def log_probabilities(
+        self, params: Params, batch: Batch, edits: Mapping[str, Edit] | None = None, *, targets: Batch | None = None
+    ) -> Float[Array, "row _slot"]:
+        """Computes how likely each piece of a text is; pure. No array (slot, vocabulary) is made.
+
+        Arguments and errors are those of `logits`; windows of `targets` begin with the decoder's start piece. A masked
+        model whose tokenizer has no mask piece raises a ModelError too.
+
+        Returns:
+            Float32 log-probability, in nats, of the piece in each slot given those before it in its window (causal
+            models; in an encoder-decoder of the slots of `targets`, given the source too), or given all others
+            (masked models: one pass for each place of the longest window). 0 in padding and for a first piece that
+            has none before it.
+        """
+        self._check_head()
+        self._check_edits(edits, batch, targets)
+        mask_piece: int | None = self.tokenizer.mask_token_id
+        return log_probabilities(self.graph, params, batch, edits, targets=targets, mask_piece=mask_piece)
 
     def write_pieces(
         self,
@@ -161,7 +183,9 @@ class Model:
         Args:
             params: `self.params`, or the same tree placed elsewhere.
             prompts: One window a row, from its first slot on.
-            edits: Site to scale and shift, as in `forward`; applied to the prompts and at every step.
+            edits: Site to scale and shift, as in `forward`; applied to the prompts and at every step. The `where` of an
+                edit has a column for each slot of `prompts`, and in the stack that writes for every place of its texts:
+                prompt (or `start`) and then `search.longest` pieces.
             search: Maximum length of the texts, and how their pieces are chosen.
             start: The decoder's first pieces, instead of those in `rules`: where a model writes several languages, its
                 start and the piece of the language.
@@ -172,10 +196,12 @@ class Model:
                 site, or prompt and text are longer than its windows.
         """
         self._check_head()
-        stack.check_edits(self.config, edits or {})
-        return write_pieces(
-            self.graph, params, prompts, edits, rules=self._rules_from(start), search=search or Search()
-        )
+        rules, search = self._rules_from(start), search or Search()
+        rows, slots = prompts.piece_ids.shape
+        alone = self.config.decoder is None
+        read, written = (rows, slots + alone * search.longest), (rows, len(rules.start) + search.longest)
+        stack.check_edits(self.config, edits or {}, rows=read, targets=written)
+        return write_pieces(self.graph, params, prompts, edits, rules=rules, search=search)
 
     def write(
         self,
@@ -223,6 +249,10 @@ class Model:
         if self.config.language_head is None:
             raise ModelError(f"{self.name} was loaded without its head. Load it with head=True.")
 
+    def _check_edits(self, edits: Mapping[str, Edit] | None, batch: Batch, targets: Batch | None) -> None:
+        read, written = (None if one is None else np.shape(one.piece_ids) for one in (batch, targets))
+        stack.check_edits(self.config, edits or {}, rows=read, targets=written)
+
     def _rules_from(self, start: Sequence[int] | None) -> TextRules:
         return self.rules if start is None else replace(self.rules, start=tuple(start))
 
@@ -269,13 +299,5 @@ class Model:
         return f"{self.name}: {self.config.family}, {weights}, {self.config.dtype}"
 
     def _sizes(self) -> list[str]:
-        leaves = jax.tree.leaves(self.params)
-        parameters = sum(leaf.size for leaf in leaves)
-        mebibytes = sum(leaf.nbytes for leaf in leaves) / 2**20
-        devices = "on one device" if self.mesh is None else f"split over {self.mesh.shape['model']} devices"
-        return [
-            f"vocabulary of {self.config.embedding.vocabulary:,} pieces; windows of up to {self.max_pieces:,} pieces",
-            f"head: {describe_head(self.config)}",
-            f"{parameters:,} parameters, {mebibytes:,.1f} MiB, {devices}",
-            f"fingerprint {self.fingerprint}",
-        ]
+        sizes = describe_sizes(self.config, self.params, max_pieces=self.max_pieces, mesh=self.mesh)
+        return [*sizes, f"fingerprint {self.fingerprint}"]

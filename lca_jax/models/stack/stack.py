@@ -125,6 +125,8 @@ class Stack(nnx.Module):
             causal=False,
             reach=None,
         )
+        # Padding sees all of the source: it would see nothing where that fills its row, and NaN would spread from there.
+        bias = jnp.where(jnp.asarray(targets.segments)[:, None, :, None] == 0, jnp.float32(0), bias)
         encoder = EncoderStates(states, View(bias))
         return self.decoder(targets, layers=layers, taps=taps, pieces=self.piece_table, encoder=encoder, memory=memory)
 
@@ -204,7 +206,7 @@ def forward(
     taps, decoder_taps = Taps(edits, encoder_reads), Taps(decoder_part(edits), decoder_reads)
     states = stack(batch, layers=stack.config.layers if decoder_reads else _depth(encoder_reads), taps=taps)
     if decoder_reads:
-        stack.decode(_require(targets), batch, states, layers=_depth(decoder_reads), taps=decoder_taps)
+        stack.decode(require_targets(targets), batch, states, layers=_depth(decoder_reads), taps=decoder_taps)
     captures = taps.captures | {
         (DECODER + site, layer): states for (site, layer), states in decoder_taps.captures.items()
     }
@@ -224,7 +226,7 @@ def predict_pieces(
     states = stack(batch, layers=stack.config.layers, taps=Taps(edits, {}))
     if stack.decoder is not None:
         taps, layers = Taps(decoder_part(edits), {}), stack.decoder.config.layers
-        states = stack.decode(_require(targets), batch, states, layers=layers, taps=taps)
+        states = stack.decode(require_targets(targets), batch, states, layers=layers, taps=taps)
     return stack.logits(states)
 
 
@@ -233,18 +235,35 @@ def _depth(reads: Mapping[str, tuple[int, ...]]) -> int:
     return max(layer + (site != "residual") for site, layers in reads.items() for layer in layers)
 
 
-def _require(targets: Batch | None) -> Batch:
+def require_targets(targets: Batch | None) -> Batch:
+    """Returns the rows of the decoder.
+
+    Raises:
+        ModelError: There are none.
+    """
     if targets is None:
         raise ModelError("The decoder of this model reads texts of its own: give them as `targets`.")
     return targets
 
 
-def check_edits(config: StackConfig, edits: Mapping[str, Edit]) -> None:
+def check_edits(
+    config: StackConfig,
+    edits: Mapping[str, Edit],
+    *,
+    rows: tuple[int, ...] | None = None,
+    targets: tuple[int, ...] | None = None,
+) -> None:
     """Checks that every edit has a scale and a shift for each neuron of each layer of its site.
+
+    Args:
+        config: The stack.
+        edits: Site to edit.
+        rows: Number of rows and slots of the batch; None where the caller packs the rows itself.
+        targets: The same of what the decoder reads, where there is one.
 
     Raises:
         SettingsError: The model does not have a site of this name; the message lists those it has.
-        ModelError: An edit is of another shape than its site; the message says which shape the site has.
+        ModelError: An edit is of another shape than its site or its batch; the message says which shape is right.
     """
     for site, edit in edits.items():
         shape = (config.layer_count(site), config.site_width(site))
@@ -252,4 +271,16 @@ def check_edits(config: StackConfig, edits: Mapping[str, Edit]) -> None:
             raise ModelError(
                 f"The edit of `{site}` must have scale and shift of shape (layer, neuron) = {shape}, "
                 f"got {np.shape(edit.scale)} and {np.shape(edit.shift)}."
+            )
+        if edit.directions is not None and np.shape(edit.directions)[:-1] != shape:
+            raise ModelError(
+                f"The edit of `{site}` must have directions of shape (layer, neuron, direction) = {shape} and their "
+                f"number, got {np.shape(edit.directions)}."
+            )
+        slots = targets if site.startswith(DECODER) else rows
+        if edit.where is not None and np.shape(edit.where) != slots:
+            means = "the rows are packed here, so slots cannot be named" if slots is None else f"it must be {slots}"
+            raise ModelError(
+                f"The edit of `{site}` has a `where` of shape {np.shape(edit.where)}, but {means}. Use a batch of your "
+                "own with `forward`, `logits`, `log_probabilities` or `write_pieces`, or leave `where` out."
             )

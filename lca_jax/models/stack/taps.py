@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.axes import DECODER
 
@@ -13,10 +13,17 @@ _Value = TypeVar("_Value")
 
 
 class Edit(NamedTuple):
-    """`x * scale + shift` at every layer of a site: scale 0 ablates a neuron, scale 1 with shift 0 leaves it alone."""
+    """`x * scale + shift` at every layer of a site: scale 0 ablates a neuron, scale 1 with shift 0 leaves it alone.
+
+    `lca_jax.ablate` and `lca_jax.project_out` make edits from neurons and from directions.
+    """
 
     scale: Float[Array | np.ndarray, "layer neuron"]
     shift: Float[Array | np.ndarray, "layer neuron"]
+    where: Bool[Array | np.ndarray, "row slot"] | None = None
+    """The slots that are edited; None for all. Where texts are written, a column for every place of the text."""
+    directions: Float[Array | np.ndarray, "layer neuron direction"] | None = None
+    """Columns Q of length 1 at right angles to each other, or of zeros: x becomes x - (x Q) Q^T before it is scaled."""
 
 
 class Taps:
@@ -37,11 +44,32 @@ class Taps:
     ) -> Float[Array, "row slot neuron"]:
         """Returns the states that flow on."""
         if site in self.edits:
-            scale, shift = (jnp.asarray(part, states.dtype)[layer] for part in self.edits[site])
-            states = states * scale[None, None, :] + shift[None, None, :]
+            states = _apply(self.edits[site], layer, states)
         if layer in self.reads.get(site, ()):
             self.captures[site, layer] = states
         return states
+
+    def at(self, places: Int[Array, "row_beam slot"]) -> "Taps":
+        """Returns taps for pieces at these places of their texts, where several beams may follow one row."""
+
+        def pick(edit: Edit) -> Edit:
+            if edit.where is None:
+                return edit
+            where = jnp.repeat(jnp.asarray(edit.where), len(places) // len(edit.where), axis=0)
+            return edit._replace(where=jnp.take_along_axis(where, places, axis=1))
+
+        return Taps({site: pick(edit) for site, edit in self.edits.items()}, self.reads)
+
+
+def _apply(edit: Edit, layer: int, states: Float[Array, "row slot neuron"]) -> Float[Array, "row slot neuron"]:
+    changed = states
+    if edit.directions is not None:
+        directions = jnp.asarray(edit.directions, states.dtype)[layer]
+        shares = jnp.einsum("rsn,nd->rsd", states, directions, precision="highest")
+        changed = states - jnp.einsum("rsd,nd->rsn", shares, directions, precision="highest")
+    scale, shift = (jnp.asarray(part, states.dtype)[layer] for part in (edit.scale, edit.shift))
+    changed = changed * scale[None, None, :] + shift[None, None, :]
+    return changed if edit.where is None else jnp.where(jnp.asarray(edit.where)[:, :, None], changed, states)
 
 
 def decoder_part(by_site: Mapping[str, _Value]) -> dict[str, _Value]:

@@ -131,12 +131,13 @@ class _Writer:
         """Returns the last hidden states of new pieces, and the cache with them added."""
         memory = Memory(Cache(text=dict(cache["text"]), encoder=dict(cache["encoder"])), positions)
         batch, layers = Batch(texts, positions, jnp.ones_like(texts)), self.config.layers
+        taps = self.taps.at(positions)
         if self.source is None:
-            states = self.stack(batch, layers=layers, taps=self.taps, memory=memory)
+            states = self.stack(batch, layers=layers, taps=taps, memory=memory)
         else:
             beams = len(texts) // len(self.texts)
             prompts, source = jax.tree.map(lambda part: jnp.repeat(part, beams, axis=0), (self.prompts, self.source))
-            states = self.stack.decode(batch, prompts, source, layers=layers, taps=self.taps, memory=memory)
+            states = self.stack.decode(batch, prompts, source, layers=layers, taps=taps, memory=memory)
         assert memory.cache is not None
         return states, memory.cache
 

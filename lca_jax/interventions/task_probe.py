@@ -1,0 +1,133 @@
+"""The accuracy of a probe while neurons are edited: is a neuron exclusive to its property, or do other tasks use it?
+
+The probe reads the running model, so neurons that are set in a low layer reach it through all layers above. For a probe
+of the very layers that are edited this measures the probe and not the model; give one of later layers.
+
+Reference: Bau et al. 2019, section 4; Lakretz et al. 2019, section 3 (units that one task alone needs).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from lca_jax.errors import DataError
+from lca_jax.interventions.measures import SLOTS, Lost, Setting
+from lca_jax.interventions.rows import Rows, read_rows
+from lca_jax.models.model import Model
+from lca_jax.models.stack.stack import Params, forward
+from lca_jax.models.stack.taps import Edit
+from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.text.corpus import Corpus
+
+Reads = tuple[tuple[str, tuple[int, ...]], ...]
+"""Site and its layers, in the order of the features."""
+
+
+def _score(
+    setting: Setting,
+    params: Params,
+    rows: Rows,
+    edits: Mapping[str, Edit],
+    further: Mapping[str, Array],
+    *,
+    reads: Reads,
+) -> Int[Array, "row slot"]:
+    """Returns the class that the probe predicts at each slot."""
+    states = forward(setting.graph, params, rows.batch, edits, reads=dict(reads), targets=None)
+    features = jnp.concatenate([layer for site, _ in reads for layer in states[site]], axis=-1).astype(jnp.float32)
+    scores = jnp.einsum("rsf,fc->rsc", features, further["weights"], precision="highest")
+    return jnp.argmax(scores + further["bias"][None, None, :], axis=-1).astype(jnp.int32)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProbeAccuracy:
+    """Accuracy of one probe on the words of a corpus."""
+
+    name: str
+    batches: Sequence[Rows]
+    gold: Int[np.ndarray, " word"]
+    """Class number of every word of the corpus; -1 for words that do not count."""
+    sentences: Int[np.ndarray, " word"]
+    further: Mapping[str, np.ndarray]
+    score: Callable[..., Array]
+    lost: Lost = "drop"
+    groups: None = None
+
+    @classmethod
+    def of(
+        cls, model: Model, probes: ProbeSet, task: str, corpus: Corpus, *, pool: str = "last", slots: int = SLOTS
+    ) -> "ProbeAccuracy":
+        """Measures the probe of a task.
+
+        Args:
+            model: The model that the probes' activations came from.
+            probes: Fitted probes, one for the task; of whole layers.
+            task: The task.
+            corpus: Labelled words.
+            pool: The piece that words were read at: `last` or `first`.
+            slots: Number of slots in a batch.
+
+        Raises:
+            SettingsError: The probe set has no such task, or the words were read in another way.
+            DataError: The probe reads a part of its layers' neurons or of several sites between each other, or no word
+                has a label that it knows.
+        """
+        probe = probes.one(task)
+        reads: dict[str, tuple[int, ...]] = {}
+        for block in probes.axis.blocks:
+            reads[block.site] = (*reads.get(block.site, ()), block.layer)
+        in_order = [(site, layer) for site, layers in reads.items() for layer in layers]
+        if in_order != [(block.site, block.layer) for block in probes.axis.blocks] or any(
+            block.indices is not None for block in probes.axis.blocks
+        ):
+            raise DataError(f"The probe of `{task}` must read whole layers, site by site. Fit one of such a store.")
+        batches, words = read_rows(model, corpus, slots=slots, pool=pool)
+        number = {name: place for place, name in enumerate(probe.classes)}
+        labels = [number.get(label, -1) if label is not None else -1 for label in corpus.flat_labels(task)]
+        read = np.zeros(corpus.word_count, bool)
+        read[words.numbers] = True
+        gold = np.where(read, labels, -1)
+        if not (gold >= 0).any():
+            raise DataError(f"No word of {corpus.name} has a label of `{task}` that the probe knows.")
+        weights = np.zeros((probes.axis.size, len(probe.classes)), np.float32)
+        weights[slice(None) if probe.columns is None else probe.columns] = probe.raw_weights
+        # A class that no training word had has a bias of -inf, which no product can outweigh.
+        bias = np.asarray(probe.raw_bias, np.float32)
+        return cls(
+            name=f"accuracy on {task}",
+            batches=batches,
+            gold=gold,
+            sentences=np.repeat(np.arange(corpus.sentence_count), [len(one) for one in corpus.sentences]),
+            further={"weights": weights, "bias": bias},
+            score=_scores_of(tuple((site, layers) for site, layers in reads.items())),
+        )
+
+    def parts(self, scored: Sequence[np.ndarray]) -> Float[np.ndarray, "point part sentence"]:
+        """Returns right words and words."""
+        points = len(scored[0])
+        predicted = np.full((points, len(self.gold)), -1)
+        for values, rows in zip(scored, self.batches, strict=True):
+            at = np.asarray(rows.sentences)
+            predicted[:, at[at >= 0]] = values[:, at >= 0]
+        counts = self.gold >= 0
+        place, number = np.unique(self.sentences[counts], return_inverse=True)
+        right = predicted[:, counts] == self.gold[counts]
+        hits = np.stack([np.bincount(number, weights=row, minlength=len(place)) for row in right])
+        words = np.broadcast_to(np.bincount(number, minlength=len(place)), hits.shape)
+        return np.stack([hits, words], axis=1)
+
+    def value(self, sums: Float[np.ndarray, "... part"]) -> Float[np.ndarray, "..."]:
+        """Returns the share of right words."""
+        return sums[..., 0] / sums[..., 1]
+
+
+_SCORES: dict[Reads, Callable[..., Array]] = {}
+
+
+def _scores_of(reads: Reads) -> Callable[..., Array]:
+    """Returns the same function for the same sites and layers, so that its program is compiled once."""
+    return _SCORES.setdefault(reads, partial(_score, reads=reads))

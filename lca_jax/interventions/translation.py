@@ -1,0 +1,136 @@
+"""BLEU and chrF of translations while neurons are edited, as sacrebleu computes them (extra `translation`).
+
+All points of a batch of sources are one program. sacrebleu's own statistics of each sentence are kept, and its own
+score of their sums: of all sentences, and of every sample of them, which makes the intervals paired (Koehn 2004).
+
+References:
+    Post 2018, A Call for Clarity in Reporting BLEU Scores. Popović 2015, chrF.
+    Koehn 2004, Statistical Significance Tests for Machine Translation Evaluation.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from lca_jax.errors import DataError, MissingExtraError, ModelError
+from lca_jax.interventions.measures import SLOTS, Lost, Setting
+from lca_jax.interventions.rows import Rows, cut_batches, in_rows
+from lca_jax.models.model import Model
+from lca_jax.models.stack.stack import Params
+from lca_jax.models.stack.taps import Edit
+from lca_jax.models.writing.generation import Search, TextRules, write_pieces
+
+Metric = Literal["bleu", "chrf"]
+
+
+def _score(
+    setting: Setting,
+    params: Params,
+    rows: Rows,
+    edits: Mapping[str, Edit],
+    further: tuple[()],
+    *,
+    rules: TextRules,
+    search: Search,
+) -> Int[Array, "row _piece"]:
+    """Returns the pieces of the translations."""
+    del further
+    return write_pieces(setting.graph, params, rows.batch, edits, rules=rules, search=search).pieces
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Translations:
+    """BLEU or chrF of greedy translations, 0 to 100."""
+
+    name: str
+    metric: Any
+    """The metric of sacrebleu."""
+    references: tuple[str, ...]
+    batches: Sequence[Rows]
+    decode: Callable[[Sequence[int]], str]
+    score: Callable[..., Array]
+    further: tuple[()] = ()
+    lost: Lost = "drop"
+    groups: None = None
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        metric: Metric = "bleu",
+        search: Search | None = None,
+        slots: int = SLOTS,
+    ) -> "Translations":
+        """Measures translations of the first texts of pairs against the second ones.
+
+        Args:
+            model: An encoder-decoder.
+            pairs: Source and reference.
+            metric: `bleu` or `chrf`, both with sacrebleu's own settings.
+            search: How translations are found; greedily by default, with twice as many pieces as the longest source.
+            slots: Number of slots in a batch of sources.
+
+        Raises:
+            ModelError: The model is not an encoder-decoder, or a source does not fit.
+            DataError: There is no pair.
+            MissingExtraError: sacrebleu is not installed.
+        """
+        if model.config.decoder is None:
+            raise ModelError(f"{model.name} is no encoder-decoder, so it translates nothing.")
+        if not pairs:
+            raise DataError("There must be at least one pair of source and reference.")
+        ids = model.tokenizer([source for source, _ in pairs], verbose=False)["input_ids"]
+        batch = in_rows(ids, limit=model.max_pieces)
+        special = np.isin(batch.piece_ids, model.tokenizer.all_special_ids)
+        rows, length = np.asarray(batch.segments).shape
+        numbers = np.broadcast_to(np.arange(rows, dtype=np.int32)[:, None], (rows, length))
+        search = search or Search(longest=min(2 * length, model.config.decoder.longest_window - len(model.rules.start)))
+        everything = Rows(batch, numbers.copy(), (np.asarray(batch.segments) > 0) & ~special)
+        return cls(
+            name={"bleu": "BLEU", "chrf": "chrF"}[metric],
+            metric=_metric(metric),
+            references=tuple(reference for _, reference in pairs),
+            batches=cut_batches(everything, rows=max(1, slots // length)),
+            decode=partial(model.tokenizer.decode, skip_special_tokens=True),
+            score=_scores_of(model.rules, search),
+        )
+
+    def texts(self, scored: Sequence[np.ndarray]) -> list[list[str]]:
+        """Returns the translations of each point, in the order of the pairs."""
+        pieces = np.concatenate(list(scored), axis=1)[:, : len(self.references)]
+        return [[self.decode([int(one) for one in row if one >= 0]) for row in point] for point in pieces]
+
+    def parts(self, scored: Sequence[np.ndarray]) -> Float[np.ndarray, "point part sentence"]:
+        """Returns sacrebleu's statistics of each sentence."""
+        references = [list(self.references)]
+        # sacrebleu has no public name for these; its corpus score of the same texts is what a test compares.
+        of_points = [self.metric._extract_corpus_statistics(texts, references) for texts in self.texts(scored)]
+        return np.asarray(of_points, np.float64).transpose(0, 2, 1)
+
+    def value(self, sums: Float[np.ndarray, "... part"]) -> Float[np.ndarray, "..."]:
+        """Returns sacrebleu's score of summed statistics."""
+        flat = np.rint(sums).astype(int).reshape(-1, sums.shape[-1]).tolist()
+        scores = [self.metric._compute_score_from_stats(one).score for one in flat]
+        return np.array(scores).reshape(sums.shape[:-1])
+
+
+def _metric(name: Metric) -> Any:
+    try:
+        from sacrebleu.metrics import BLEU, CHRF
+    except ModuleNotFoundError:
+        raise MissingExtraError("sacrebleu", "translation", "Scoring translations") from None
+    return BLEU() if name == "bleu" else CHRF()
+
+
+_SCORES: dict[tuple[TextRules, Search], Callable[..., Array]] = {}
+
+
+def _scores_of(rules: TextRules, search: Search) -> Callable[..., Array]:
+    """Returns the same function for the same settings, so that its program is compiled once."""
+    return _SCORES.setdefault((rules, search), partial(_score, rules=rules, search=search))
