@@ -1,14 +1,14 @@
 """How far each descriptor is present in each text, by exchangeable scorers; none of them sees a label or a neuron.
 
 `written`: the share of a text's answers that hold the descriptor. `words`: whether one of its phrases stands in the
-text. `embedding`: cosine of text and descriptor. `carried`: what was written, carried over to similar texts: a ridge
-regression of `written` on the texts' vectors, each text predicted by a fit without its own document. `judged`: the
+text. `embedding`: cosine of text and descriptor. `carried`: where it was written or stands, carried over to similar
+texts: a ridge regression on the texts' vectors, each text predicted by a fit without its own document. `judged`: the
 generator's log-odds of the descriptor's name as the answer. Cost for n texts and k descriptors: n·k for the first three;
 one solve a fold for `carried`; one run of every prompt and a step a further piece of a name for `judged`.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ FOLDS = 5
 """Number of parts of the documents; each is predicted by a fit to the others."""
 
 
+@runtime_checkable
 class Judge(Protocol):
     """A generator that knows how likely an answer is."""
 
@@ -47,16 +48,16 @@ def by_embedding(
 
 
 def carried_over(
-    written: Float[np.ndarray, "text descriptor"],
+    occurrence: Float[np.ndarray, "text descriptor"],
     vectors: Float[np.ndarray, "text neuron"],
     documents: Int[np.ndarray, " text"],
     *,
     strength: float = 1.0,
 ) -> Float32[np.ndarray, "text descriptor"]:
-    """Predicts what is written of each text from what was written of similar texts of other documents.
+    """Predicts where each descriptor occurs from where it occurs in similar texts of other documents.
 
     Args:
-        written: Presence by what was written.
+        occurrence: Where each descriptor was written or stands in the text.
         vectors: Vectors of the texts.
         documents: Document of each text.
         strength: Ridge penalty in units of the number of texts times the mean variance of a standardised direction.
@@ -64,11 +65,12 @@ def carried_over(
     unit = directions(vectors.astype(np.float64)).astype(np.float32)
     unit = unit / max(float(unit.std()), 1e-12)
     fold = np.unique(documents, return_inverse=True)[1] % FOLDS
-    predicted = np.zeros(written.shape, np.float32)
+    target = jnp.asarray(occurrence, jnp.float32)
+    predicted = np.zeros(occurrence.shape, np.float32)
     for number in np.unique(fold):
         held = fold == number
         weight = (~held).astype(np.float32)
-        found = _ridge(jnp.asarray(unit), jnp.asarray(written, jnp.float32), jnp.asarray(weight), jnp.float32(strength))
+        found = _ridge(jnp.asarray(unit), target, jnp.asarray(weight), jnp.float32(strength))
         predicted[held] = np.asarray(found)[held]
     return predicted
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from lca_jax.descriptors.generators import Generator, identity_of
 from lca_jax.descriptors.prompts import Prompt, refuse_doubles
-from lca_jax.errors import DataError, SettingsError, StoreError
-from lca_jax.machine.checksums import checksum_of
+from lca_jax.descriptors.texts import Texts
+from lca_jax.errors import SettingsError, StoreError
 from lca_jax.machine.files import write_text_whole
 from lca_jax.machine.json_text import parse_json, read_object
 from lca_jax.machine.progress import counted
@@ -23,31 +23,6 @@ RECIPE = "recipe.json"
 PARTS = "answers"
 _SEEDS = 1_000_003
 """Distance between the seeds of two parts."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Texts:
-    """What is written about: texts, and a word in each where units are words in context."""
-
-    texts: tuple[str, ...]
-    words: tuple[str, ...] | None = None
-    """The word of every text that is asked about."""
-
-    def __post_init__(self) -> None:
-        if not self.texts:
-            raise DataError("There is no text to describe.")
-        if self.words is not None and len(self.words) != len(self.texts):
-            raise DataError(f"Give one word for each text: {len(self.texts)} texts, {len(self.words)} words.")
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 over all texts and words."""
-        return checksum_of(json.dumps([self.texts, self.words]).encode())
-
-    def fill(self, prompt: Prompt, first: int, last: int) -> list[str]:
-        """Returns the filled prompts of some texts."""
-        words = self.words or (None,) * len(self.texts)
-        return [prompt.fill(self.texts[number], words[number]) for number in range(first, last)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,17 +45,19 @@ class WritingRecipe:
 def write_about(
     generator: Generator,
     texts: Texts,
+    numbers: Sequence[int],
     *,
     prompts: Sequence[Prompt],
     samples: int,
     seed: int,
     folder: Path | None,
 ) -> dict[str, list[list[str]]]:
-    """Returns what was written: prompt to the answers of every text.
+    """Returns what was written: prompt to the answers of every text that was read.
 
     Args:
         generator: What writes.
-        texts: What it writes about.
+        texts: All texts.
+        numbers: Those that it reads.
         prompts: The prompts.
         samples: Number of answers to every prompt.
         seed: Seed of the answers.
@@ -94,11 +71,11 @@ def write_about(
     if samples < 1:
         raise SettingsError(f"`samples` must be at least 1, got {samples}.")
     recipe = WritingRecipe(
-        texts=texts.checksum, generator=identity_of(generator), prompts=tuple(prompts), samples=samples, seed=seed
+        texts=texts.checksum_of(numbers), generator=identity_of(generator), prompts=tuple(prompts), samples=samples, seed=seed
     )
     if folder is not None:
         _begin(folder, recipe)
-    count = len(texts.texts)
+    count = len(numbers)
     parts = [(number, prompt, first) for number, prompt in enumerate(prompts) for first in range(0, count, PART)]
     written: dict[str, list[list[str]]] = {prompt.name: [] for prompt in prompts}
     for number, prompt, first in counted(parts, "phrases"):
@@ -107,7 +84,7 @@ def write_about(
         answers = None if file is None else _read_part(file, texts=last - first, samples=samples)
         if answers is None:
             part_seed = seed + _SEEDS * (first // PART + number * (1 + count // PART))
-            answers = generator.write(texts.fill(prompt, first, last), samples=samples, seed=part_seed)
+            answers = generator.write(texts.fill(prompt, numbers[first:last]), samples=samples, seed=part_seed)
             _check(answers, texts=last - first, samples=samples, place=identity_of(generator))
             if file is not None:
                 write_text_whole(file, json.dumps(answers, ensure_ascii=False, indent=0))

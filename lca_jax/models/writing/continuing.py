@@ -112,13 +112,13 @@ def score_after(
     if longest == 1:
         return first
     rows = logits.shape[0]
-    places = following[:, None] + jnp.arange(longest - 1, dtype=jnp.int32)
+    places = following[:, None] + jnp.arange(longest - 1, dtype=jnp.int32)[None, :]
 
     def score(one: tuple[Int[Array, " piece"], Int[Array, ""]]) -> Float[Array, " row"]:
         pieces, length = one
-        states, _ = _run(stack, cache, jnp.broadcast_to(pieces[:-1], (rows, longest - 1)), places)
+        states, _ = _run(stack, cache, jnp.broadcast_to(pieces[None, :-1], (rows, longest - 1)), places)
         chances = jax.nn.log_softmax(stack.logits(states), axis=2)
-        of_pieces = jnp.take_along_axis(chances, jnp.broadcast_to(pieces[1:, None], (rows, longest - 1, 1)), axis=2)
+        of_pieces = jnp.take_along_axis(chances, jnp.broadcast_to(pieces[None, 1:, None], (rows, longest - 1, 1)), axis=2)
         counts = jnp.arange(1, longest, dtype=jnp.int32) < length
         return jnp.where(counts[None, :], of_pieces[:, :, 0], 0.0).sum(axis=1)
 

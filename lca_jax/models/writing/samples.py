@@ -142,7 +142,7 @@ class _Batch(NamedTuple):
     """Number of rows that are no copies."""
 
 
-def _pieces_of(model: Model, prompts: Sequence[str], *, room: int) -> list[Int32[np.ndarray, " piece"]]:
+def _pieces_of(model: Model, prompts: Sequence[str], *, room: int) -> list[Int32[np.ndarray, "_piece"]]:
     """Returns the pieces of each prompt, checked to leave room for what follows."""
     if model.config.language_head is None:
         raise ModelError(f"{model.name} was loaded without its head. Load it with head=True.")
@@ -160,11 +160,11 @@ def _pieces_of(model: Model, prompts: Sequence[str], *, room: int) -> list[Int32
     return ids
 
 
-def _own_pieces(model: Model, text: str) -> Int32[np.ndarray, " piece"]:
+def _own_pieces(model: Model, text: str) -> Int32[np.ndarray, "_piece"]:
     return np.asarray(model.tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
 
 
-def _batches(model: Model, ids: Sequence[Int32[np.ndarray, " piece"]], *, rows: int) -> Iterator[_Batch]:
+def _batches(model: Model, ids: Sequence[Int32[np.ndarray, "_piece"]], *, rows: int) -> Iterator[_Batch]:
     """Yields the prompts in batches of few shapes, sorted by length, after their common beginning."""
     if not ids:
         return
@@ -184,7 +184,7 @@ def _batches(model: Model, ids: Sequence[Int32[np.ndarray, " piece"]], *, rows: 
         yield _Batch(Beginnings(common, jnp.asarray(table), jnp.asarray(lengths)), filled, len(numbers))
 
 
-def _count_common(ids: Sequence[Int32[np.ndarray, " piece"]]) -> int:
+def _count_common(ids: Sequence[Int32[np.ndarray, "_piece"]]) -> int:
     """Returns how many pieces all prompts begin with, leaving each at least one of its own."""
     first, *others = ids
     count = min(map(len, ids)) - 1
@@ -202,7 +202,7 @@ def _draws(sampling: Sampling, numbers: Int32[np.ndarray, " row"], *, samples: i
 
 
 def _continuation(
-    model: Model, sampling: Sampling, row: Int32[np.ndarray, " piece"], score: np.float32
+    model: Model, sampling: Sampling, row: Int32[np.ndarray, "_piece"], score: np.float32
 ) -> Continuation:
     pieces = tuple(int(piece) for piece in row if piece != NOTHING)
     text = str(model.tokenizer.decode(pieces, skip_special_tokens=True))

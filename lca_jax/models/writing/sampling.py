@@ -64,7 +64,7 @@ def keep_likeliest(
     """
     bits = jax.lax.bitcast_convert_type(chances, jnp.int32)
 
-    def narrow(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+    def narrow(_: Int[Array, ""], bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bounds  # the set above `low` holds enough, that above `high` does not
         middle = low + (high - low) // 2
         enough = jnp.where(bits >= middle[:, None], chances, 0.0).sum(axis=1) >= top_p
@@ -72,5 +72,5 @@ def keep_likeliest(
 
     rows = chances.shape[0]
     bounds = jnp.zeros(rows, jnp.int32), jnp.full(rows, _LARGEST + 1, jnp.int32)
-    smallest, _ = jax.lax.fori_loop(0, 31, narrow, bounds)
+    smallest, _ = jax.lax.fori_loop(jnp.int32(0), jnp.int32(31), narrow, bounds)
     return (bits >= smallest[:, None]) & (chances > 0)

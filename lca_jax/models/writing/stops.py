@@ -64,6 +64,7 @@ def _texts_of_pieces(tokenizer: PreTrainedTokenizerFast | PreTrainedTokenizer, v
     anchor = list(tokenizer(_ANCHOR, add_special_tokens=False)["input_ids"])
     before = str(tokenizer.decode(anchor))
     known = min(vocabulary, len(tokenizer))
-    after = tokenizer.batch_decode([[*anchor, piece] for piece in range(known)], skip_special_tokens=True)
-    texts = [str(text).removeprefix(before) for text in after]
+    after = tokenizer.batch_decode([[*anchor, piece] for piece in range(known)])
+    special = set(tokenizer.all_special_ids)
+    texts = ["" if piece in special else str(text).removeprefix(before) for piece, text in enumerate(after)]
     return texts + [""] * (vocabulary - known)
