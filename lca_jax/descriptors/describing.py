@@ -19,7 +19,7 @@ from lca_jax.descriptors.agreement import Overlap, measure_overlap
 from lca_jax.descriptors.contexts import Context, contexts_of
 from lca_jax.descriptors.gold import AgainstLabels, Labels, compare_with_labels
 from lca_jax.descriptors.inventory import Descriptors
-from lca_jax.descriptors.matching import Match, match, permutation_bound
+from lca_jax.descriptors.matching import Match, correlate, match, permutation_bound
 from lca_jax.errors import SettingsError
 from lca_jax.store.store import ActivationStore
 from lca_jax.tables import text_table
@@ -204,24 +204,19 @@ def describe_neurons(
     activations = found.texts.read(store, sites)
     half = found.texts.halves(seed=seed)
     documents = found.texts.document_numbers
-    matches, tags = [], []
-    for part in (half, ~half):
-        bound = permutation_bound(
-            activations[part],
-            found.presence[part],
-            documents=documents[part],
-            permutations=permutations,
-            level=level,
-            seed=seed,
-        )
-        matches.append(match(activations[part], found.presence[part], found.occurrence[part]))
-        tags.append(choose_tags(matches[-1].r, top=top, bound=bound, effect=effect))
+    matched = match(activations[half], found.presence[half], found.occurrence[half])
+    r_b = correlate(activations[~half], found.presence[~half])
+    tags = []
+    for part, r in ((half, matched.r), (~half, r_b)):
+        chance = {"documents": documents[part], "permutations": permutations, "level": level, "seed": seed}
+        bound = permutation_bound(activations[part], found.presence[part], **chance)
+        tags.append(choose_tags(r, top=top, bound=bound, effect=effect))
     return Descriptions(
         axis=store.axis(sites),
         found=found,
         half_a=half,
-        matched=matches[0],
-        r_b=matches[1].r,
+        matched=matched,
+        r_b=r_b,
         tags=tags[0],
         tags_b=tags[1],
         overlap=measure_overlap(_signed(tags[0]), _signed(tags[1]), seed=seed),

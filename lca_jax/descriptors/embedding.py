@@ -5,6 +5,7 @@ first, so that a cosine of 0 means "no nearer than any other".
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -15,14 +16,19 @@ from lca_jax.models.model import Model
 from lca_jax.text.corpus import Corpus
 
 
-def embed(model: Model, texts: Sequence[str]) -> Float32[np.ndarray, "text neuron"]:
+def embed(model: Model, texts: Sequence[str], *, folder: Path | None = None) -> Float32[np.ndarray, "text neuron"]:
     """Returns the mean of the last hidden states of each text, in the model's own scale.
+
+    Args:
+        model: A model of texts.
+        texts: The texts.
+        folder: Where the vectors are kept for the next call; None keeps nothing.
 
     Raises:
         DataError: A text has no vector: it is empty, or too long for the model.
     """
     corpus = Corpus.from_words([text.split() for text in texts], name="texts")
-    store = extract(model, corpus, layers=[model.layer_count("residual") - 1], pool="sentence-mean")
+    store = extract(model, corpus, folder, layers=[model.layer_count("residual") - 1], pool="sentence-mean")
     if not store.usable.all():
         number = int(np.flatnonzero(~store.usable)[0])
         raise DataError(f"Text {number} is empty or too long to embed: {texts[number][:60]!r}.")

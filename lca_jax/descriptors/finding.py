@@ -29,6 +29,9 @@ from lca_jax.models.model import Model
 
 Scorer = Literal["written", "words", "embedding", "carried", "judged", "words+carried"]
 
+VECTORS = "vectors"
+"""Folder of the texts' vectors, a store."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
@@ -109,7 +112,7 @@ def find_descriptors(
         if vectors is None
         else cluster_phrases(counts, vectors, cosine=choice.cosine)
     )
-    scoring = _Scoring(texts, numbers, clusters, generator, embedder, embedding_prefix, prompts, phrases)
+    scoring = _Scoring(texts, numbers, clusters, generator, embedder, embedding_prefix, prompts, phrases, folder)
     kept = scoring.reliable(choice.reliable)
     if not kept.any():
         raise DataError(f"No descriptor has a reliability of {choice.reliable} or more. Give a smaller `reliable`.")
@@ -152,6 +155,7 @@ class _Scoring:
     prefix: str
     prompts: Sequence[Prompt]
     phrases: Phrases
+    folder: Path | None
 
     @cached_property
     def written(self) -> Float32[np.ndarray, "text descriptor"]:
@@ -174,7 +178,8 @@ class _Scoring:
     def vectors(self) -> Float32[np.ndarray, "text neuron"]:
         """The texts' vectors."""
         assert self.embedder is not None
-        return embed(self.embedder, [self.prefix + text for text in self.texts.asked()])
+        kept = None if self.folder is None else self.folder / VECTORS
+        return embed(self.embedder, [self.prefix + text for text in self.texts.asked()], folder=kept)
 
     @cached_property
     def carried(self) -> Float32[np.ndarray, "text descriptor"]:

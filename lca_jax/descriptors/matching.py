@@ -177,13 +177,18 @@ def _ranked(
     both = (count > 0) & (count < texts)
     places = jnp.arange(1, texts + 1, dtype=jnp.float32)
 
-    def precision(values: Float[Array, " text"]) -> Float[Array, " descriptor"]:
+    def precisions(values: Float[Array, " text"]) -> tuple[Array, Array]:
+        """Returns average precision of every descriptor, highest activation first and lowest first."""
         order = jnp.argsort(-values)
-        ordered = values[order]
-        last = jnp.searchsorted(-ordered, -ordered, side="right") - 1  # the last text of equal activation
-        of_order = present[order]
-        share = jnp.cumsum(of_order, axis=0)[last] / places[last][:, None]
-        return (of_order * share).sum(axis=0) / jnp.maximum(count, 1.0)
+        ordered = -values[order]
+        last = jnp.searchsorted(ordered, ordered, side="right") - 1  # the last text of equal activation
+        first = jnp.searchsorted(ordered, ordered, side="left")
+        hits = present[order]
+        reached = jnp.cumsum(hits, axis=0)
+        left = count[None, :] - reached[first] + hits[first]
+        shares = reached[last] / places[last][:, None], left / places[texts - 1 - first][:, None]
+        upward, downward = ((hits * share).sum(axis=0) / jnp.maximum(count, 1.0) for share in shares)
+        return upward, downward
 
     def rank(values: Float[Array, " text"]) -> Float[Array, " text"]:
         ordered = jnp.sort(values)
@@ -191,7 +196,7 @@ def _ranked(
         return (sides[0] + sides[1] + 1) / 2
 
     def of_neuron(values: Float[Array, " text"]) -> tuple[Array, Array, Array]:
-        return precision(values), precision(-values), rank(values)
+        return *precisions(values), rank(values)
 
     upward, downward, ranks = jax.lax.map(of_neuron, activations.T, batch_size=_BLOCK)
     above = jnp.matmul(ranks, present, precision=jax.lax.Precision.HIGHEST) - (count * (count + 1) / 2)[None, :]
