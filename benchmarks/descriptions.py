@@ -24,7 +24,7 @@ import tyro
 
 from benchmarks import harness
 from lca_jax.descriptors.describing import Descriptions, describe_neurons
-from lca_jax.descriptors.finding import Choice, Scorer, find_descriptors
+from lca_jax.descriptors.finding import Choice, find_descriptors
 from lca_jax.descriptors.gold import Labels
 from lca_jax.descriptors.inventory import Descriptors
 from lca_jax.descriptors.matching import permute_texts
@@ -39,7 +39,7 @@ from lca_jax.text.corpus import Corpus
 
 CHOSEN_ON = 0.4
 """Share of the documents that settings were chosen on, and that are left out here."""
-SCORERS: tuple[Scorer, ...] = ("words", "carried", "words+carried", "embedding")
+ROWS = ("words", "carried", "words+carried", "embedding")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ def measure(study: Study, settings: Settings, name: str) -> dict[str, Any]:
     generator, embedder = load_model(settings.generator, head=True), load_model(settings.embedder)
     rows: dict[str, dict[str, object]] = {}
     seconds: dict[str, float] = {}
-    for scorer in SCORERS:
+    for scorer in ROWS:
         started = perf_counter()
         found = find_descriptors(
             generator,

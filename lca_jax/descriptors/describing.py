@@ -77,6 +77,8 @@ class Descriptions:
     """Descriptions of all neurons of a store; `told[Neuron("residual", 3, 127)]` is one of them."""
 
     axis: NeuronAxis
+    explained: str
+    """Fingerprint of the model whose neurons are described."""
     found: Descriptors
     half_a: Bool[np.ndarray, " text"]
     """Texts that the descriptions were made on; the others checked them."""
@@ -213,6 +215,7 @@ def describe_neurons(
         tags.append(choose_tags(r, top=top, bound=bound, effect=effect))
     return Descriptions(
         axis=store.axis(sites),
+        explained=store.manifest.recipe.model,
         found=found,
         half_a=half,
         matched=matched,

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -27,7 +26,7 @@ from lca_jax.errors import DataError, SettingsError
 from lca_jax.machine.progress import show_bars
 from lca_jax.models.model import Model
 
-Scorer = Literal["written", "words", "embedding", "carried", "judged", "words+carried"]
+SCORERS = ("written", "words", "embedding", "carried", "judged", "words+carried")
 
 VECTORS = "vectors"
 """Folder of the texts' vectors, a store."""
@@ -60,7 +59,7 @@ def find_descriptors(
     samples: int = 2,
     seed: int = 0,
     read: int | None = None,
-    presence: Scorer = "written",
+    presence: str = "written",
     embedder: Model | None = None,
     embedding_prefix: str = "",
     choice: Choice | None = None,
@@ -78,7 +77,7 @@ def find_descriptors(
         samples: Number of answers to each prompt.
         seed: Seed of the answers, and of the draw of the texts that are read.
         read: Number of texts that the generator reads; all if None.
-        presence: How presence is scored (`descriptors.presence`).
+        presence: How presence is scored, one of `SCORERS` (`descriptors.presence` says what each is).
         embedder: Model of the vectors of phrases and texts; needed by `embedding` and `carried`. Without one, phrases
             become one descriptor only where they are the same.
         embedding_prefix: What the embedder wants before a text, such as "query: ".
@@ -196,7 +195,7 @@ class _Scoring:
         lengths = np.sqrt((deviations[0] ** 2).sum(axis=0) * (deviations[1] ** 2).sum(axis=0))
         return products >= least * np.maximum(lengths, 1e-12)
 
-    def score(self, scorer: Scorer) -> Float32[np.ndarray, "text descriptor"]:
+    def score(self, scorer: str) -> Float32[np.ndarray, "text descriptor"]:
         """Returns the presence by one scorer, or the sum of two, each with deviation 1 and the second halved."""
         if "+" in scorer:
             of_words, carried = _standardised(self.words), _standardised(self.carried)
@@ -229,11 +228,11 @@ def _draw(count: int, read: int | None, *, seed: int) -> list[int]:
 
 
 def _check(
-    scorer: Scorer, generator: Generator, embedder: Model | None, choice: Choice, *, partial: bool
+    scorer: str, generator: Generator, embedder: Model | None, choice: Choice, *, partial: bool
 ) -> None:
     """Refuses settings that lack what they need, before anything is written."""
-    if scorer not in get_args(Scorer):
-        raise SettingsError(f"`presence` must be one of {', '.join(get_args(Scorer))}; got {scorer!r}.")
+    if scorer not in SCORERS:
+        raise SettingsError(f"`presence` must be one of {', '.join(SCORERS)}; got {scorer!r}.")
     if (scorer in ("embedding", "carried", "words+carried") or choice.reliable > 0) and embedder is None:
         raise SettingsError(
             f"Presence by {scorer!r} or a `reliable` above 0 compares vectors: give a model of texts as `embedder`."

@@ -20,7 +20,7 @@ from lca_jax.descriptors.matching import correlate, permute_texts
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.tables import text_table
 
-Labels = Mapping[str, Mapping[str, Bool[np.ndarray, " text"]]]
+Labels = Mapping[str, Mapping[str, Bool[np.ndarray, "_text"]]]
 """Group to label to its mask over all texts, such as `{"product": {"camera": …}, "tone": {"positive": …}}`."""
 _ODDS, _NORMAL_95 = 2.0, 1.959964
 _KS = (1, 2)
@@ -205,7 +205,7 @@ def _score(
 
 def _of_others(
     tags: tuple[Int[np.ndarray, "neuron place"], Int[np.ndarray, "neuron place"], Bool[np.ndarray, "neuron place"]],
-    who: Int[np.ndarray, " neuron"],
+    who: Int[np.ndarray, " gold"],
     rng: np.random.Generator,
 ) -> tuple[Int[np.ndarray, "neuron place"], Int[np.ndarray, "neuron place"], Bool[np.ndarray, "neuron place"]]:
     """Gives each neuron with gold labels the tags of another one."""
