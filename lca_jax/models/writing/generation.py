@@ -23,7 +23,7 @@ from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.memory import Cache, Memory, empty_cache
 from lca_jax.models.stack.stack import Batch, Params, Stack
 from lca_jax.models.stack.taps import Edit, Taps, decoder_part
-from lca_jax.models.writing.search import NOTHING, GeneratedPieces, search_greedily, search_with_beams
+from lca_jax.models.writing.search import NOTHING, GeneratedPieces, search_singly, search_with_beams
 
 _SLOTS = 16
 """Prompts are padded to a multiple of this many slots."""
@@ -102,7 +102,7 @@ def write_pieces(
     logits = writer.stack.logits(last)[:, 0]
     settings = {"longest": search.longest, "ends": rules.ends, "never": rules.never}
     if search.beams == 1:
-        return search_greedily(writer.step, cache, logits, writer.lengths, **settings)
+        return search_singly(writer.step, cache, logits, writer.lengths, **settings)
     settings |= {"beams": search.beams, "length_penalty": search.length_penalty}
     return search_with_beams(writer.step, cache, logits, writer.lengths, **settings)
 

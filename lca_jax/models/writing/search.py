@@ -1,4 +1,4 @@
-"""The search for a text, piece by piece: greedy, or with several beams. Pure, under one `while_loop`.
+"""The search for a text, piece by piece: one text a row, or several beams. Pure, under one `while_loop`.
 
 Beams follow the search of transformers, so that both find the same texts: among the best continuations of all beams,
 those that end become finished texts, with a score of log p / pieces^length_penalty; the others are continued. A row is
@@ -28,6 +28,10 @@ Step = Callable[[Cache, Int[Array, " row"], Int[Array, " row"]], tuple[Float[Arr
 with the newest piece added."""
 
 
+Choose = Callable[[Float[Array, "row vocabulary"], Int[Array, ""]], Int[Array, " row"]]
+"""Takes the log probabilities of the next piece and its number in the text, from 0; returns a piece for each row."""
+
+
 class GeneratedPieces(NamedTuple):
     """The generated text of every row."""
 
@@ -37,62 +41,78 @@ class GeneratedPieces(NamedTuple):
     """Sum of the pieces' log probabilities; divided by their number to the length penalty where beams were used."""
 
 
-class _Greedy(NamedTuple):
-    """State of the greedy search."""
+class _Single(NamedTuple):
+    """State of the search for one text a row."""
 
     length: Int[Array, ""]
     """Number of pieces chosen so far in every row."""
     newest: Int[Array, " row"]
     """The last of them."""
     generated: GeneratedPieces
+    seen: Int[Array, " row"]
+    """How much of a stop text the last pieces hold: a state of `stops`."""
     ended: Bool[Array, " row"]
     """Whether a row's text has ended."""
     cache: Cache
 
 
-def search_greedily(
+def take_likeliest(chances: Float[Array, "row vocabulary"], number: Int[Array, ""]) -> Int[Array, " row"]:  # noqa: ARG001
+    """Chooses the most likely piece."""
+    return jnp.argmax(chances, axis=1).astype(jnp.int32)
+
+
+def search_singly(
     step: Step,
     cache: Cache,
     logits: Float[Array, "row vocabulary"],
     next_position: Int[Array, " row"],
     *,
+    choose: Choose = take_likeliest,
     longest: int,
     ends: Sequence[int],
     never: Sequence[int],
+    stops: Int[Array, "state vocabulary"] | None = None,
 ) -> GeneratedPieces:
-    """Takes the most likely piece at each step.
+    """Chooses one piece a row at each step.
 
     Args:
         step: Runs the model for one piece in each row.
         cache: What the layers computed for the prompts.
         logits: Logits of the first piece.
         next_position: Position of that piece.
+        choose: Chooses the piece.
         longest: Maximum number of pieces in a text.
         ends: Pieces that end a text.
         never: Pieces that are never chosen.
+        stops: The automaton of texts that end a text (`stops.stop_table`); its last state is the end.
     """
     rows = logits.shape[0]
 
-    def choose(state: _Greedy, logits: Float[Array, "row vocabulary"]) -> _Greedy:
+    def extend(state: _Single, logits: Float[Array, "row vocabulary"]) -> _Single:
         chances = _chances(logits, never)
-        newest = jnp.argmax(chances, axis=1).astype(jnp.int32)
+        newest = choose(chances, state.length)
         gain = jnp.take_along_axis(chances, newest[:, None], axis=1)[:, 0]
         pieces = state.generated.pieces.at[:, state.length].set(jnp.where(state.ended, NOTHING, newest))
         scores = state.generated.scores + jnp.where(state.ended, 0.0, gain)
         ended = state.ended | _is_among(newest, ends)
-        return _Greedy(state.length + 1, newest, GeneratedPieces(pieces, scores), ended, state.cache)
+        seen = state.seen
+        if stops is not None:
+            seen = stops[seen, newest]
+            ended = ended | (seen == stops.shape[0] - 1)
+        return _Single(state.length + 1, newest, GeneratedPieces(pieces, scores), seen, ended, state.cache)
 
-    def go_on(state: _Greedy) -> _Greedy:
+    def go_on(state: _Single) -> _Single:
         logits, cache = step(state.cache, state.newest, next_position + state.length - 1)
-        return choose(state._replace(cache=cache), logits)
+        return extend(state._replace(cache=cache), logits)
 
     nothing = GeneratedPieces(jnp.full((rows, longest), NOTHING, jnp.int32), jnp.zeros(rows, jnp.float32))
-    start = _Greedy(jnp.int32(0), jnp.zeros(rows, jnp.int32), nothing, jnp.zeros(rows, bool), cache)
+    zeros = jnp.zeros(rows, jnp.int32)
+    start = _Single(jnp.int32(0), zeros, nothing, zeros, jnp.zeros(rows, bool), cache)
 
-    def is_open(state: _Greedy) -> Bool[Array, ""]:
+    def is_open(state: _Single) -> Bool[Array, ""]:
         return (state.length < longest) & ~state.ended.all()
 
-    return jax.lax.while_loop(is_open, go_on, choose(start, logits)).generated
+    return jax.lax.while_loop(is_open, go_on, extend(start, logits)).generated
 
 
 class _Beams(NamedTuple):

@@ -1,0 +1,269 @@
+"""How right descriptions of neurons are, by descriptors that no label produced: product reviews, and words of a treebank.
+
+    python -m benchmarks.descriptions --explained minilm-l6 --generator smollm2-135m --embedder me5-small \\
+        --reviews product-reviews.jsonl.gz --work WORK --out descriptions.json
+
+Documents (reviews; sentences where the units are words) are drawn by a fixed seed into those that settings were chosen on
+(40 %) and the others, which this benchmark describes (half A) and checks (half B). Gold: product type, aspects and tone of
+the reviews; part of speech, features and relation of the words. They take no part before the last step. Rows: presence by
+each scorer, by the labels themselves (what matching reaches where presence is perfect), and by the texts of other
+documents. `lca_jax/descriptors/README.md` has the protocol.
+"""
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import tyro
+
+from benchmarks import harness
+from lca_jax.descriptors.describing import Descriptions, describe_neurons
+from lca_jax.descriptors.finding import Choice, find_descriptors
+from lca_jax.descriptors.gold import Labels
+from lca_jax.descriptors.inventory import Descriptors
+from lca_jax.descriptors.matching import permute_texts
+from lca_jax.descriptors.prompts import GRAMMAR, TOPICS, Prompt
+from lca_jax.descriptors.texts import Texts, texts_of_store
+from lca_jax.extraction.extract import extract
+from lca_jax.models.load import load_model
+from lca_jax.models.model import Model
+from lca_jax.store.store import ActivationStore
+from lca_jax.text.conllu import read_conllu
+from lca_jax.text.corpus import Corpus
+
+CHOSEN_ON = 0.4
+"""Share of the documents that settings were chosen on, and that are left out here."""
+ROWS = ("words", "carried", "words+carried", "embedding")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of the benchmark."""
+
+    explained: Path
+    """Folder of the model whose neurons are described."""
+    generator: Path
+    """Folder of the causal model that writes."""
+    embedder: Path
+    """Folder of the model of texts."""
+    embedding_prefix: str = "query: "
+    work: Path
+    """Folder of stores and answers; a run that was stopped goes on."""
+    out: Path
+    reviews: Path | None = None
+    """The reviews, JSON lines."""
+    treebank: Path | None = None
+    """The treebank, CoNLL-U."""
+    words: int = 4000
+    """Number of words in context of the treebank."""
+    read: int = 800
+    """Number of texts that the generator reads."""
+    samples: int = 2
+    rows: int = 64
+    """Number of answers computed together."""
+    gold: float = 0.25
+    effect: float = 0.2
+    reliable: float = 0.3
+    fewest: int = 3
+    level: float = 0.05
+    permutations: int = 99
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Units of a store with the labels that come last."""
+
+    store: ActivationStore
+    texts: Texts
+    labels: Labels
+    prompt: Prompt
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    settings = tyro.cli(Settings, args=arguments)
+    result: dict[str, Any] = {"settings": {name: str(value) for name, value in vars(settings).items()}}
+    explained = load_model(settings.explained)
+    if settings.reviews is not None:
+        result["reviews"] = measure(read_reviews(settings, explained), settings, "reviews")
+    if settings.treebank is not None:
+        result["words"] = measure(read_words(settings, explained), settings, "words")
+    harness.write_result(settings.out, "descriptions", result)
+
+
+def measure(study: Study, settings: Settings, name: str) -> dict[str, Any]:
+    """Returns the rows of one study."""
+    generator, embedder = load_model(settings.generator, head=True), load_model(settings.embedder)
+    rows: dict[str, dict[str, object]] = {}
+    seconds: dict[str, float] = {}
+    for scorer in ROWS:
+        started = perf_counter()
+        found = find_descriptors(
+            generator,
+            study.texts,
+            prompts=[study.prompt],
+            samples=settings.samples,
+            seed=settings.seed,
+            read=settings.read,
+            presence=scorer,
+            embedder=embedder,
+            embedding_prefix=settings.embedding_prefix,
+            choice=Choice(reliable=settings.reliable, fewest=settings.fewest),
+            out=settings.work / name,
+            progress=True,
+        )
+        seconds[f"find, {scorer}"] = perf_counter() - started
+        rows[scorer], seconds[f"describe, {scorer}"] = row_of(study, found, settings)
+        harness.print_table(name, rows)
+        if scorer == "words+carried":
+            rows["other documents' texts"], _ = row_of(study, shifted(found), settings)
+    rows["labels"], _ = row_of(study, of_labels(found, study.labels), settings)
+    harness.print_table(name, rows)
+    return {
+        "units": len(study.texts.texts),
+        "documents": len(set(study.texts.document_numbers.tolist())),
+        "labels": {group: {k: int(mask.sum()) for k, mask in of.items()} for group, of in study.labels.items()},
+        "descriptors": found.names,
+        "origin": dict(found.origin),
+        "seconds": seconds,
+        "rows": rows,
+    }
+
+
+def row_of(study: Study, found: Descriptors, settings: Settings) -> tuple[dict[str, object], float]:
+    """Describes the neurons and compares the descriptions with the labels."""
+    started = perf_counter()
+    told = describe_neurons(
+        study.store,
+        found,
+        effect=settings.effect,
+        level=settings.level,
+        permutations=settings.permutations,
+        seed=settings.seed,
+    )
+    seconds = perf_counter() - started
+    return {"descriptors": len(found.names)} | compare(told, study.labels, settings), seconds
+
+
+def compare(told: Descriptions, labels: Labels, settings: Settings) -> dict[str, object]:
+    """Returns rates with their ceiling and nulls, and consistency with its null."""
+    against = told.score_against(labels, gold=settings.gold)
+    others, ceiling, chance = against.other_neurons, against.ceiling, against.permuted_labels
+    gold = np.flatnonzero(np.isfinite(told.overlap.of_neuron))
+    strong = gold[np.abs(told.matched.r[gold]).max(axis=1) >= 0.3]
+    return {
+        "neurons": against.neurons,
+        "tagged": against.described,
+        "gold": against.gold_per_neuron,
+        **against.rates._asdict(),
+        "intervals": against.intervals,
+        "P@2 ceiling": ceiling.precision_2,
+        "R@2 ceiling": ceiling.recall_2,
+        "P@2 others": others.precision_2,
+        "R@2 others": others.recall_2,
+        "R@2 permuted": None if chance is None else chance.recall_2,
+        "permuted gold": against.permuted_gold,
+        "described": len(told.described),
+        "consistency": told.consistency,
+        "consistency low": told.overlap.low,
+        "consistency high": told.overlap.high,
+        "null consistency": told.null_consistency,
+        "consistency, |r| ≥ .3": float(told.overlap.of_neuron[strong].mean()) if len(strong) else None,
+        "neurons, |r| ≥ .3": len(strong),
+        "bound": told.tags.bound,
+    }
+
+
+def shifted(found: Descriptors) -> Descriptors:
+    """Gives every text the presence of a text of another document."""
+    documents = found.texts.document_numbers
+    (order,) = permute_texts(len(documents), documents=documents, permutations=1, seed=1)
+    return replace(found, presence=found.presence[order], occurrence=found.occurrence[order])
+
+
+def of_labels(found: Descriptors, labels: Labels) -> Descriptors:
+    """Takes the labels themselves for descriptors whose presence is perfect."""
+    flat = {f"{group}:{name}": mask for group, of_group in labels.items() for name, mask in of_group.items()}
+    table = np.stack(list(flat.values()), axis=1)
+    return replace(
+        found,
+        names=tuple(flat),
+        phrases=tuple((name,) for name in flat),
+        presence=table.astype(np.float32),
+        occurrence=table,
+        written=table.astype(np.float32),
+        origin=dict(found.origin) | {"presence": "labels"},
+    )
+
+
+def described_here(documents: Sequence[Any]) -> set[Any]:
+    """Returns the documents that no setting was chosen on."""
+    known = sorted(set(documents))
+    order = np.random.default_rng(42).permutation(len(known))
+    return {known[number] for number in order[int(CHOSEN_ON * len(known)) :]}
+
+
+def read_reviews(settings: Settings, model: Model) -> Study:
+    """Reads sentences of 5 to 60 words with product type, aspects and tone."""
+    assert settings.reviews is not None
+    with gzip.open(settings.reviews, "rt", encoding="utf-8") as file:
+        everything = [json.loads(line) for line in file]
+    here = described_here([(row["product"], row["review"]) for row in everything])
+    rows = [
+        row
+        for row in everything
+        if (row["product"], row["review"]) in here and 5 <= len(row["text"].split()) <= 60
+    ]
+    corpus = Corpus.from_words([row["text"].split() for row in rows], name="reviews")
+    store = extract(model, corpus, settings.work / "reviews-store", pool="sentence-mean")
+    documents = np.unique([f"{row['product']} {row['review']}" for row in rows], return_inverse=True)[1]
+    aspects = [{term.lower() for term, _ in row["aspects"]} for row in rows]
+    strength = np.array([sum(value for _, value in row["aspects"]) for row in rows])
+    labels = {
+        "product": columns([{row["category"]} for row in rows]),
+        "aspect": columns(aspects),
+        "tone": {"positive": strength > 0, "negative": strength < 0},
+    }
+    return Study(
+        store=store, texts=texts_of_store(store, documents=documents.tolist()), labels=labels, prompt=TOPICS
+    )
+
+
+def read_words(settings: Settings, model: Model) -> Study:
+    """Reads words in context with part of speech, features and relation."""
+    assert settings.treebank is not None
+    tasks = ("upos", "feats:Number", "feats:Tense", "feats:Person", "feats:VerbForm", "feats:Definite", "deprel")
+    corpus = read_conllu(settings.treebank, tasks=list(tasks))
+    store = extract(model, corpus.take_words(40_000), settings.work / "words-store")
+    drawn = texts_of_store(store, count=settings.words, seed=1)
+    here = described_here(drawn.document_numbers.tolist())
+    places = [place for place, document in enumerate(drawn.document_numbers) if int(document) in here]
+    texts = Texts(
+        **{
+            name: tuple(getattr(drawn, name)[place] for place in places)
+            for name in ("texts", "words", "documents", "units")
+        }
+    )
+    assert texts.units is not None
+    labels = {}
+    for task in tasks:
+        of_task = store.labels(task)
+        labels[task] = columns([{of_task[unit]} - {None} for unit in texts.units])
+    return Study(store=store, texts=texts, labels=labels, prompt=GRAMMAR)
+
+
+def columns(sets: Sequence[set[Any]], *, fewest: int = 40) -> Mapping[str, np.ndarray]:
+    """Returns a mask for each label of enough units."""
+    counts = Counter(label for labels in sets for label in labels)
+    chosen = sorted(label for label, count in counts.items() if count >= fewest)
+    return {label: np.array([label in labels for labels in sets]) for label in chosen}
+
+
+if __name__ == "__main__":
+    main()
