@@ -1,0 +1,255 @@
+"""Reads the text of a compiled program: its products of matrices, what its devices exchange, the bytes it moves.
+
+All counts are those of one device. A loop with a known number of steps counts as often as it runs; one that runs until
+something is true, such as the iterations of the solver, counts once.
+
+What is counted is what the compiler wrote down. `flop` are those of products; `bytes` are the operands and results that
+lie in the device's main memory, of every operation outside a fusion. The latter is an upper bound: a fusion that reads
+a part of an operand counts as if it read all of it.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) (?:\(.*)?\{$")
+_INSTRUCTION = re.compile(r"^\s+(ROOT )?%([\w.\-]+) = (.*)$")
+_OPCODE = re.compile(r" ([a-z][a-z0-9\-]*)\(")
+_ARRAY = re.compile(r"([a-z]+[0-9]*(?:e[0-9]m[0-9]\w*)?)\[([0-9,]*)\](\{[^}]*\})?")
+_NAME = re.compile(r"%([\w.\-]+)")
+_CALLED = re.compile(r"(calls|body|condition|to_apply|true_computation|false_computation)=%([\w.\-]+)")
+_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_PRECISION = re.compile(r"operand_precision=\{([\w,]+)\}")
+_BITS = re.compile(r"[0-9]+")
+_FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call", "after-all"}
+_COLLECTIVES = {"all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute"}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One array of an operation."""
+
+    kind: str
+    """Element type, such as `f32`."""
+    sides: tuple[int, ...]
+    fast: bool
+    """Whether it lies in the memory on the chip, and moves no byte of the main one."""
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.sides)
+
+    @property
+    def bytes(self) -> float:
+        """Bytes it takes; a Boolean takes one."""
+        bits = _BITS.search(self.kind)
+        return self.size * (1.0 if bits is None else int(bits.group()) / 8)
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One operation."""
+
+    name: str
+    opcode: str
+    shapes: tuple[Shape, ...]
+    """Of its results."""
+    operands: tuple[str, ...]
+    text: str
+    root: bool
+    """Whether its result is that of its computation."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """One product of matrices."""
+
+    kinds: tuple[str, ...]
+    """Element types of its factors."""
+    precision: str
+    """`highest` or `default`, of both factors."""
+    flop: float
+    """Operations a device: two for each product of numbers."""
+    times: float
+    """How often it runs."""
+    origin: str
+    """Where in the traced program it comes from."""
+
+
+@dataclass(frozen=True)
+class Collective:
+    """One exchange between devices."""
+
+    opcode: str
+    bytes: float
+    """Bytes of its results on one device."""
+    times: float
+
+
+@dataclass(frozen=True)
+class CompiledText:
+    """The text of a compiled program, taken apart."""
+
+    text: str
+    computations: dict[str, list[Instruction]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(text: str) -> "CompiledText":
+        """Takes a text apart."""
+        program, here = CompiledText(text), None
+        for line in text.splitlines():
+            begins = _COMPUTATION.match(line)
+            if begins:
+                here = program.computations.setdefault("" if begins[1] else begins[2], [])
+            elif here is not None and (instruction := _read(line)):
+                here.append(instruction)
+        return program
+
+    @property
+    def donated(self) -> int:
+        """Number of results that take over the memory of an argument."""
+        head = self.text.split("\n", 1)[0]
+        return len(re.findall(r"(?:may|must)-alias", head))
+
+    @cached_property
+    def products(self) -> list[Product]:
+        """All products of matrices."""
+        return [
+            self._product(instruction, times)
+            for instruction, times, _ in self._walk("", 1.0)
+            if instruction.opcode in ("dot", "convolution")
+        ]
+
+    @cached_property
+    def collectives(self) -> list[Collective]:
+        """All exchanges between devices."""
+        return [
+            Collective(opcode, sum(shape.bytes for shape in instruction.shapes), times)
+            for instruction, times, _ in self._walk("", 1.0)
+            if (opcode := instruction.opcode.removesuffix("-done")) in _COLLECTIVES
+        ]
+
+    @property
+    def flop(self) -> float:
+        """Operations of products on one device."""
+        return sum(product.flop * product.times for product in self.products)
+
+    @property
+    def collective_bytes(self) -> float:
+        """Bytes that one device has after its exchanges."""
+        return sum(collective.bytes * collective.times for collective in self.collectives)
+
+    @cached_property
+    def bytes(self) -> float:
+        """Bytes between a device and its main memory."""
+        shapes = {instruction.name: instruction for every in self.computations.values() for instruction in every}
+        return sum(
+            times * _moved(instruction, shapes)
+            for instruction, times, fused in self._walk("", 1.0)
+            if not fused and instruction.opcode not in _FREE and not instruction.opcode.endswith("-start")
+        )
+
+    def subtracts_from_itself(self) -> list[str]:
+        """The operations whose result is zero whatever their operand is: what is left of a rounding that was removed.
+
+        A compiler that keeps the digits of a cast writes `x - x` for the rest of it.
+        """
+        every = (instruction for listed in self.computations.values() for instruction in listed)
+        return [
+            one.name
+            for one in every
+            if one.opcode == "subtract" and len(one.operands) == 2 and len(set(one.operands)) == 1
+        ]
+
+    def _walk(
+        self, computation: str, times: float, *, fused: bool = False
+    ) -> Iterator[tuple[Instruction, float, bool]]:
+        """Yields every operation, how often it runs, and whether it is part of a fusion."""
+        for instruction in self.computations.get(computation, []):
+            yield instruction, times, fused
+            if instruction.opcode in ("all-reduce", "reduce", "reduce-window", "scatter", "sort", "select-and-scatter"):
+                continue  # what they apply is arithmetic of two numbers
+            called = dict(_CALLED.findall(instruction.text))
+            steps = self._steps(instruction, called.pop("condition", ""))
+            inside = fused or instruction.opcode == "fusion"
+            names = [
+                *called.values(),
+                *(name for part in _BRANCHES.findall(instruction.text) for name in _NAME.findall(part)),
+            ]
+            for name in names:
+                yield from self._walk(name, times * steps, fused=inside)
+
+    def _steps(self, instruction: Instruction, condition: str) -> float:
+        """How often a loop runs; 1 where that depends on its numbers, and for everything that is no loop."""
+        if instruction.opcode != "while":
+            return 1.0
+        known = re.search(r'"known_trip_count":\{"n":"(\d+)"', instruction.text)
+        if known:
+            return float(known[1])
+        listed = {one.name: one for one in self.computations[condition]}
+        root = next(one for one in listed.values() if one.root)
+        if root.opcode != "compare" or "direction=LT" not in root.text:
+            return 1.0
+        limit = listed.get(root.operands[1])
+        constant = re.search(r"s32\[\]\S* constant\((\d+)\)", limit.text) if limit else None
+        return float(constant[1]) if constant else 1.0
+
+    def _product(self, instruction: Instruction, times: float) -> Product:
+        everything = {one.name: one for listed in self.computations.values() for one in listed}
+        factors = [everything[name].shapes[0] for name in instruction.operands[:2]]
+        precision = _PRECISION.search(instruction.text)
+        names = set(precision[1].split(",")) if precision else {"default"}
+        origin = re.search(r'op_name="([^"]*)"', instruction.text)
+        return Product(
+            kinds=tuple(factor.kind for factor in factors),
+            precision="highest" if names == {"highest"} else "default",
+            flop=2.0 * instruction.shapes[0].size * _summed(instruction, factors),
+            times=times,
+            origin=origin[1] if origin else "",
+        )
+
+
+def _read(line: str) -> Instruction | None:
+    found = _INSTRUCTION.match(line)
+    opcode = _OPCODE.search(found[3]) if found else None
+    if found is None or opcode is None:
+        return None
+    before, rest = found[3][: opcode.start()], found[3][opcode.end() :]
+    depth, end = 1, 0
+    while depth and end < len(rest):
+        depth += {"(": 1, ")": -1}.get(rest[end], 0)
+        end += 1
+    shapes = tuple(
+        Shape(kind, tuple(int(side) for side in sides.split(",") if side), "S(1)" in layout)
+        for kind, sides, layout in _ARRAY.findall(before)
+    )
+    return Instruction(found[2], opcode[1], shapes, tuple(_NAME.findall(rest[:end])), found[3], root=bool(found[1]))
+
+
+def _summed(instruction: Instruction, factors: list[Shape]) -> int:
+    """The number of products of numbers that are summed for one number of the result."""
+    text = instruction.text
+    if instruction.opcode == "dot":
+        axes = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", text)
+        return math.prod(factors[0].sides[int(axis)] for axis in axes[1].split(",")) if axes else 1
+    labels = re.search(r"dim_labels=(\w+)_(\w+)->", text)
+    assert labels is not None
+    channels = factors[1].sides[labels[2].index("i")]
+    window = re.search(r"window=\{size=([\dx]+)([^}]*)\}", text)
+    # A batch is written as a window over dilated rows, of which one meets a number and the others zeros.
+    dilated = window is None or "dilate" in window[2]
+    return channels * (1 if dilated else math.prod(map(int, window[1].split("x"))))
+
+
+def _moved(instruction: Instruction, of_name: dict[str, Instruction]) -> float:
+    """Bytes of the main memory that an operation reads and writes."""
+    written = sum(shape.bytes for shape in instruction.shapes if not shape.fast)
+    if instruction.opcode.endswith("-done"):
+        return sum(shape.bytes for shape in instruction.shapes)  # begun before, from one memory to the other
+    if instruction.opcode in ("slice", "dynamic-slice", "gather", "broadcast", "iota"):
+        return 2 * written
+    read = [shape.bytes for name in instruction.operands for shape in of_name[name].shapes if not shape.fast]
+    return written + sum(read)

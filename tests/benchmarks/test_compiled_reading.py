@@ -1,0 +1,77 @@
+"""The reader of compiled programs, against counts by hand, on programs of the CPU and on lines of an accelerator's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from benchmarks.compiled.reading import CompiledText
+
+
+def text_of(function, *shapes: tuple[int, ...]) -> CompiledText:
+    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    return CompiledText.of(jax.jit(function).lower(*arrays).compile().as_text() or "")
+
+
+def test_products_in_loops_count_as_often_as_they_run() -> None:
+    def function(A: jax.Array, B: jax.Array) -> jax.Array:
+        once = jnp.matmul(A, B, precision="highest")
+        return jax.lax.fori_loop(0, 7, lambda _, C: jnp.tanh(jnp.matmul(C, B)), once)
+
+    program = text_of(function, (64, 32), (32, 32))
+    assert program.flop == 8 * 2 * 64 * 32 * 32
+    assert sorted((product.precision, product.times) for product in program.products) == [
+        ("default", 7.0),
+        ("highest", 1.0),
+    ]
+
+
+def test_exchanges_and_donated_memory_are_seen() -> None:
+    mesh = Mesh(np.array(jax.devices()[:4]), ("data",), axis_types=(AxisType.Auto,))
+    split = NamedSharding(mesh, PartitionSpec("data"))
+    X = jax.ShapeDtypeStruct((64, 16), jnp.float32, sharding=split)
+    program = CompiledText.of(jax.jit(lambda X: X.sum(axis=0)).lower(X).compile().as_text() or "")
+    assert [(one.opcode, one.bytes, one.times) for one in program.collectives] == [("all-reduce", 64.0, 1.0)]
+    assert program.donated == 0
+    donating = jax.jit(lambda X: X + 1, donate_argnums=0).lower(X).compile().as_text()
+    assert CompiledText.of(donating or "").donated == 1
+
+
+PROGRAM = """HloModule jit_f, is_scheduled=true, input_output_alias={ {0}: (0, {}, may-alias) }
+
+%fused (param_0.1: f32[64,32], param_1.1: f32[32,32]) -> f32[64,32] {
+  %param_0.1 = f32[64,32]{1,0:T(8,128)} parameter(0)
+  %param_1.1 = f32[32,32]{1,0:T(8,128)S(1)} parameter(1)
+  %rest = f32[64,32]{1,0:T(8,128)} subtract(%param_0.1, %param_0.1), metadata={op_name="jit(f)/sub"}
+  ROOT %convolution.1 = f32[64,32]{1,0:T(8,128)} convolution(%param_0.1, %param_1.1), dim_labels=bf_io->bf, operand_precision={highest,highest}
+}
+
+%batch (param_0.2: f32[8,17,50], param_1.2: f32[8,17,50]) -> f32[8,17,17] {
+  %param_0.2 = f32[8,17,50]{2,1,0} parameter(0)
+  %param_1.2 = f32[8,17,50]{2,1,0} parameter(1)
+  ROOT %convolution.2 = f32[8,17,17]{2,1,0} convolution(%param_0.2, %param_1.2), window={size=8 stride=7 lhs_dilate=8}, dim_labels=0bf_0oi->0bf
+}
+
+ENTRY %main (a: f32[64,32], b: f32[32,32], c: f32[8,17,50]) -> f32[64,32] {
+  %a = f32[64,32]{1,0:T(8,128)} parameter(0)
+  %b = f32[32,32]{1,0:T(8,128)S(1)} parameter(1)
+  %c = f32[8,17,50]{2,1,0} parameter(2)
+  %pair = f32[8,17,17]{2,1,0:S(1)} fusion(%c, %c), kind=kOutput, calls=%batch
+  ROOT %fusion = f32[64,32]{1,0:T(8,128)} fusion(%a, %b), kind=kOutput, calls=%fused
+}
+"""
+
+
+def test_products_that_a_tpu_writes_as_convolutions_are_counted() -> None:
+    program = CompiledText.of(PROGRAM)
+    assert [(product.flop, product.precision) for product in program.products] == [
+        (2.0 * 8 * 17 * 17 * 50, "default"),
+        (2.0 * 64 * 32 * 32, "highest"),
+    ]
+    assert program.subtracts_from_itself() == ["rest"]
+    assert program.donated == 1
+
+
+def test_bytes_are_those_of_the_main_memory() -> None:
+    """The matrix marked S(1) lies on the chip; both operands of the other fusion are read."""
+    assert CompiledText.of(PROGRAM).bytes == 2 * 4 * 64 * 32 + 2 * 4 * 8 * 17 * 50

@@ -1,0 +1,97 @@
+"""The exact solver, compiled for TPUs and GPUs: certificates rest on float32, and devices exchange little."""
+
+from functools import cache
+
+import pytest
+from jax.stages import Compiled
+
+from benchmarks.compiled.programs import FitSize, compile_iteration, compile_visit, memory_bytes
+from benchmarks.compiled.reading import CompiledText, Product
+from benchmarks.compiled.targets import TARGETS
+from lca_jax.probing.objective import MatrixDtype
+from lca_jax.probing.solvers.iteration import iteration_operations
+from tests.compiled.targets import GPU, POD, QUICK, TPU, devices
+
+pytestmark = pytest.mark.compilers
+
+WORDS, FEATURES, CLASSES, PROBLEMS = 2048, 896, 5, 4
+
+
+def size_on(name: str, dtype: MatrixDtype = "float32") -> FitSize:
+    """So many words on each device."""
+    words = WORDS * devices(name).size
+    return FitSize(words=words, features=FEATURES, classes=CLASSES, problems=PROBLEMS, dtype=dtype)
+
+
+@cache
+def iteration(name: str, dtype: MatrixDtype = "float32") -> tuple[Compiled, CompiledText]:
+    options = QUICK if TARGETS[name].platform == "tpu" else None
+    compiled = compile_iteration(devices(name), size_on(name, dtype), options=options)
+    return compiled, CompiledText.of(compiled.as_text() or "")
+
+
+@cache
+def visit(name: str, dtype: MatrixDtype = "float32") -> tuple[Compiled, CompiledText]:
+    options = QUICK if TARGETS[name].platform == "tpu" else None
+    compiled = compile_visit(devices(name), size_on(name, dtype), block_words=WORDS // 2, options=options)
+    return compiled, CompiledText.of(compiled.as_text() or "")
+
+
+def is_float32(product: Product) -> bool:
+    return product.kinds == ("f32", "f32") and product.precision == "highest"
+
+
+@pytest.mark.parametrize("name", [TPU, GPU, pytest.param(POD, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("program", [iteration, visit])
+def test_every_product_is_one_of_float32(program, name: str) -> None:
+    products = program(name)[1].products
+    assert len(products) >= 2
+    assert [product for product in products if not is_float32(product)] == []
+
+
+@pytest.mark.parametrize("name", [GPU, pytest.param(TPU, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("program", [iteration, visit])
+def test_parts_of_bfloat16_keep_their_digits(program, name: str) -> None:
+    """Three products with X, each in one pass, of three parts of which none is zero."""
+    text = program(name, "bfloat16")[1]
+    narrow = [product for product in text.products if product.kinds == ("bf16", "bf16")]
+    assert len(narrow) == 6 if TARGETS[name].platform == "cuda" else len(narrow) >= 2
+    assert all(is_float32(product) for product in text.products if product not in narrow)
+    assert text.subtracts_from_itself() == []
+
+
+@pytest.mark.parametrize("name", [TPU, GPU, pytest.param(POD, marks=pytest.mark.slow)])
+def test_a_device_exchanges_gradients_and_makes_its_share_of_the_products(name: str) -> None:
+    """Two sums over the devices an iteration: for the bias, and of the gradient; no activation leaves its device."""
+    _, text = iteration(name)
+    devices_ = devices(name).size
+    gradient = 4 * PROBLEMS * CLASSES * FEATURES
+    assert {one.opcode for one in text.collectives} == {"all-reduce"}
+    assert len(text.collectives) <= 3
+    assert gradient < text.collective_bytes < gradient + 4 * PROBLEMS * (CLASSES**2 + CLASSES + 8) * 2
+    size = size_on(name)
+    counted = PROBLEMS * iteration_operations(size.words, FEATURES, CLASSES)
+    shared = PROBLEMS * CLASSES * 4 * size.words * FEATURES
+    bias = 2 * PROBLEMS * WORDS * CLASSES**2
+    # The products in the metric are made by every device for all problems.
+    assert text.flop == pytest.approx(counted - shared + shared / devices_ + bias, rel=0.01)
+
+
+@pytest.mark.parametrize("name", [TPU, GPU])
+def test_the_state_takes_the_memory_of_the_one_before(name: str) -> None:
+    compiled, text = iteration(name)
+    assert text.donated == 19  # the arrays of a state
+    by_word = 4 * PROBLEMS * CLASSES * WORDS
+    by_feature = 4 * PROBLEMS * CLASSES * FEATURES
+    X, metric = 4 * WORDS * FEATURES, 4 * size_on(name).metric_rows * FEATURES
+    # Ten arrays with a number for each word, as `probing.batching` counts them, and as many of the weights' size.
+    assert memory_bytes(compiled) < 1.5 * (X + metric + 12 * by_word + 14 * by_feature)
+    assert visit(name)[1].donated == 1
+
+
+@pytest.mark.parametrize("name", [TPU, GPU])
+def test_a_block_is_summed_over_the_devices_once(name: str) -> None:
+    _, text = visit(name)
+    assert {one.opcode for one in text.collectives} == {"all-reduce"}
+    assert text.collective_bytes < 1.1 * 4 * PROBLEMS * CLASSES * FEATURES + 4096
+    assert text.flop == pytest.approx(2 * 2 * PROBLEMS * CLASSES * (WORDS // 2) * FEATURES, rel=0.01)
