@@ -12,6 +12,9 @@ itself, and is one row of the result:
 - `centre`: mean layer number of the first 5 %, of both halves;
 - `chosen`: whether the rule of one standard error chooses these penalties on the dev words, of both halves.
 
+`defaults` has the same outcomes of what a run does: `bagged`, with the penalties chosen for each half by itself.
+Optimisers are compared at the first l1 and l2 alone.
+
 `shares` has the share of each factor in the variance of an outcome over all rows of the certified solver, and `scores`
 that of the neurons' ranks themselves: what all halves and optimisers have in common, and what goes with each. Each is
 over a full table (`variance`). Probes are certified, except those of Adam; the largest duality gap is in the result.
@@ -106,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(settings: Settings) -> dict[str, Any]:
     """Returns the content of the result file, after its head."""
     rows: list[dict[str, Any]] = []
+    defaults: list[dict[str, Any]] = []
     ranks: dict[str, list[Any]] = {}
     worst = 0.0
     for task in settings.tasks:
@@ -121,9 +125,11 @@ def measure(settings: Settings) -> dict[str, Any]:
                     row = {"task": task, "words": words, "pair": pair, **dict(zip(_KEYS, key, strict=True))}
                     outcomes = compare([of_half[key] for of_half in ranked], halves, parts.rest)
                     rows.append({**row, **outcomes, "chosen": [key[1:3] == best for best in chosen]})
+                own = [of_half[CERTIFIED, *best, "bagged", 0] for of_half, best in zip(ranked, chosen, strict=True)]
+                place = {"task": task, "words": words, "pair": pair, "penalties": chosen}
+                defaults.append({**place, **compare(own, halves, parts.rest)})
                 if settings.seeds:
-                    place = f"{task}, {words} words"
-                    ranks.setdefault(place, []).append(ranks_by_optimiser(ranked, settings))
+                    ranks.setdefault(f"{task}, {words} words", []).append(ranks_by_optimiser(ranked, settings))
     return {
         "design": {
             name: getattr(settings, name)
@@ -133,6 +139,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         "chance": {f"{share:g}": chance_overlap(*_count(share, parts.rest)).overlap for share in SHARES},
         "largest_gap": worst,
         "rows": rows,
+        "defaults": defaults,
         "shares": shares_of_outcomes(rows),
         "scores": {place: shares_of_ranks(np.stack(of_place)) for place, of_place in ranks.items()},
     }
@@ -202,13 +209,14 @@ def rank_half(
             "bagged, index": rank_bagged(probes, task, groups="index"),
         }
         yield from (((CERTIFIED, l1, l2, name, 0), ranking) for name, ranking in merges.items())
-        for optimiser, options in ADAM.items():
-            for seed in range(settings.seeds):
-                net = ElasticNet(l1=l1, l2=l2, solver="adam", seed=seed, **options)
-                own = fit_problems(words.X, [to_train(words, READER).real], net)
-                alone = ProbeSet(probes=tuple(own), axis=words.axis, settings=net)
-                for name, rank in zip(OF_ONE, (rank_neurons, rank_by_mean_weight), strict=True):
-                    yield (optimiser, l1, l2, name, seed), rank(alone, task)
+    l1, l2 = settings.l1[0], settings.l2[0]
+    for optimiser, options in ADAM.items():
+        for seed in range(settings.seeds):
+            net = ElasticNet(l1=l1, l2=l2, solver="adam", seed=seed, **options)
+            own = fit_problems(words.X, [to_train(words, READER).real], net)
+            alone = ProbeSet(probes=tuple(own), axis=words.axis, settings=net)
+            for name, rank in zip(OF_ONE, (rank_neurons, rank_by_mean_weight), strict=True):
+                yield (optimiser, l1, l2, name, seed), rank(alone, task)
 
 
 def one_se(fitted: Sequence[Probe], dev: MeasuredWords) -> tuple[float, float]:
@@ -273,12 +281,13 @@ def shares_of_outcomes(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str,
         "centre": lambda row: float(np.mean(row["centre"])),
     }
     certified = [row for row in rows if row["optimiser"] == CERTIFIED]
-    single = [row for row in rows if row["merge"] in OF_ONE and row["seed"] == 0]
+    compared = {(row["l1"], row["l2"]) for row in rows if row["optimiser"] != CERTIFIED}
+    single = [row for row in rows if row["merge"] in OF_ONE and row["seed"] == 0 and (row["l1"], row["l2"]) in compared]
     shares = {}
     for name, outcome in outcomes.items():
         shares[f"{name}, certified"] = _shares(certified, ("task", "words", "l1", "l2", "merge", "pair"), outcome)
-        if any(row["optimiser"] != CERTIFIED for row in rows):
-            factors = ("optimiser", "task", "words", "l1", "l2", "merge", "pair")
+        if single:
+            factors = ("optimiser", "task", "words", "merge", "pair")
             shares[f"{name}, one probe"] = _shares(single, factors, outcome)
     return shares
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import Study
@@ -94,4 +95,5 @@ def _write_rankings(probes: ProbeSet, folder: Path) -> None:
     for task in probes.tasks:
         for subset in probes.subsets:
             name = name_file_of(task) if subset is None else f"{name_file_of(task)}-{subset.replace(' ', '-')}"
-            rank_neurons(probes, task, subset=subset).write_csv(folder / f"{name}.csv")
+            further = {"ranking": np.full(probes.axis.size, "mass")}
+            rank_neurons(probes, task, subset=subset).write_csv(folder / f"{name}.csv", further=further)

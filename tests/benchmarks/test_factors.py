@@ -67,8 +67,10 @@ def test_the_study_measures_every_cell(tmp_path: Path) -> None:
     options += ["--tasks", "upos", "--l1", "1e-3", "1e-2", "--l2", "1e-2"]
     factors.main(["--model", str(model), "--corpus", str(corpus), "--out", str(out), *options])
     result = json.loads(out.read_text("utf-8"))
-    # Six merges of the certified probe and two of each other optimiser, for two sizes, two pairs and two penalties.
-    assert len(result["rows"]) == (6 + 2 * len(factors.ADAM)) * 2 * 2 * 2
+    # Six merges of two certified probes and two of each other optimiser, for two sizes and two pairs.
+    assert len(result["rows"]) == (6 * 2 + 2 * len(factors.ADAM)) * 2 * 2
+    assert len(result["defaults"]) == 4
+    assert {tuple(pair) for row in result["defaults"] for pair in row["penalties"]} <= {(1e-3, 1e-2), (1e-2, 1e-2)}
     assert result["largest_gap"] <= 1e-4
     for row in result["rows"]:
         assert all(0 <= value <= 1 for value in (*row["overlap"].values(), *row["retrained"].values()))

@@ -235,8 +235,8 @@ def test_the_command_says_what_is_not_by_default(experiment: Experiment) -> None
     said = replace(experiment, untrained=0, labelled_only=True, max_test_words=50).command()
     assert said == (
         "lca run --model bert --train train.conllu --dev dev.conllu --task upos --task feats:Number --labelled-only "
-        "--test test.conllu --max-test-words 50 --fractions 0.1 0.25 --draws 2 --untrained 0 --probe.l1 0.001 0.01 "
-        "--probe.l2 0.01"
+        "--test test.conllu --max-test-words 50 --fractions 0.1 0.25 --draws 2 --replicates 2 --untrained 0 "
+        "--probe.l1 0.001 0.01 --probe.l2 0.01"
     )
 
 

@@ -10,6 +10,7 @@ from lca_jax import ElasticNet, Experiment, ProbeSet, fit_probes, rank_neurons
 from lca_jax.analysis.retraining import TrainingWords
 from lca_jax.experiment.layers import layer_accuracies
 from lca_jax.experiment.neurons import describe_neurons
+from lca_jax.experiment.rankings import Rankings
 from lca_jax.experiment.results import Stores, analyse_task
 from lca_jax.probing.measuring import measured_words
 from lca_jax.store.store import ActivationStore
@@ -43,7 +44,8 @@ def test_neurons_are_described_as_a_loop_over_words_would(probes: ProbeSet) -> N
     dev = measured_words(with_copy(1), probes.axis, "upos", CLASSES)
     training = TrainingWords.of(probes, "upos")
     columns = rank_neurons(probes, "upos").columns
-    entries = describe_neurons(probes.one("upos"), columns, probes.axis, training, dev)
+    by_mass = Rankings(name="mass", probes=probes, samples=None)
+    entries = describe_neurons(by_mass, "upos", columns, training, dev)
     of_column: dict[int, dict[str, Any]] = dict(zip(columns.tolist(), entries, strict=True))
     gold = np.array(with_copy(0).labels("upos"))
     for name, planted in PLANTED.items():
@@ -90,7 +92,9 @@ def test_labels_that_training_lacks_are_told_and_do_not_end_a_run(caplog: pytest
     train_file, dev_file, test_file = (Path(f"{part}.conllu") for part in Stores._fields)
     settings = Experiment(model="m", train=train_file, dev=dev_file, test=test_file, out=Path("out"), draws=2)
     with caplog.at_level("WARNING", logger="lca_jax"):
-        entry: dict[str, Any] = analyse_task(probes, rank_neurons(probes, "upos"), stores, settings)
+        entry: dict[str, Any] = analyse_task(
+            Rankings(name="mass", probes=probes, samples=None), "upos", stores, settings
+        )
     count = labels.count("INTJ")
     assert entry["unseen_labels"] == {"dev": {}, "test": {"INTJ": count}}
     said = f"upos: {count} words of test with a label that training lacks, of 1 such label, counted as errors: INTJ"

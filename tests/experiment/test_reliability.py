@@ -2,13 +2,22 @@
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lca_jax import Experiment, load_probes, measure_stability, rank_samples, run
+from lca_jax import (
+    ElasticNet,
+    Experiment,
+    load_probes,
+    measure_stability,
+    open_store,
+    rank_samples,
+    reliability_and_validity,
+    run,
+)
 from lca_jax.axes import Neuron
 from lca_jax.errors import SettingsError
 from tests.experiment.files import tiny_experiment
@@ -75,6 +84,19 @@ def test_the_default_ranking_is_the_mean_over_the_halves_less_for_copies(experim
     column = axis.column(Neuron(first["site"], first["layer"], first["index"]))
     largest = np.abs(weights)[:, column].mean(axis=0)
     assert first["class"] == results["tasks"]["upos"]["classes"][int(largest.argmax())]
+
+
+@pytest.mark.slow
+def test_every_method_is_measured_where_that_is_asked_for(experiment: Experiment, results: dict) -> None:
+    measured = run(replace(experiment, tasks=("upos",), methods=True, out=experiment.out.parent / "methods"))
+    entry = measured["tasks"]["upos"]
+    store = open_store(experiment.out.parent / "methods" / "activations" / "train")
+    settings = ElasticNet(l1=entry["l1"], l2=entry["l2"])
+    expected = reliability_and_validity(store, "upos", settings=settings, replicates=4, kind="halves")
+    assert entry["methods"]["points"] == [asdict(point) for point in expected.points]
+    assert {"bagged", "lca", "random"} <= {point["method"] for point in entry["methods"]["points"]}
+    assert "methods" not in results["tasks"]["upos"]
+    assert "--methods" in measured["command"]
 
 
 def test_only_what_depends_on_the_halves_is_done_again(experiment: Experiment, results: dict) -> None:

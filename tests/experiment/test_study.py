@@ -55,7 +55,8 @@ def test_a_study_finds_what_a_run_finds(
     with caplog.at_level("WARNING", logger="lca_jax"):
         study(settings)
     shared = {name: getattr(settings, name) for name in ("model", "train", "probe")}
-    run(Experiment(**shared, test=files[train], out=tmp_path / "run", **options), until="rank")
+    by_mass = {"ranking": "mass", "replicates": 0}
+    run(Experiment(**shared, test=files[train], out=tmp_path / "run", **by_mass, **options), until="rank")
     assert rankings(settings.out) == rankings(tmp_path / "run")
     assert set(rankings(settings.out)) == names
     for part in ("train", "dev"):
