@@ -17,6 +17,7 @@ from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.anova import rank_by_anova
 from lca_jax.ranking.average_precision import rank_by_average_precision
+from lca_jax.ranking.gaussian import rank_by_gaussians
 from lca_jax.ranking.groups import Groups, rank_groups
 from lca_jax.ranking.iou import rank_by_iou
 from lca_jax.ranking.lca import rank_neurons
@@ -24,6 +25,7 @@ from lca_jax.ranking.mean_distance import rank_by_mean_distance
 from lca_jax.ranking.mean_select import rank_by_mean_select
 from lca_jax.ranking.mean_weight import rank_by_mean_weight
 from lca_jax.ranking.mutual_information import rank_by_mutual_information
+from lca_jax.ranking.one_vs_rest import rank_by_one_vs_rest
 from lca_jax.ranking.probeless import rank_by_means
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.ranking.variance import rank_by_variance
@@ -42,11 +44,16 @@ class Method(NamedTuple):
     """What a neuron's score is."""
     labels: bool = True
     """Whether labels play a part: whether the function takes a task."""
+    one_vs_rest: bool = False
+    """Whether the probes are those that tell one class from all others (`fit_probes(one_vs_rest=True)`)."""
 
 
 METHODS: dict[str, Method] = {
     "lca": Method("probes", rank_neurons, "1 less the weight mass at which the first class needs it"),
     "mean_weight": Method("probes", rank_by_mean_weight, "mean magnitude of its weights over the classes"),
+    "one_vs_rest": Method(
+        "probes", rank_by_one_vs_rest, "1 less the mass at which the first binary probe needs it", one_vs_rest=True
+    ),
     "probeless": Method("statistics", rank_by_means, "sum of the distances of class means"),
     "mean_distance": Method("statistics", rank_by_mean_distance, "distance of a class's mean, in deviations"),
     "anova": Method("statistics", rank_by_anova, "F statistic of the classes"),
@@ -55,6 +62,7 @@ METHODS: dict[str, Method] = {
     "average_precision": Method("words", rank_by_average_precision, "best average precision for a class"),
     "iou": Method("words", rank_by_iou, "best intersection over union with a class"),
     "mutual_information": Method("words", rank_by_mutual_information, "bits that its value tells about the class"),
+    "gaussian": Method("words", rank_by_gaussians, "place in a greedy selection by Gaussians"),
 }
 """The methods by name."""
 
@@ -81,8 +89,9 @@ def rank(
     """Ranks neurons by any method.
 
     Args:
-        given: What the method reads: probes (`lca`, `mean_weight`); statistics, or words in their place (`probeless`,
-            `mean_distance`, `anova`, `variance`); or words: a store, `measured_words`, or features and labels (X, y).
+        given: What the method reads: probes (`lca`, `mean_weight`, `one_vs_rest`); statistics, or words in their place
+            (`probeless`, `mean_distance`, `anova`, `variance`); or words: a store, `measured_words`, or features and
+            labels (X, y).
         task: The task; None for the only one.
         method: Name of the method, a key of `METHODS`.
         groups: None for neurons; `"index"` for the neurons of one index in all layers as one group, or any division of
