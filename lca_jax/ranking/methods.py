@@ -18,6 +18,7 @@ from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.anova import rank_by_anova
 from lca_jax.ranking.average_precision import rank_by_average_precision
 from lca_jax.ranking.gaussian import rank_by_gaussians
+from lca_jax.ranking.group_lasso import rank_by_group_lasso
 from lca_jax.ranking.groups import Groups, rank_groups
 from lca_jax.ranking.iou import rank_by_iou
 from lca_jax.ranking.lca import rank_neurons
@@ -28,6 +29,7 @@ from lca_jax.ranking.mutual_information import rank_by_mutual_information
 from lca_jax.ranking.one_vs_rest import rank_by_one_vs_rest
 from lca_jax.ranking.probeless import rank_by_means
 from lca_jax.ranking.ranking import Ranking
+from lca_jax.ranking.sparse_probe import rank_by_sparse_probes
 from lca_jax.ranking.variance import rank_by_variance
 from lca_jax.ranking.words import Words, read_words, statistics_of_words
 from lca_jax.store.statistics import Statistics
@@ -62,6 +64,8 @@ METHODS: dict[str, Method] = {
     "average_precision": Method("words", rank_by_average_precision, "best average precision for a class"),
     "iou": Method("words", rank_by_iou, "best intersection over union with a class"),
     "mutual_information": Method("words", rank_by_mutual_information, "bits that its value tells about the class"),
+    "group_lasso": Method("words", rank_by_group_lasso, "penalty at which it enters the group lasso"),
+    "sparse_probe": Method("words", rank_by_sparse_probes, "1/k of the smallest k-sparse probe that has it"),
     "gaussian": Method("words", rank_by_gaussians, "place in a greedy selection by Gaussians"),
 }
 """The methods by name."""
