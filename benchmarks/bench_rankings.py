@@ -12,8 +12,8 @@ with a property that its definition gives; anything beyond the tolerance is an e
 
 NeuroX. `probeless` (sums over pairs of classes), the cumulative mass order in blocks, and `iou_probe` (average
 precision of values whose magnitude is at least 0.05, by scikit-learn, one neuron and one tag at a time) are restated
-from what they compute; nothing is copied. Average precision is restated for one tag on the checked neurons, and scaled to
-all neurons and tags (`scaled` is true there). The Gaussian selection is compared with one factorisation and one
+from what they compute; nothing is copied. Average precision is restated for one tag on the checked neurons, and scaled
+to all neurons and tags (`scaled` is true there). The Gaussian selection is compared with one factorisation and one
 posterior of its last set, of which NeuroX makes one for every candidate of every step.
 """
 
@@ -75,6 +75,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     net = ElasticNet(l1=1e-3, l2=1e-3, seed=settings.seed)
     probes, whole = harness.clock(lambda: fit_probes(store, net, tasks=[task]))
     binary, apart = harness.clock(lambda: fit_probes(store, net, tasks=[task], one_vs_rest=True))
+    print(f"solved in {whole.wall_s:.1f} and {apart.wall_s:.1f} s")
     statistics, gathering = harness.clock(lambda: statistics_of_words(words))
     given = {"probes": probes, "statistics": statistics, "words": words}
 

@@ -85,7 +85,7 @@ def rank_by_group_lasso(
 
 
 def _width(columns: int) -> int:
-    """Returns one of few widths, since each compiles programs of its own: 128, 512, 2,048, …"""
+    """Returns one of few widths (128, 512, 2,048, …), since each compiles programs of its own."""
     width = 128
     while width < columns:
         width *= 4
