@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.analysis.crossing import cross_readouts as cross_readouts
     from lca_jax.analysis.crossing import signed_rank_tests as signed_rank_tests
     from lca_jax.analysis.curves import keep_curve as keep_curve
+    from lca_jax.analysis.information import information_curve as information_curve
     from lca_jax.analysis.minimal import minimal_neurons as minimal_neurons
     from lca_jax.analysis.parts import divide_words as divide_words
     from lca_jax.analysis.redundancy import strongest_correlations as strongest_correlations
@@ -105,6 +106,7 @@ MODULES = {
     "cross_readouts": "analysis.crossing",
     "signed_rank_tests": "analysis.crossing",
     "keep_curve": "analysis.curves",
+    "information_curve": "analysis.information",
     "minimal_neurons": "analysis.minimal",
     "divide_words": "analysis.parts",
     "strongest_correlations": "analysis.redundancy",

@@ -1,16 +1,13 @@
 """Parts of the words without a common sentence: what is measured must not have made what it measures."""
 
-from dataclasses import replace
-
 import numpy as np
-from jaxtyping import Bool
 
 from lca_jax.analysis.retraining import TrainingWords
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.measuring import MeasuredWords
 from lca_jax.probing.objective import ElasticNet
-from lca_jax.ranking.words import Words, read_words
+from lca_jax.ranking.words import Words, read_words, take_part
 
 
 def divide_words(given: Words, task: str | None = None, *, parts: int = 3, seed: int = 0) -> tuple[MeasuredWords, ...]:
@@ -44,11 +41,6 @@ def divide_words(given: Words, task: str | None = None, *, parts: int = 3, seed:
     if len(np.unique(part_of)) < parts:
         part_of[order] = np.arange(len(distinct)) * parts // len(distinct)
     return tuple(take_part(words, part_of[place] == number) for number in range(parts))
-
-
-def take_part(words: MeasuredWords, chosen: Bool[np.ndarray, " word"]) -> MeasuredWords:
-    """Returns some of the words, by a mask over them."""
-    return replace(words, X=words.X[chosen], gold=words.gold[chosen], units=words.units[chosen])
 
 
 def to_train(words: MeasuredWords, settings: ElasticNet) -> TrainingWords:

@@ -26,7 +26,7 @@ from lca_jax.analysis.validity import constant_accuracy
 from lca_jax.errors import SettingsError
 from lca_jax.probing.bootstrap import replicate_labellings
 from lca_jax.probing.fit import fit_problems
-from lca_jax.probing.labelling import SampleKind
+from lca_jax.probing.labelling import SampleKind, tell_from_rest
 from lca_jax.probing.measuring import MeasuredWords
 from lca_jax.probing.metrics import mean_intervals
 from lca_jax.probing.objective import ElasticNet
@@ -149,8 +149,10 @@ def reliability_and_validity(
     if not 1 <= size <= total:
         raise SettingsError(f"`neurons` must be in 1 to {total}, got {size}.")
     probes: list[ProbeSet] | None = None
-    if any(method_named(str(row["method"])).reads == "probes" for row in rows.values()):
-        probes = [_fitted(half, settings, replicates, kind, seed) for half in halves]
+    reading = [method for row in rows.values() if (method := method_named(str(row["method"]))).reads == "probes"]
+    if reading:
+        binary = any(method.one_vs_rest for method in reading)
+        probes = [_fitted(half, settings, replicates, kind, seed, binary=binary) for half in halves]
     rankings = [
         _ranked(rows, half, None if probes is None else probes[place], seed + place)
         for place, half in enumerate(halves)
@@ -195,11 +197,15 @@ def _rows(
     return rows
 
 
-def _fitted(words: MeasuredWords, settings: ElasticNet, replicates: int, kind: SampleKind, seed: int) -> ProbeSet:
-    """Fits the probe of a half and of its samples in one solve."""
-    samples = replicate_labellings(
-        [to_train(words, settings).real], words.sentences, replicates=replicates, seed=seed, kind=kind
-    )
+def _fitted(
+    words: MeasuredWords, settings: ElasticNet, replicates: int, kind: SampleKind, seed: int, *, binary: bool
+) -> ProbeSet:
+    """Fits the probe of a half and of its samples in one solve, and the binary probes of its classes if wanted."""
+    real = to_train(words, settings).real
+    samples = replicate_labellings([real], words.sentences, replicates=replicates, seed=seed, kind=kind)
+    if binary:
+        present = np.unique(real.numbers[real.counted]).tolist()
+        samples = [*samples, *(tell_from_rest(real, real.classes[number]) for number in present)]
     return ProbeSet(probes=tuple(fit_problems(words.X, samples, settings)), axis=words.axis, settings=settings)
 
 

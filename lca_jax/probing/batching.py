@@ -236,7 +236,13 @@ def _probe(
         iterations=int(answer.iterations[layer]),
         converged=bool(answer.converged[layer]),
         words=int(labelling.counted.sum()),
+        class_words=None if labelling.values is not None else _class_words(labelling),
     )
+
+
+def _class_words(labelling: Labelling) -> tuple[int, ...]:
+    counts = np.bincount(labelling.numbers[labelling.counted], minlength=len(labelling.classes))
+    return tuple(counts.tolist())
 
 
 def _warn_if_not_converged(probes: Sequence[Probe], settings: ElasticNet) -> None:

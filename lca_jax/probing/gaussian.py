@@ -51,7 +51,12 @@ class Gaussians:
 
 
 def gather_gaussians(
-    X: Float[np.ndarray, "word neuron"], gold: Int[np.ndarray, " word"], *, classes: int, shared: bool, prior: Prior = "within"
+    X: Float[np.ndarray, "word neuron"],
+    gold: Int[np.ndarray, " word"],
+    *,
+    classes: int,
+    shared: bool,
+    prior: Prior = "within",
 ) -> Gaussians:
     """Gathers the moments of the classes of some words, in float64; words with a negative number are left out.
 
@@ -69,8 +74,8 @@ def gather_gaussians(
         means[number] = of_class.mean(axis=0)
         centred = of_class - means[number]
         scatter[0 if shared else number] += centred.T @ centred
-    words = np.array([counts.sum()]) if shared else np.maximum(counts, 1)
-    covariances = scatter / words[:, None, None]
+    words = np.array([counts.sum()]) if shared else counts
+    covariances = scatter / np.maximum(words, 1)[:, None, None]
     variances = np.einsum("pii->pi", covariances)
     return Gaussians(
         counts=counts, means=means, covariances=covariances, prior=prior_variances(variances, words, prior=prior)

@@ -72,6 +72,8 @@ class Probe:
     """Name of the part of the neurons that it reads; None for all."""
     columns: Int[np.ndarray, " feature"] | None = None
     """The column of the activations that each feature is, ascending; None for all."""
+    class_words: tuple[int, ...] | None = None
+    """Number of these words of each class; None for a regression, and for probes that were saved before format 5."""
 
     def __repr__(self) -> str:
         """Describes the probe in two lines, and its classes in a table."""

@@ -32,7 +32,7 @@ from lca_jax.probing.probe import Probe
 from lca_jax.probing.selection import PenaltyScore
 
 _DESCRIPTION = "probes.json"
-_FORMAT = 4
+_FORMAT = 5
 _ARRAY_FIELDS = ("weights", "bias", "mean", "scale", "columns")
 """Fields of a probe that are arrays; `columns` may be None."""
 _UNFINISHED = ".arrays.unfinished"
@@ -99,7 +99,9 @@ def read_probes(folder: Path) -> SavedProbes:
             _refuse(folder, f"{_DESCRIPTION} describes {len(every)} probes, and there are arrays of {len(arrays)}")
         probes = []
         for number, facts in enumerate(every):
-            facts |= {"classes": tuple(facts["classes"]), **arrays[f"{number:05d}"]}
+            counts = facts.get("class_words")
+            facts |= {"classes": tuple(facts["classes"]), "class_words": None if counts is None else tuple(counts)}
+            facts |= arrays[f"{number:05d}"]
             probes.append(Probe(**facts))
         count = len(description["probes"])
         return SavedProbes(
@@ -123,8 +125,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise StoreError(f"{folder} holds no probes ({_DESCRIPTION} is missing). Fit them with `lca probe`.") from None
     version = description.get("format")
-    # Format 1 had no targets, samples and subsets, 3 no kinds of samples; all have defaults. Formats 1 and 2 had no
-    # checksums.
+    # Format 1 had no targets, samples and subsets, 3 no kinds of samples, 4 no words of each class; all have defaults.
+    # Formats 1 and 2 had no checksums.
     if version is None or version not in range(1, _FORMAT + 1):
         raise StoreError(
             f"{folder / _DESCRIPTION} has format {version!r}, this version reads 1 to {_FORMAT}. Upgrade lca-jax."

@@ -23,7 +23,7 @@ class MassOrder(NamedTuple):
     """A total order of features, most needed first, and the levels that it follows."""
 
     order: Int[np.ndarray, " feature"]
-    """Features by growing level; ties by falling share, then by number."""
+    """Features by growing level; ties by falling share (or gain), then by number."""
     level: Float[np.ndarray, " feature"]
     """Mass fraction at which the first class needs each feature; 1 if no class does."""
     share: Float[np.ndarray, " feature"]
@@ -49,13 +49,19 @@ def class_levels(weights: Float[np.ndarray, "feature class"]) -> Float[np.ndarra
     return levels
 
 
-def mass_order(weights: Float[np.ndarray, "feature class"], *, stride: int | None = None) -> MassOrder:
+def mass_order(
+    weights: Float[np.ndarray, "feature class"],
+    *,
+    stride: int | None = None,
+    within: Float[np.ndarray, " feature"] | None = None,
+) -> MassOrder:
     """Orders features by the mass level at which some class first needs them.
 
     Args:
         weights: Weights of one probe, of which the magnitudes count.
         stride: None for the exact limit. A number gives the blocks of that many steps of p, as in NeuroX
             (`get_neuron_ordering(search_stride=…)`); the tie rule orders each block, where NeuroX's order is arbitrary.
+        within: What orders features of one block, the largest first; None for the share.
 
     Raises:
         SettingsError: The stride is less than 1.
@@ -70,8 +76,29 @@ def mass_order(weights: Float[np.ndarray, "feature class"], *, stride: int | Non
         # The set at p has a feature if its level is below p; the set at p = 0 has each class's first feature.
         steps = np.where(level > 0, np.floor(level * stride) + 1, 0)
         level = np.where(level < 1, np.minimum(steps / stride, np.nextafter(1, 0)), 1.0)
-    order = np.lexsort((np.arange(len(level)), -share, level))
+    order = np.lexsort((np.arange(len(level)), -(share if within is None else within), level))
     changes = np.concatenate([[0], np.cumsum(np.diff(level[order]) > 0)])
     block = np.empty(len(level), np.int64)
     block[order] = changes
     return MassOrder(order, level, share, block)
+
+
+def gain_of_weights(
+    weights: Float[np.ndarray, "feature class"], shares: Float[np.ndarray, " class"]
+) -> Float[np.ndarray, " feature"]:
+    """Returns how much each feature moves the loss: half the variance of its weights over the words' classes.
+
+    The second derivative of the mean cross-entropy at zero weights is that of the softmax, diag(π) − ππ', with the
+    share π of each class. A feature of deviation 1 with weights w so has the term
+
+        ½ (Σ_c π_c w_c² − (Σ_c π_c w_c)²)
+
+    in the expansion of the loss. A weight on a class that few words have gains little, however large a part of the
+    class's mass it is.
+
+    Args:
+        weights: Weights of standardised features.
+        shares: Share of each class in the words, summing to 1.
+    """
+    wide = weights.astype(np.float64)
+    return 0.5 * np.maximum(wide**2 @ shares - (wide @ shares) ** 2, 0.0)

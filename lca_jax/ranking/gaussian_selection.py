@@ -12,13 +12,14 @@ loses the square of that. The covariances a_csj of the chosen neuron with all ot
 words: no covariance matrix of all neurons is ever made, and nothing is factorised again.
 
 Cost of a step: 2·n·d·C operations for n training words, d neurons and C classes, and for m held-out words 2·m·d·C·k
-with exponentials of m·d·C numbers. Memory on the devices: the words, C·k·(d + m) numbers, and blocks of C·64·d.
+with exponentials of m·d·C numbers. Memory on the devices: the words, C·k·(d + m) numbers, and blocks of 64·d.
 
-Numbers are float32, of neurons brought to deviation 1, under which the method does not change.
+Numbers are float32, of neurons brought to deviation 1, under which the method does not change. On several devices each
+has some of the candidates, so that none waits for another but to compare the best.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,7 @@ class Selection(NamedTuple):
     bits: Float64[np.ndarray, " step"]
     """Mean log₂ p(class | the neurons so far) of the held-out words."""
     last: Float64[np.ndarray, " feature"]
-    """The same for every neuron as the last step's choice; −∞ for those chosen before."""
+    """The same for every neuron as the last step's choice; minus infinity for those chosen before."""
 
 
 class _Words(NamedTuple):
@@ -63,7 +64,7 @@ class _State(NamedTuple):
     rows: Float[Array, "class step feature"]
     left: Float[Array, "class feature"]
     """δ: what the chosen neurons leave of each candidate."""
-    white: Float[Array, "block class step held"]
+    white: Float[Array, "block class held step"]
     distance: Float[Array, "block class held"]
     log_det: Float[Array, " class"]
     free: Bool[Array, " feature"]
@@ -99,13 +100,13 @@ def select_by_gaussians(
         chosen.append(best)
         reached.append(likelihood[best])
         if step + 1 < count:
-            state = _choose(words, state, best, np.int32(step))
+            state = jax.block_until_ready(_choose(words, state, best, np.int32(step)))
     assert likelihood is not None
     to_bits = np.log(2) * len(held_gold)
     return Selection(
         order=np.array([int(fetch(one)) for one in chosen]),
         bits=np.array([float(fetch(one)) for one in reached]) / to_bits,
-        last=fetch(likelihood).astype(np.float64) / to_bits,
+        last=fetch(likelihood)[: X.shape[1]].astype(np.float64) / to_bits,
     )
 
 
@@ -126,27 +127,26 @@ def _begin(
     members = (gold[:, None] == np.arange(len(counts))).astype(np.float32)
     mean = (members.T.astype(np.float64) @ X) / counts[:, None]
     variance = np.maximum((members.T.astype(np.float64) @ X.astype(np.float64) ** 2) / counts[:, None] - mean**2, 0)
-    size = _WORDS * mesh.shape["data"]
-    blocks = -(-len(held_gold) // size)
-    padded, numbers = np.zeros((blocks * size, features), np.float32), np.full(blocks * size, -1, np.int32)
+    blocks = -(-len(held_gold) // _WORDS)
+    padded, numbers = np.zeros((blocks * _WORDS, features), np.float32), np.full(blocks * _WORDS, -1, np.int32)
     padded[: len(held_gold)], numbers[: len(held_gold)] = held_out, held_gold
     words = _Words(
-        train=shard_rows(mesh, X),
-        members=shard_rows(mesh, members),
-        held_out=shard_rows(mesh, padded.reshape(blocks, size, features), axis=1),
-        gold=shard_rows(mesh, numbers.reshape(blocks, size), axis=1),
-        mean=replicate(mesh, mean.astype(np.float32)),
+        train=shard_rows(mesh, X, axis=1),
+        members=replicate(mesh, members),
+        held_out=shard_rows(mesh, padded.reshape(blocks, _WORDS, features), axis=2),
+        gold=replicate(mesh, numbers.reshape(blocks, _WORDS)),
+        mean=shard_rows(mesh, mean.astype(np.float32), axis=1),
         counts=replicate(mesh, counts.astype(np.float32)),
     )
     classes = len(counts)
     left = prior_variances(variance, counts, prior=prior) + counts[:, None] * variance
     state = _State(
-        rows=replicate(mesh, np.zeros((classes, count, features), np.float32)),
-        left=replicate(mesh, left.astype(np.float32)),
-        white=shard_rows(mesh, np.zeros((blocks, classes, count, size), np.float32), axis=3),
-        distance=shard_rows(mesh, np.zeros((blocks, classes, size), np.float32), axis=2),
+        rows=shard_rows(mesh, np.zeros((classes, count, features), np.float32), axis=2),
+        left=shard_rows(mesh, left.astype(np.float32), axis=1, fill=1),
+        white=replicate(mesh, np.zeros((blocks, classes, _WORDS, count), np.float32)),
+        distance=replicate(mesh, np.zeros((blocks, classes, _WORDS), np.float32)),
         log_det=replicate(mesh, np.zeros(classes, np.float32)),
-        free=replicate(mesh, np.ones(features, bool)),
+        free=shard_rows(mesh, np.ones(features, bool)),  # columns of padding are not
     )
     return words, state
 
@@ -162,29 +162,34 @@ def _likelihoods(words: _Words, state: _State, step: Int[Array | np.ndarray, ""]
     weight = jnp.sqrt(0.5 * scale[:, None] / state.left)
     rows, shift = state.rows * weight[:, None, :], words.mean * weight
 
-    def of_block(
-        block: tuple[
-            Float[Array, "held feature"], Int[Array, " held"], Float[Array, "class step held"], Float[Array, "class held"]
-        ],
-    ) -> Float[Array, " feature"]:
+    classes = (of_candidate, weight, rows, shift, scale, jnp.arange(len(scale)))
+
+    def of_block(block: tuple[Array, Array, Array, Array]) -> Float[Array, " feature"]:
         values, gold, white, distance = block
-        explained = jnp.einsum("csh,csf->chf", white, rows, precision=jax.lax.Precision.HIGHEST)
-        more = values[None] * weight[:, None, :] - shift[:, None, :] - explained
-        so_far = 0.5 * scale[:, None] * distance
-        joint = of_candidate[:, None, :] - so_far[:, :, None] - more**2
-        of_gold = jnp.take_along_axis(joint, jnp.maximum(gold, 0)[None, :, None], axis=0)[0]
-        highest = joint.max(axis=0)
-        total = highest + jnp.log(jnp.exp(joint - highest[None]).sum(axis=0))
-        return jnp.where((gold >= 0)[:, None], of_gold - total, 0.0).sum(axis=0)
+        start = jnp.zeros_like(values)
+
+        # Class by class, with the largest and the sum of exponentials below it: all classes at once take five times as
+        # long on a CPU, whose caches do not hold them.
+        def add_class(carry: tuple[Array, Array, Array], of_class: Any) -> tuple[Any, None]:
+            highest, total, of_gold = carry
+            (level, width, row, middle, stretch, number), own, so_far = of_class
+            explained = jnp.matmul(own, row, precision=jax.lax.Precision.HIGHEST)
+            more = values * width[None, :] - middle[None, :] - explained
+            joint = level[None, :] - (0.5 * stretch * so_far)[:, None] - more**2
+            raised = jnp.maximum(highest, joint)
+            total = total * jnp.exp(highest - raised) + jnp.exp(joint - raised)
+            return (raised, total, jnp.where((gold == number)[:, None], joint, of_gold)), None
+
+        carry = (start - jnp.float32(1e30), start, start)
+        (highest, total, of_gold), _ = jax.lax.scan(add_class, carry, (classes, white, distance))
+        return jnp.where((gold >= 0)[:, None], of_gold - highest - jnp.log(total), 0.0).sum(axis=0)
 
     blocks = (words.held_out, words.gold, state.white, state.distance)
     return jnp.where(state.free, jax.lax.map(of_block, blocks).sum(axis=0), -jnp.inf)
 
 
 @partial(jax.jit, donate_argnums=1)
-def _choose(
-    words: _Words, state: _State, chosen: Int[Array, ""], step: Int[Array | np.ndarray, ""]
-) -> _State:
+def _choose(words: _Words, state: _State, chosen: Int[Array, ""], step: Int[Array | np.ndarray, ""]) -> _State:
     """Takes a neuron into the factors."""
     precision = jax.lax.Precision.HIGHEST
     left, mean = state.left[:, chosen], words.mean[:, chosen]
@@ -194,13 +199,13 @@ def _choose(
     covariance = jnp.einsum("nc,nf->cf", apart, words.train, precision=precision)
     row = covariance - jnp.einsum("cs,csf->cf", own, state.rows, precision=precision)
     row = row / jnp.sqrt(left)[:, None]
-    explained = jnp.einsum("bcsh,cs->bch", state.white, own, precision=precision)
+    explained = jnp.einsum("bchs,cs->bch", state.white, own, precision=precision)
     values = words.held_out[:, :, chosen]
     white = (values[:, None, :] - mean[None, :, None] - explained) / jnp.sqrt(left)[None, :, None]
     return _State(
         rows=state.rows.at[:, step].set(row),
         left=jnp.maximum(state.left - row**2, _LEAST * state.left),
-        white=state.white.at[:, :, step].set(white),
+        white=state.white.at[..., step].set(white),
         distance=state.distance + white**2,
         log_det=state.log_det + jnp.log(left),
         free=state.free.at[chosen].set(False),

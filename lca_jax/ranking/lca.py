@@ -5,6 +5,7 @@ Reference: Dalvi et al. 2019, "Linguistic Correlation Analysis", Algorithm 1. `p
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet, as_probe_set, only_task
 from lca_jax.probing.weight_mass import class_levels, mass_order
 from lca_jax.ranking.groups import Groups, group_axis, group_weights
+from lca_jax.ranking.merging import Merged, TieRule, choose_merged
 from lca_jax.ranking.ranking import Ranking, rank_by_scores
 from lca_jax.ranking.replicates import Merge, merge_weights
 
@@ -32,6 +34,8 @@ def rank_neurons(
     by: Merge = "level",
     share: float = 0.1,
     groups: Groups | None = None,
+    minimum_words: int = 0,
+    ties: TieRule = "share",
 ) -> Ranking:
     """Ranks the neurons of a task by its probe's weights.
 
@@ -54,6 +58,13 @@ def rank_neurons(
         groups: None for neurons; `"index"` for the neurons of one index in all layers of the residual stream as one
             group, or any division of the neurons (`correlated_groups`). A group's weights are the sums of the
             magnitudes of its neurons' weights. The ranking is one of groups (`ranking.groups`).
+        minimum_words: Least number of training words of a class that takes part in the order over all classes. 0 for
+            all classes, as Algorithm 1 has it; the papers that set a minimum have 100 (`ranking.merging`). The ranking
+            names the classes that it left out, and still has theirs in `by_class`.
+        ties: What orders the neurons that one block ties, such as the first one, of the heaviest neuron of each class:
+            `"share"`, the largest share of a class's mass, which puts the rarest class first; or `"gain"`, by how much
+            the neuron's weights move the mean loss (`weight_mass.gain_of_weights`). The papers leave it open. It has no
+            part in a ranking over samples, whose blocks are small.
 
     Returns:
         The ranking. A neuron's score is 1 − (mass level at which the first class needs it): 1 for each class's heaviest
@@ -62,20 +73,27 @@ def rank_neurons(
         each class too (for `"level"` there the mean of 1 − the class's own level).
 
     Raises:
-        SettingsError: There is no such probe, there are several penalties, or no samples; or `share` is not in (0, 1].
+        SettingsError: There is no such probe, there are several penalties, or no samples; `share` is not in (0, 1]; or
+            no class has the minimum of words.
     """
     probes = as_probe_set(probes)
     task = only_task(probes) if task is None else task
     numbers = _replicates(probes, replicate=replicate, over=over)
     of_task = [probes.one(task, replicate=number, subset=subset, target=target) for number in numbers]
     weights = [probe.weights_among(probes.axis.size) for probe in of_task]
+    # A sample has other words; which classes are merged is decided by the words as they are, once for all samples.
+    known = probes.of(task, subset=subset, target=target)[0]
+    merged = choose_merged(task, known.classes, known.class_words, minimum_words=minimum_words, ties=ties)
     axis = probes.axis
     if groups is not None:
         weights = [group_weights(own, axis, groups) for own in weights]
         axis = group_axis(axis, groups)
     if over is None:
-        return _rank_weights(task, axis, of_task[0].classes, weights[0], stride=stride)
-    return merge_weights(task, axis, of_task[0].classes, weights, by=by, share=share, stride=stride)
+        return rank_by_mass(task, axis, of_task[0].classes, weights[0], stride=stride, merged=merged)
+    ranking = merge_weights(
+        task, axis, of_task[0].classes, weights, by=by, share=share, stride=stride, merged=merged.classes
+    )
+    return replace(ranking, left_out=merged.left_out)
 
 
 def _replicates(probes: ProbeSet, *, replicate: int, over: str | None) -> Sequence[int]:
@@ -93,15 +111,26 @@ def _replicates(probes: ProbeSet, *, replicate: int, over: str | None) -> Sequen
     return range(1, probes.replicates + 1)
 
 
-def _rank_weights(
+def rank_by_mass(
     task: str,
     axis: NeuronAxis,
     classes: Sequence[str],
     weights: Float[np.ndarray, "feature class"],
     *,
     stride: int | None,
+    merged: Merged,
 ) -> Ranking:
-    merged = mass_order(weights, stride=stride)
+    """Ranks neurons by the mass order of some weights, overall and by class.
+
+    Args:
+        task: The task.
+        axis: The neuron of each column.
+        classes: Names of the classes, in the order of the weights' columns.
+        weights: Weights of one probe, or of one for each class.
+        stride: None for the exact order; a number of mass steps for NeuroX's blocks.
+        merged: The classes whose weights are merged, and the rule of ties.
+    """
+    found = mass_order(weights[:, merged.classes], stride=stride, within=merged.gain(weights))
     by_class = {}
     for number, name in enumerate(classes):
         magnitude = np.abs(weights[:, number].astype(np.float64))
@@ -109,10 +138,11 @@ def _rank_weights(
     return Ranking(
         task=task,
         axis=axis,
-        columns=merged.order,
-        scores=1 - merged.level[merged.order],
-        ties=merged.block[merged.order],
+        columns=found.order,
+        scores=1 - found.level[found.order],
+        ties=found.block[found.order],
         by_class=by_class,
+        left_out=merged.left_out,
     )
 
 

@@ -25,6 +25,8 @@ from lca_jax.ranking.anova import rank_by_anova
 from lca_jax.ranking.average_precision import rank_by_average_precision
 from lca_jax.ranking.bagged import rank_bagged
 from lca_jax.ranking.cross_model import rank_by_max_correlation, rank_by_min_correlation
+from lca_jax.ranking.gaussian import rank_by_gaussians
+from lca_jax.ranking.group_lasso import rank_by_group_lasso
 from lca_jax.ranking.groups import Groups, rank_groups
 from lca_jax.ranking.iou import rank_by_iou
 from lca_jax.ranking.lca import rank_neurons
@@ -33,8 +35,10 @@ from lca_jax.ranking.mean_distance import rank_by_mean_distance
 from lca_jax.ranking.mean_select import rank_by_mean_select
 from lca_jax.ranking.mean_weight import rank_by_mean_weight
 from lca_jax.ranking.mutual_information import rank_by_mutual_information
+from lca_jax.ranking.one_vs_rest import rank_by_one_vs_rest
 from lca_jax.ranking.probeless import rank_by_means
 from lca_jax.ranking.ranking import Ranking
+from lca_jax.ranking.sparse_probe import rank_by_sparse_probes
 from lca_jax.ranking.variance import rank_by_variance
 from lca_jax.ranking.words import Words, read_words, statistics_of_words
 from lca_jax.store.statistics import Statistics
@@ -51,12 +55,17 @@ class Method(NamedTuple):
     """What a neuron's score is."""
     labels: bool = True
     """Whether labels play a part: whether the function takes a task."""
+    one_vs_rest: bool = False
+    """Whether the probes are those that tell one class from all others (`fit_probes(one_vs_rest=True)`)."""
 
 
 METHODS: dict[str, Method] = {
     "lca": Method("probes", rank_neurons, "1 less the weight mass at which the first class needs it"),
     "bagged": Method("probes", rank_bagged, "mean magnitude of its weights over classes and samples, less for copies"),
     "mean_weight": Method("probes", rank_by_mean_weight, "mean magnitude of its weights over the classes"),
+    "one_vs_rest": Method(
+        "probes", rank_by_one_vs_rest, "1 less the mass at which the first binary probe needs it", one_vs_rest=True
+    ),
     "probeless": Method("statistics", rank_by_means, "sum of the distances of class means"),
     "mean_distance": Method("statistics", rank_by_mean_distance, "distance of a class's mean, in deviations"),
     "anova": Method("statistics", rank_by_anova, "F statistic of the classes"),
@@ -65,6 +74,9 @@ METHODS: dict[str, Method] = {
     "average_precision": Method("words", rank_by_average_precision, "best average precision for a class"),
     "iou": Method("words", rank_by_iou, "best intersection over union with a class"),
     "mutual_information": Method("words", rank_by_mutual_information, "bits that its value tells about the class"),
+    "group_lasso": Method("words", rank_by_group_lasso, "penalty at which it enters the group lasso"),
+    "sparse_probe": Method("words", rank_by_sparse_probes, "1/k of the smallest k-sparse probe that has it"),
+    "gaussian": Method("words", rank_by_gaussians, "place in a greedy selection by Gaussians"),
 }
 """The methods by name."""
 
@@ -112,8 +124,8 @@ def rank(
     """Ranks neurons by any method.
 
     Args:
-        given: What the method reads: probes (`lca`, `bagged`, `mean_weight`); statistics, or words in their place
-            (`probeless`, `mean_distance`, `anova`, `variance`); or words: a store, `measured_words`, or features and
+        given: What the method reads: probes (`lca`, `bagged`, `mean_weight`, `one_vs_rest`); statistics, or words in their
+            place (`probeless`, `mean_distance`, `anova`, `variance`); or words: a store, `measured_words`, or features and
             labels (X, y). For `max_corr`, `min_corr` and `lin_reg` several models: what `correlate_models` returned,
             or a list of the models' stores or arrays, which are gathered then; `of` is the number of the model whose
             neurons are ranked.

@@ -43,6 +43,8 @@ class Ranking:
     """Number of each neuron's tie block, from 0. The method gives no order within a block; the order here is fixed."""
     by_class: Mapping[str, "Ranking"] = field(default_factory=dict)
     """The ranking of each class by itself; empty if the method has none."""
+    left_out: tuple[str, ...] = ()
+    """Classes with too few words, which took no part in the order over all classes."""
 
     def __repr__(self) -> str:
         """Describes the ranking in one line, and its first neurons in a table."""
@@ -124,7 +126,8 @@ class Ranking:
 
     def _caption(self) -> str:
         classes = f", and for each of its {len(self.by_class)} classes" if self.by_class else ""
-        return f"{len(self.columns)} neurons ranked for {self.task}{classes}"
+        rare = f"; too few words: {', '.join(self.left_out)}" if self.left_out else ""
+        return f"{len(self.columns)} neurons ranked for {self.task}{classes}{rare}"
 
 
 def is_ranking(file: Path) -> bool:

@@ -31,6 +31,7 @@ def merge_weights(
     by: Merge = "level",
     share: float = 0.1,
     stride: int | None = None,
+    merged: Bool[np.ndarray, " class"] | None = None,
 ) -> Ranking:
     """Ranks neurons by the weights of several probes of one task.
 
@@ -42,6 +43,7 @@ def merge_weights(
         by: What is averaged (`rank_neurons`).
         share: Share of the neurons that count as a sample's first, for `"frequency"`.
         stride: None for exact mass levels, or the number of steps of NeuroX's blocks.
+        merged: Which classes take part in the order over all classes; None for all. All have their own order.
 
     Raises:
         SettingsError: `by` is unknown, or `share` is not in (0, 1].
@@ -50,15 +52,16 @@ def merge_weights(
         raise SettingsError(f"`by` must be one of {', '.join(_MERGES)}, got {by!r}.")
     if not 0 < share <= 1:
         raise SettingsError(f"`share` must be in (0, 1], got {share}. One tenth is 0.1.")
+    of_merged = slice(None) if merged is None else merged
     if by == "weight":
         magnitude = np.mean([np.abs(one.astype(np.float64)) for one in weights], axis=0)
-        return _ranked(task, axis, classes, magnitude.mean(axis=1), magnitude)
-    overall = np.mean([1 - mass_order(one, stride=stride).level for one in weights], axis=0)
+        return _ranked(task, axis, classes, magnitude[:, of_merged].mean(axis=1), magnitude)
+    overall = np.mean([1 - mass_order(one[:, of_merged], stride=stride).level for one in weights], axis=0)
     levels = np.mean([1 - class_levels(one) for one in weights], axis=0)
     if by == "level":
         return _ranked(task, axis, classes, overall, levels)
     count = max(1, math.ceil(share * axis.size - 1e-9))
-    often = np.mean([_first_by_mass(one, count, stride=stride) for one in weights], axis=0)
+    often = np.mean([_first_by_mass(one[:, of_merged], count, stride=stride) for one in weights], axis=0)
     of_class = np.mean([_first_by_class(one, count) for one in weights], axis=0)
     return _ranked(task, axis, classes, often, of_class, within=(overall, levels))
 

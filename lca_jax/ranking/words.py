@@ -4,10 +4,12 @@ Rankings by statistics take the statistics of a store, for which no activation i
 already (a half of them, say, or arrays) `statistics_of_words` makes the same record.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from lca_jax.errors import SettingsError
+from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.arrays import Arrays, array_axis, check_arrays
 from lca_jax.probing.labelling import number_labels, usable_labels
 from lca_jax.probing.measuring import MeasuredWords, measured_words
@@ -72,6 +74,34 @@ def statistics_of_words(words: MeasuredWords) -> Statistics:
         sampled=0,
         quantiles=np.full((len(LEVELS), words.axis.size), np.nan, np.float32),
     )
+
+
+def take_part(words: MeasuredWords, chosen: Bool[np.ndarray, " word"]) -> MeasuredWords:
+    """Returns some of the words, by a mask over them."""
+    return replace(words, X=words.X[chosen], gold=words.gold[chosen], units=words.units[chosen])
+
+
+def hold_out(words: MeasuredWords, share: float, *, seed: int) -> tuple[MeasuredWords, MeasuredWords]:
+    """Divides words by sentence into those to train on and those to choose by.
+
+    Args:
+        words: The words.
+        share: Share of the sentences to choose by, in (0, 1); at least one sentence, and not all.
+        seed: Seed of the division.
+
+    Raises:
+        SettingsError: The share is out of its range.
+        DataError: There is one sentence only.
+    """
+    if not 0 < share < 1:
+        raise SettingsError(f"`held_out` must be in (0, 1), got {share}. A fifth is 0.2.")
+    distinct = np.unique(words.sentences)
+    if len(distinct) < 2:
+        raise DataError("A part is held out by sentence, and there is one sentence only. Give more text, or `dev`.")
+    count = min(max(1, round(share * len(distinct))), len(distinct) - 1)
+    held = np.random.default_rng(seed).permutation(distinct)[:count]
+    mask = np.isin(words.sentences, held)
+    return take_part(words, ~mask), take_part(words, mask)
 
 
 def classes_apart(words: MeasuredWords) -> dict[str, Bool[np.ndarray, " word"]]:

@@ -82,7 +82,7 @@ def write_in_earlier_format(folder: Path, number: int) -> None:
     description = json.loads(file.read_text("utf-8"))
     del description["checksum"]
     for entry in [*description["probes"], *description["unpenalized"]]:
-        for name in ("kind", *(("target", "replicate", "subset") if number == 1 else ())):
+        for name in ("kind", "class_words", *(("target", "replicate", "subset") if number == 1 else ())):
             del entry[name]
     description["format"] = number
     if number < 3:
@@ -182,6 +182,6 @@ def test_probes_of_earlier_formats_are_read(tmp_path: Path, number: int) -> None
 def test_probes_of_a_later_format_are_refused(tmp_path: Path) -> None:
     probe_set(seed=1).save(tmp_path)
     file = tmp_path / "probes.json"
-    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "format": 5}), "utf-8")
-    with pytest.raises(StoreError, match=r"has format 5, this version reads 1 to 4\. Upgrade"):
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "format": 6}), "utf-8")
+    with pytest.raises(StoreError, match=r"has format 6, this version reads 1 to 5\. Upgrade"):
         load_probes(tmp_path)

@@ -27,7 +27,10 @@ X, GOLD = STORE.matrix(), np.array(STORE.labels("upos"))
 
 @pytest.fixture(scope="module")
 def probes() -> ProbeSet:
-    return fit_probes(STORE, ElasticNet(l1=1e-2, l2=1e-2))
+    """Probes of all classes, and of each class against the rest."""
+    settings = ElasticNet(l1=1e-2, l2=1e-2)
+    whole, binary = (fit_probes(STORE, settings, one_vs_rest=apart) for apart in (False, True))
+    return replace(whole, probes=(*whole.probes, *binary.probes))
 
 
 def by_column(ranking: Ranking) -> np.ndarray:
@@ -181,8 +184,7 @@ def test_every_method_orders_all_neurons_and_follows_a_permutation(method: str, 
     assert ((np.diff(ranking.ties) == 1) == (np.diff(ranking.scores) < 0)).all()
     order = np.random.default_rng(0).permutation(24)
     if METHODS[method].reads == "probes":
-        probe = probes.one("upos")
-        given = replace(probes, probes=(replace(probe, weights=probe.weights[order]),))
+        given = replace(probes, probes=tuple(replace(probe, weights=probe.weights[order]) for probe in probes))
     else:
         given = (X[:, order], GOLD)
     permuted = by_column(lca.rank(given, method=method, **options))
@@ -202,7 +204,9 @@ def test_a_neuron_that_never_changes_comes_last_and_one_that_splits_without_spre
 
 
 def test_what_a_method_cannot_read_is_refused(probes: ProbeSet) -> None:
-    with pytest.raises(SettingsError, match=r"no ranking method 'lda'. Methods: lca, bagged, mean_weight, probeless"):
+    with pytest.raises(
+        SettingsError, match=r"no ranking method 'lda'. Methods: lca, bagged, mean_weight, one_vs_rest, probeless"
+    ):
         lca.rank(STORE, method="lda")
     with pytest.raises(SettingsError, match=r"`lca` cannot read a value of type ActivationStore. Give probes"):
         lca.rank(STORE)
