@@ -97,6 +97,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.text.writing import write_columns as write_columns
     from lca_jax.text.writing import write_conllu as write_conllu
     from lca_jax.text.writing import write_json_lines as write_json_lines
+    from lca_jax.training.language_models import TrainingSettings as TrainingSettings
+    from lca_jax.training.language_models import train_language_models as train_language_models
 
 MODULES = {
     "agreement": "analysis.agreement",
@@ -187,6 +189,8 @@ MODULES = {
     "write_columns": "text.writing",
     "write_conllu": "text.writing",
     "write_json_lines": "text.writing",
+    "TrainingSettings": "training.language_models",
+    "train_language_models": "training.language_models",
 }
 """The module of each public name, below `lca_jax`. A test compares it with the imports above."""
 

@@ -12,6 +12,7 @@ import numpy as np
 from lca_jax.analysis.consensus import MethodOverlap
 from lca_jax.analysis.curves import KeepCurve
 from lca_jax.analysis.reliability_validity import ReliabilityAndValidity
+from lca_jax.analysis.similarity import LayerSimilarity
 from lca_jax.analysis.validity import ValidityCurve
 from lca_jax.axes import Neuron
 from lca_jax.descriptors.neuron_text import colour, neuron_text
@@ -153,6 +154,28 @@ def layers(ranking: Ranking, *, count: int = 100) -> "Figure":
     slant = {"rotation": 45, "ha": "right"} if len(names) > _STRAIGHT else {}
     axes.set_xticks(range(len(names)), names, **slant)
     axes.set(ylabel=f"neurons of the first {count:,}", title=ranking.task)
+    return figure
+
+
+def layer_similarity(found: LayerSimilarity) -> "Figure":
+    """Draws how alike the layers of two models are, each number in its square.
+
+    Args:
+        found: From `lca_jax.layer_similarity`.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    rows, columns = found.values.shape
+    figure, axes = _figure(height=1.6 + 0.4 * rows, width=2.2 + 0.5 * columns)
+    axes.imshow(found.values, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(found.values):
+        colour_of_text = "white" if value > 0.6 else "black"
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour_of_text)
+    axes.set_yticks(range(rows), found.axes[0].layer_names)
+    axes.set_xticks(range(columns), found.axes[1].layer_names, rotation=45, ha="right")
+    axes.set(ylabel=found.names[0], xlabel=found.names[1])
+    axes.set_title(f"{found.measure}; at most {found.chance.max():.2g} for shuffled words", fontsize=9)
     return figure
 
 

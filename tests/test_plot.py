@@ -45,6 +45,16 @@ def test_the_bars_of_layers_count_the_first_neurons(fitted: tuple) -> None:
         lca.plot.layers(ranking, count=25)
 
 
+def test_the_squares_of_a_similarity_are_its_numbers(fitted: tuple) -> None:
+    train, test = fitted[0], planted_store(seed=0, layers=2, width=12)
+    found = lca.layer_similarity(lca.correlate_models([train, test]), "cka")
+    (axes,) = lca.plot.layer_similarity(found).axes
+    np.testing.assert_allclose(np.asarray(axes.images[0].get_array()), found.values)
+    assert [text.get_text() for text in axes.texts] == [f"{value:.2f}" for value in found.values.ravel()]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["residual 0", "residual 1", "residual 2"]
+    assert axes.get_title().startswith("cka; at most 0.")
+
+
 def test_a_neuron_on_a_sentence_is_coloured_by_its_deviations(fitted: tuple) -> None:
     store = fitted[0]
     numbers = store.words["sentence"].to_numpy()

@@ -86,6 +86,25 @@ class CanonicalDirections(NamedTuple):
     kept: tuple[int, int]
     """Number of principal directions of each layer among which these were found."""
 
+    def erased(self, count: int, *, last: bool = False) -> Float64[np.ndarray, "neuron erased"]:
+        """Returns an orthonormal basis Q of what is lost of the first layer without some of its directions.
+
+        The states x - (xQ)Qᵀ are the projections to the directions that are left, E·C(CᵀC)⁻¹Cᵀ of Bau et al., section
+        4: besides the directions that are taken away, all is lost that is in none of them.
+
+        Args:
+            count: Number of directions that are taken away.
+            last: Whether the least correlated ones are taken, as a control.
+
+        Raises:
+            SettingsError: There are not as many directions.
+        """
+        if not 0 <= count <= len(self.correlations):
+            raise SettingsError(f"`count` must be in 0 to {len(self.correlations)} directions, got {count}.")
+        left = self.one[:, : len(self.correlations) - count] if last else self.one[:, count:]
+        whole, _ = np.linalg.qr(left, mode="complete")
+        return whole[:, left.shape[1] :]
+
 
 def layer_similarity(
     moments: CrossMoments, measure: Measure = "cka", *, one: int = 0, other: int | None = None

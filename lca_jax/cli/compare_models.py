@@ -75,5 +75,5 @@ def _layer_lines(pairs: Sequence[dict[str, Any]]) -> list[str]:
         chance = max(value for row in pair["cka"]["chance"] for value in row)
         one, other = pair["models"]
         of = f"layers of {one}" if one == other else f"layers of {one} and {other}"
-        lines.append(f"{of}: CKA {min(values):.2f} to {max(values):.2f} (at most {chance:.2f} by chance)")
+        lines.append(f"{of}: CKA {min(values):.2f} to {max(values):.2f} (at most {chance:.3f} by chance)")
     return lines

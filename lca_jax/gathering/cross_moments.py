@@ -20,7 +20,7 @@ from jaxtyping import Float32, Float64
 from lca_jax.axes import NeuronAxis
 from lca_jax.errors import SettingsError
 from lca_jax.gathering.correlations import correlations_of
-from lca_jax.gathering.products import Columns, Product, Shuffle
+from lca_jax.gathering.products import Columns, Product, Shuffle, as_held
 from lca_jax.tables import html_table, text_table
 
 
@@ -56,7 +56,7 @@ class PartMoments(NamedTuple):
             words=words,
             means=tuple(mean + share * own for mean, own in zip(self.means, apart, strict=True)),
             squares=tuple(
-                ours + theirs + both * own**2
+                as_held(ours + theirs + both * own**2)
                 for ours, theirs, own in zip(self.squares, other.squares, apart, strict=True)
             ),
             products={

@@ -28,7 +28,7 @@ class MatchedWords:
     """The words that all models have a vector of, in the order of the corpus."""
 
     names: tuple[str, ...]
-    """Name of every model, each with its number where two are called the same."""
+    """Name of every model without its folder or owner, with its number where two are called the same."""
     axes: tuple[NeuronAxis, ...]
     """The neuron of each column of every model."""
     sentences: Int64[np.ndarray, " word"]
@@ -165,8 +165,9 @@ def _refuse_other_forms(stores: Sequence[ActivationStore], units: Sequence[Int64
 
 
 def _names(names: Sequence[str]) -> tuple[str, ...]:
-    """Numbers the models that are called the same, from 1."""
+    """Returns names without their folders or owners, numbered from 1 where models are called the same."""
+    names = [name.rstrip("/").rsplit("/", 1)[-1] for name in names]
     return tuple(
-        f"{name} {list(names[: place + 1]).count(name)}" if list(names).count(name) > 1 else name
+        f"{name} {names[: place + 1].count(name)}" if names.count(name) > 1 else name
         for place, name in enumerate(names)
     )

@@ -131,6 +131,11 @@ def sum_products(
     return _at_the_means(total, centres, words, products, shuffles)
 
 
+def as_held(squares: Float64[np.ndarray, " feature"]) -> Float64[np.ndarray, " feature"]:
+    """Returns summed squares with 0 for those that float32 cannot hold: such a neuron (1e-32, say) never changes."""
+    return np.where(squares < np.finfo(np.float32).tiny, 0.0, squares)
+
+
 def _read(tables: Sequence[Table], some: range, rows: int) -> list[Float32[np.ndarray, "row _feature"]]:
     """Reads some words of all tables; zeros stand behind the last of them."""
     blocks = []
@@ -209,7 +214,7 @@ def _at_the_means(
     drawn = [(sums[each.table][list(each.columns)], sums[each.other]) for each in shuffles]
     return Sums(
         means=tuple(centre + of / words for centre, of in zip(centres, sums, strict=True)),
-        squares=tuple(np.maximum(of - own**2 / words, 0) for of, own in zip(squares, sums, strict=True)),
+        squares=tuple(as_held(of - own**2 / words) for of, own in zip(squares, sums, strict=True)),
         products=tuple(moved(block, *ends) for block, ends in zip(total.products, pairs, strict=True)),
         shuffled=tuple(moved(block, *ends) for block, ends in zip(total.shuffled, drawn, strict=True)),
     )

@@ -129,14 +129,13 @@ def _regress(moments: CrossMoments, of: int, other: int, ridges: Sequence[float]
         to_fit, to_choose, to_measure = (
             _project(moments, part, directions, of, other, layer) for part in moments.parts
         )
-        for ridge in ridges:
-            weights = to_fit.with_targets / (values[:, None] + ridge)
-            on_choice = to_choose.r2(weights)
-            better = on_choice > best
-            best = np.where(better, on_choice, best)
-            layers, chosen = np.where(better, layer, layers), np.where(better, ridge, chosen)
-            r2 = np.where(better, to_measure.r2(weights), r2)
-            in_sample = np.where(better, to_fit.r2(weights), in_sample)
+        ridge, on_choice = _best_ridge(values, to_fit, to_choose, ridges)
+        weights = to_fit.with_targets / (values[:, None] + ridge[None])
+        better = on_choice > best
+        best = np.where(better, on_choice, best)
+        layers, chosen = np.where(better, layer, layers), np.where(better, ridge, chosen)
+        r2 = np.where(better, to_measure.r2(weights), r2)
+        in_sample = np.where(better, to_fit.r2(weights), in_sample)
     return Regressions(
         model=other,
         name=moments.names[other],
@@ -146,6 +145,15 @@ def _regress(moments: CrossMoments, of: int, other: int, ridges: Sequence[float]
         layers=layers,
         ridges=chosen,
     )
+
+
+def _best_ridge(
+    values: Float64[np.ndarray, " direction"], to_fit: _Projected, to_choose: _Projected, ridges: Sequence[float]
+) -> tuple[Float64[np.ndarray, " feature"], Float64[np.ndarray, " feature"]]:
+    """Returns the ridge with the largest R² on the sentences that choose, for every target, and that R²."""
+    scores = [to_choose.r2(to_fit.with_targets / (values[:, None] + ridge)) for ridge in ridges]
+    place = np.argmax(scores, axis=0)
+    return np.array(ridges, np.float64)[place], np.max(scores, axis=0)
 
 
 def _directions(

@@ -100,6 +100,20 @@ def test_canonical_directions_are_uncorrelated_and_those_of_scikit_learn() -> No
     assert sum(lca.canonical_directions(moments, 1, 2, variance=0.5).kept) < sum(found.kept)
 
 
+def test_erasing_directions_is_the_projection_to_the_others() -> None:
+    X, Y = mixed(0), mixed(1)
+    found = lca.canonical_directions(lca.correlate_models([X, Y]), 1, 2)
+    E, count = X[:, 1].astype(np.float64), len(found.correlations)
+    for taken, last in ((2, False), (3, True), (0, False), (count, False)):
+        Q = found.erased(taken, last=last)
+        C = found.one[:, : count - taken] if last else found.one[:, taken:]
+        expected = E @ C @ np.linalg.pinv(C.T @ C) @ C.T
+        np.testing.assert_allclose(E - (E @ Q) @ Q.T, expected, atol=1e-6 * np.abs(E).max())
+        np.testing.assert_allclose(Q.T @ Q, np.eye(Q.shape[1]), atol=1e-12)
+    with pytest.raises(SettingsError, match=f"`count` must be in 0 to {count} directions"):
+        found.erased(count + 1)
+
+
 @pytest.mark.usefixtures("as_users_run_it")
 def test_what_cannot_be_compared_is_refused() -> None:
     X, Y = mixed(0), mixed(1)

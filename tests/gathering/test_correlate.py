@@ -82,6 +82,21 @@ def test_words_are_matched_by_sentence_and_place() -> None:
     assert moments.axes[0].layer_names == ["residual 2", "residual 0"]
 
 
+@pytest.mark.parametrize("held_out", [0.0, 0.2])
+def test_a_neuron_that_float32_cannot_hold_never_changes(held_out: float) -> None:
+    # Two neurons of MiniLM's last layer vary by 1e-32: their squares are nothing, their products with others are not.
+    X, Y = mixed(0), mixed(1)
+    X[:, 1, 3] *= 1e-32
+    moments = lca.correlate_models([X, Y], held_out=held_out)
+    expected = plain_correlation(X, Y)
+    expected[13] = 0
+    np.testing.assert_allclose(moments.correlation(0, 1), expected, atol=2e-6)
+    np.testing.assert_allclose(
+        lca.rank(moments, method="max_corr", of=1).scores, np.sort(np.abs(expected).max(axis=0))[::-1], atol=2e-6
+    )
+    assert np.isfinite(lca.layer_similarity(moments, "pwcca").values).all()
+
+
 def test_the_null_shuffles_words_and_keeps_them() -> None:
     X = mixed(0)
     Y = X.reshape(600, -1)[:, ::-1].copy()

@@ -59,6 +59,31 @@ def test_groups_are_the_connected_components(threshold: float, strip_bytes: floa
         assert str(groups.groups.neuron(int(groups.group_of_column[17]))) == "group.residual 0:1"
 
 
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("strip_bytes", [1e9, 4.0 * 24 * 7])
+def test_average_linkage_is_that_of_scipy_over_all_neurons(threshold: float, strip_bytes: float) -> None:
+    hierarchy = pytest.importorskip("scipy.cluster.hierarchy")
+    X = vectors()
+    X[:, [3, 5, 11, 13, 19]] += 1.5 * X[:, [16]]  # a crowd in which all correlate, some more
+    groups = correlated_groups(
+        store_of(X.reshape(-1, 3, 8), [["w"] * 300], {}),
+        threshold=threshold,
+        linkage="average",
+        strip_bytes=strip_bytes,
+    )
+    plain = X.astype(np.float64)
+    plain[:, [2, 10]] = 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        apart = 1 - np.abs(np.nan_to_num(np.corrcoef(plain, rowvar=False)))
+    tree = hierarchy.linkage(apart[np.triu_indices(24, k=1)], "average")
+    expected = hierarchy.fcluster(tree, 1 - threshold, "distance")
+    assert same_division(groups.group_of_column, expected)
+    single = correlated_groups(store_of(X.reshape(-1, 3, 8), [["w"] * 300], {}), threshold=threshold)
+    assert single.groups.size <= groups.groups.size
+    if threshold == 0.7:  # the chain 4, 12, 20 is one by its links, and not by its mean
+        assert single.groups.size < groups.groups.size
+
+
 def test_joining_is_that_of_scipy_on_random_graphs() -> None:
     rng = np.random.default_rng(1)
     for edges in (0, 10, 60, 300):
@@ -110,3 +135,9 @@ def test_what_cannot_be_grouped_is_refused() -> None:
     narrow = store_of(vectors()[:, :16].reshape(-1, 2, 8), [["w"] * 300], {})
     with pytest.raises(SettingsError, match="These groups divide the 16 neurons"):
         rank_neurons(probes, groups=correlated_groups(narrow))
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_an_unknown_linkage_is_refused() -> None:
+    with pytest.raises(SettingsError, match="`linkage` must be single or average, got 'ward'"):
+        correlated_groups(planted_store(), linkage="ward")  # type: ignore
