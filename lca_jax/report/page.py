@@ -30,6 +30,7 @@ from lca_jax.report.figures import (
 )
 from lca_jax.report.findings import CORRELATION, Findings, beats_baselines, findings
 from lca_jax.report.layer_curve import LayerCurve, draw_by_layer
+from lca_jax.report.model_use import UseChart, draw_use
 from lca_jax.report.reliability import neuron_sentence, overlap_rows
 from lca_jax.report.search_grid import SearchGrid, arrange_search
 
@@ -147,6 +148,8 @@ class _TaskView(NamedTuple):
     keep: tuple[KeepChart, ...]
     layers: LayerChart | None
     by_layer: LayerCurve | None
+    use: tuple[UseChart, ...]
+    """The model with neurons removed; empty if that was not measured."""
     overlap: Sequence[Mapping[str, Any]]
     """How far the ranking reproduces, by number of neurons; empty if that was not measured."""
     classes: tuple[_ClassRow, ...]
@@ -196,6 +199,7 @@ def _view(
         by_layer=draw_by_layer(
             task.get("by_layer", ()), task.get("by_layer_untrained", ()), accuracy=accuracy, baselines=baselines
         ),
+        use=draw_use(task) if beats else (),
         overlap=overlap_rows(task) if beats else (),
         classes=_class_rows(task.get("per_class", {})),
         search=arrange_search(task.get("search", ())),
