@@ -37,9 +37,9 @@ def test_the_sentence_says_whether_the_model_uses_the_neurons() -> None:
     both = (claim("zero", "holds", 0.5, 0.4, 0.6), claim("mean", "holds", 0.25, 0.1, 0.4))
     assert findings(with_use(good(), *both), "upos").use == (
         "The model uses these neurons more than others (perplexity a word of wiki.txt): set to zero, removing the "
-        "first neurons does more harm than removing random ones (+0.5 nats a word, 95% interval +0.4 to +0.6); set to their "
-        "mean, removing the first neurons does more harm than removing random ones (+0.25 nats a word, 95% interval "
-        "+0.1 to +0.4)."
+        "first neurons does more harm than removing random ones (+0.5 nats a word, 95% interval +0.4 to +0.6); set to "
+        "their mean, removing the first neurons does more harm than removing random ones (+0.25 nats a word, 95% "
+        "interval +0.1 to +0.4)."
     )
     less = findings(with_use(good(), claim("zero", "fails", -0.5, -0.6, -0.4)), "upos").use
     assert less.startswith("The model needs these neurons less than others")
