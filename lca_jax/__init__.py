@@ -46,6 +46,14 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.extraction.recompute import recompute as recompute
     from lca_jax.gathering.correlate import correlate_models as correlate_models
     from lca_jax.gathering.gather import gather_statistics as gather_statistics
+    from lca_jax.interventions.curve import ablation_curve as ablation_curve
+    from lca_jax.interventions.edits import ablate as ablate
+    from lca_jax.interventions.edits import project_out as project_out
+    from lca_jax.interventions.edits import stack_edits as stack_edits
+    from lca_jax.interventions.effect import AblationCurve as AblationCurve
+    from lca_jax.interventions.measures import MinimalPair as MinimalPair
+    from lca_jax.interventions.measures import read_minimal_pairs as read_minimal_pairs
+    from lca_jax.interventions.task_probe import ProbeAccuracy as ProbeAccuracy
     from lca_jax.machine.job import join_processes as join_processes
     from lca_jax.models.load import load_model as load_model
     from lca_jax.models.model import Model as Model
@@ -139,6 +147,14 @@ MODULES = {
     "recompute": "extraction.recompute",
     "correlate_models": "gathering.correlate",
     "gather_statistics": "gathering.gather",
+    "ablation_curve": "interventions.curve",
+    "ablate": "interventions.edits",
+    "project_out": "interventions.edits",
+    "stack_edits": "interventions.edits",
+    "AblationCurve": "interventions.effect",
+    "MinimalPair": "interventions.measures",
+    "read_minimal_pairs": "interventions.measures",
+    "ProbeAccuracy": "interventions.task_probe",
     "join_processes": "machine.job",
     "Model": "models.model",
     "load_model": "models.load",

@@ -17,6 +17,7 @@ from lca_jax.analysis.validity import ValidityCurve
 from lca_jax.axes import Neuron
 from lca_jax.descriptors.neuron_text import colour, neuron_text
 from lca_jax.errors import MissingExtraError, SettingsError
+from lca_jax.interventions.effect import AblationCurve
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.store.store import ActivationStore
 
@@ -82,6 +83,37 @@ def validity_curve(curve: ValidityCurve) -> "Figure":
     done = "removed" if curve.removed else "kept"
     axes.set(xlabel=f"neurons {done}", ylabel="accuracy", title=f"{curve.task}, {curve.readout}, {curve.mode}")
     axes.legend()
+    return figure
+
+
+def ablation_curve(curve: AblationCurve) -> "Figure":
+    """Draws the score of a model against the number of neurons removed, one panel a fill.
+
+    Bands are 95 % intervals over sentences, and over the draws where sets are random. Scores that rise with the damage
+    are drawn on a logarithmic axis. The layers of the sets are in `curve.points`: compare sets of equal depth.
+
+    Args:
+        curve: From `lca_jax.ablation_curve`.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    fills = list(dict.fromkeys(point.fill for point in curve.points))
+    figure, first = _figure(width=_WIDTH * (0.4 + 0.6 * len(fills)), panels=len(fills))
+    for number, fill in enumerate(fills):
+        axes = figure.axes[number]
+        axes.axhline(curve.whole, color="0.4", linewidth=1, linestyle=":", label="the model as it is")
+        points = [point for point in curve.points if point.fill == fill]
+        for place, (ranking, of) in enumerate(dict.fromkeys((point.ranking, point.set) for point in points)):
+            line = [point for point in points if (point.ranking, point.set) == (ranking, of)]
+            values = [(point.value, point.low, point.high) for point in line]
+            label = of if of == "random" else f"{ranking}, {of}"
+            _draw_band(axes, [point.last for point in line], values, marker="os^vDP*X"[place % 8], label=label)
+        if curve.lost == "log":
+            axes.set_yscale("log")
+        axes.set(xlabel="neurons removed", title=f"set to {fill}")
+    first.set_ylabel(curve.measure)
+    first.legend(fontsize=8)
     return figure
 
 
@@ -229,10 +261,11 @@ def _draw_band(
     axes.fill_between(places, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
 
 
-def _figure(*, height: float = _HEIGHT, width: float = _WIDTH) -> tuple["Figure", Any]:
+def _figure(*, height: float = _HEIGHT, width: float = _WIDTH, panels: int = 1) -> tuple["Figure", Any]:
+    """Returns a figure and its first panel."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise MissingExtraError("matplotlib", "plots", "Drawing figures") from None
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.add_subplot()
+    return figure, figure.subplots(1, panels, sharey=True, squeeze=False)[0, 0]

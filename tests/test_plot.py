@@ -9,6 +9,7 @@ import pytest
 import lca_jax as lca
 from lca_jax.axes import Neuron
 from lca_jax.errors import DataError, SettingsError
+from lca_jax.interventions.effect import AblationPoint
 from tests.stores import planted_store
 
 pytest.importorskip("matplotlib")
@@ -32,6 +33,30 @@ def test_the_lines_of_a_keep_curve_are_its_points(fitted: tuple) -> None:
     np.testing.assert_allclose(lines["random (5 sets, ± 1 SD)"], [point.random for point in curve.points])
     np.testing.assert_allclose(np.asarray(axes.lines[1].get_xdata()), [10, 50])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("neurons kept (%)", "accuracy")
+
+
+def test_the_lines_of_an_ablation_curve_are_its_points() -> None:
+    values = {"zero": (60.0, 90.0), "mean": (55.0, 70.0)}
+    points = tuple(
+        AblationPoint(
+            ranking="random" if of == "random" else "lca", set=of, fill=fill, first=0, last=last, value=value,
+            low=value - 5, high=value + 5, change=value - 50, change_low=0, change_high=1, draws=(), layers=(last,),
+        )
+        for of in ("top", "random")
+        for fill in values
+        for last, value in zip((10, 100), values[fill], strict=True)
+    )  # fmt: skip
+    curve = lca.AblationCurve(
+        measure="perplexity a word", sweep="cumulative", whole=50.0, whole_low=45.0, whole_high=55.0, lost="log",
+        sentences=9, draws=5, layers=("residual 0",), points=points, claims=(),
+    )  # fmt: skip
+    panels = lca.plot.ablation_curve(curve).axes
+    assert [axes.get_title() for axes in panels] == ["set to zero", "set to mean"]
+    for axes, expected in zip(panels, values.values(), strict=True):
+        lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
+        assert lines["lca, top"] == ([10, 100], list(expected))
+        assert lines["random"] == ([10, 100], list(expected))
+        assert axes.get_yscale() == "log"
 
 
 def test_the_bars_of_layers_count_the_first_neurons(fitted: tuple) -> None:

@@ -35,6 +35,9 @@ COMMANDS = {
     "probe": Command("steps", "probe", "Fits the probes and chooses their penalties."),
     "rank": Command("steps", "rank", "Writes the rankings."),
     "ablate": Command("steps", "ablate", "Measures keep curves and minimal sets."),
+    "ablate-model": Command(
+        "model_ablation", "ablate_model", "Removes the neurons of a ranking from the running model."
+    ),
     "report": Command("steps", "report", "Writes results.json and the page."),
     "study": Command("study", "run_study", "Does the probes and rankings of many tasks, in many processes."),
     "compare-models": Command(

@@ -23,6 +23,7 @@ from functools import cached_property
 from typing import Any
 
 from lca_jax.errors import SettingsError, StoreError
+from lca_jax.experiment.ablated import kept_model_ablations
 from lca_jax.experiment.cards import cards_of_tasks
 from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import STEPS, Experiment, Step
@@ -76,11 +77,7 @@ def run(
     if until not in STEPS:
         raise SettingsError(f"`until` must be one of {', '.join(STEPS)}, got {until!r}.")
     experiment = replace(experiment, out=real_path(experiment.out))
-    with (
-        held_folder(experiment.out),
-        log_file(experiment.out / "log.txt", _log) as begin_log,
-        show_bars(progress),
-    ):
+    with held_folder(experiment.out), log_file(experiment.out / "log.txt", _log) as begin_log, show_bars(progress):
         refuse_foreign(experiment.out)
         experiment = keep_corpora(experiment, experiment.out)
         started = _Run(experiment, progress=progress)
@@ -246,7 +243,9 @@ class _Run:
         }
         if settings.untrained is not None:
             keys["untrained"] = key_of("untrained", FORMAT, settings.untrained, probe, extract["test"], settings.seed)
-        return keys | {"report": key_of("report", keys, FORMAT, package_versions(RESULT_PACKAGES))}
+        ablated = kept_model_ablations(self._folder.path, self._tasks, rank_key=keys["rank"])
+        made_by = (FORMAT, package_versions(RESULT_PACKAGES), *([ablated] if ablated else []))
+        return keys | {"report": key_of("report", keys, *made_by)}
 
     def _extract_key(self, part: str) -> str:
         settings = self._settings
@@ -272,7 +271,9 @@ class _Run:
 
     def _results(self) -> dict[str, Any]:
         whole, corpora, stores = self._inputs.whole, self._inputs.corpora, self._stores
-        entries = {task: self._read_json(f"tasks/{name_file_of(task)}.json") for task in self._tasks}
+        ablated = kept_model_ablations(self._folder.path, self._tasks, rank_key=self._keys["rank"])
+        files = {task: f"tasks/{name_file_of(task)}.json" for task in self._tasks}
+        entries = {task: self._read_json(file) | ablated.get(task, {}) for task, file in files.items()}
         if self._settings.untrained is not None:
             untrained = self._read_json(_UNTRAINED)
             entries = {task: {**entry, "by_layer_untrained": untrained[task]} for task, entry in entries.items()}

@@ -25,8 +25,9 @@ from jaxtyping import Float, Float32
 
 from lca_jax.axes import Layers, NeuronAxis
 from lca_jax.errors import DataError, SettingsError
+from lca_jax.interventions.chance import measure_effect
 from lca_jax.interventions.edits import ablate
-from lca_jax.interventions.effect import AblationCurve, measure_effect
+from lca_jax.interventions.effect import AblationCurve
 from lca_jax.interventions.measures import SLOTS, Lost, Measure, MinimalPairs, Perplexity, Score
 from lca_jax.interventions.points import points_of, run_points, slot_means
 from lca_jax.interventions.rows import WHERE, Rows, Where

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from flax import nnx
@@ -46,6 +46,7 @@ class Setting(NamedTuple):
     mask_piece: int | None
 
 
+@runtime_checkable
 class Score(Protocol):
     """A score that is a function of sums over sentences."""
 
@@ -69,6 +70,7 @@ class Score(Protocol):
         ...
 
 
+@runtime_checkable
 class Measure(Score, Protocol):
     """A score of a model that runs with edits."""
 

@@ -102,8 +102,7 @@ class Model:
             params: `self.params`, or the same tree placed elsewhere.
             batch: Rows of pieces. Results in padding slots have no meaning.
             edits: Site to scale and shift, (layer, neuron) each, for every layer of that site, in the slots `where`.
-                Traced: new values do not recompile, and a leading axis can be mapped over with `jax.vmap`, or with
-                `jax.lax.map` at the memory of one edit.
+                Traced: new values do not recompile. Map over a leading axis with `jax.vmap` or `jax.lax.map`.
             sites: Sites to return.
             layers: Layer numbers for all of these sites, or a mapping from site to its layer numbers; None for all.
                 Blocks above the last requested layer are not computed.
@@ -153,16 +152,15 @@ class Model:
     def log_probabilities(
         self, params: Params, batch: Batch, edits: Mapping[str, Edit] | None = None, *, targets: Batch | None = None
     ) -> Float[Array, "row _slot"]:
-        """Computes how likely each piece of a text is; pure. No array (slot, vocabulary) is made.
-
-        Arguments and errors are those of `logits`; windows of `targets` begin with the decoder's start piece. A masked
-        model whose tokenizer has no mask piece raises a ModelError too.
+        """Computes how likely each piece is; pure. No array (slot, vocabulary) is made. Arguments as in `logits`.
 
         Returns:
             Float32 log-probability, in nats, of the piece in each slot given those before it in its window (causal
-            models; in an encoder-decoder of the slots of `targets`, given the source too), or given all others
-            (masked models: one pass for each place of the longest window). 0 in padding and for a first piece that
-            has none before it.
+            models, and `targets`, which begin with their start piece), or all others (masked models, one pass for each
+            place of the longest window). 0 in padding and for a first piece that has none before it.
+
+        Raises:
+            SettingsError, ModelError: As in `logits`, or a masked model's tokenizer has no mask piece.
         """
         self._check_head()
         self._check_edits(edits, batch, targets)
@@ -183,9 +181,8 @@ class Model:
         Args:
             params: `self.params`, or the same tree placed elsewhere.
             prompts: One window a row, from its first slot on.
-            edits: Site to scale and shift, as in `forward`; applied to the prompts and at every step. The `where` of an
-                edit has a column for each slot of `prompts`, and in the stack that writes for every place of its texts:
-                prompt (or `start`) and then `search.longest` pieces.
+            edits: Site to edit, as in `forward`; applied to the prompts and at every step. In the stack that writes,
+                `where` has a column for every place of its texts: prompt (or `start`), then `search.longest` pieces.
             search: Maximum length of the texts, and how their pieces are chosen.
             start: The decoder's first pieces, instead of those in `rules`: where a model writes several languages, its
                 start and the piece of the language.

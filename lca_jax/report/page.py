@@ -31,6 +31,7 @@ from lca_jax.report.figures import (
 from lca_jax.report.findings import CORRELATION, Findings, beats_baselines, findings
 from lca_jax.report.layer_curve import LayerCurve, draw_by_layer
 from lca_jax.report.method_chart import MethodChart, draw_methods, method_rows
+from lca_jax.report.model_use import UseChart, draw_use
 from lca_jax.report.reliability import neuron_sentence, overlap_rows
 from lca_jax.report.search_grid import SearchGrid, arrange_search
 
@@ -150,6 +151,8 @@ class _TaskView(NamedTuple):
     keep: tuple[KeepChart, ...]
     layers: LayerChart | None
     by_layer: LayerCurve | None
+    use: tuple[UseChart, ...]
+    """The model with neurons removed; empty if that was not measured."""
     overlap: Sequence[Mapping[str, Any]]
     """How far the ranking reproduces, by number of neurons; empty if that was not measured."""
     methods: MethodChart | None
@@ -202,6 +205,7 @@ def _view(
         by_layer=draw_by_layer(
             task.get("by_layer", ()), task.get("by_layer_untrained", ()), accuracy=accuracy, baselines=baselines
         ),
+        use=draw_use(task) if beats else (),
         overlap=overlap_rows(task) if beats else (),
         methods=draw_methods(task.get("methods", {}), own=_OWN.get(task.get("ranking", ""))) if beats else None,
         method_rows=method_rows(task.get("methods", {})) if beats else (),

@@ -168,6 +168,6 @@ def test_bad_neurons_and_fills_are_refused(model: Model, tmp_path: Path) -> None
         ablate(model, [4], axis=AXIS, fill=np.full(AXIS.size, np.nan))
     with pytest.raises(DataError, match="must be finite"):
         project_out(model, {("residual", 1): np.full((32, 1), np.inf)})
+    edit = Edit(np.ones((3, 32), np.float32), np.zeros((3, 32), np.float32), None, np.zeros((3, 31, 1), np.float32))
     with pytest.raises(ModelError, match="directions of shape"):
-        edit = Edit(np.ones((3, 32), np.float32), np.zeros((3, 32), np.float32), None, np.zeros((3, 31, 1), np.float32))
         model.forward(model.params, pack(draw_windows([4]), slots=4)[0], {"residual": edit})

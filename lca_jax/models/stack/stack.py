@@ -125,7 +125,7 @@ class Stack(nnx.Module):
             causal=False,
             reach=None,
         )
-        # Padding sees all of the source: it would see nothing where that fills its row, and NaN would spread from there.
+        # Padding sees all of the source: where that fills its row it would see nothing, and NaN would spread from it.
         bias = jnp.where(jnp.asarray(targets.segments)[:, None, :, None] == 0, jnp.float32(0), bias)
         encoder = EncoderStates(states, View(bias))
         return self.decoder(targets, layers=layers, taps=taps, pieces=self.piece_table, encoder=encoder, memory=memory)

@@ -1,0 +1,41 @@
+"""`lca ablate-model`: does the model of a run use the neurons that its probes found?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lca_jax.cli.compiling import keep_compiled_programs
+from lca_jax.cli.output import say, shows_bars
+from lca_jax.experiment.model_ablation import ModelAblation
+
+
+def ablate_model(
+    settings: Annotated[ModelAblation, tyro.conf.arg(name="")],
+    *,
+    run: Annotated[Path, tyro.conf.arg(metavar="RUN")],
+    quiet: bool = False,
+    debug: bool = False,
+) -> None:
+    """Removes the neurons of a ranking from the running model.
+
+    Measures perplexity, minimal pairs or translations, with top, random and bottom neurons set to zero or their means.
+    The curve and its verdict come into results.json and onto the page of the run.
+
+    Args:
+        settings: What is removed, and what is measured.
+        run: The run folder.
+        quiet: Show no progress.
+        debug: Show tracebacks.
+    """
+    del debug
+    from lca_jax.experiment.model_ablation import ablate_model as measure
+    from lca_jax.report.model_use import claim_lines, use_sentence
+
+    keep_compiled_programs()
+    results = measure(run, settings, progress=shows_bars(quiet=quiet))
+    entry = results["tasks"][settings.task]
+    say(
+        f"Page: {run.absolute() / 'report' / 'index.html'}",
+        *[line for line in (use_sentence(entry), *claim_lines(entry)) if line],
+    )

@@ -1,0 +1,179 @@
+"""Ablation of the model of a run: the neurons of a ranking are removed while the model runs over another text.
+
+It is no step of `lca run`, since it needs a model with its head, and a text or pairs. What it measured lies in
+`model_ablation/TASK.json` with the key of the ranking that it removed; `results.json` and the page show it as long as
+the run has this ranking.
+"""
+
+import gzip
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lca_jax.errors import CorpusError, DataError, SettingsError
+from lca_jax.experiment.ablated import keep_model_ablation
+from lca_jax.experiment.config import Experiment, read_experiment
+from lca_jax.experiment.holding import held_folder
+from lca_jax.experiment.run import run
+from lca_jax.interventions.curve import ablation_curve
+from lca_jax.interventions.effect import AblationCurve
+from lca_jax.interventions.measures import read_minimal_pairs
+from lca_jax.interventions.rows import Where
+from lca_jax.interventions.sets import SetName
+from lca_jax.machine.files import real_path
+from lca_jax.machine.progress import show_bars
+from lca_jax.models.load import load_model
+from lca_jax.probing.probe_set import load_probes
+from lca_jax.ranking.lca import rank_neurons
+from lca_jax.text.formats import read_corpus
+from lca_jax.text.options import TextOptions
+
+Metric = Literal["bleu", "chrf", "perplexity"]
+RANKING = "lca"
+"""Name of the run's ranking in its curves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelAblation:
+    """What is removed, and what is measured."""
+
+    task: str
+    """The task of the run whose ranking is removed."""
+    text: Path | None = None
+    """A text, one sentence a line (or any format of `lca run`): its perplexity a word is measured."""
+    pairs: Path | None = None
+    """Minimal pairs as JSON lines (BLiMP): accuracy is measured, by paradigm."""
+    translations: Path | None = None
+    """Pairs of a source and a reference, with a tab between them, a pair a line: `metric` is measured."""
+    metric: Metric = "bleu"
+    """What of `translations` is measured: `bleu`, `chrf`, or `perplexity` of the references given the sources."""
+    counts: Sequence[int] = (10, 50, 100, 200)
+    """Numbers of neurons that are removed."""
+    fill: Sequence[Literal["zero", "mean"]] = ("zero", "mean")
+    """What removed neurons are set to."""
+    sets: Sequence[SetName] = ("top", "random", "bottom")
+    """Which sets are removed. `matched` are random neurons of the layers that the top set has."""
+    random: int = 5
+    """Number of random sets."""
+    layers: Sequence[int] | None = None
+    """Layers whose neurons are removed; all of the ranking by default."""
+    where: Where = "all"
+    """Which slots are edited: `all`, those of `words`, or `after first`."""
+    max_words: int | None = 5000
+    """At most this many words of the text, whole sentences, drawn with the run's seed; or pairs, the first ones."""
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("text", "pairs", "translations") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise SettingsError(f"Give one of `text`, `pairs` and `translations`, got {' and '.join(given) or 'none'}.")
+        if self.max_words is not None and self.max_words < 1:
+            raise SettingsError(f"`max_words` must be 1 or more, got {self.max_words}.")
+
+
+def ablate_model(folder: Path, settings: ModelAblation, *, progress: bool = False) -> dict[str, Any]:
+    """Measures the model of a run without the neurons of one of its rankings, and makes results and page anew.
+
+    Missing steps up to the ranking are done first.
+
+    Args:
+        folder: The run folder.
+        settings: What is removed and measured.
+        progress: Whether to show bars on stderr.
+
+    Returns:
+        The content of `results.json`.
+
+    Raises:
+        SettingsError: The run has no such task, or a setting is out of range.
+        ModelError: The model has no head in its checkpoint, or cannot do what is measured.
+        LcaError: As `run`.
+    """
+    experiment = read_experiment(real_path(folder))
+    run(experiment, until="rank", progress=progress)
+    probes = load_probes(experiment.out / "probes")
+    if settings.task not in {probe.task for probe in probes}:
+        known = ", ".join(dict.fromkeys(probe.task for probe in probes))
+        raise SettingsError(f"{folder} has no task {settings.task!r}. It has: {known}.")
+    measure, texts, name = _texts(settings, experiment)
+    with show_bars(progress):
+        curve = ablation_curve(
+            load_model(experiment.model, head=True, random_weights=experiment.random_weights),
+            {RANKING: rank_neurons(probes, settings.task)},
+            texts,
+            settings.counts,
+            sets=settings.sets,
+            fill=settings.fill,
+            measure=measure,
+            layers=settings.layers,
+            where=settings.where,
+            random=settings.random,
+            seed=experiment.seed,
+        )
+    entry = model_ablation_entry(curve, text=name, where=settings.where)
+    with held_folder(experiment.out):
+        keep_model_ablation(experiment.out, settings.task, entry)
+    return run(experiment, progress=progress)
+
+
+def model_ablation_entry(curve: AblationCurve, *, text: str, where: Where) -> dict[str, Any]:
+    """Returns the `model_ablation` entry of a task in `results.json`."""
+    return {
+        "measure": curve.measure,
+        "text": text,
+        "where": where,
+        "sentences": curve.sentences,
+        "lost": curve.lost,
+        "draws": curve.draws,
+        "whole": curve.whole,
+        "whole_interval": [curve.whole_low, curve.whole_high],
+        "whole_by_group": dict(curve.whole_by_group),
+        "layer_names": list(curve.layers),
+        "points": [
+            {
+                "set": point.set,
+                "fill": point.fill,
+                "neurons": point.count,
+                "value": point.value,
+                "interval": [point.low, point.high],
+                "change": point.change,
+                "change_interval": [point.change_low, point.change_high],
+                "draws": list(point.draws),
+                "layers": list(point.layers),
+                "by_group": dict(point.by_group),
+            }
+            for point in curve.points
+        ],
+        "claims": [
+            {name: value for name, value in asdict(claim).items() if name not in ("ranking", "low", "high")}
+            | {"interval": [claim.low, claim.high]}
+            for claim in curve.claims
+        ],
+    }
+
+
+def _texts(settings: ModelAblation, experiment: Experiment) -> tuple[str, Any, str]:
+    """Returns the measure, what it is made of, and the name of its file."""
+    limit = settings.max_words
+    if settings.pairs is not None:
+        return "minimal-pairs", read_minimal_pairs(settings.pairs)[:limit], settings.pairs.name
+    if settings.translations is not None:
+        return settings.metric, _read_translations(settings.translations)[:limit], settings.translations.name
+    assert settings.text is not None
+    corpus = read_corpus(settings.text, options=TextOptions())
+    corpus = corpus if limit is None else corpus.take_words(limit, seed=experiment.seed)
+    return "perplexity", corpus, settings.text.name
+
+
+def _read_translations(path: Path) -> list[tuple[str, str]]:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+            pairs = [tuple(line.rstrip("\n").split("\t")[:2]) for line in lines if line.strip()]
+    except (OSError, UnicodeDecodeError, EOFError) as error:
+        raise CorpusError(f"{path} cannot be read: {error}.") from error
+    for number, pair in enumerate(pairs, 1):
+        if len(pair) < 2 or not all(part.strip() for part in pair):
+            raise CorpusError(f"{path}, line {number}: a pair must be a source, a tab and a reference.")
+    if not pairs:
+        raise DataError(f"{path} has no pair of source and reference.")
+    return [(source, reference) for source, reference in pairs]

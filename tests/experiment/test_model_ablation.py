@@ -1,0 +1,95 @@
+"""`lca ablate-model` in a run folder: what it writes, what it shows, and for how long."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lca_jax
+from lca_jax import ElasticNet, Experiment, run
+from lca_jax.cli.main import main
+from lca_jax.errors import CorpusError, SettingsError, StoreError
+from lca_jax.experiment.model_ablation import ModelAblation, ablate_model
+from tests.experiment.test_experiment import keys_of
+from tests.tiny_models import TINY, write_model
+
+
+def write_conllu(path: Path, sentences: int, *, seed: int) -> Path:
+    generator = np.random.default_rng(seed)
+    lines = []
+    for _ in range(sentences):
+        for place, number in enumerate(generator.integers(4, 40, int(generator.integers(3, 8))), 1):
+            lines.append(f"{place}\tw{number}\t_\t{'ODD' if number % 2 else 'EVEN'}\t_\t_\t_\t_\t_\t_")
+        lines.append("")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("ablated")
+    write_model(folder / "model", TINY["llama, grouped queries"])
+    parts = {
+        part: write_conllu(folder / f"{part}.conllu", count, seed=seed)
+        for seed, (part, count) in enumerate((("train", 30), ("dev", 10), ("test", 10)))
+    }
+    settings = Experiment(
+        model=str(folder / "model"), out=folder / "run", draws=2, probe=ElasticNet(l1=1e-2, l2=1e-2),
+        fractions=(0.25,), **parts,
+    )  # fmt: skip
+    run(settings, until="probe")
+    (folder / "text.txt").write_text("w5 w6 w7 w8\nw9 w10 w4 w33 w12\nw30 w31 w20\n")
+    (folder / "pairs.jsonl").write_text(
+        '{"sentence_good": "w5 w6 w7", "sentence_bad": "w5 w9 w7", "UID": "one"}\n'
+        '{"sentence_good": "w8 w6 w7", "sentence_bad": "w8 w9 w7", "UID": "two"}\n'
+    )
+    return settings
+
+
+def test_the_command_writes_the_entry_and_says_the_verdict(
+    experiment: Experiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = experiment.out.parent
+    options = ["--task", "upos", "--text", str(folder / "text.txt"), "--counts", "2", "8", "--random", "2", "--quiet"]
+    main(["ablate-model", "--run", str(experiment.out), *options])
+    said = capsys.readouterr().out
+    assert "top hurts more than random" in said
+    results = json.loads((experiment.out / "results.json").read_text("utf-8"))
+    entry = results["tasks"]["upos"]["model_ablation"]
+    assert (entry["measure"], entry["text"], entry["sentences"]) == ("perplexity a word", "text.txt", 3)
+    assert [point["neurons"] for point in entry["points"] if point["set"] == "top"] == [2, 8, 2, 8]
+    documented = (Path(lca_jax.__file__).parent / "experiment" / "README.md").read_text("utf-8")
+    for key in keys_of(entry, ("tasks", "TASK", "model_ablation")):
+        assert f"| `{'.'.join(key)}` |" in documented, key
+
+
+def test_results_have_it_as_long_as_the_run_has_the_ranking(experiment: Experiment) -> None:
+    pairs = experiment.out.parent / "pairs.jsonl"
+    settings = ModelAblation(task="upos", pairs=pairs, counts=(4,), fill=("zero",), random=2)
+    results = ablate_model(experiment.out, settings)
+    entry = results["tasks"]["upos"]["model_ablation"]
+    assert set(entry["whole_by_group"]) == {"one", "two"}
+    again = run(experiment)
+    assert again["tasks"]["upos"]["model_ablation"] == entry
+    other = run(replace(experiment, probe=ElasticNet(l1=2e-2, l2=1e-2)))
+    assert "model_ablation" not in other["tasks"]["upos"]
+    assert run(experiment)["tasks"]["upos"]["model_ablation"] == entry
+    file = experiment.out / "model_ablation" / "upos.json"
+    file.write_text('{"key": 3}')
+    with pytest.raises(StoreError, match="start `lca ablate-model` again"):
+        run(experiment)
+    file.unlink()
+
+
+def test_what_cannot_be_measured_is_said(experiment: Experiment, tmp_path: Path) -> None:
+    text = experiment.out.parent / "text.txt"
+    with pytest.raises(SettingsError, match="Give one of `text`, `pairs` and `translations`, got none"):
+        ModelAblation(task="upos")
+    with pytest.raises(SettingsError, match=r"has no task 'xpos'\. It has: upos"):
+        ablate_model(experiment.out, ModelAblation(task="xpos", text=text))
+    (tmp_path / "pairs.tsv").write_text("one\ttwo\nthree\n")
+    with pytest.raises(CorpusError, match="line 2: a pair must be"):
+        ablate_model(experiment.out, ModelAblation(task="upos", translations=tmp_path / "pairs.tsv"))
