@@ -1,8 +1,8 @@
 """Describes neurons by descriptors, without labels: found on one half of the documents, checked on the other.
 
-A tag is a descriptor with a sign. A neuron's tags are its strongest descriptors on half A whose |r| is above what chance
-reaches anywhere (`matching.permutation_bound`) and above a smallest effect: with a thousand texts nearly every neuron is
-"significant" for something. Half B finds tags in the same way; their overlap is the neuron's consistency. "No
+A tag is a descriptor with a sign. A neuron's tags are its strongest descriptors on half A whose |r| is above what
+chance reaches anywhere (`matching.permutation_bound`) and above a smallest effect: with a thousand texts nearly every
+neuron is "significant" for something. Half B finds tags in the same way; their overlap is the neuron's consistency. "No
 description" is a result.
 """
 
@@ -157,12 +157,14 @@ class Descriptions:
         shown = [self.of_column(int(column), contexts=0) for column in self.described[:10]]
         columns = {
             "neuron": [str(one.neuron) for one in shown],
-            "tags": [", ".join(f"{'+' if tag.r > 0 else '-'}{tag.name} ({tag.r:.2f})" for tag in one.tags) for one in shown],
+            "tags": [
+                ", ".join(f"{'+' if tag.r > 0 else '-'}{tag.name} ({tag.r:.2f})" for tag in one.tags) for one in shown
+            ],
             "consistency": [one.consistency for one in shown],
         }
         caption = (
-            f"{len(self.described):,} of {self.axis.size:,} neurons have a description; |r| above {self.tags.bound:.3f} "
-            f"and {self.settings['effect']}; consistency {self.consistency:.2f}, between other neurons "
+            f"{len(self.described):,} of {self.axis.size:,} neurons have a description; |r| above {self.tags.bound:.3f} and "
+            f"{self.settings['effect']}; consistency {self.consistency:.2f}, between other neurons "
             f"{self.null_consistency:.2f}"
         )
         return text_table(columns, caption=caption)
@@ -198,7 +200,8 @@ def describe_neurons(
     """
     if top < 1 or not 0 <= effect < 1 or not 0 < level < 1:
         raise SettingsError(
-            f"`top` must be at least 1, `effect` from 0 to below 1, `level` between 0 and 1; got {top}, {effect}, {level}."
+            f"`top` must be at least 1, `effect` from 0 to below 1, `level` between 0 and 1; got {top}, {effect} and "
+            f"{level}."
         )
     if permutations + 1 < 1 / level:
         raise SettingsError(f"A level of {level} needs at least {int(np.ceil(1 / level)) - 1} permutations.")
@@ -245,8 +248,7 @@ def _refuse_circular(store: ActivationStore, found: Descriptors) -> None:
     role = _CIRCULAR.get(found.origin["presence"])
     if role is not None and found.origin[role] == store.manifest.recipe.model:
         raise SettingsError(
-            f"Presence was scored by {found.origin['presence']!r} with the very model whose neurons are described. Such "
-            f"scores are functions of its neurons, and any description would fit. Give another {role}, or score presence "
-            "by 'words' or 'written'."
+            f"Presence was scored by {found.origin['presence']!r} with the very model whose neurons are described. "
+            f"Such scores are functions of its neurons, and any description would fit. Give another {role}, or score "
+            "presence by 'words' or 'written'."
         )
-

@@ -1,16 +1,15 @@
 """Ties all neurons to all descriptors at once: one product of standardised activations and presence, on the device.
 
 The signed score of a neuron and a descriptor is Pearson's r over the texts. Average precision and AUC tell how well the
-neuron, in the direction of its r, separates the texts where the descriptor is present from the others. What chance alone
-reaches is measured by permuting the texts: the bound is a quantile of the largest |r| of all pairs, so the chance of even
-one false pair is at most `level` (Westfall & Young 1993, maxT). Whole documents are permuted, since sentences of one
-document are alike.
+neuron, in the direction of its r, separates the texts where the descriptor is present from the others. What chance
+alone reaches is measured by permuting the texts: the bound is a quantile of the largest |r| of all pairs, so the
+chance of even one false pair is at most `level` (Westfall & Young 1993, maxT). Whole documents are permuted, since
+sentences of one document are alike.
 
-Cost: 2 · text · neuron · descriptor a product; r is one, the bound one a permutation, AUC one and a sort of each neuron,
-AP a sort and a running sum of each pair.
+Cost: 2 · text · neuron · descriptor a product; r is one, the bound one a permutation, AUC one and a sort of each
+neuron, AP a sort and a running sum of each pair.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -169,7 +168,9 @@ def _largest(
 
 @jax.jit
 def _ranked(
-    activations: Float[Array, "text neuron"], present: Float[Array, "text descriptor"], r: Float[Array, "neuron descriptor"]
+    activations: Float[Array, "text neuron"],
+    present: Float[Array, "text descriptor"],
+    r: Float[Array, "neuron descriptor"],
 ) -> tuple[Float[Array, "neuron descriptor"], Float[Array, "neuron descriptor"]]:
     """Returns average precision and AUC of all pairs, ties counted as scikit-learn counts them."""
     texts = activations.shape[0]

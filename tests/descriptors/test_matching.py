@@ -41,7 +41,9 @@ def test_scores_are_those_of_numpy_and_scikit_learn(pairs: tuple[np.ndarray, np.
         for descriptor in range(5):
             sign = 1 if found.r[neuron, descriptor] >= 0 else -1
             of_pair = present[:, descriptor], sign * activations[:, neuron]
-            assert found.average_precision[neuron, descriptor] == pytest.approx(average_precision_score(*of_pair), abs=1e-5)
+            assert found.average_precision[neuron, descriptor] == pytest.approx(
+                average_precision_score(*of_pair), abs=1e-5
+            )
             assert found.auc[neuron, descriptor] == pytest.approx(roc_auc_score(*of_pair), abs=1e-5)
 
 
