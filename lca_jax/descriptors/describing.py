@@ -19,7 +19,7 @@ from lca_jax.descriptors.agreement import Overlap, measure_overlap
 from lca_jax.descriptors.contexts import Context, contexts_of
 from lca_jax.descriptors.gold import AgainstLabels, Labels, compare_with_labels
 from lca_jax.descriptors.inventory import Descriptors
-from lca_jax.descriptors.matching import Match, correlate, match, permutation_bound
+from lca_jax.descriptors.matching import Match, average_precision, correlate, match, permutation_bound
 from lca_jax.errors import SettingsError
 from lca_jax.store.store import ActivationStore
 from lca_jax.tables import text_table
@@ -84,6 +84,8 @@ class Descriptions:
     """Texts that the descriptions were made on; the others checked them."""
     matched: Match
     """Scores of all pairs on half A."""
+    average_precision: Float32[np.ndarray, "neuron place"]
+    """Of the strongest descriptors of every neuron on half A, in the order of `tags`."""
     r_b: Float32[np.ndarray, "neuron descriptor"]
     """Correlations of all pairs on half B."""
     tags: Tags
@@ -125,7 +127,7 @@ class Descriptions:
         held = np.flatnonzero(~self.half_a)
         return NeuronDescription(
             neuron=self.axis.neuron(column),
-            tags=tuple(self._tag(column, int(number)) for number in numbers),
+            tags=tuple(self._tag(column, place, int(number)) for place, number in enumerate(numbers)),
             consistency=None if np.isnan(jaccard) else float(jaccard),
             contexts=contexts_of(self.activations[held, column], self.found.texts, held, count=contexts),
         )
@@ -146,11 +148,11 @@ class Descriptions:
             seed=seed,
         )
 
-    def _tag(self, column: int, number: int) -> Tag:
+    def _tag(self, column: int, place: int, number: int) -> Tag:
         r = float(self.matched.r[column, number])
         spread = _NORMAL_95 / np.sqrt(self.half_a.sum() - 3)
         low, high = np.tanh(np.arctanh(np.clip(r, -0.999999, 0.999999)) + np.array([-spread, spread]))
-        precision, auc = self.matched.average_precision[column, number], self.matched.auc[column, number]
+        precision, auc = self.average_precision[column, place], self.matched.auc[column, number]
         return Tag(self.found.names[number], r, float(low), float(high), float(precision), float(auc))
 
     def __repr__(self) -> str:
@@ -163,9 +165,9 @@ class Descriptions:
             "consistency": [one.consistency for one in shown],
         }
         caption = (
-            f"{len(self.described):,} of {self.axis.size:,} neurons have a description; |r| above {self.tags.bound:.3f} and "
-            f"{self.settings['effect']}; consistency {self.consistency:.2f}, between other neurons "
-            f"{self.null_consistency:.2f}"
+            f"{len(self.described):,} of {self.axis.size:,} neurons have a description; |r| above "
+            f"{self.tags.bound:.3f} and {self.settings['effect']}; consistency {self.consistency:.2f}, between other "
+            f"neurons {self.null_consistency:.2f}"
         )
         return text_table(columns, caption=caption)
 
@@ -222,6 +224,9 @@ def describe_neurons(
         found=found,
         half_a=half,
         matched=matched,
+        average_precision=average_precision(
+            activations[half], found.occurrence[half], tags[0].descriptors, tags[0].signs
+        ),
         r_b=r_b,
         tags=tags[0],
         tags_b=tags[1],

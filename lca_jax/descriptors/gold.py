@@ -10,7 +10,7 @@ nulls are the tags of other neurons, and labels whose documents were permuted, a
 by chance alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -121,7 +121,7 @@ def compare_with_labels(
         intervals=scored.intervals(rng),
         ceiling=_ceiling(scored, naming),
         other_neurons=shifted.rates(),
-        permuted_labels=Rates(*np.nanmean([one.rates() for one in chance], axis=0).tolist()) if chance else None,
+        permuted_labels=Rates(*map(_mean, zip(*(one.rates() for one in chance), strict=True))) if chance else None,
         permuted_gold=float(np.mean([len(one.who) for one in by_chance])) if by_chance else float("nan"),
         neurons=len(scored.who),
         described=int((scored.given[:, 0]).sum()),
@@ -170,7 +170,7 @@ class _Scored(NamedTuple):
 
     def rates(self) -> Rates:
         """Returns the means over neurons."""
-        return Rates(*(float(np.nanmean(row)) if np.isfinite(row).any() else float("nan") for row in self.of_neurons()))
+        return Rates(*map(_mean, self.of_neurons()))
 
     def intervals(self, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
         """Returns bootstrap intervals over neurons."""
@@ -183,6 +183,12 @@ class _Scored(NamedTuple):
                 low, high = np.quantile(means, [0.025, 0.975])
                 found[name] = (float(low), float(high))
         return found
+
+
+def _mean(values: Sequence[float] | Float[np.ndarray, " neuron"]) -> float:
+    """Returns the mean of the values that are known; NaN if none is."""
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def _score(
