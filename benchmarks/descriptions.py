@@ -259,7 +259,7 @@ def read_words(settings: Settings, model: Model) -> Study:
     assert settings.treebank is not None
     tasks = ("upos", "feats:Number", "feats:Tense", "feats:Person", "feats:VerbForm", "feats:Definite", "deprel")
     corpus = read_conllu(settings.treebank, tasks=list(tasks))
-    store = extract(model, corpus.take_words(40_000), settings.work / "words-store")
+    store = extract(model, corpus.take_words(4 * settings.words, seed=1), settings.work / "words-store")
     drawn = texts_of_store(store, count=settings.words, seed=1)
     here = described_here(drawn.document_numbers.tolist())
     places = [place for place, document in enumerate(drawn.document_numbers) if int(document) in here]

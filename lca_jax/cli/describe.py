@@ -23,6 +23,7 @@ def describe(
     units: int | None = None,
     read: int | None = None,
     samples: int = 2,
+    fewest: int = 3,
     top: int = 2,
     effect: float = 0.2,
     labels: Annotated[Sequence[str], tyro.conf.UseAppendAction] = (),
@@ -47,6 +48,7 @@ def describe(
         units: Number of sentences or words that are drawn; all by default.
         read: Number of them that the generator reads; all by default.
         samples: Number of answers of each text.
+        fewest: Minimum number of texts of a phrase.
         top: Maximum number of tags of a neuron.
         effect: Smallest correlation of a tag.
         labels: A task of the store that descriptions are compared with, after all. May be repeated.
@@ -78,7 +80,7 @@ def describe(
         presence=presence or ("carried" if embedder else "words" if read else "written"),
         embedder=None if embedder is None else load_model(embedder),
         embedding_prefix=embedding_prefix,
-        choice=PhraseChoice(reliable=0.3 if embedder else 0.0),
+        choice=PhraseChoice(fewest=fewest, reliable=0.3 if embedder else 0.0),
         out=out,
         progress=shows_bars(quiet=quiet),
     )
