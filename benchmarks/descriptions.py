@@ -39,8 +39,6 @@ from lca_jax.text.corpus import Corpus
 
 CHOSEN_ON = 0.4
 """Share of the documents that settings were chosen on, and that are left out here."""
-ROWS = ("words", "carried", "embedding")
-"""Scorers of presence that are compared."""
 STRONG = 0.3
 """Smallest |r| of the first tag of a neuron that is called strong."""
 
@@ -51,9 +49,9 @@ class Settings:
 
     explained: Path
     """Folder of the model whose neurons are described."""
-    generator: Path
-    """Folder of the causal model that writes."""
-    embedder: Path
+    generator: Path | None = None
+    """Folder of the causal model that writes; None for rules of spelling (words only)."""
+    embedder: Path | None = None
     """Folder of the model of texts."""
     embedding_prefix: str = "query: "
     work: Path
@@ -87,6 +85,34 @@ class Study:
     texts: Texts
     labels: Labels
     prompt: Prompt
+    scorers: tuple[str, ...]
+    """Scorers of presence that are compared; the first is shifted to other documents too."""
+
+
+class Spelling:
+    """Writes what spelling shows of a word: a generator without any model, and without any label."""
+
+    def write(self, prompts: Sequence[str], *, samples: int, seed: int) -> list[list[str]]:
+        del seed  # a rule draws nothing
+        return [
+            [", ".join(self.of(prompt.split(" Word: ")[-1].removesuffix(" Kind:")))] * samples for prompt in prompts
+        ]
+
+    @staticmethod
+    def of(word: str) -> list[str]:
+        holds = {
+            "mark": not any(letter.isalnum() for letter in word),
+            "number": word[0].isdigit(),
+            "capital": word[0].isupper(),
+            "short word": len(word) <= 3 and word.isalpha() and word.islower(),
+            "long word": len(word) >= 8 and word.isalpha(),
+            "ing form": word.endswith("ing"),
+            "ed form": word.endswith("ed"),
+            "final s": word.endswith("s") and len(word) > 3,
+            "ly form": word.endswith("ly"),
+            "apostrophe": "'" in word and len(word) > 1,
+        }
+        return [name for name, is_so in holds.items() if is_so]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -102,11 +128,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(study: Study, settings: Settings, name: str) -> dict[str, Any]:
     """Returns the rows of one study."""
-    generator, embedder = load_model(settings.generator, head=True), load_model(settings.embedder)
+    generator = Spelling() if settings.generator is None else load_model(settings.generator, head=True)
+    embedder = None if settings.embedder is None else load_model(settings.embedder)
     rows: dict[str, dict[str, dict[str, object]]] = {kind: {} for kind in gold_of(study, settings)}
     seconds: dict[str, float] = {}
     names: dict[str, Sequence[str]] = {}
-    for scorer in ROWS:
+    for scorer in study.scorers:
         started = perf_counter()
         found = find_descriptors(
             generator,
@@ -114,17 +141,17 @@ def measure(study: Study, settings: Settings, name: str) -> dict[str, Any]:
             prompts=[study.prompt],
             samples=settings.samples,
             seed=settings.seed,
-            read=settings.read,
+            read=None if scorer == "written" else settings.read,
             presence=scorer,
             embedder=embedder,
             embedding_prefix=settings.embedding_prefix,
-            choice=PhraseChoice(reliable=settings.reliable, fewest=settings.fewest),
+            choice=PhraseChoice(reliable=settings.reliable if embedder else 0.0, fewest=settings.fewest),
             out=settings.work / name,
             progress=True,
         )
         seconds[f"find, {scorer}"] = perf_counter() - started
         kinds = {scorer: found}
-        if scorer == "carried":
+        if scorer == study.scorers[0]:
             kinds |= {"other documents' texts": shifted(found), "labels": of_labels(found, study.labels)}
         for row, descriptors in kinds.items():
             started = perf_counter()
@@ -148,10 +175,10 @@ def measure(study: Study, settings: Settings, name: str) -> dict[str, Any]:
 
 def gold_of(study: Study, settings: Settings) -> dict[str, tuple[Labels, float]]:
     """Returns the sets of gold labels, and the smallest |r| of a neuron with its gold label."""
-    first = next(iter(study.labels))
+    first, of_first = next(iter(study.labels.items()))
     return {
         "all labels": (study.labels, settings.gold),
-        f"{first} alone": ({first: study.labels[first]}, settings.gold),
+        f"{first} alone": ({first: of_first}, settings.gold),
         "all labels, |r| ≥ .3": (study.labels, 0.3),
     }
 
@@ -251,7 +278,13 @@ def read_reviews(settings: Settings, model: Model) -> Study:
         "aspect": columns(aspects),
         "tone": {"positive": strength > 0, "negative": strength < 0},
     }
-    return Study(store=store, texts=texts_of_store(store, documents=documents.tolist()), labels=labels, prompt=TOPICS)
+    return Study(
+        store=store,
+        texts=texts_of_store(store, documents=documents.tolist()),
+        labels=labels,
+        prompt=TOPICS,
+        scorers=("carried", "words", "embedding"),
+    )
 
 
 def read_words(settings: Settings, model: Model) -> Study:
@@ -274,7 +307,8 @@ def read_words(settings: Settings, model: Model) -> Study:
     for task in tasks:
         of_task = store.labels(task)
         labels[task] = columns([{of_task[unit]} - {None} for unit in texts.units])
-    return Study(store=store, texts=texts, labels=labels, prompt=GRAMMAR)
+    scorers = ("written",) if settings.generator is None else ("carried", "written")
+    return Study(store=store, texts=texts, labels=labels, prompt=GRAMMAR, scorers=scorers)
 
 
 def columns(sets: Sequence[set[Any]], *, fewest: int = 40) -> Mapping[str, np.ndarray]:
