@@ -1,13 +1,13 @@
-"""How right descriptions of neurons are, by descriptors that no label produced: product reviews, and words of a treebank.
+r"""How right descriptions of neurons are, by descriptors that no label produced: reviews, and words of a treebank.
 
-    python -m benchmarks.descriptions --explained minilm-l6 --generator smollm2-135m --embedder me5-small \\
+    python -m benchmarks.descriptions --explained minilm-l6 --generator smollm2-135m --embedder me5-small \
         --reviews product-reviews.jsonl.gz --work WORK --out descriptions.json
 
-Documents (reviews; sentences where the units are words) are drawn by a fixed seed into those that settings were chosen on
-(40 %) and the others, which this benchmark describes (half A) and checks (half B). Gold: product type, aspects and tone of
-the reviews; part of speech, features and relation of the words. They take no part before the last step. Rows: presence by
-each scorer, by the labels themselves (what matching reaches where presence is perfect), and by the texts of other
-documents. `lca_jax/descriptors/README.md` has the protocol.
+Documents (reviews; sentences where the units are words) are drawn by a fixed seed into those that settings were
+chosen on (40 %) and the others, which this benchmark describes (half A) and checks (half B). Gold: product type,
+aspects and tone of the reviews; part of speech, features and relation of the words. They take no part before the last
+step. Rows: presence by each scorer, by the labels themselves (what matching reaches where presence is perfect), and
+by the texts of other documents. `lca_jax/descriptors/README.md` has the protocol.
 """
 
 import gzip
@@ -24,7 +24,7 @@ import tyro
 
 from benchmarks import harness
 from lca_jax.descriptors.describing import Descriptions, describe_neurons
-from lca_jax.descriptors.finding import Choice, find_descriptors
+from lca_jax.descriptors.finding import PhraseChoice, find_descriptors
 from lca_jax.descriptors.gold import Labels
 from lca_jax.descriptors.inventory import Descriptors
 from lca_jax.descriptors.matching import permute_texts
@@ -39,7 +39,8 @@ from lca_jax.text.corpus import Corpus
 
 CHOSEN_ON = 0.4
 """Share of the documents that settings were chosen on, and that are left out here."""
-ROWS = ("words", "carried", "words+carried", "embedding")
+STRONG = 0.3
+"""Smallest |r| of the first tag of a neuron that is called strong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +49,9 @@ class Settings:
 
     explained: Path
     """Folder of the model whose neurons are described."""
-    generator: Path
-    """Folder of the causal model that writes."""
-    embedder: Path
+    generator: Path | None = None
+    """Folder of the causal model that writes; None for rules of spelling (words only)."""
+    embedder: Path | None = None
     """Folder of the model of texts."""
     embedding_prefix: str = "query: "
     work: Path
@@ -84,6 +85,34 @@ class Study:
     texts: Texts
     labels: Labels
     prompt: Prompt
+    scorers: tuple[str, ...]
+    """Scorers of presence that are compared; the first is shifted to other documents too."""
+
+
+class Spelling:
+    """Writes what spelling shows of a word: a generator without any model, and without any label."""
+
+    def write(self, prompts: Sequence[str], *, samples: int, seed: int) -> list[list[str]]:
+        del seed  # a rule draws nothing
+        return [
+            [", ".join(self.of(prompt.split(" Word: ")[-1].removesuffix(" Kind:")))] * samples for prompt in prompts
+        ]
+
+    @staticmethod
+    def of(word: str) -> list[str]:
+        holds = {
+            "mark": not any(letter.isalnum() for letter in word),
+            "number": word[0].isdigit(),
+            "capital": word[0].isupper(),
+            "short word": len(word) <= 3 and word.isalpha() and word.islower(),
+            "long word": len(word) >= 8 and word.isalpha(),
+            "ing form": word.endswith("ing"),
+            "ed form": word.endswith("ed"),
+            "final s": word.endswith("s") and len(word) > 3,
+            "ly form": word.endswith("ly"),
+            "apostrophe": "'" in word and len(word) > 1,
+        }
+        return [name for name, is_so in holds.items() if is_so]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -99,10 +128,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(study: Study, settings: Settings, name: str) -> dict[str, Any]:
     """Returns the rows of one study."""
-    generator, embedder = load_model(settings.generator, head=True), load_model(settings.embedder)
-    rows: dict[str, dict[str, object]] = {}
+    generator = Spelling() if settings.generator is None else load_model(settings.generator, head=True)
+    embedder = None if settings.embedder is None else load_model(settings.embedder)
+    rows: dict[str, dict[str, dict[str, object]]] = {kind: {} for kind in gold_of(study, settings)}
     seconds: dict[str, float] = {}
-    for scorer in ROWS:
+    names: dict[str, Sequence[str]] = {}
+    for scorer in study.scorers:
         started = perf_counter()
         found = find_descriptors(
             generator,
@@ -110,36 +141,51 @@ def measure(study: Study, settings: Settings, name: str) -> dict[str, Any]:
             prompts=[study.prompt],
             samples=settings.samples,
             seed=settings.seed,
-            read=settings.read,
+            read=None if scorer == "written" else settings.read,
             presence=scorer,
             embedder=embedder,
             embedding_prefix=settings.embedding_prefix,
-            choice=Choice(reliable=settings.reliable, fewest=settings.fewest),
+            choice=PhraseChoice(reliable=settings.reliable if embedder else 0.0, fewest=settings.fewest),
             out=settings.work / name,
             progress=True,
         )
         seconds[f"find, {scorer}"] = perf_counter() - started
-        rows[scorer], seconds[f"describe, {scorer}"] = row_of(study, found, settings)
-        harness.print_table(name, rows)
-        if scorer == "words+carried":
-            rows["other documents' texts"], _ = row_of(study, shifted(found), settings)
-    rows["labels"], _ = row_of(study, of_labels(found, study.labels), settings)
-    harness.print_table(name, rows)
+        kinds = {scorer: found}
+        if scorer == study.scorers[0]:
+            kinds |= {"other documents' texts": shifted(found), "labels": of_labels(found, study.labels)}
+        for row, descriptors in kinds.items():
+            started = perf_counter()
+            told = describe(study, descriptors, settings)
+            seconds[f"describe, {row}"] = perf_counter() - started
+            names[row] = descriptors.names
+            for kind, (labels, gold) in gold_of(study, settings).items():
+                rows[kind][row] = compare(told, labels, gold)
+    for kind, of_kind in rows.items():
+        harness.print_table(f"{name}, {kind}", {row: _shown(values) for row, values in of_kind.items()})
     return {
         "units": len(study.texts.texts),
         "documents": len(set(study.texts.document_numbers.tolist())),
         "labels": {group: {k: int(mask.sum()) for k, mask in of.items()} for group, of in study.labels.items()},
-        "descriptors": found.names,
+        "descriptors": names,
         "origin": dict(found.origin),
         "seconds": seconds,
         "rows": rows,
     }
 
 
-def row_of(study: Study, found: Descriptors, settings: Settings) -> tuple[dict[str, object], float]:
-    """Describes the neurons and compares the descriptions with the labels."""
-    started = perf_counter()
-    told = describe_neurons(
+def gold_of(study: Study, settings: Settings) -> dict[str, tuple[Labels, float]]:
+    """Returns the sets of gold labels, and the smallest |r| of a neuron with its gold label."""
+    first, of_first = next(iter(study.labels.items()))
+    return {
+        "all labels": (study.labels, settings.gold),
+        f"{first} alone": ({first: of_first}, settings.gold),
+        "all labels, |r| ≥ .3": (study.labels, 0.3),
+    }
+
+
+def describe(study: Study, found: Descriptors, settings: Settings) -> Descriptions:
+    """Describes the neurons."""
+    return describe_neurons(
         study.store,
         found,
         effect=settings.effect,
@@ -147,17 +193,16 @@ def row_of(study: Study, found: Descriptors, settings: Settings) -> tuple[dict[s
         permutations=settings.permutations,
         seed=settings.seed,
     )
-    seconds = perf_counter() - started
-    return {"descriptors": len(found.names)} | compare(told, study.labels, settings), seconds
 
 
-def compare(told: Descriptions, labels: Labels, settings: Settings) -> dict[str, object]:
+def compare(told: Descriptions, labels: Labels, gold: float) -> dict[str, object]:
     """Returns rates with their ceiling and nulls, and consistency with its null."""
-    against = told.score_against(labels, gold=settings.gold)
+    against = told.score_against(labels, gold=gold)
     others, ceiling, chance = against.other_neurons, against.ceiling, against.permuted_labels
-    gold = np.flatnonzero(np.isfinite(told.overlap.of_neuron))
-    strong = gold[np.abs(told.matched.r[gold]).max(axis=1) >= 0.3]
+    tagged = np.flatnonzero(np.isfinite(told.overlap.of_neuron))
+    strong = tagged[np.abs(told.matched.r[tagged]).max(axis=1) >= STRONG]
     return {
+        "descriptors": len(told.found.names),
         "neurons": against.neurons,
         "tagged": against.described,
         "gold": against.gold_per_neuron,
@@ -171,13 +216,18 @@ def compare(told: Descriptions, labels: Labels, settings: Settings) -> dict[str,
         "permuted gold": against.permuted_gold,
         "described": len(told.described),
         "consistency": told.consistency,
-        "consistency low": told.overlap.low,
-        "consistency high": told.overlap.high,
+        "consistency interval": (told.overlap.low, told.overlap.high),
         "null consistency": told.null_consistency,
-        "consistency, |r| ≥ .3": float(told.overlap.of_neuron[strong].mean()) if len(strong) else None,
-        "neurons, |r| ≥ .3": len(strong),
+        "consistency, strong": float(told.overlap.of_neuron[strong].mean()) if len(strong) else None,
+        "strong": len(strong),
         "bound": told.tags.bound,
     }
+
+
+def _shown(values: Mapping[str, object]) -> dict[str, object]:
+    """Returns the columns of the printed table."""
+    hidden = ("intervals", "consistency interval", "permuted gold", "R@2 permuted", "descriptors", "bound")
+    return {name: value for name, value in values.items() if name not in hidden}
 
 
 def shifted(found: Descriptors) -> Descriptors:
@@ -216,9 +266,7 @@ def read_reviews(settings: Settings, model: Model) -> Study:
         everything = [json.loads(line) for line in file]
     here = described_here([(row["product"], row["review"]) for row in everything])
     rows = [
-        row
-        for row in everything
-        if (row["product"], row["review"]) in here and 5 <= len(row["text"].split()) <= 60
+        row for row in everything if (row["product"], row["review"]) in here and 5 <= len(row["text"].split()) <= 60
     ]
     corpus = Corpus.from_words([row["text"].split() for row in rows], name="reviews")
     store = extract(model, corpus, settings.work / "reviews-store", pool="sentence-mean")
@@ -231,7 +279,11 @@ def read_reviews(settings: Settings, model: Model) -> Study:
         "tone": {"positive": strength > 0, "negative": strength < 0},
     }
     return Study(
-        store=store, texts=texts_of_store(store, documents=documents.tolist()), labels=labels, prompt=TOPICS
+        store=store,
+        texts=texts_of_store(store, documents=documents.tolist()),
+        labels=labels,
+        prompt=TOPICS,
+        scorers=("carried", "words", "embedding"),
     )
 
 
@@ -240,7 +292,7 @@ def read_words(settings: Settings, model: Model) -> Study:
     assert settings.treebank is not None
     tasks = ("upos", "feats:Number", "feats:Tense", "feats:Person", "feats:VerbForm", "feats:Definite", "deprel")
     corpus = read_conllu(settings.treebank, tasks=list(tasks))
-    store = extract(model, corpus.take_words(40_000), settings.work / "words-store")
+    store = extract(model, corpus.take_words(4 * settings.words, seed=1), settings.work / "words-store")
     drawn = texts_of_store(store, count=settings.words, seed=1)
     here = described_here(drawn.document_numbers.tolist())
     places = [place for place, document in enumerate(drawn.document_numbers) if int(document) in here]
@@ -255,7 +307,8 @@ def read_words(settings: Settings, model: Model) -> Study:
     for task in tasks:
         of_task = store.labels(task)
         labels[task] = columns([{of_task[unit]} - {None} for unit in texts.units])
-    return Study(store=store, texts=texts, labels=labels, prompt=GRAMMAR)
+    scorers = ("written",) if settings.generator is None else ("carried", "written")
+    return Study(store=store, texts=texts, labels=labels, prompt=GRAMMAR, scorers=scorers)
 
 
 def columns(sets: Sequence[set[Any]], *, fewest: int = 40) -> Mapping[str, np.ndarray]:

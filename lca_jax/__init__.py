@@ -29,7 +29,18 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.analysis.validity import validity_curve as validity_curve
     from lca_jax.demo import demo_corpus_file as demo_corpus_file
     from lca_jax.demo import demo_model_folder as demo_model_folder
+    from lca_jax.descriptors.describing import Descriptions as Descriptions
+    from lca_jax.descriptors.describing import describe_neurons as describe_neurons
+    from lca_jax.descriptors.export import write_descriptions as write_descriptions
+    from lca_jax.descriptors.finding import PhraseChoice as PhraseChoice
+    from lca_jax.descriptors.finding import find_descriptors as find_descriptors
+    from lca_jax.descriptors.inventory import Descriptors as Descriptors
+    from lca_jax.descriptors.inventory import load_descriptors as load_descriptors
     from lca_jax.descriptors.neuron_text import neuron_text as neuron_text
+    from lca_jax.descriptors.prompts import Prompt as Prompt
+    from lca_jax.descriptors.scoring import score_descriptions as score_descriptions
+    from lca_jax.descriptors.texts import Texts as Texts
+    from lca_jax.descriptors.texts import texts_of_store as texts_of_store
     from lca_jax.descriptors.top_words import neuron_cards as neuron_cards
     from lca_jax.descriptors.top_words import top_words as top_words
     from lca_jax.errors import LcaError as LcaError
@@ -59,6 +70,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.models.model import Model as Model
     from lca_jax.models.stack.taps import Edit as Edit
     from lca_jax.models.writing.generation import Search as Search
+    from lca_jax.models.writing.samples import continuation_log_probabilities as continuation_log_probabilities
+    from lca_jax.models.writing.samples import write_samples as write_samples
+    from lca_jax.models.writing.sampling import Sampling as Sampling
     from lca_jax.probing.comparison import Comparison as Comparison
     from lca_jax.probing.comparison import evaluate as evaluate
     from lca_jax.probing.fit import fit_elastic_net as fit_elastic_net
@@ -83,6 +97,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.ranking.ranking import Ranking as Ranking
     from lca_jax.ranking.universal import universal_neurons as universal_neurons
     from lca_jax.ranking.variance import rank_by_variance as rank_by_variance
+    from lca_jax.report.descriptions import write_descriptions_page as write_descriptions_page
     from lca_jax.report.page import write_report as write_report
     from lca_jax.store.derived import pair_words as pair_words
     from lca_jax.store.derived import pool_sentences as pool_sentences
@@ -129,6 +144,17 @@ MODULES = {
     "validity_curve": "analysis.validity",
     "demo_corpus_file": "demo",
     "demo_model_folder": "demo",
+    "Descriptions": "descriptors.describing",
+    "describe_neurons": "descriptors.describing",
+    "write_descriptions": "descriptors.export",
+    "PhraseChoice": "descriptors.finding",
+    "find_descriptors": "descriptors.finding",
+    "Descriptors": "descriptors.inventory",
+    "load_descriptors": "descriptors.inventory",
+    "Prompt": "descriptors.prompts",
+    "score_descriptions": "descriptors.scoring",
+    "Texts": "descriptors.texts",
+    "texts_of_store": "descriptors.texts",
     "neuron_text": "descriptors.neuron_text",
     "neuron_cards": "descriptors.top_words",
     "top_words": "descriptors.top_words",
@@ -160,6 +186,9 @@ MODULES = {
     "load_model": "models.load",
     "Edit": "models.stack.taps",
     "Search": "models.writing.generation",
+    "continuation_log_probabilities": "models.writing.samples",
+    "write_samples": "models.writing.samples",
+    "Sampling": "models.writing.sampling",
     "Comparison": "probing.comparison",
     "evaluate": "probing.comparison",
     "fit_elastic_net": "probing.fit",
@@ -184,6 +213,7 @@ MODULES = {
     "Ranking": "ranking.ranking",
     "universal_neurons": "ranking.universal",
     "rank_by_variance": "ranking.variance",
+    "write_descriptions_page": "report.descriptions",
     "write_report": "report.page",
     "pair_words": "store.derived",
     "pool_sentences": "store.derived",

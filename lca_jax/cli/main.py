@@ -45,6 +45,7 @@ COMMANDS = {
         "compare_models",
         "Finds the neurons that several models learn, and how alike their layers are.",
     ),
+    "describe": Command("describe", "describe", "Describes neurons by short phrases that a model writes."),
     "show": Command("show", "show", "Says in a few lines what a run folder or a store holds."),
     "convert": Command("convert", "convert", "Converts files of NeuroX to a store, or a store to other files."),
 }

@@ -1,4 +1,4 @@
-"""Makes one descriptor of phrases that say the same: average-linkage clusters of their vectors, named by the central one.
+"""Makes one descriptor of phrases that say the same: average-linkage clusters, named by the central phrase.
 
 "dvd", "dvd player" and "player" as three descriptors would make a right description look like two wrong ones, and the
 tags of two halves of the data look different.
@@ -29,8 +29,8 @@ def cluster_phrases(
 ) -> list[PhraseCluster]:
     """Returns clusters of phrases, those of most texts first.
 
-    Two clusters are joined while the mean cosine between their phrases is at least `cosine`, the nearest first. The name
-    is the phrase with the largest mean cosine to the others, each weighted by the number of its texts.
+    Two clusters are joined while the mean cosine between their phrases is at least `cosine`, the nearest first. The
+    name is the phrase with the largest mean cosine to the others, each weighted by the number of its texts.
 
     Args:
         counts: Phrase to the number of its texts.
@@ -70,7 +70,9 @@ def number_clusters(unit: Float[np.ndarray, "phrase neuron"], *, cosine: float) 
 
 def by_texts(counts: Mapping[str, int], *, fewest: int, most: int) -> dict[str, int]:
     """Returns the phrases of at least `fewest` texts, at most `most` of them, those of most texts first."""
-    chosen = sorted((phrase for phrase, count in counts.items() if count >= fewest), key=lambda one: (-counts[one], one))
+    chosen = sorted(
+        (phrase for phrase, count in counts.items() if count >= fewest), key=lambda one: (-counts[one], one)
+    )
     return {phrase: counts[phrase] for phrase in chosen[:most]}
 
 

@@ -1,8 +1,8 @@
 """Describes neurons by descriptors, without labels: found on one half of the documents, checked on the other.
 
-A tag is a descriptor with a sign. A neuron's tags are its strongest descriptors on half A whose |r| is above what chance
-reaches anywhere (`matching.permutation_bound`) and above a smallest effect: with a thousand texts nearly every neuron is
-"significant" for something. Half B finds tags in the same way; their overlap is the neuron's consistency. "No
+A tag is a descriptor with a sign. A neuron's tags are its strongest descriptors on half A whose |r| is above what
+chance reaches anywhere (`matching.permutation_bound`) and above a smallest effect: with a thousand texts nearly every
+neuron is "significant" for something. Half B finds tags in the same way; their overlap is the neuron's consistency. "No
 description" is a result.
 """
 
@@ -19,7 +19,7 @@ from lca_jax.descriptors.agreement import Overlap, measure_overlap
 from lca_jax.descriptors.contexts import Context, contexts_of
 from lca_jax.descriptors.gold import AgainstLabels, Labels, compare_with_labels
 from lca_jax.descriptors.inventory import Descriptors
-from lca_jax.descriptors.matching import Match, correlate, match, permutation_bound
+from lca_jax.descriptors.matching import Match, average_precision, correlate, match, permutation_bound
 from lca_jax.errors import SettingsError
 from lca_jax.store.store import ActivationStore
 from lca_jax.tables import text_table
@@ -84,6 +84,8 @@ class Descriptions:
     """Texts that the descriptions were made on; the others checked them."""
     matched: Match
     """Scores of all pairs on half A."""
+    average_precision: Float32[np.ndarray, "neuron place"]
+    """Of the strongest descriptors of every neuron on half A, in the order of `tags`."""
     r_b: Float32[np.ndarray, "neuron descriptor"]
     """Correlations of all pairs on half B."""
     tags: Tags
@@ -125,7 +127,7 @@ class Descriptions:
         held = np.flatnonzero(~self.half_a)
         return NeuronDescription(
             neuron=self.axis.neuron(column),
-            tags=tuple(self._tag(column, int(number)) for number in numbers),
+            tags=tuple(self._tag(column, place, int(number)) for place, number in enumerate(numbers)),
             consistency=None if np.isnan(jaccard) else float(jaccard),
             contexts=contexts_of(self.activations[held, column], self.found.texts, held, count=contexts),
         )
@@ -146,24 +148,26 @@ class Descriptions:
             seed=seed,
         )
 
-    def _tag(self, column: int, number: int) -> Tag:
+    def _tag(self, column: int, place: int, number: int) -> Tag:
         r = float(self.matched.r[column, number])
         spread = _NORMAL_95 / np.sqrt(self.half_a.sum() - 3)
         low, high = np.tanh(np.arctanh(np.clip(r, -0.999999, 0.999999)) + np.array([-spread, spread]))
-        precision, auc = self.matched.average_precision[column, number], self.matched.auc[column, number]
+        precision, auc = self.average_precision[column, place], self.matched.auc[column, number]
         return Tag(self.found.names[number], r, float(low), float(high), float(precision), float(auc))
 
     def __repr__(self) -> str:
         shown = [self.of_column(int(column), contexts=0) for column in self.described[:10]]
         columns = {
             "neuron": [str(one.neuron) for one in shown],
-            "tags": [", ".join(f"{'+' if tag.r > 0 else '-'}{tag.name} ({tag.r:.2f})" for tag in one.tags) for one in shown],
+            "tags": [
+                ", ".join(f"{'+' if tag.r > 0 else '-'}{tag.name} ({tag.r:.2f})" for tag in one.tags) for one in shown
+            ],
             "consistency": [one.consistency for one in shown],
         }
         caption = (
-            f"{len(self.described):,} of {self.axis.size:,} neurons have a description; |r| above {self.tags.bound:.3f} "
-            f"and {self.settings['effect']}; consistency {self.consistency:.2f}, between other neurons "
-            f"{self.null_consistency:.2f}"
+            f"{len(self.described):,} of {self.axis.size:,} neurons have a description; |r| above "
+            f"{self.tags.bound:.3f} and {self.settings['effect']}; consistency {self.consistency:.2f}, between other "
+            f"neurons {self.null_consistency:.2f}"
         )
         return text_table(columns, caption=caption)
 
@@ -198,7 +202,8 @@ def describe_neurons(
     """
     if top < 1 or not 0 <= effect < 1 or not 0 < level < 1:
         raise SettingsError(
-            f"`top` must be at least 1, `effect` from 0 to below 1, `level` between 0 and 1; got {top}, {effect}, {level}."
+            f"`top` must be at least 1, `effect` from 0 to below 1, `level` between 0 and 1; got {top}, {effect} and "
+            f"{level}."
         )
     if permutations + 1 < 1 / level:
         raise SettingsError(f"A level of {level} needs at least {int(np.ceil(1 / level)) - 1} permutations.")
@@ -219,6 +224,9 @@ def describe_neurons(
         found=found,
         half_a=half,
         matched=matched,
+        average_precision=average_precision(
+            activations[half], found.occurrence[half], tags[0].descriptors, tags[0].signs
+        ),
         r_b=r_b,
         tags=tags[0],
         tags_b=tags[1],
@@ -245,8 +253,7 @@ def _refuse_circular(store: ActivationStore, found: Descriptors) -> None:
     role = _CIRCULAR.get(found.origin["presence"])
     if role is not None and found.origin[role] == store.manifest.recipe.model:
         raise SettingsError(
-            f"Presence was scored by {found.origin['presence']!r} with the very model whose neurons are described. Such "
-            f"scores are functions of its neurons, and any description would fit. Give another {role}, or score presence "
-            "by 'words' or 'written'."
+            f"Presence was scored by {found.origin['presence']!r} with the very model whose neurons are described. "
+            f"Such scores are functions of its neurons, and any description would fit. Give another {role}, or score "
+            "presence by 'words' or 'written'."
         )
-

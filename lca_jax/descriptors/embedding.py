@@ -1,7 +1,7 @@
 """Vectors of texts and phrases by a model of ours: the mean of its last states, centred, of length 1.
 
-Models of texts put all texts into a narrow cone, where all cosines are near 1; the mean over a set of texts is taken off
-first, so that a cosine of 0 means "no nearer than any other".
+Models of texts put all texts into a narrow cone, where all cosines are near 1; the mean over a set of texts is taken
+off first, so that a cosine of 0 means "no nearer than any other".
 """
 
 from collections.abc import Sequence

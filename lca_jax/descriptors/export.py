@@ -20,9 +20,17 @@ from lca_jax.machine.files import write_whole
 
 FEATURES, EXPLANATIONS, ACTIVATIONS = "features.jsonl.gz", "explanations.jsonl.gz", "activations.jsonl.gz"
 TABLE = "descriptions.parquet"
+_COLUMNS = {
+    "site": pa.string(),
+    **dict.fromkeys(("layer", "index", "place"), pa.int32()),
+    "descriptor": pa.string(),
+    **dict.fromkeys(("r", "r_low", "r_high", "average_precision", "auc", "consistency"), pa.float64()),
+}
 
 
-def write_descriptions(told: Descriptions, folder: str | Path, *, model: str = "model", contexts: int = 10) -> list[Path]:
+def write_descriptions(
+    told: Descriptions, folder: str | Path, *, model: str = "model", contexts: int = 10
+) -> list[Path]:
     """Writes the descriptions of all neurons that have one.
 
     Args:
@@ -63,9 +71,7 @@ def _table(described: list[NeuronDescription]) -> pa.Table:
         for one in described
         for place, tag in enumerate(one.tags, 1)
     ]
-    names = ["site", "layer", "index", "place", "descriptor", "r", "r_low", "r_high", "average_precision", "auc", "consistency"]  # fmt: skip
-    kinds = [pa.string(), pa.int32(), pa.int32(), pa.int32(), pa.string(), *[pa.float64()] * 6]
-    return pa.Table.from_pylist(rows, schema=pa.schema(list(zip(names, kinds, strict=True))))
+    return pa.Table.from_pylist(rows, schema=pa.schema(list(_COLUMNS.items())))
 
 
 def _feature_lines(described: list[NeuronDescription], model: str) -> Iterator[Mapping[str, Any]]:
@@ -76,7 +82,9 @@ def _feature_lines(described: list[NeuronDescription], model: str) -> Iterator[M
 def _explanation_lines(described: list[NeuronDescription], model: str) -> Iterator[Mapping[str, Any]]:
     for one in described:
         said = ", ".join(f"{'' if tag.r > 0 else 'not '}{tag.name}" for tag in one.tags)
-        scores = [{"name": tag.name, "r": tag.r, "low": tag.low, "high": tag.high, "auc": _plain(tag.auc)} for tag in one.tags]
+        scores = [
+            {"name": tag.name, "r": tag.r, "low": tag.low, "high": tag.high, "auc": _plain(tag.auc)} for tag in one.tags
+        ]
         yield _key(one.neuron, model) | {"description": said, "typeName": "lca_jax", "tags": scores}
 
 

@@ -1,7 +1,7 @@
 """Finds descriptors in texts: a generator writes phrases, near-duplicates become one, and presence is scored.
 
-No label and no neuron takes part. The generator may read some of the texts only: `words`, `embedding` and `carried` then
-score the others too.
+No label and no neuron takes part. The generator may read some of the texts only: `words`, `embedding` and `carried`
+then score the others too.
 """
 
 import json
@@ -33,7 +33,7 @@ VECTORS = "vectors"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class PhraseChoice:
     """Which phrases become descriptors."""
 
     fewest: int = 3
@@ -62,7 +62,7 @@ def find_descriptors(
     presence: str = "written",
     embedder: Model | None = None,
     embedding_prefix: str = "",
-    choice: Choice | None = None,
+    choice: PhraseChoice | None = None,
     out: str | Path | None = None,
     progress: bool = False,
 ) -> Descriptors:
@@ -90,7 +90,7 @@ def find_descriptors(
         DataError: No phrase was written of enough texts, or the scorer `written` has texts that were not read.
         StoreError: The folder holds answers to something else.
     """
-    generator, choice = as_generator(generator), choice or Choice()
+    generator, choice = as_generator(generator), choice or PhraseChoice()
     texts = texts if isinstance(texts, Texts) else Texts(texts=tuple(texts))
     numbers = _draw(len(texts.texts), read, seed=seed)
     _check(presence, generator, embedder, choice, partial=len(numbers) < len(texts.texts))
@@ -99,18 +99,7 @@ def find_descriptors(
         answers = write_about(generator, texts, numbers, prompts=prompts, samples=samples, seed=seed, folder=folder)
     asked = [texts.texts[number] if texts.words is None else texts.words[number] for number in numbers]
     phrases = cut_phrases(answers, asked, prompts=prompts)
-    counts = by_texts(phrases.counts(), fewest=choice.fewest, most=choice.most)
-    if not counts:
-        raise DataError(
-            f"No phrase was written of {choice.fewest} texts or more. Give more texts, more samples, or a smaller "
-            "`fewest`."
-        )
-    vectors = None if embedder is None else embed(embedder, [embedding_prefix + phrase for phrase in counts])
-    clusters = (
-        [PhraseCluster(phrase, (phrase,)) for phrase in counts]
-        if vectors is None
-        else cluster_phrases(counts, vectors, cosine=choice.cosine)
-    )
+    clusters, phrase_count = _clusters_of(phrases, choice, embedder, embedding_prefix)
     scoring = _Scoring(texts, numbers, clusters, generator, embedder, embedding_prefix, prompts, phrases, folder)
     kept = scoring.reliable(choice.reliable)
     if not kept.any():
@@ -133,13 +122,29 @@ def find_descriptors(
             "presence": presence,
             "choice": asdict(choice),
             "phrases_left_out": dict(phrases.left_out),
-            "phrases_too_rare": len(phrases.counts()) - len(counts),
+            "phrases_too_rare": len(phrases.counts()) - phrase_count,
             "descriptors_unreliable": int((~kept).sum()),
         },
     )
     if folder is not None:
         found.save(folder)
     return found
+
+
+def _clusters_of(
+    phrases: Phrases, choice: PhraseChoice, embedder: Model | None, prefix: str
+) -> tuple[list[PhraseCluster], int]:
+    """Returns the clusters of the phrases of enough texts, and the number of these phrases."""
+    counts = by_texts(phrases.counts(), fewest=choice.fewest, most=choice.most)
+    if not counts:
+        raise DataError(
+            f"No phrase was written of {choice.fewest} texts or more. Give more texts, more samples, or a smaller "
+            "`fewest`."
+        )
+    if embedder is None:
+        return [PhraseCluster(phrase, (phrase,)) for phrase in counts], len(counts)
+    vectors = embed(embedder, [prefix + phrase for phrase in counts])
+    return cluster_phrases(counts, vectors, cosine=choice.cosine), len(counts)
 
 
 @dataclass(frozen=True)
@@ -227,9 +232,7 @@ def _draw(count: int, read: int | None, *, seed: int) -> list[int]:
     return sorted(np.random.default_rng(seed).choice(count, read, replace=False).tolist())
 
 
-def _check(
-    scorer: str, generator: Generator, embedder: Model | None, choice: Choice, *, partial: bool
-) -> None:
+def _check(scorer: str, generator: Generator, embedder: Model | None, choice: PhraseChoice, *, partial: bool) -> None:
     """Refuses settings that lack what they need, before anything is written."""
     if scorer not in SCORERS:
         raise SettingsError(f"`presence` must be one of {', '.join(SCORERS)}; got {scorer!r}.")

@@ -41,14 +41,10 @@ class ModelGenerator:
 
     def write(self, prompts: Sequence[str], *, samples: int, seed: int) -> list[list[str]]:
         """Returns `samples` answers to every prompt."""
-        drawn = write_samples(
-            self.model, prompts, sampling=self.sampling, samples=samples, seed=seed, rows=self.rows
-        )
+        drawn = write_samples(self.model, prompts, sampling=self.sampling, samples=samples, seed=seed, rows=self.rows)
         return [[continuation.text for continuation in of_prompt] for of_prompt in drawn]
 
-    def log_probabilities(
-        self, prompts: Sequence[str], answers: Sequence[str]
-    ) -> Float32[np.ndarray, "prompt answer"]:
+    def log_probabilities(self, prompts: Sequence[str], answers: Sequence[str]) -> Float32[np.ndarray, "prompt answer"]:
         """Returns how likely each answer is after each prompt."""
         return continuation_log_probabilities(self.model, prompts, answers, rows=self.rows)
 
@@ -60,4 +56,6 @@ def as_generator(given: "Generator | Model") -> Generator:
 
 def identity_of(generator: Generator) -> str:
     """Returns the name of a generator in inventories."""
-    return str(getattr(generator, "fingerprint", None) or f"{type(generator).__module__}.{type(generator).__qualname__}")
+    return str(
+        getattr(generator, "fingerprint", None) or f"{type(generator).__module__}.{type(generator).__qualname__}"
+    )

@@ -1,15 +1,16 @@
 """Compares descriptions with labels that took no part in them, on the half of the texts that made no description.
 
-A neuron's gold labels are those with |r| at least `gold` on half B, with their sign. A descriptor names a label where its
-texts have at least twice the label's odds, above 1 with 95 % confidence, on half B; of each group of labels (product
-types, aspects) it names at most the one that it is surest of. A tag is right if it names a gold label with the same sign.
-P@k is the share of right tags among a neuron's first k, over neurons with gold and a tag; R@k the share of its gold labels
-that its first k tags name, over all neurons with gold, those without a tag included; MRR the mean of 1 / place of the first
-right tag. The ceiling is what the best choice of k of these descriptors reaches; the nulls are the tags of other neurons,
-and labels whose documents were permuted, against which neurons have gold labels by chance alone.
+A neuron's gold labels are those with |r| at least `gold` on half B, with their sign. A descriptor names a label where
+its texts have at least twice the label's odds, above 1 with 95 % confidence, on half B; of each group of labels
+(product types, aspects) it names at most the one that it is surest of. A tag is right if it names a gold label with
+the same sign. P@k is the share of right tags among a neuron's first k, over neurons with gold and a tag; R@k the
+share of its gold labels that its first k tags name, over all neurons with gold, those without a tag included; MRR the
+mean of 1 / place of the first right tag. The ceiling is what the best choice of k of these descriptors reaches; the
+nulls are the tags of other neurons, and labels whose documents were permuted, against which neurons have gold labels
+by chance alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,12 +64,10 @@ class AgainstLabels:
         rows = {"descriptions": self.rates, "ceiling": self.ceiling, "tags of other neurons": self.other_neurons}
         if self.permuted_labels is not None:
             rows["permuted labels"] = self.permuted_labels
-        columns = {"": list(rows)} | {
-            field: [getattr(row, field) for row in rows.values()] for field in Rates._fields
-        }
+        columns = {"": list(rows)} | {field: [getattr(row, field) for row in rows.values()] for field in Rates._fields}
         caption = (
-            f"{self.neurons:,} neurons have {self.gold_per_neuron:.2f} gold labels each; {self.described:,} of them have "
-            "a tag"
+            f"{self.neurons:,} neurons have {self.gold_per_neuron:.2f} gold labels each; {self.described:,} of them "
+            "have a tag"
         )
         return text_table(columns, caption=caption)
 
@@ -76,9 +75,7 @@ class AgainstLabels:
 def compare_with_labels(
     labels: Labels,
     *,
-    tags: tuple[
-        Int[np.ndarray, "neuron place"], Int[np.ndarray, "neuron place"], Bool[np.ndarray, "neuron place"]
-    ],
+    tags: tuple[Int[np.ndarray, "neuron place"], Int[np.ndarray, "neuron place"], Bool[np.ndarray, "neuron place"]],
     activations: Float[np.ndarray, "text neuron"],
     occurrence: Bool[np.ndarray, "text descriptor"],
     half_b: Bool[np.ndarray, " all"],
@@ -124,7 +121,7 @@ def compare_with_labels(
         intervals=scored.intervals(rng),
         ceiling=_ceiling(scored, naming),
         other_neurons=shifted.rates(),
-        permuted_labels=Rates(*np.nanmean([one.rates() for one in chance], axis=0).tolist()) if chance else None,
+        permuted_labels=Rates(*map(_mean, zip(*(one.rates() for one in chance), strict=True))) if chance else None,
         permuted_gold=float(np.mean([len(one.who) for one in by_chance])) if by_chance else float("nan"),
         neurons=len(scored.who),
         described=int((scored.given[:, 0]).sum()),
@@ -173,7 +170,7 @@ class _Scored(NamedTuple):
 
     def rates(self) -> Rates:
         """Returns the means over neurons."""
-        return Rates(*(float(np.nanmean(row)) if np.isfinite(row).any() else float("nan") for row in self.of_neurons()))
+        return Rates(*map(_mean, self.of_neurons()))
 
     def intervals(self, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
         """Returns bootstrap intervals over neurons."""
@@ -186,6 +183,12 @@ class _Scored(NamedTuple):
                 low, high = np.quantile(means, [0.025, 0.975])
                 found[name] = (float(low), float(high))
         return found
+
+
+def _mean(values: Sequence[float] | Float[np.ndarray, " neuron"]) -> float:
+    """Returns the mean of the values that are known; NaN if none is."""
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def _score(

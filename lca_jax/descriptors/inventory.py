@@ -1,8 +1,8 @@
 """The descriptors of some texts: names, phrases, how far each is present in each text, and where each came from.
 
 On disk an inventory is a folder: `inventory.json` (names, phrases, origin, checksums), `texts.parquet` (texts, words,
-documents, units) and `presence.parquet` (presence, occurrence and what was written, one column a descriptor). The JSON file is
-written last, so a reader that finds it finds all.
+documents, units) and `presence.parquet` (presence, occurrence and what was written, one column a descriptor). The
+JSON file is written last, so a reader that finds it finds all.
 """
 
 import json

@@ -1,27 +1,26 @@
 """Ties all neurons to all descriptors at once: one product of standardised activations and presence, on the device.
 
 The signed score of a neuron and a descriptor is Pearson's r over the texts. Average precision and AUC tell how well the
-neuron, in the direction of its r, separates the texts where the descriptor is present from the others. What chance alone
-reaches is measured by permuting the texts: the bound is a quantile of the largest |r| of all pairs, so the chance of even
-one false pair is at most `level` (Westfall & Young 1993, maxT). Whole documents are permuted, since sentences of one
-document are alike.
+neuron, in the direction of its r, separates the texts where the descriptor is present from the others. What chance
+alone reaches is measured by permuting the texts: the bound is a quantile of the largest |r| of all pairs, so the
+chance of even one false pair is at most `level` (Westfall & Young 1993, maxT). Whole documents are permuted, since
+sentences of one document are alike.
 
-Cost: 2 · text · neuron · descriptor a product; r is one, the bound one a permutation, AUC one and a sort of each neuron,
-AP a sort and a running sum of each pair.
+Cost: 2 · text · neuron · descriptor a product; r is one, the bound one a permutation, AUC one and a sort of each
+neuron; average precision, which is for chosen pairs, a sort and a running sum of each.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float32, Int
+from jaxtyping import Array, Bool, Float, Float32, Int, Shaped
 
 from lca_jax.errors import DataError
 
 _BLOCK = 64
-"""Neurons whose average precision is computed together."""
+"""Neurons that are sorted together."""
 
 
 class Match(NamedTuple):
@@ -29,8 +28,6 @@ class Match(NamedTuple):
 
     r: Float32[np.ndarray, "neuron descriptor"]
     """Pearson's correlation over the texts; 0 for a neuron or descriptor that never changes."""
-    average_precision: Float32[np.ndarray, "neuron descriptor"]
-    """Of the texts ordered by the neuron, in the direction of r."""
     auc: Float32[np.ndarray, "neuron descriptor"]
     """Chance that a text with the descriptor is above one without it, in the direction of r; NaN without both kinds."""
 
@@ -52,12 +49,12 @@ def match(
     presence: Float[np.ndarray, "_text descriptor"],
     present: Bool[np.ndarray, "_text descriptor"],
 ) -> Match:
-    """Returns all scores of all pairs.
+    """Returns r and AUC of all pairs.
 
     Args:
         activations: One column for each neuron.
         presence: How far each descriptor is present.
-        present: Where it counts as present, for average precision and AUC.
+        present: Where it counts as present.
 
     Raises:
         DataError: As `correlate`.
@@ -65,8 +62,29 @@ def match(
     _check(activations, presence)
     A, P = jnp.asarray(activations, jnp.float32), jnp.asarray(presence, jnp.float32)
     r = _correlate(A, P)
-    precision, auc = _ranked(A, jnp.asarray(present, jnp.float32), r)
-    return Match(np.asarray(r), np.asarray(precision), np.asarray(auc))
+    return Match(np.asarray(r), np.asarray(_auc(A, jnp.asarray(present, jnp.float32), r)))
+
+
+def average_precision(
+    activations: Float[np.ndarray, "text neuron"],
+    present: Bool[np.ndarray, "_text descriptor"],
+    chosen: Int[np.ndarray, "neuron place"],
+    signs: Int[np.ndarray, "neuron place"],
+) -> Float32[np.ndarray, "neuron place"]:
+    """Returns the average precision of chosen pairs: of the texts ordered by the neuron, highest or lowest first.
+
+    Args:
+        activations: One column for each neuron.
+        present: Where each descriptor is present.
+        chosen: Numbers of the descriptors of each neuron.
+        signs: 1 where the highest activation is first, -1 where the lowest is.
+
+    Raises:
+        DataError: As `correlate`.
+    """
+    _check(activations, present)
+    tables = jnp.asarray(activations, jnp.float32), jnp.asarray(present, jnp.float32)
+    return np.asarray(_precisions(*tables, jnp.asarray(chosen, jnp.int32), jnp.asarray(signs, jnp.float32)))
 
 
 def permutation_bound(
@@ -126,7 +144,7 @@ def permute_texts(
     return orders
 
 
-def _check(activations: Float[np.ndarray, "..."], presence: Float[np.ndarray, "..."]) -> None:
+def _check(activations: Float[np.ndarray, "..."], presence: Shaped[np.ndarray, "..."]) -> None:
     if len(activations) != len(presence) or len(presence) < 4:
         raise DataError(
             f"Matching needs at least four texts, with a row in both matrices; got {len(activations)} rows of "
@@ -168,38 +186,46 @@ def _largest(
 
 
 @jax.jit
-def _ranked(
-    activations: Float[Array, "text neuron"], present: Float[Array, "text descriptor"], r: Float[Array, "neuron descriptor"]
-) -> tuple[Float[Array, "neuron descriptor"], Float[Array, "neuron descriptor"]]:
-    """Returns average precision and AUC of all pairs, ties counted as scikit-learn counts them."""
+def _auc(
+    activations: Float[Array, "text neuron"],
+    present: Float[Array, "text descriptor"],
+    r: Float[Array, "neuron descriptor"],
+) -> Float[Array, "neuron descriptor"]:
+    """Returns the AUC of all pairs from sums of ranks, ties counted half: one sort a neuron and one product."""
     texts = activations.shape[0]
     count = present.sum(axis=0)
-    both = (count > 0) & (count < texts)
-    places = jnp.arange(1, texts + 1, dtype=jnp.float32)
-
-    def precisions(values: Float[Array, " text"]) -> tuple[Array, Array]:
-        """Returns average precision of every descriptor, highest activation first and lowest first."""
-        order = jnp.argsort(-values)
-        ordered = -values[order]
-        last = jnp.searchsorted(ordered, ordered, side="right") - 1  # the last text of equal activation
-        first = jnp.searchsorted(ordered, ordered, side="left")
-        hits = present[order]
-        reached = jnp.cumsum(hits, axis=0)
-        left = count[None, :] - reached[first] + hits[first]
-        shares = reached[last] / places[last][:, None], left / places[texts - 1 - first][:, None]
-        upward, downward = ((hits * share).sum(axis=0) / jnp.maximum(count, 1.0) for share in shares)
-        return upward, downward
 
     def rank(values: Float[Array, " text"]) -> Float[Array, " text"]:
         ordered = jnp.sort(values)
         sides = [jnp.searchsorted(ordered, values, side=side).astype(jnp.float32) for side in ("left", "right")]
         return (sides[0] + sides[1] + 1) / 2
 
-    def of_neuron(values: Float[Array, " text"]) -> tuple[Array, Array, Array]:
-        return *precisions(values), rank(values)
-
-    upward, downward, ranks = jax.lax.map(of_neuron, activations.T, batch_size=_BLOCK)
+    ranks = jax.lax.map(rank, activations.T, batch_size=_BLOCK)
     above = jnp.matmul(ranks, present, precision=jax.lax.Precision.HIGHEST) - (count * (count + 1) / 2)[None, :]
     auc = above / jnp.maximum(count * (texts - count), 1.0)[None, :]
-    auc = jnp.where(both[None, :], jnp.where(r >= 0, auc, 1 - auc), jnp.nan)
-    return jnp.where(r >= 0, upward, downward), auc
+    both = (count > 0) & (count < texts)
+    return jnp.where(both[None, :], jnp.where(r >= 0, auc, 1 - auc), jnp.nan)
+
+
+@jax.jit
+def _precisions(
+    activations: Float[Array, "text neuron"],
+    present: Float[Array, "text descriptor"],
+    chosen: Int[Array, "neuron place"],
+    signs: Float[Array, "neuron place"],
+) -> Float[Array, "neuron place"]:
+    """Returns average precision, ties counted as scikit-learn counts them."""
+    places = jnp.arange(1, activations.shape[0] + 1, dtype=jnp.float32)
+
+    def of_pair(values: Float[Array, " text"], hits: Float[Array, " text"]) -> Float[Array, ""]:
+        order = jnp.argsort(-values)
+        ordered = -values[order]
+        last = jnp.searchsorted(ordered, ordered, side="right") - 1  # the last text of equal activation
+        reached = jnp.cumsum(hits[order])
+        return (hits[order] * reached[last] / places[last]).sum() / jnp.maximum(hits.sum(), 1.0)
+
+    def of_neuron(one: tuple[Array, Array, Array]) -> Float[Array, " place"]:
+        values, numbers, directions = one
+        return jax.vmap(of_pair)(directions[:, None] * values[None, :], present[:, numbers].T)
+
+    return jax.lax.map(of_neuron, (activations.T, chosen, signs), batch_size=_BLOCK)

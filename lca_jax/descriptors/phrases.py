@@ -12,11 +12,54 @@ from dataclasses import dataclass
 from lca_jax.descriptors.prompts import Prompt
 
 _APART = re.compile(r"[,;|/\n•]+")
-_WORDS = re.compile(r"\w[\w'’.-]*", re.UNICODE)
+_WORDS = re.compile(r"\w[\w'\u2019.-]*", re.UNICODE)
 _MOST_WORDS = 4
 _SMALL = frozenset(
-    "a an the this that these those it its i me my you your we us our he she they them his her their and or of to in on "
-    "for with is are was were be been no not n't so very".split()
+    [
+        "a",
+        "an",
+        "the",
+        "this",
+        "that",
+        "these",
+        "those",
+        "it",
+        "its",
+        "i",
+        "me",
+        "my",
+        "you",
+        "your",
+        "we",
+        "us",
+        "our",
+        "he",
+        "she",
+        "they",
+        "them",
+        "his",
+        "her",
+        "their",
+        "and",
+        "or",
+        "of",
+        "to",
+        "in",
+        "on",
+        "for",
+        "with",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "no",
+        "not",
+        "n't",
+        "so",
+        "very",
+    ]
 )
 """Words that begin or end no phrase, and make none by themselves."""
 
@@ -75,7 +118,7 @@ def normalise(phrase: str) -> str:
 
 def words_of(text: str) -> list[str]:
     """Returns the words of a text in lower case; marks between words are left out."""
-    return [word.strip(".'’-") for word in _WORDS.findall(text.lower())]
+    return [word.strip(".'\u2019-") for word in _WORDS.findall(text.lower())]
 
 
 def _phrases_of_examples(prompt: Prompt) -> frozenset[str]:

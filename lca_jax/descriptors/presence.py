@@ -3,8 +3,8 @@
 `written`: the share of a text's answers that hold the descriptor. `words`: whether one of its phrases stands in the
 text. `embedding`: cosine of text and descriptor. `carried`: where it was written or stands, carried over to similar
 texts: a ridge regression on the texts' vectors, each text predicted by a fit without its own document. `judged`: the
-generator's log-odds of the descriptor's name as the answer. Cost for n texts and k descriptors: n·k for the first three;
-one solve a fold for `carried`; one run of every prompt and a step a further piece of a name for `judged`.
+generator's log-odds of the descriptor's name as the answer. Cost for n texts and k descriptors: n·k for the first
+three; one solve a fold for `carried`; one run of every prompt and a step a further piece of a name for `judged`.
 """
 
 from collections.abc import Sequence
@@ -75,9 +75,7 @@ def carried_over(
     return predicted
 
 
-def by_judgement(
-    judge: Judge, prompts: Sequence[str], names: Sequence[str]
-) -> Float32[np.ndarray, "text descriptor"]:
+def by_judgement(judge: Judge, prompts: Sequence[str], names: Sequence[str]) -> Float32[np.ndarray, "text descriptor"]:
     """Returns the generator's log-odds of each name as the answer, its mean over all texts taken off."""
     chances = judge.log_probabilities(prompts, [f" {name}" for name in names]).astype(np.float64)
     odds = chances - np.log1p(-np.exp(np.minimum(chances, -1e-9)))

@@ -42,7 +42,6 @@ class Prompt:
         told = [f"{self._ask(*_split(example))} {answer}" for example, answer in self.examples]
         return "\n".join([*told, self._ask(text, word)])
 
-
     def _ask(self, text: str, word: str | None) -> str:
         if self.asks_of_words and word is None:
             raise SettingsError(f"The prompt {self.name!r} asks about words: give the words beside the texts.")
@@ -91,9 +90,10 @@ GRAMMAR = Prompt(
         ("They walked to 12 shops and paid.|walked", "verb, past tense, action"),
     ),
     question="Sentence: {text} Word: {word} Kind:",
-    closed=tuple(
-        "verb,present participle,action,article,definite,noun,plural,thing,object,pronoun,third person,adjective,quality,"
-        "proper noun,name,subject,punctuation,comma,preposition,direction,number,quantity,conjunction,past tense".split(",")
+    closed=(
+        *("verb", "present participle", "past tense", "action", "noun", "proper noun", "name", "plural", "thing"),
+        *("object", "subject", "article", "definite", "pronoun", "third person", "adjective", "quality"),
+        *("punctuation", "comma", "preposition", "direction", "number", "quantity", "conjunction"),
     ),
 )
 """The kind of a word in its sentence, in terms of school grammar."""

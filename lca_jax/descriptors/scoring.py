@@ -1,12 +1,13 @@
 """Scores descriptions on texts that made none of them (half B): can the neuron be told from its description?
 
-Of each neuron, an activating text is one in its highest fifth on half B, in the direction of its first tag. A scorer sees
-the description and a text, never the activation:
+Of each neuron, an activating text is one in its highest fifth on half B, in the direction of its first tag. A scorer
+sees the description and a text, never the activation:
 
 - `simulation`: the presence of its tags, weighted by their r;
 - `embedding`: the cosine of the text with the names of its tags, signed;
 - `detection`: a generator's log-odds of " yes" over " no", asked whether the text has one of the topics;
-- `fuzzing`: the same where a word is marked: the described word itself, or another of its sentence (units that are words).
+- `fuzzing`: the same where a word is marked: the described word itself, or another of its sentence (units that are
+  words).
 
 The first two score all texts of half B; the others as many activating as other texts. Every score stands beside that of
 the description of another neuron. Explaining and scoring with one model would measure its agreement with itself, so the
@@ -227,4 +228,3 @@ def _mark(text: str, told: Descriptions, number: int, *, right: bool, rng: np.ra
     places = [place for place, word in enumerate(words) if (word == asked) == right]
     place = places[int(rng.integers(len(places)))] if places else 0
     return " ".join(f"«{word}»" if spot == place else word for spot, word in enumerate(words))
-

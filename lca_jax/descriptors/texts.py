@@ -61,11 +61,13 @@ class Texts:
 
     def asked(self) -> list[str]:
         """Returns what is embedded: the texts, or each word with its text after it."""
-        return list(self.texts) if self.words is None else [f"{w}: {t}" for w, t in zip(self.words, self.texts, strict=True)]
+        return (
+            list(self.texts)
+            if self.words is None
+            else [f"{w}: {t}" for w, t in zip(self.words, self.texts, strict=True)]
+        )
 
-    def read(
-        self, store: ActivationStore, sites: Sequence[str] | None = None
-    ) -> Float32[np.ndarray, "text neuron"]:
+    def read(self, store: ActivationStore, sites: Sequence[str] | None = None) -> Float32[np.ndarray, "text neuron"]:
         """Returns the activations of all neurons of a store on every text.
 
         Raises:

@@ -71,7 +71,11 @@ def write_about(
     if samples < 1:
         raise SettingsError(f"`samples` must be at least 1, got {samples}.")
     recipe = WritingRecipe(
-        texts=texts.checksum_of(numbers), generator=identity_of(generator), prompts=tuple(prompts), samples=samples, seed=seed
+        texts=texts.checksum_of(numbers),
+        generator=identity_of(generator),
+        prompts=tuple(prompts),
+        samples=samples,
+        seed=seed,
     )
     if folder is not None:
         _begin(folder, recipe)

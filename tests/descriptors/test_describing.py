@@ -14,7 +14,7 @@ from lca_jax.axes import Neuron
 from lca_jax.descriptors.agreement import jaccard, measure_overlap
 from lca_jax.descriptors.describing import Descriptions, describe_neurons
 from lca_jax.descriptors.export import write_descriptions
-from lca_jax.descriptors.finding import Choice, find_descriptors
+from lca_jax.descriptors.finding import PhraseChoice, find_descriptors
 from lca_jax.descriptors.gold import names_labels
 from lca_jax.descriptors.inventory import Descriptors
 from lca_jax.descriptors.scoring import score_descriptions
@@ -26,7 +26,7 @@ from tests.descriptors.planted_texts import CONCEPTS, Namer, of_model, planted
 @pytest.fixture(scope="module")
 def pieces() -> tuple[ActivationStore, Descriptors, Descriptions, dict]:
     store, texts, labels = planted()
-    found = find_descriptors(Namer(), texts, choice=Choice(fewest=10))
+    found = find_descriptors(Namer(), texts, choice=PhraseChoice(fewest=10))
     return store, found, describe_neurons(store, found, permutations=99), dict(labels)
 
 
@@ -47,7 +47,7 @@ def test_planted_neurons_are_described_and_noise_is_not(pieces: tuple) -> None:
 
 
 def test_tags_have_the_scores_of_numpy_and_scikit_learn(pieces: tuple) -> None:
-    store, found, told, labels = pieces
+    store, _, told, labels = pieces
     values = store.matrix()[told.half_a][:, 5]
     label = labels["topic"]["phone"][told.half_a]
     (tag,) = told["residual", 0, 5].tags
@@ -60,7 +60,9 @@ def test_tags_have_the_scores_of_numpy_and_scikit_learn(pieces: tuple) -> None:
 def test_contexts_come_from_all_quantiles_of_the_half_that_made_nothing(pieces: tuple) -> None:
     store, found, told, _ = pieces
     one = told["residual", 0, 2]
-    values = {text: store.matrix()[number, 2] for number, text in enumerate(found.texts.texts) if not told.half_a[number]}
+    values = {
+        text: store.matrix()[number, 2] for number, text in enumerate(found.texts.texts) if not told.half_a[number]
+    }
     shown = [values[context.text] for context in one.contexts]
     assert shown == sorted(shown, reverse=True)
     assert (shown[0], shown[-1]) == (max(values.values()), min(values.values()))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lca_jax.descriptors.clusters import cluster_phrases, number_clusters
-from lca_jax.descriptors.finding import Choice, find_descriptors
+from lca_jax.descriptors.finding import PhraseChoice, find_descriptors
 from lca_jax.descriptors.inventory import load_descriptors
 from lca_jax.descriptors.phrases import cut_phrases, normalise
 from lca_jax.descriptors.presence import by_words, carried_over
@@ -23,18 +23,22 @@ from tests.stores import planted_store
 
 def test_the_concepts_of_the_texts_are_found_with_their_texts() -> None:
     _, texts, labels = planted()
-    found = find_descriptors(Namer(), texts, choice=Choice(fewest=10))
+    found = find_descriptors(Namer(), texts, choice=PhraseChoice(fewest=10))
     assert set(found.names) == set(CONCEPTS)
     for concept in CONCEPTS:
         column = found.names.index(concept)
         np.testing.assert_array_equal(found.occurrence[:, column], labels["topic"][concept])
-        assert found.texts_of(concept) == [t for t, has in zip(texts.texts, labels["topic"][concept], strict=True) if has]
+        assert found.texts_of(concept) == [
+            t for t, has in zip(texts.texts, labels["topic"][concept], strict=True) if has
+        ]
     assert found.origin["phrases_too_rare"] > 100
     assert "camera" in repr(found)
 
 
 def test_phrases_are_cut_and_echoes_left_out() -> None:
-    answers = {"topics": [["The Battery life; hotel, positive", "a, 12, battery life ; one two three four five"], ["hotel"]]}
+    answers = {
+        "topics": [["The Battery life; hotel, positive", "a, 12, battery life ; one two three four five"], ["hotel"]]
+    }
     phrases = cut_phrases(answers, ["it is dead", "near a hotel"], prompts=[TOPICS])
     assert phrases.of_text[0] == {"battery life": 1.0, "positive": 0.5}
     assert phrases.of_text[1] == {"hotel": 1.0}  # its text holds the word: no echo
@@ -58,9 +62,7 @@ def test_clusters_are_those_of_a_plain_loop_over_averages() -> None:
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     groups = [[number] for number in range(30)]
     while True:
-        means = {
-            (a, b): (unit[groups[a]] @ unit[groups[b]].T).mean() for a in range(len(groups)) for b in range(a)
-        }
+        means = {(a, b): (unit[groups[a]] @ unit[groups[b]].T).mean() for a in range(len(groups)) for b in range(a)}
         a, b = max(means, key=lambda pair: means[pair])
         if means[a, b] < 0.5:
             break
@@ -89,11 +91,11 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
                 raise KeyboardInterrupt
             return super().write(prompts, samples=samples, seed=seed)
 
-    whole = find_descriptors(Namer(), texts, choice=Choice(fewest=10))
+    whole = find_descriptors(Namer(), texts, choice=PhraseChoice(fewest=10))
     with pytest.raises(KeyboardInterrupt):
-        find_descriptors(Stopped(), texts, choice=Choice(fewest=10), out=tmp_path)
+        find_descriptors(Stopped(), texts, choice=PhraseChoice(fewest=10), out=tmp_path)
     rest = Namer()
-    again = find_descriptors(rest, texts, choice=Choice(fewest=10), out=tmp_path)
+    again = find_descriptors(rest, texts, choice=PhraseChoice(fewest=10), out=tmp_path)
     assert rest.calls == 1
     assert again.names == whole.names
     np.testing.assert_array_equal(again.written, whole.written)
@@ -107,9 +109,14 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_an_inventory_is_read_as_it_was_saved_and_refused_when_altered(tmp_path: Path) -> None:
     _, texts, _ = planted()
-    found = find_descriptors(Namer(), texts, choice=Choice(fewest=10), out=tmp_path)
+    found = find_descriptors(Namer(), texts, choice=PhraseChoice(fewest=10), out=tmp_path)
     read = load_descriptors(tmp_path)
-    assert (read.names, read.phrases, read.texts, read.origin) == (found.names, found.phrases, found.texts, found.origin)
+    assert (read.names, read.phrases, read.texts, read.origin) == (
+        found.names,
+        found.phrases,
+        found.texts,
+        found.origin,
+    )
     for kind in ("presence", "occurrence", "written"):
         np.testing.assert_array_equal(getattr(read, kind), getattr(found, kind))
     file = tmp_path / "presence.parquet"
@@ -122,7 +129,7 @@ def test_an_inventory_is_read_as_it_was_saved_and_refused_when_altered(tmp_path:
 
 def test_the_generator_reads_a_part_and_words_score_all() -> None:
     _, texts, labels = planted()
-    found = find_descriptors(Namer(), texts, read=60, presence="words", choice=Choice(fewest=5))
+    found = find_descriptors(Namer(), texts, read=60, presence="words", choice=PhraseChoice(fewest=5))
     assert (~np.isnan(found.written[:, 0])).sum() == 60
     for concept in CONCEPTS:
         np.testing.assert_array_equal(found.presence[:, found.names.index(concept)], labels["topic"][concept])
@@ -180,6 +187,6 @@ def test_bad_settings_are_refused_before_anything_is_written() -> None:
         find_descriptors(namer, texts, prompts=[TOPICS, TOPICS])
     assert namer.calls == 0
     with pytest.raises(DataError, match="No phrase was written of 50 texts"):
-        find_descriptors(namer, texts, choice=Choice(fewest=50))
+        find_descriptors(namer, texts, choice=PhraseChoice(fewest=50))
     with pytest.raises(DataError, match="12 texts, 1 words"):
         Texts(texts=texts.texts, words=("one",))

@@ -89,7 +89,9 @@ def test_draws_depend_on_seed_text_and_sample_and_on_nothing_else(teller: tuple[
     sampling = Sampling(longest=5)
 
     def texts(**settings: int) -> list[list[tuple[int, ...]]]:
-        return [[one.pieces for one in of_text] for of_text in write_samples(model, PROMPTS, sampling=sampling, **settings)]
+        return [
+            [one.pieces for one in of_text] for of_text in write_samples(model, PROMPTS, sampling=sampling, **settings)
+        ]
 
     together = texts(samples=3, seed=7, rows=12)
     assert texts(samples=3, seed=7, rows=3) == together

@@ -74,9 +74,7 @@ def write_after(
     """
     stack = nnx.merge(graph, params)
     cache, logits, following = _begin(stack, begun, room=longest)
-    cache, logits, following = jax.tree.map(
-        lambda part: jnp.repeat(part, samples, axis=0), (cache, logits, following)
-    )
+    cache, logits, following = jax.tree.map(lambda part: jnp.repeat(part, samples, axis=0), (cache, logits, following))
 
     def step(
         cache: Cache, newest: Int[Array, " row"], positions: Int[Array, " row"]
@@ -118,7 +116,9 @@ def score_after(
         pieces, length = one
         states, _ = _run(stack, cache, jnp.broadcast_to(pieces[None, :-1], (rows, longest - 1)), places)
         chances = jax.nn.log_softmax(stack.logits(states), axis=2)
-        of_pieces = jnp.take_along_axis(chances, jnp.broadcast_to(pieces[None, 1:, None], (rows, longest - 1, 1)), axis=2)
+        of_pieces = jnp.take_along_axis(
+            chances, jnp.broadcast_to(pieces[None, 1:, None], (rows, longest - 1, 1)), axis=2
+        )
         counts = jnp.arange(1, longest, dtype=jnp.int32) < length
         return jnp.where(counts[None, :], of_pieces[:, :, 0], 0.0).sum(axis=1)
 

@@ -150,7 +150,11 @@ def _pieces_of(model: Model, prompts: Sequence[str], *, room: int) -> list[Int32
         raise ModelError(f"{model.name} answers sources and does not continue prompts: use `Model.write`.")
     check_writer(model.config, slots=1, search=Search(longest=room))
     longest = min(model.max_pieces, model.config.longest_window - room)
-    ids = [np.asarray(of_prompt, np.int32) for of_prompt in model.tokenizer(list(prompts))["input_ids"]] if prompts else []
+    ids = (
+        [np.asarray(of_prompt, np.int32) for of_prompt in model.tokenizer(list(prompts))["input_ids"]]
+        if prompts
+        else []
+    )
     for number, of_prompt in enumerate(ids):
         if not 0 < len(of_prompt) <= longest:
             raise ModelError(

@@ -39,9 +39,7 @@ class Sampling:
             raise SettingsError(f"`longest` must be at least 1, got {self.longest}.")
 
 
-def draw_pieces(
-    keys: Key[Array, " row"], temperature: Float[Array, ""], top_p: Float[Array, ""]
-) -> Choose:
+def draw_pieces(keys: Key[Array, " row"], temperature: Float[Array, ""], top_p: Float[Array, ""]) -> Choose:
     """Returns a choice of pieces that draws with the random key of each row."""
 
     def choose(chances: Float[Array, "row vocabulary"], number: Int[Array, ""]) -> Int[Array, " row"]:
@@ -54,9 +52,7 @@ def draw_pieces(
     return choose
 
 
-def keep_likeliest(
-    chances: Float[Array, "row vocabulary"], top_p: Float[Array, ""]
-) -> Bool[Array, "row vocabulary"]:
+def keep_likeliest(chances: Float[Array, "row vocabulary"], top_p: Float[Array, ""]) -> Bool[Array, "row vocabulary"]:
     """Tells which pieces are in the smallest set of the likeliest ones that holds the probability `top_p`.
 
     The smallest probability of the set is found by bisection over the bits of a float32, which takes 30 sums over the
