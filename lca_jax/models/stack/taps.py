@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lca_jax.axes import DECODER
+from lca_jax.models.stack.dropout import Dropout
 
 _Value = TypeVar("_Value")
 
@@ -25,11 +26,18 @@ class Taps:
     Args:
         edits: Site to edit; a site that is left out is not edited.
         reads: Site to the layers that are captured.
+        dropout: Masks of a training step; None wherever nothing is trained.
     """
 
-    def __init__(self, edits: Mapping[str, Edit], reads: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self,
+        edits: Mapping[str, Edit],
+        reads: Mapping[str, tuple[int, ...]],
+        dropout: Dropout | None = None,
+    ) -> None:
         self.edits = edits
         self.reads = reads
+        self.dropout = dropout
         self.captures: dict[tuple[str, int], Array] = {}
 
     def __call__(
@@ -42,6 +50,10 @@ class Taps:
         if layer in self.reads.get(site, ()):
             self.captures[site, layer] = states
         return states
+
+    def drop(self, states: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Returns states with a share of them dropped while a model is trained, and as they are otherwise."""
+        return states if self.dropout is None else self.dropout(states)
 
 
 def decoder_part(by_site: Mapping[str, _Value]) -> dict[str, _Value]:
