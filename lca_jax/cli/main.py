@@ -37,6 +37,7 @@ COMMANDS = {
     "ablate": Command("steps", "ablate", "Measures keep curves and minimal sets."),
     "report": Command("steps", "report", "Writes results.json and the page."),
     "study": Command("study", "run_study", "Does the probes and rankings of many tasks, in many processes."),
+    "tune": Command("tune", "tune_model", "Fine-tunes a model on labels of sentences, pairs or words."),
     "show": Command("show", "show", "Says in a few lines what a run folder or a store holds."),
     "convert": Command("convert", "convert", "Converts files of NeuroX to a store, or a store to other files."),
 }

@@ -6,18 +6,14 @@ its words' pieces or the state of its first piece; a word's is that of one of it
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lca_jax.models.choices import OF_SENTENCES, Reading
 from lca_jax.models.stack.layers import matmul_precision
-
-Reading = Literal["sentence-mean", "cls", "first", "last", "mean"]
-"""The pieces whose states are read: of a sentence `sentence-mean` or `cls`, of a word one of the others."""
-OF_SENTENCES = ("sentence-mean", "cls")
-OF_WORDS = ("first", "last", "mean")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -120,8 +120,11 @@ class TuningFolder:
         write_text_whole(self.folder / _DESCRIPTION, json.dumps(content, indent=1) + "\n")
 
     def _refuse_foreign(self) -> None:
-        """Checks that a folder without a description holds nothing."""
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        """Checks that a folder without a description holds nothing but what a kill left of one."""
+        if not self.folder.exists():
+            return
+        left = f".{_DESCRIPTION}.unfinished"
+        if not self.folder.is_dir() or any(path.name != left for path in self.folder.iterdir()):
             raise SettingsError(f"{self.folder} holds something else than a tuning. Name another folder.")
 
     def _steps(self) -> list[int]:

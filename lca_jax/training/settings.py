@@ -5,8 +5,7 @@ from typing import Literal, get_args
 
 from lca_jax.errors import SettingsError
 from lca_jax.machine.fields import check_fields
-from lca_jax.models.classifier import Reading
-from lca_jax.models.stack.config import Precision
+from lca_jax.models.choices import Precision, Reading
 
 Frozen = Literal["nothing", "embedding", "stack"]
 

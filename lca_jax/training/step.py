@@ -135,7 +135,8 @@ def train_step(
         return _measure(plan, trained, kept, batch, Dropout(rate=plan.dropout, key=key)).loss / count
 
     loss, gradient = jax.value_and_grad(mean_loss)(state.trained)
-    updates, moments = _adam(plan).update(gradient, state.moments, state.trained)
+    with jax.numpy_dtype_promotion("standard"):  # optax takes floats to the power of a whole number of steps
+        updates, moments = _adam(plan).update(gradient, state.moments, state.trained)
     trained = jax.tree.map(lambda parameter, update: parameter - rate * update, state.trained, updates)
     return State(trained, moments), loss
 

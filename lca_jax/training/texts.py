@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from lca_jax.errors import DataError, SettingsError
-from lca_jax.models.classifier import OF_SENTENCES, OF_WORDS, Reading
+from lca_jax.models.choices import OF_SENTENCES, OF_WORDS, Reading
 from lca_jax.models.model import Model
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.pairs import SpecialPieces, align_texts, special_pieces_of
@@ -29,7 +29,7 @@ class Texts:
 
     windows: tuple[Window, ...]
     """Windows with the slots of the pieces that are read; `words` are the units' numbers in their sentence."""
-    classes: tuple[Int32[np.ndarray, "unit"], ...]
+    classes: tuple[Int32[np.ndarray, "_"], ...]
     """Class number of each window's units; -1 where a unit has none that counts."""
     skipped: Mapping[str, int]
     """Number of units that are not read or not counted, by reason."""
@@ -66,7 +66,7 @@ def reading_of(corpus: Corpus, task: str, pool: Reading | None) -> Reading:
     if pool is not None and pool not in fitting:
         what = "sentences" if fitting is OF_SENTENCES else "words"
         raise SettingsError(f"`{task}` is a task of {what}: `pool` must be one of {', '.join(fitting)}, got {pool!r}.")
-    return pool or fitting[0]  # pyright: ignore[reportReturnType] - the tuples hold names of readings alone
+    return pool or fitting[0]
 
 
 def read_texts(
