@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.analysis.parts import divide_words as divide_words
     from lca_jax.analysis.redundancy import strongest_correlations as strongest_correlations
     from lca_jax.analysis.reliability_validity import reliability_and_validity as reliability_and_validity
+    from lca_jax.analysis.relocation import measure_relocation as measure_relocation
     from lca_jax.analysis.samples import fit_samples as fit_samples
     from lca_jax.analysis.samples import rank_samples as rank_samples
     from lca_jax.analysis.similarity import canonical_directions as canonical_directions
@@ -120,8 +121,12 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.text.writing import write_columns as write_columns
     from lca_jax.text.writing import write_conllu as write_conllu
     from lca_jax.text.writing import write_json_lines as write_json_lines
+    from lca_jax.training.classify import classify as classify
     from lca_jax.training.language_models import TrainingSettings as TrainingSettings
     from lca_jax.training.language_models import train_language_models as train_language_models
+    from lca_jax.training.settings import Tuning as Tuning
+    from lca_jax.training.tune import Tuned as Tuned
+    from lca_jax.training.tune import tune as tune
 
 MODULES = {
     "agreement": "analysis.agreement",
@@ -136,6 +141,7 @@ MODULES = {
     "divide_words": "analysis.parts",
     "strongest_correlations": "analysis.redundancy",
     "reliability_and_validity": "analysis.reliability_validity",
+    "measure_relocation": "analysis.relocation",
     "fit_samples": "analysis.samples",
     "rank_samples": "analysis.samples",
     "canonical_directions": "analysis.similarity",
@@ -237,6 +243,10 @@ MODULES = {
     "write_json_lines": "text.writing",
     "TrainingSettings": "training.language_models",
     "train_language_models": "training.language_models",
+    "classify": "training.classify",
+    "Tuning": "training.settings",
+    "Tuned": "training.tune",
+    "tune": "training.tune",
 }
 """The module of each public name, below `lca_jax`. A test compares it with the imports above."""
 

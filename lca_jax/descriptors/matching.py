@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int, Shaped
 
 from lca_jax.errors import DataError
+from lca_jax.machine.precision import FLOAT32
 
 _BLOCK = 64
 """Neurons that are sorted together."""
@@ -168,7 +169,7 @@ def _standardise(values: Float[Array, "text column"]) -> Float[Array, "text colu
 def _correlate(
     activations: Float[Array, "text neuron"], presence: Float[Array, "text descriptor"]
 ) -> Float[Array, "neuron descriptor"]:
-    return jnp.matmul(_standardise(activations).T, _standardise(presence), precision=jax.lax.Precision.HIGHEST)
+    return jnp.matmul(_standardise(activations).T, _standardise(presence), precision=FLOAT32)
 
 
 @jax.jit
@@ -180,7 +181,7 @@ def _largest(
     A, P = _standardise(activations).T, _standardise(presence)
 
     def largest(order: Int[Array, " text"]) -> Float[Array, ""]:
-        return jnp.abs(jnp.matmul(A, P[order], precision=jax.lax.Precision.HIGHEST)).max()
+        return jnp.abs(jnp.matmul(A, P[order], precision=FLOAT32)).max()
 
     return jax.lax.map(largest, orders)
 
@@ -201,7 +202,7 @@ def _auc(
         return (sides[0] + sides[1] + 1) / 2
 
     ranks = jax.lax.map(rank, activations.T, batch_size=_BLOCK)
-    above = jnp.matmul(ranks, present, precision=jax.lax.Precision.HIGHEST) - (count * (count + 1) / 2)[None, :]
+    above = jnp.matmul(ranks, present, precision=FLOAT32) - (count * (count + 1) / 2)[None, :]
     auc = above / jnp.maximum(count * (texts - count), 1.0)[None, :]
     both = (count > 0) & (count < texts)
     return jnp.where(both[None, :], jnp.where(r >= 0, auc, 1 - auc), jnp.nan)

@@ -19,10 +19,10 @@ from jaxtyping import Bool, Int32, Int64
 from lca_jax.extraction.planning import read_units
 from lca_jax.extraction.reading import Reading
 from lca_jax.store.recipe import Recipe
-from lca_jax.text.alignment import AlignedSentence
 from lca_jax.text.packing import PackedRows, pack_windows
-from lca_jax.text.pairs import SpecialPieces, align_texts, join_pair, special_pieces_of
-from lca_jax.text.windows import Window, cut_windows
+from lca_jax.text.pairs import SpecialPieces, align_texts, special_pieces_of
+from lca_jax.text.whole_texts import cut_text
+from lca_jax.text.windows import Window
 
 _GROUP_BATCHES = 16
 _PAD_ID = 0  # any piece will do: no word attends to padding
@@ -100,34 +100,18 @@ def _batches_of_group(
 
 def _read_block(reading: Reading, special: SpecialPieces, sentences: range) -> tuple[BlockNotes, list[Window]]:
     """Returns notes and windows of consecutive sentences; sentences without a unit are passed over."""
-    bounds, tokenizer = reading.units.bounds, reading.model.tokenizer
+    bounds, tokenizer, corpus = reading.units.bounds, reading.model.tokenizer, reading.corpus
     numbers = [number for number in sentences if bounds[number] < bounds[number + 1]]
     windows: list[Window] = []
     counts = [np.zeros(0, np.int32)]
     excluded: dict[int, str] = {}
-    for number, aligned in zip(numbers, align_texts(tokenizer, reading.corpus, numbers), strict=True):
-        of_sentence = read_units(reading.units, number, aligned, *_cut_sentence(reading, special, number, aligned))
+    for number, aligned in zip(numbers, align_texts(tokenizer, corpus, numbers), strict=True):
+        cut = cut_text(corpus, number, aligned, special=special, max_pieces=reading.recipe.longest_window)
+        of_sentence = read_units(reading.units, number, aligned, *cut)
         windows += of_sentence.windows
         counts.append(of_sentence.pieces)
         excluded |= {int(bounds[number]) + unit: reason for unit, reason in of_sentence.excluded.items()}
     return BlockNotes(int(bounds[sentences.start]), np.concatenate(counts), excluded), windows
-
-
-def _cut_sentence(
-    reading: Reading, special: SpecialPieces, number: int, aligned: AlignedSentence
-) -> tuple[list[Window], dict[int, str]]:
-    """Returns the windows of one sentence or pair, and why words are read from no window."""
-    longest, second_starts = reading.recipe.longest_window, reading.corpus.second_starts
-    if second_starts is None:
-        around = len(special.before) + len(special.after)
-        windows, excluded = cut_windows(
-            aligned, sentence=number, max_pieces=longest, prefix=special.before, suffix=special.after
-        )
-        if (types := special.token_types) is not None:
-            windows = [window._replace(token_types=types.spread(len(window.piece_ids) - around)) for window in windows]
-        return windows, excluded
-    start = second_starts[number]
-    return join_pair(aligned, sentence=number, second_start=start, max_pieces=longest, special=special)
 
 
 def _by_row_length(windows: Sequence[Window], lengths: Sequence[int]) -> dict[int, list[Window]]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from lca_jax.errors import ModelError, SettingsError
+from lca_jax.errors import SettingsError
 from lca_jax.extraction.choice import choose_sentences, choose_words
 from lca_jax.hugging_face import PreTrainedTokenizerBase
 from lca_jax.store.recipe import Pool, WordChoice, unit_of
@@ -21,9 +21,9 @@ from lca_jax.store.units import SPECIAL_PIECE, Units, word_bounds_of
 from lca_jax.text.alignment import AlignedSentence
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.pairs import SpecialPieces, align_texts
+from lca_jax.text.whole_texts import SENTENCE_LONGER_THAN_A_WINDOW, cls_place_of, read_as_one
 from lca_jax.text.windows import NO_PIECE, Window
 
-SENTENCE_LONGER_THAN_A_WINDOW = "sentence longer than a window"
 _SENTENCES_AT_ONCE = 4096
 
 
@@ -63,7 +63,7 @@ def plan_units(
     if choice.special_pieces and unit != "piece":
         raise SettingsError(f'`special_pieces` are units only where every piece is one: pool="none", got {pool!r}.')
     if unit == "sentence":
-        units = _plan_sentences(corpus, choice, cls_place=_cls_place(tokenizer, special) if pool == "cls" else None)
+        units = _plan_sentences(corpus, choice, cls_place=cls_place_of(tokenizer, special) if pool == "cls" else None)
     elif unit == "piece":
         units = _plan_pieces(corpus, tokenizer, special, choice)
     else:
@@ -124,12 +124,7 @@ def _read_sentence(
     if len(windows) != 1 or set(excluded.values()) - {NO_PIECE}:
         return UnitWindows([], pieces, {0: SENTENCE_LONGER_THAN_A_WINDOW if pieces[0] else NO_PIECE})
     (window,) = windows
-    unit = np.zeros(1, np.int32)
-    if units.cls_place is None:
-        whole = window._replace(words=unit, starts=window.starts[:1], ends=window.ends[-1:])
-        return UnitWindows([whole], pieces, {})
-    slot = np.array([units.cls_place % len(window.piece_ids)], np.int32)
-    return UnitWindows([window._replace(words=unit, starts=slot, ends=slot + 1)], pieces, {})
+    return UnitWindows([read_as_one(window, units.cls_place)], pieces, {})
 
 
 def _read_pieces(
@@ -270,23 +265,3 @@ def _spell(tokenizer: PreTrainedTokenizerBase, ids: Int32[np.ndarray, "unit"]) -
     distinct, places = np.unique(ids, return_inverse=True)
     spelled = tokenizer.convert_ids_to_tokens(distinct.tolist())
     return [spelled[place] for place in places.tolist()]
-
-
-def _cls_place(tokenizer: PreTrainedTokenizerBase, special: SpecialPieces) -> int:
-    """Returns the place of the tokenizer's classification piece, else of the first special piece.
-
-    The classification piece of XLNet stands at the end, hence negative places.
-    """
-    before, after = special.before, special.after
-    for number, piece in enumerate(before):
-        if piece == tokenizer.cls_token_id:
-            return number
-    for number, piece in enumerate(after):
-        if piece == tokenizer.cls_token_id:
-            return number - len(after)
-    if not before and not after:
-        raise ModelError(
-            f"{type(tokenizer).__name__} puts no special piece beside a text, so `cls` reads nothing. "
-            "Pool sentences by `sentence-mean`."
-        )
-    return 0 if before else -len(after)

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 from lca_jax.errors import DataError
 from lca_jax.interventions.measures import SLOTS, Lost, Setting
 from lca_jax.interventions.rows import Rows, read_rows
+from lca_jax.machine.precision import FLOAT32
 from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Params, forward
 from lca_jax.models.stack.taps import Edit
@@ -39,7 +40,7 @@ def _score(
     """Returns the class that the probe predicts at each slot."""
     states = forward(setting.graph, params, rows.batch, edits, reads=dict(reads), targets=None)
     features = jnp.concatenate([layer for site, _ in reads for layer in states[site]], axis=-1).astype(jnp.float32)
-    scores = jnp.einsum("rsf,fc->rsc", features, further["weights"], precision="highest")
+    scores = jnp.einsum("rsf,fc->rsc", features, further["weights"], precision=FLOAT32)
     return jnp.argmax(scores + further["bias"][None, None, :], axis=-1).astype(jnp.int32)
 
 

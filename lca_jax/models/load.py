@@ -116,6 +116,7 @@ def _load_saved(name: str | Path, folder: Path, mesh: Mesh | None) -> Model:
         tokenizer=read_tokenizer(saved.tokenizer, vocabulary=saved.config.embedding.vocabulary),
         graph=graph,
         params=read_params(saved.params, shapes, mesh),
+        classifier=saved.read_classifier(),
         mesh=mesh,
         **facts,
     )

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from lca_jax.errors import ModelError
 from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerFast
 from lca_jax.machine.checksums import checksum_of
+from lca_jax.models.classifier import Classifier
 from lca_jax.models.description import describe_sizes, sites_table
 from lca_jax.models.loading.folders import tokenizer_content
 from lca_jax.models.loading.identity import HashedParams, fingerprint_of, refuse_unlike
@@ -56,6 +57,9 @@ class Model:
     """Maximum number of pieces in a window, special pieces included."""
     rules: TextRules
     """How the texts that it writes begin and end."""
+    classifier: Classifier | None = None
+    """The head that `tune` trained for a task, with the parameters of this model; None where there is none. No
+    activation depends on it, and so the fingerprint does not either."""
     hashed: HashedParams | None = None
     """The hash of the parameters, if it was made while they were read. It holds for these very arrays alone."""
 
@@ -77,6 +81,8 @@ class Model:
     def with_params(self, params: Params) -> "Model":
         """Returns the same model with other parameters, such as tuned ones; its fingerprint is theirs.
 
+        A classifier is not taken over, since it was trained for the old ones.
+
         Args:
             params: Parameters in the structure, shapes and precision of `self.params`.
 
@@ -84,7 +90,7 @@ class Model:
             ModelError: They have another structure, shape or precision; the message names the first difference.
         """
         refuse_unlike(self.params, params)
-        return replace(self, params=params, random_weights=None, hashed=None)
+        return replace(self, params=params, random_weights=None, classifier=None, hashed=None)
 
     def forward(
         self,
@@ -268,7 +274,7 @@ class Model:
             "max_pieces": self.max_pieces,
             "rules": asdict(self.rules),
         }
-        write_model(Path(folder), self.config, self.params, self.tokenizer, facts)
+        write_model(Path(folder), self.config, self.params, self.tokenizer, facts, classifier=self.classifier)
 
     def layer_count(self, site: str) -> int:
         """Returns the number of layers at a site; `residual` counts the embedding output."""
@@ -297,4 +303,5 @@ class Model:
 
     def _sizes(self) -> list[str]:
         sizes = describe_sizes(self.config, self.params, max_pieces=self.max_pieces, mesh=self.mesh)
-        return [*sizes, f"fingerprint {self.fingerprint}"]
+        classifier = [] if self.classifier is None else [f"classifier: {self.classifier.describe()}"]
+        return [*sizes, *classifier, f"fingerprint {self.fingerprint}"]

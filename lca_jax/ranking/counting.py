@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int64
 
 from lca_jax.machine.devices import data_mesh, fetch, shard_rows
+from lca_jax.machine.precision import FLOAT32
 
 _WORDS = 4096
 """Words of a block."""
@@ -60,6 +61,6 @@ def _count(
     ) -> Float32[Array, "class feature"]:
         threshold, sign = level
         above = (sign * values > threshold[None, :]).astype(jnp.float32)
-        return jnp.matmul(members.T, above, precision=jax.lax.Precision.HIGHEST)
+        return jnp.matmul(members.T, above, precision=FLOAT32)
 
     return jax.lax.map(of_level, (thresholds, jnp.asarray(signs)))

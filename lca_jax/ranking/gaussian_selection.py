@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Float64, Int
 
 from lca_jax.machine.devices import data_mesh, fetch, replicate, shard_rows
+from lca_jax.machine.precision import FLOAT32
 from lca_jax.probing.gaussian import Prior, prior_variances
 
 _WORDS = 64
@@ -173,7 +174,7 @@ def _likelihoods(words: _Words, state: _State, step: Int[Array | np.ndarray, ""]
         def add_class(carry: tuple[Array, Array, Array], of_class: Any) -> tuple[Any, None]:
             highest, total, of_gold = carry
             (level, width, row, middle, stretch, number), own, so_far = of_class
-            explained = jnp.matmul(own, row, precision=jax.lax.Precision.HIGHEST)
+            explained = jnp.matmul(own, row, precision=FLOAT32)
             more = values * width[None, :] - middle[None, :] - explained
             joint = level[None, :] - (0.5 * stretch * so_far)[:, None] - more**2
             raised = jnp.maximum(highest, joint)
@@ -191,15 +192,14 @@ def _likelihoods(words: _Words, state: _State, step: Int[Array | np.ndarray, ""]
 @partial(jax.jit, donate_argnums=1)
 def _choose(words: _Words, state: _State, chosen: Int[Array, ""], step: Int[Array | np.ndarray, ""]) -> _State:
     """Takes a neuron into the factors."""
-    precision = jax.lax.Precision.HIGHEST
     left, mean = state.left[:, chosen], words.mean[:, chosen]
     own = state.rows[:, :, chosen]
     # Distances from the class's mean sum to zero, so the other factor needs no centring.
     apart = words.members * (words.train[:, chosen][:, None] - mean[None, :])
-    covariance = jnp.einsum("nc,nf->cf", apart, words.train, precision=precision)
-    row = covariance - jnp.einsum("cs,csf->cf", own, state.rows, precision=precision)
+    covariance = jnp.einsum("nc,nf->cf", apart, words.train, precision=FLOAT32)
+    row = covariance - jnp.einsum("cs,csf->cf", own, state.rows, precision=FLOAT32)
     row = row / jnp.sqrt(left)[:, None]
-    explained = jnp.einsum("bchs,cs->bch", state.white, own, precision=precision)
+    explained = jnp.einsum("bchs,cs->bch", state.white, own, precision=FLOAT32)
     values = words.held_out[:, :, chosen]
     white = (values[:, None, :] - mean[None, :, None] - explained) / jnp.sqrt(left)[None, :, None]
     return _State(

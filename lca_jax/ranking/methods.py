@@ -124,11 +124,11 @@ def rank(
     """Ranks neurons by any method.
 
     Args:
-        given: What the method reads: probes (`lca`, `bagged`, `mean_weight`, `one_vs_rest`); statistics, or words in their
-            place (`probeless`, `mean_distance`, `anova`, `variance`); or words: a store, `measured_words`, or features and
-            labels (X, y). For `max_corr`, `min_corr` and `lin_reg` several models: what `correlate_models` returned,
-            or a list of the models' stores or arrays, which are gathered then; `of` is the number of the model whose
-            neurons are ranked.
+        given: What the method reads: probes (`lca`, `bagged`, `mean_weight`, `one_vs_rest`); statistics, or words in
+            their place (`probeless`, `mean_distance`, `anova`, `variance`); or words: a store, `measured_words`, or
+            features and labels (X, y). For `max_corr`, `min_corr` and `lin_reg` several models: what
+            `correlate_models` returned, or a list of the models' stores or arrays, which are gathered then; `of` is
+            the number of the model whose neurons are ranked.
         task: The task; None for the only one.
         method: Name of the method, a key of `METHODS` or `CROSS_METHODS`.
         groups: None for neurons; `"index"` for the neurons of one index in all layers as one group, or any division of

@@ -5,7 +5,8 @@ reads them from and to the devices of any mesh without putting them together on 
 
     stack.json        the stack, the facts of the model, the name of the folder of its parts with a checksum of each
                       file in it, and a checksum of all this
-    parts-DIGEST/     `params` (orbax) and `tokenizer` (as `save_pretrained` writes it)
+    parts-DIGEST/     `params` (orbax) and `tokenizer` (as `save_pretrained` writes it); for a tuned model `classifier`
+                      (orbax), which `stack.json` describes
 
 A model is written whole or not at all: first its parts, under a name that is not in use; then `stack.json`, which takes
 the place of an older one in a single step and so turns the folder from the old model into the new; then older parts are
@@ -32,13 +33,14 @@ from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerFast
 from lca_jax.machine.checksums import checksum_of, checksums_in, find_altered
 from lca_jax.machine.files import real_path, remove_inside, write_text_whole, write_whole
 from lca_jax.machine.json_text import parse_object
+from lca_jax.models.classifier import Classifier
 from lca_jax.models.loading.placement import sharding
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.stack import Params
 
 DESCRIPTION = "stack.json"
 """The file that makes a folder a saved model."""
-_PARTS, _PARAMS, _TOKENIZER = "parts", "params", "tokenizer"
+_PARTS, _PARAMS, _TOKENIZER, _CLASSIFIER = "parts", "params", "tokenizer", "classifier"
 _FORMAT = 3
 _CHECKSUM = "checksum"
 _WAY_OUT = "Copy the whole folder again, or save the model again."
@@ -58,6 +60,21 @@ class SavedModel:
     tokenizer: Path
     """Folder of the tokenizer."""
 
+    def read_classifier(self) -> Classifier | None:
+        """Reads the classifier of a tuned model; None where the model has none.
+
+        Raises:
+            ModelError: It is damaged, or does not fit its description.
+        """
+        described = self.facts.get(_CLASSIFIER)
+        if described is None:
+            return None
+        try:
+            shapes = Classifier.shapes(self.config.residual_width, len(described["classes"]))
+            return Classifier.from_json(described, read_params(self.params.with_name(_CLASSIFIER), shapes, None))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"The classifier of {self.params.parent} cannot be read: {error!r}. {_WAY_OUT}") from None
+
 
 def write_model(
     folder: Path,
@@ -65,6 +82,8 @@ def write_model(
     params: Params,
     tokenizer: PreTrainedTokenizerFast | PreTrainedTokenizer,
     facts: Mapping[str, Any],
+    *,
+    classifier: Classifier | None = None,
 ) -> None:
     """Writes a model whole or not at all; an older one in the folder is replaced in one step.
 
@@ -74,17 +93,22 @@ def write_model(
         params: Its parameters.
         tokenizer: Its tokenizer.
         facts: Further facts, as JSON holds them.
+        classifier: Its classifier, if it is a tuned model.
 
     Raises:
         ModelError: The folder's path cannot be one.
     """
     folder = real_path(folder, error=ModelError)
     description = {"config": asdict(config), **facts}
+    if classifier is not None:
+        description[_CLASSIFIER] = classifier.as_json()
     parts = _unused_name(folder, _digest(description))
     with write_whole([folder / parts]) as [unfinished]:
         unfinished.mkdir()
         tokenizer.save_pretrained(unfinished / _TOKENIZER)
         ocp.save(str(unfinished / _PARAMS), params)
+        if classifier is not None:
+            ocp.save(str(unfinished / _CLASSIFIER), classifier.params)
     content = {"format": _FORMAT, "parts": parts, "files": checksums_in(folder / parts), **description}
     content[_CHECKSUM] = _text_checksum(content)
     write_text_whole(folder / DESCRIPTION, json.dumps(content, indent=1) + "\n")

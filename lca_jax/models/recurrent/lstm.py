@@ -18,13 +18,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from lca_jax.errors import ModelError, SettingsError
+from lca_jax.machine.precision import FLOAT32
 from lca_jax.models.recurrent.config import LstmConfig
 from lca_jax.models.stack.stack import Batch, Params
 from lca_jax.models.stack.taps import Edit, Taps
 
 RESIDUAL = "residual"
 _GATES = 4
-_multiply = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+_multiply = partial(jnp.matmul, precision=FLOAT32)
 States = Float[Array, "row slot neuron"]
 
 

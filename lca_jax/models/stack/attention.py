@@ -8,6 +8,7 @@ Inside, the head axis comes first and the division by the sum comes last. On two
 between two einsums; one fused projection for query, key and value made no difference.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -105,7 +106,16 @@ class Attention(nnx.Module):
         if isinstance(self.relative, SinusoidScores) and view.distances is not None:
             bias = bias + self.relative(query, key, view.distances)
         scale = self.scale * view.factor
-        mixed = attend(query, key, value, bias=bias, scale=scale, softcap=self.softcap, precision=self.precision)
+        mixed = attend(
+            query,
+            key,
+            value,
+            bias=bias,
+            scale=scale,
+            softcap=self.softcap,
+            precision=self.precision,
+            drop=taps.drop,
+        )
         return self.output(taps(self.site, layer, mixed.reshape(*states.shape[:2], -1)))
 
 
@@ -118,9 +128,11 @@ def attend(
     scale: float,
     softcap: float | None,
     precision: ProductPrecision,
+    drop: Callable[[Array], Array],
 ) -> Float[Array, "row slot head unit"]:
     """Computes softmax(scale · query · keyᵀ + bias) · value for every head, the softmax in float32.
 
+    `drop` sets some of the weights to zero while a model is trained; their sum is that of all of them.
     Neighbouring query heads share a key head; their queries are stacked along the slot axis, for one product.
     """
     rows, slots, heads, units = query.shape
@@ -135,7 +147,7 @@ def attend(
     scores = scores + bias
     weights = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
     total = weights.sum(axis=-1, keepdims=True)
-    weights = weights.astype(value.dtype).reshape(rows, key_heads, sharing * slots, places)
+    weights = drop(weights).astype(value.dtype).reshape(rows, key_heads, sharing * slots, places)
     mixed = multiply(weights, value).reshape(rows, heads, slots, units) / total
     return jnp.swapaxes(mixed.astype(value.dtype), 1, 2)
 

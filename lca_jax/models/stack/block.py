@@ -64,10 +64,10 @@ class Block(nnx.Module):
         """Returns the next hidden states."""
 
         def attention(states: States) -> States:
-            return self.attention(states, view=view, layer=layer, taps=taps, memory=memory)
+            return taps.drop(self.attention(states, view=view, layer=layer, taps=taps, memory=memory))
 
         def mlp(states: States) -> States:
-            return self.mlp(states, layer=layer, taps=taps)
+            return taps.drop(self.mlp(states, layer=layer, taps=taps))
 
         def cross(states: States) -> States:
             if self.cross is None or self.cross_norm is None or encoder is None:

@@ -13,10 +13,10 @@ from typing import Any, Literal, get_args
 from lca_jax.axes import DECODER, DECODER_SITES, SITES, Layers, choose_layers
 from lca_jax.errors import ModelError, SettingsError
 from lca_jax.machine.fields import check_fields
+from lca_jax.models.choices import Precision
 from lca_jax.models.stack.attention_config import AttentionConfig, RelativeSinusoids
 from lca_jax.models.stack.nonlinearity import NONLINEARITIES
 
-Precision = Literal["float32", "bfloat16"]
 Arrangement = Literal["post_norm", "pre_norm", "parallel", "sandwich"]
 NormKind = Literal["layer", "rms"]
 Mixing = Literal["attention", "recurrence"]

@@ -26,6 +26,7 @@ from lca_jax.models.stack.attention_config import Disentangled
 from lca_jax.models.stack.block import Block
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.disentangled import DistanceTable
+from lca_jax.models.stack.dropout import Dropout
 from lca_jax.models.stack.embedding import Embedding
 from lca_jax.models.stack.head import Head
 from lca_jax.models.stack.layers import norm, normalize, table
@@ -92,7 +93,7 @@ class Stack(nnx.Module):
         views = self._views(batch, memory)
         kinds = self.config.attention.kind_of_layer or (0,) * self.config.layers
         embedded = self.embedding(batch.piece_ids, batch.positions, batch.token_types, shared=pieces)
-        states = taps("residual", 0, embedded)
+        states = taps("residual", 0, taps.drop(embedded))
         for layer in range(layers):
             block = self.blocks[self.config.blocks[layer]]
             states = block(states, view=views[kinds[layer]], encoder=encoder, layer=layer, taps=taps, memory=memory)
@@ -185,6 +186,7 @@ def forward(
     *,
     reads: Mapping[str, tuple[int, ...]],
     targets: Batch | None = None,
+    dropout: Dropout | None = None,
 ) -> dict[str, Float[Array, "_layer row _slot _neuron"]]:
     """Runs the stack over packed rows and returns the requested layers, after their edits.
 
@@ -196,6 +198,7 @@ def forward(
             edited states flow on to the next layers.
         reads: Site to layer numbers, as `StackConfig.choose_layers` returns them.
         targets: Rows of pieces for the decoder: as many rows as `batch`, with windows of the same numbers in each.
+        dropout: Masks of a training step; the decoder has none.
 
     Raises:
         ModelError: A site of the decoder is read and `targets` are missing.
@@ -203,7 +206,7 @@ def forward(
     stack, edits = nnx.merge(graph, params), edits or {}
     decoder_reads = decoder_part(reads)
     encoder_reads = {site: layers for site, layers in reads.items() if not site.startswith(DECODER)}
-    taps, decoder_taps = Taps(edits, encoder_reads), Taps(decoder_part(edits), decoder_reads)
+    taps, decoder_taps = Taps(edits, encoder_reads, dropout), Taps(decoder_part(edits), decoder_reads)
     states = stack(batch, layers=stack.config.layers if decoder_reads else _depth(encoder_reads), taps=taps)
     if decoder_reads:
         stack.decode(require_targets(targets), batch, states, layers=_depth(decoder_reads), taps=decoder_taps)

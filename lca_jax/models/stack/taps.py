@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.axes import DECODER
+from lca_jax.machine.precision import FLOAT32
+from lca_jax.models.stack.dropout import Dropout
 
 _Value = TypeVar("_Value")
 
@@ -32,11 +34,18 @@ class Taps:
     Args:
         edits: Site to edit; a site that is left out is not edited.
         reads: Site to the layers that are captured.
+        dropout: Masks of a training step; None wherever nothing is trained.
     """
 
-    def __init__(self, edits: Mapping[str, Edit], reads: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self,
+        edits: Mapping[str, Edit],
+        reads: Mapping[str, tuple[int, ...]],
+        dropout: Dropout | None = None,
+    ) -> None:
         self.edits = edits
         self.reads = reads
+        self.dropout = dropout
         self.captures: dict[tuple[str, int], Array] = {}
 
     def __call__(
@@ -60,13 +69,17 @@ class Taps:
 
         return Taps({site: pick(edit) for site, edit in self.edits.items()}, self.reads)
 
+    def drop(self, states: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Returns states with a share of them dropped while a model is trained, and as they are otherwise."""
+        return states if self.dropout is None else self.dropout(states)
+
 
 def _apply(edit: Edit, layer: int, states: Float[Array, "row slot neuron"]) -> Float[Array, "row slot neuron"]:
     changed = states
     if edit.directions is not None:
         directions = jnp.asarray(edit.directions, states.dtype)[layer]
-        shares = jnp.einsum("rsn,nd->rsd", states, directions, precision="highest")
-        changed = states - jnp.einsum("rsd,nd->rsn", shares, directions, precision="highest")
+        shares = jnp.einsum("rsn,nd->rsd", states, directions, precision=FLOAT32)
+        changed = states - jnp.einsum("rsd,nd->rsn", shares, directions, precision=FLOAT32)
     scale, shift = (jnp.asarray(part, states.dtype)[layer] for part in (edit.scale, edit.shift))
     changed = changed * scale[None, None, :] + shift[None, None, :]
     return changed if edit.where is None else jnp.where(jnp.asarray(edit.where)[:, :, None], changed, states)

@@ -1,0 +1,70 @@
+"""The head of a tuned model: one matrix from the last hidden states to the classes of a task.
+
+`training` fits it together with the model's parameters; the saved model keeps it. A sentence's vector is the mean of
+its words' pieces or the state of its first piece; a word's is that of one of its pieces, or their mean.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from lca_jax.models.choices import OF_SENTENCES, Reading
+from lca_jax.models.stack.layers import matmul_precision
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Classifier:
+    """A trained head."""
+
+    task: str
+    """The task."""
+    classes: tuple[str, ...]
+    """Its classes, in the order of the columns."""
+    pool: Reading
+    """The pieces that make the vector of a sentence or a word; it says which of the two are classified."""
+    params: Mapping[str, Float[Array, "..."]]
+    """`kernel` (neuron, class) and `bias` (class), in float32."""
+
+    @staticmethod
+    def shapes(width: int, classes: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Returns the shapes of the parameters.
+
+        Args:
+            width: Number of neurons of a hidden state.
+            classes: Number of classes.
+        """
+        return {
+            "kernel": jax.ShapeDtypeStruct((width, classes), jnp.float32),
+            "bias": jax.ShapeDtypeStruct((classes,), jnp.float32),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], params: Mapping[str, Array]) -> "Classifier":
+        """Inverts `as_json`."""
+        return cls(task=content["task"], classes=tuple(content["classes"]), pool=content["pool"], params=params)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns everything but the parameters."""
+        return {"task": self.task, "classes": list(self.classes), "pool": self.pool}
+
+    @property
+    def of_sentences(self) -> bool:
+        """Whether sentences are classified, and not words."""
+        return self.pool in OF_SENTENCES
+
+    def describe(self) -> str:
+        """Returns a line for people."""
+        what = "sentences" if self.of_sentences else "words"
+        return f"{self.task} of {what}, {len(self.classes)} classes, read from the pieces `{self.pool}`"
+
+
+def class_logits(
+    params: Mapping[str, Float[Array, "..."]], vectors: Float[Array, "unit neuron"]
+) -> Float[Array, "unit class"]:
+    """Computes the logits of the classes, in float32."""
+    product = jnp.matmul(vectors, params["kernel"], precision=matmul_precision("float32"))
+    return product + params["bias"][None, :]
