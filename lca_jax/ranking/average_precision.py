@@ -13,6 +13,9 @@ Reference: Suau, Zappella and Apostoloff 2020, "Finding Experts in Transformer M
 `sklearn.metrics.average_precision_score`.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from jaxtyping import Float64, Int, Shaped, UInt
 
@@ -54,12 +57,19 @@ def rank_by_average_precision(
     for number, inside in enumerate(classes.values()):
         place[inside] = number
     place = place.astype(np.uint16 if len(classes) >= 256 else np.uint8)  # sorted by radix
-    found = np.zeros((2, len(classes), words.axis.size))
-    for first in range(0, words.axis.size, _COLUMNS) if classes else ():
-        values = np.ascontiguousarray(words.X[:, first : first + _COLUMNS].T)
+    X, count = words.X, len(classes)
+
+    def of_columns(first: int) -> Float64[np.ndarray, "direction class neuron"]:
+        values = np.array(X[:, first : first + _COLUMNS].T, order="C")
         if threshold > 0:
             values[np.abs(values) < threshold] = 0
-        found[:, :, first : first + _COLUMNS] = _average_precisions(values, place, len(classes))
+        return _average_precisions(values, place, count)
+
+    found = np.zeros((2, count, words.axis.size))
+    starts = range(0, words.axis.size, _COLUMNS) if classes else ()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # sorts let other threads run
+        for first, part in zip(starts, pool.map(of_columns, starts), strict=True):
+            found[:, :, first : first + _COLUMNS] = part
     of_class = dict(zip(classes, in_direction(direction, *found), strict=True))
     return rank_by_class_scores(words.task, words.axis, of_class, name="Average precision")
 

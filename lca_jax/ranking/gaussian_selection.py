@@ -29,6 +29,7 @@ from jaxtyping import Array, Bool, Float, Float32, Float64, Int
 from lca_jax.machine.devices import data_mesh, fetch, replicate, shard_rows
 from lca_jax.machine.precision import FLOAT32
 from lca_jax.probing.gaussian import Prior, prior_variances
+from lca_jax.ranking.words import mean_and_variance
 
 _WORDS = 64
 """Held-out words of a block."""
@@ -121,8 +122,8 @@ def _begin(
     prior: Prior,
 ) -> tuple[_Words, _State]:
     mesh, features = data_mesh(), X.shape[1]
-    centre, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
-    deviation = np.where(deviation > 0, deviation, 1.0)
+    centre, spread = mean_and_variance(X)
+    deviation = np.where(spread > 0, np.sqrt(spread), 1.0)
     X, held_out = (((part - centre) / deviation).astype(np.float32) for part in (X, held_out))
     counts = np.bincount(gold)
     members = (gold[:, None] == np.arange(len(counts))).astype(np.float32)

@@ -15,6 +15,7 @@ from lca_jax.probing.matrix.scale import Scale
 from lca_jax.probing.matrix.sizes import coarse_size
 from lca_jax.probing.measuring import MeasuredWords
 from lca_jax.probing.objective import ElasticNet
+from lca_jax.ranking.words import mean_and_variance
 
 
 class SmallProbe(NamedTuple):
@@ -35,8 +36,8 @@ class Fitter:
         if (words.gold < 0).any():
             raise DataError("These words have labels that are no class of theirs. Read them again: measured_words.")
         self._labelling = labelling
-        self.mean = words.X.mean(axis=0, dtype=np.float64)
-        deviation = words.X.std(axis=0, dtype=np.float64)
+        self.mean, variance = mean_and_variance(words.X)
+        deviation = np.sqrt(variance)
         self.scale = np.where(deviation > 1e-6 * np.abs(words.X).max(axis=0), deviation, np.inf)
         self._gold = words.gold[:, None] == np.arange(len(words.classes))
 

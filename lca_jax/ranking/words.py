@@ -7,7 +7,7 @@ already (a half of them, say, or arrays) `statistics_of_words` makes the same re
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float, Float64
 
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.arrays import Arrays, array_axis, check_arrays
@@ -16,6 +16,8 @@ from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.store.statistics import LEVELS, ClassStatistics, Gathering, Statistics
 from lca_jax.store.store import ActivationStore
 
+_WORDS = 256
+"""Words whose distances from the mean are in memory at a time."""
 Words = ActivationStore | MeasuredWords | Arrays
 """A store, words that were read before (`measured_words`), or features and labels (X, y)."""
 
@@ -56,17 +58,16 @@ def statistics_of_words(words: MeasuredWords) -> Statistics:
     mean = np.full((len(classes), words.axis.size), np.nan)
     variance = mean.copy()
     for number in np.flatnonzero(counts).tolist():
-        of_class = words.X[words.gold == number].astype(np.float64)
-        mean[number], variance[number] = of_class.mean(axis=0), of_class.var(axis=0)
-    everything = words.X.astype(np.float64)
+        mean[number], variance[number] = mean_and_variance(words.X[words.gold == number])
+    whole_mean, whole_variance = mean_and_variance(words.X)
     return Statistics(
         store="",
         place=f"these {len(words.X)} words",
         gathering=Gathering(tasks=(task,), covariance=False, sample_words=0),
         axis=words.axis,
         words=len(words.X),
-        mean=everything.mean(axis=0),
-        variance=everything.var(axis=0),
+        mean=whole_mean,
+        variance=whole_variance,
         smallest=words.X.min(axis=0).astype(np.float32),
         largest=words.X.max(axis=0).astype(np.float32),
         covariances=None,
@@ -74,6 +75,18 @@ def statistics_of_words(words: MeasuredWords) -> Statistics:
         sampled=0,
         quantiles=np.full((len(LEVELS), words.axis.size), np.nan, np.float32),
     )
+
+
+def mean_and_variance(
+    X: Float[np.ndarray, "word feature"],
+) -> tuple[Float64[np.ndarray, " feature"], Float64[np.ndarray, " feature"]]:
+    """Returns mean and variance of each column in float64, some words at a time: all at once are wider than caches."""
+    mean = X.mean(axis=0, dtype=np.float64)
+    squares = np.zeros_like(mean)
+    for first in range(0, len(X), _WORDS):
+        apart = X[first : first + _WORDS] - mean
+        squares += np.einsum("nd,nd->d", apart, apart)
+    return mean, squares / len(X)
 
 
 def take_part(words: MeasuredWords, chosen: Bool[np.ndarray, " word"]) -> MeasuredWords:
