@@ -86,4 +86,5 @@ def test_a_step_of_writing_multiplies_the_newest_pieces_alone(name: str) -> None
     prompt = slots * (matrix_operations(config, places) / places) + head
     step = matrix_operations(config, places) / places + head
     # The search goes on until all texts end: the reader counts one step.
-    assert text.flop == pytest.approx(rows * (prompt + step), rel=1e-3)
+    # The compiler may make a product with the head twice rather than keep its result.
+    assert 0.999 * rows * (prompt + step) < text.flop < 1.001 * rows * (prompt + step + head)
