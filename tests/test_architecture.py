@@ -10,11 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import lca_jax
+from tests.sources import FILES, ROOT, TREES
 
-ROOT = Path(lca_jax.__file__).parent
-FILES = sorted(ROOT.rglob("*.py"))
-TREES = {path: ast.parse(path.read_text("utf-8")) for path in FILES}
 FLOORS = {
     room: int(floor)
     for floor, room in re.findall(r"(?m)^\| (\d+) \| `(\w+)` \|", (ROOT / "README.md").read_text("utf-8"))

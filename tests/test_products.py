@@ -20,7 +20,7 @@ from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.stack import Batch, Params, build, predict_pieces
 from lca_jax.probing.choices import loss_named
 from lca_jax.probing.problems import Problems
-from tests.test_architecture import ROOT, TREES
+from tests.sources import ROOT, TREES
 from tests.tiny_models import TINY
 
 PRODUCTS = {"dot", "dot_general", "einsum", "inner", "matmul", "matvec", "tensordot", "vdot", "vecdot", "vecmat"}

@@ -37,19 +37,20 @@ def test_exchanges_and_donated_memory_are_seen() -> None:
     assert CompiledText.of(donating or "").donated == 1
 
 
-PROGRAM = """HloModule jit_f, is_scheduled=true, input_output_alias={ {0}: (0, {}, may-alias) }
+PROGRAM = """\
+HloModule jit_f, is_scheduled=true, input_output_alias={ {0}: (0, {}, may-alias) }
 
 %fused (param_0.1: f32[64,32], param_1.1: f32[32,32]) -> f32[64,32] {
   %param_0.1 = f32[64,32]{1,0:T(8,128)} parameter(0)
   %param_1.1 = f32[32,32]{1,0:T(8,128)S(1)} parameter(1)
   %rest = f32[64,32]{1,0:T(8,128)} subtract(%param_0.1, %param_0.1), metadata={op_name="jit(f)/sub"}
-  ROOT %convolution.1 = f32[64,32]{1,0:T(8,128)} convolution(%param_0.1, %param_1.1), dim_labels=bf_io->bf, operand_precision={highest,highest}
+  ROOT %product.1 = f32[64,32]{1,0} convolution(%param_0.1, %param_1.1), dim_labels=bf_io->bf, HIGHEST
 }
 
 %batch (param_0.2: f32[8,17,50], param_1.2: f32[8,17,50]) -> f32[8,17,17] {
   %param_0.2 = f32[8,17,50]{2,1,0} parameter(0)
   %param_1.2 = f32[8,17,50]{2,1,0} parameter(1)
-  ROOT %convolution.2 = f32[8,17,17]{2,1,0} convolution(%param_0.2, %param_1.2), window={size=8 stride=7 lhs_dilate=8}, dim_labels=0bf_0oi->0bf
+  ROOT %product.2 = f32[8,17,17]{2,1,0} convolution(%param_0.2, %param_1.2), WINDOW, dim_labels=0bf_0oi->0bf
 }
 
 ENTRY %main (a: f32[64,32], b: f32[32,32], c: f32[8,17,50]) -> f32[64,32] {
@@ -59,7 +60,7 @@ ENTRY %main (a: f32[64,32], b: f32[32,32], c: f32[8,17,50]) -> f32[64,32] {
   %pair = f32[8,17,17]{2,1,0:S(1)} fusion(%c, %c), kind=kOutput, calls=%batch
   ROOT %fusion = f32[64,32]{1,0:T(8,128)} fusion(%a, %b), kind=kOutput, calls=%fused
 }
-"""
+""".replace("HIGHEST", "operand_precision={highest,highest}").replace("WINDOW", "window={size=8 stride=7 lhs_dilate=8}")
 
 
 def test_products_that_a_tpu_writes_as_convolutions_are_counted() -> None:

@@ -1,0 +1,90 @@
+"""Models, compiled for TPUs and GPUs: products of float32 where parity rests on them, and no exchange between rows."""
+
+import pytest
+from jax.stages import Compiled
+
+from benchmarks.compiled.programs import compile_extraction, compile_generation, config_of, memory_bytes
+from benchmarks.compiled.reading import CompiledText
+from benchmarks.compiled.targets import TARGETS
+from lca_jax.models.stack.config import StackConfig
+from tests.compiled.targets import GPU, QUICK, TPU, devices
+
+pytestmark = pytest.mark.compilers
+
+SLOTS = 128
+ONE_KIND = [GPU, pytest.param(TPU, marks=pytest.mark.slow)]
+TINY_LLAMA = {
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 1024,
+}
+
+
+def options(name: str) -> dict[str, float] | None:
+    return QUICK if TARGETS[name].platform == "tpu" else None
+
+
+def text_of(compiled: Compiled) -> CompiledText:
+    return CompiledText.of(compiled.as_text() or "")
+
+
+def matrix_operations(config: StackConfig, slots: int) -> float:
+    """Operations of the products of a row, by hand: the matrices of every block, and the attention's two products."""
+    width, heads = config.residual_width, config.heads_width
+    keys = config.attention.key_heads * config.attention.head_width
+    mlp = (3 if config.mlp.gated else 2) * width * config.mlp.width
+    of_slot = 2 * (2 * width * heads + 2 * width * keys + mlp) + 4 * slots * heads
+    return float(config.layers * slots * of_slot)
+
+
+@pytest.mark.parametrize("name", ONE_KIND)
+@pytest.mark.parametrize("pool", ["last", "mean"])
+def test_bert_base_is_read_in_float32_without_an_exchange(name: str, pool) -> None:
+    if pool == "mean" and name == TPU:
+        pytest.skip("the GPU's program says it, and the TPU's takes a minute to compile")
+    mesh, config = devices(name), config_of("bert", num_hidden_layers=1)
+    compiled = compile_extraction(mesh, config, rows=mesh.size, slots=SLOTS, pool=pool, options=options(name))
+    text = text_of(compiled)
+    assert {(product.kinds, product.precision) for product in text.products} == {(("f32", "f32"), "highest")}
+    assert text.collectives == []
+    pooling = 2 * SLOTS * SLOTS * config.residual_width * (config.layers + 1) if pool == "mean" else 0
+    assert text.flop == pytest.approx(matrix_operations(config, SLOTS) + pooling, rel=0.01)
+    parameters = 4 * (30_522 + 512 + 2) * 768 + 4 * config.layers * (12 * 768**2 + 13 * 768)
+    captured = 4 * SLOTS * 768 * (config.layers + 1)
+    assert memory_bytes(compiled) < 1.1 * parameters + 20 * captured
+
+
+@pytest.mark.parametrize("name", ONE_KIND)
+def test_a_split_llama_is_summed_twice_a_block(name: str) -> None:
+    """Its matrices are split over four devices; a block adds up its attention and its feed-forward part."""
+    mesh, config = devices(name, parts=4), config_of("llama", "bfloat16", num_hidden_layers=2)
+    rows = mesh.shape["data"]
+    made = compile_extraction(mesh, config, rows=rows, slots=SLOTS, dtype="bfloat16", options=options(name))
+    text = text_of(made)
+    assert all(set(product.kinds) == {"bf16"} for product in text.products)
+    assert text.flop == pytest.approx(matrix_operations(config, SLOTS) / 4, rel=0.01)
+    states = SLOTS * config.residual_width
+    sums = [one for one in text.collectives if one.opcode in ("all-reduce", "reduce-scatter")]
+    # The others are of one number a slot, for the norms.
+    assert len([one for one in sums if one.bytes > 4 * SLOTS]) == 2 * config.layers
+    assert sum(one.bytes * one.times for one in text.collectives) <= 4 * states * (2 * config.layers + 1)
+    quarter = 2 * (config.layers * (4 * 4096**2 + 3 * 4096 * 11_008) + 32_000 * 4096) / 4
+    assert memory_bytes(made) < 1.1 * quarter + 2**27
+
+
+@pytest.mark.parametrize("name", [TPU, GPU])
+def test_a_step_of_writing_multiplies_the_newest_pieces_alone(name: str) -> None:
+    mesh, slots, rows, longest = devices(name), 16, 8, 16
+    config = config_of("llama", "bfloat16", num_hidden_layers=1, **TINY_LLAMA)
+    made = compile_generation(mesh, config, rows=rows, slots=slots, longest=longest, options=options(name))
+    text = text_of(made)
+    assert text.collectives == []
+    places = slots + longest
+    head = 2 * config.residual_width * 1024
+    prompt = slots * (matrix_operations(config, places) / places) + head
+    step = matrix_operations(config, places) / places + head
+    # The search goes on until all texts end: the reader counts one step.
+    # The compiler may make a product with the head twice rather than keep its result.
+    assert 0.999 * rows * (prompt + step) < text.flop < 1.001 * rows * (prompt + step + head)

@@ -1,0 +1,37 @@
+"""The performance model: its arithmetic by hand, and the program end to end on a described GPU."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.roofline import Counts, Device, bound, main
+from tests.compiled.targets import devices
+
+DEVICE = Device(100.0, 10.0, 50.0, 5.0, 1000.0, "made up")
+
+
+def test_the_slower_of_computing_and_reading_counts_and_exchanges_add_up() -> None:
+    by_products = bound(Counts(100.0, 20.0, 50.0, 5.0, 999.0), DEVICE)
+    assert (by_products["seconds"], by_products["limit"]) == (1.0 + 2.0 + 1.0, "products")
+    assert by_products["peak_share"] == 0.75
+    assert by_products["fits"]
+    by_memory = bound(Counts(100.0, 0.0, 500.0, 0.0, 1001.0), DEVICE)
+    assert (by_memory["seconds"], by_memory["limit"], by_memory["fits"]) == (10.0, "memory", False)
+    assert bound(Counts(100.0, 0.0, 50.0, 50.0, 1.0), DEVICE)["limit"] == "exchange"
+
+
+def test_a_block_more_costs_what_the_second_costs() -> None:
+    one, two = Counts(10.0, 0.0, 5.0, 1.0, 100.0), Counts(12.0, 1.0, 6.0, 1.0, 130.0)
+    assert one.plus_blocks(two, 4) == (16.0, 3.0, 8.0, 1.0, 190.0)
+
+
+@pytest.mark.compilers
+@pytest.mark.slow
+def test_the_program_end_to_end(tmp_path: Path) -> None:
+    devices("h100-1")
+    main(["--target", "h100-1", "--quick", "--out", str(tmp_path / "roofline.json")])
+    result = json.loads((tmp_path / "roofline.json").read_text("utf-8"))
+    assert result["measured"] is False
+    assert len(result["rows"]) == 3
+    assert all(0 < row["seconds"] < 1 and 0 < row["peak_share"] <= 1 for row in result["rows"].values())
