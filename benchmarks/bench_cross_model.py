@@ -125,17 +125,22 @@ def _numpy(vectors: Sequence[np.ndarray]) -> list[np.ndarray]:
 def _check(name: str, vectors: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
     """Returns the largest difference of drawn neurons' scores from those in float64."""
     rng, largest = np.random.default_rng(1), 0.0
-    centred = [X - X.mean(axis=0, dtype=np.float64) for X in vectors]
-    scaled = [X / np.linalg.norm(X, axis=0) for X in centred]
     for of, scores in enumerate(found):
         columns = rng.permutation(len(scores))[:_CHECKED]
-        plain = [
-            np.abs(scaled[of][:, columns].T @ other).max(axis=1) for number, other in enumerate(scaled) if number != of
-        ]
-        largest = max(largest, float(np.abs(np.max(plain, axis=0) - scores[columns]).max()))
+        own, best = _standardised(vectors[of][:, columns]), np.zeros(len(columns))
+        for other in (*vectors[:of], *vectors[of + 1 :]):
+            for first in range(0, other.shape[1], _CHECKED):
+                r = own.T @ _standardised(other[:, first : first + _CHECKED])
+                best = np.maximum(best, np.abs(r).max(axis=1))
+        largest = max(largest, float(np.abs(best - scores[columns]).max()))
     if largest > LARGEST_DIFFERENCE:
         raise ValueError(f"{name}: scores may differ from float64 by {LARGEST_DIFFERENCE:g}, got {largest:.2e}.")
     return largest
+
+
+def _standardised(X: np.ndarray) -> np.ndarray:
+    centred = X - X.mean(axis=0, dtype=np.float64)
+    return centred / np.linalg.norm(centred, axis=0)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,12 @@ curves, minimal sets, stability and agreement measure all alike. What a method r
 (`correlate_models`), which are gathered where the models' stores or arrays are given.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 from lca_jax.errors import SettingsError
 from lca_jax.gathering.correlate import correlate_models
 from lca_jax.gathering.cross_moments import CrossMoments
-from lca_jax.gathering.matching import Vectors
 from lca_jax.probing.measuring import MeasuredWords
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
@@ -114,7 +113,7 @@ def method_named(name: str) -> Method:
 
 
 def rank(
-    given: ProbeSet | Probe | Statistics | Words | CrossMoments | Sequence[Vectors],
+    given: ProbeSet | Probe | Statistics | Words | CrossMoments | list[Any],
     task: str | None = None,
     *,
     method: str = "lca",
@@ -148,7 +147,7 @@ def rank(
         ranking = _rank_one_of_several(given, method, options)
         return ranking if groups is None else rank_groups(ranking, groups)
     chosen = method_named(method)
-    if isinstance(given, CrossMoments) or (isinstance(given, Sequence) and not isinstance(given, tuple)):
+    if isinstance(given, CrossMoments | list):
         raise _wrong(method, given, f"one model; several are read by {', '.join(CROSS_METHODS)}")
     if chosen.reads == "probes":
         if not isinstance(given, ProbeSet | Probe):
