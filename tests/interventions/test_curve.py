@@ -17,6 +17,7 @@ from lca_jax.interventions.curve import ablation_curve
 from lca_jax.interventions.edits import ablate
 from lca_jax.interventions.measures import MinimalPair, Perplexity, read_minimal_pairs
 from lca_jax.interventions.task_probe import ProbeAccuracy
+from lca_jax.interventions.translation import Translations
 from lca_jax.models.load import load_model
 from lca_jax.models.model import Model
 from lca_jax.models.writing.generation import Search
@@ -73,12 +74,12 @@ def nats_by_sentence(model: Model, reference: Reference, zeroed: Mapping | None)
         logits = reference.run(window, zeroed).logits
         assert logits is not None
         chances = log_softmax(logits.astype(np.float64), axis=1)
-        nats.append(-chances[np.arange(len(window) - 1), window[1:]].sum())
+        nats.append(-chances[np.arange(len(window) - 2), window[1:-1]].sum())
     return np.array(nats)
 
 
-WORDS = np.array([len(line.split()) - 1 for line in LINES], np.float64)
-"""The first word of a text has none before it, and this tokenizer puts no piece there."""
+WORDS = np.array([len(line.split()) for line in LINES], np.float64)
+"""A word is a piece; this tokenizer puts one before and one after each text, and neither is a word."""
 
 
 def test_perplexities_are_those_of_pytorch_with_hooks(both: tuple[Model, Any], curve) -> None:
@@ -131,7 +132,9 @@ def loop(model: Model, columns_of_points: list[np.ndarray]) -> list[float]:
     values = []
     for columns in columns_of_points:
         edits = ablate(model, columns, axis=AXIS)
-        nats = sum(-float(np.asarray(score(model.params, part.batch, edits)).sum()) for part in (rows, *rest))
+        nats = 0.0
+        for part in (rows, *rest):
+            nats -= float(np.asarray(score(model.params, part.batch, edits))[np.asarray(part.sentences) >= 0].sum())
         values.append(np.exp(nats / WORDS.sum()))
     return values
 
@@ -245,7 +248,7 @@ def test_minimal_pairs_by_paradigm(both: tuple[Model, Any], tmp_path: Path) -> N
             window = np.array(model.tokenizer(line)["input_ids"], np.int32)
             logits = reference.run(window, zeroed).logits
             assert logits is not None
-            sums.append(log_softmax(logits.astype(np.float64), axis=1)[np.arange(5), window[1:]].sum())
+            sums.append(log_softmax(logits.astype(np.float64), axis=1)[np.arange(6), window[1:-1]].sum())
         return np.array(sums[::2]) > np.array(sums[1::2])
 
     for point, zeroed in ((found.whole_by_group, None), (found.points[0].by_group, zeroed_by(RANKING.top(8)))):
@@ -300,7 +303,8 @@ def test_translations_have_the_scores_of_sacrebleu(translator: Model) -> None:
     references = [" ".join([*text.split()[:-2], "w5"]) for text in plain]
     pairs = list(zip(sources, references, strict=True))
     for name, metric in (("bleu", metrics.BLEU()), ("chrf", metrics.CHRF())):
-        found = ablation_curve(translator, RANKING, pairs, (6,), sets=("top",), fill="zero", measure=name, slots=32)
+        measure = Translations.of(translator, pairs, metric=name, search=search, slots=32)
+        found = ablation_curve(translator, RANKING, counts=(6,), sets=("top",), fill="zero", measure=measure)
         assert found.whole == pytest.approx(metric.corpus_score(plain, [references]).score, abs=1e-9)
         assert found.points[0].value == pytest.approx(metric.corpus_score(edited, [references]).score, abs=1e-9)
     decoder = NeuronAxis(blocks=(LayerBlock("decoder.mlp", 0, 40),))
@@ -324,6 +328,7 @@ def test_perplexity_of_targets_and_of_masked_texts(translator: Model, model: Mod
         ablation_curve(model, RANKING, pairs, (6,), measure="bleu")
 
 
+@pytest.mark.usefixtures("as_users_run_it")
 def test_bad_settings_are_refused(model: Model) -> None:
     other = NeuronAxis(blocks=(LayerBlock("mlp", 0, 40),))
     for changes, message in (
