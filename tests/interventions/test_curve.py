@@ -17,7 +17,7 @@ from lca_jax.interventions.curve import ablation_curve
 from lca_jax.interventions.edits import ablate
 from lca_jax.interventions.measures import MinimalPair, Perplexity, read_minimal_pairs
 from lca_jax.interventions.task_probe import ProbeAccuracy
-from lca_jax.interventions.translation import Translations
+from lca_jax.interventions.translation import Metric, Translations
 from lca_jax.models.load import load_model
 from lca_jax.models.model import Model
 from lca_jax.models.writing.generation import Search
@@ -114,7 +114,7 @@ def test_the_mean_is_that_over_all_slots(both: tuple[Model, Any], curve) -> None
 
 def test_a_whole_curve_is_one_program_and_the_next_one_is_none(model: Model) -> None:
     lines = draw_lines([6, 7, 5, 9, 4, 30], seed=2)
-    settings = {"counts": (1, 4), "random": 2, "slots": 32, "where": "after first"}
+    settings: dict[str, Any] = {"counts": (1, 4), "random": 2, "slots": 32, "where": "after first"}
     with count_programs() as first:
         ablation_curve(model, {"one": RANKING, "other": OTHER}, lines, **settings)
     scoring = [name for name in first if "score_points" in name]
@@ -302,7 +302,8 @@ def test_translations_have_the_scores_of_sacrebleu(translator: Model) -> None:
     assert plain != edited
     references = [" ".join([*text.split()[:-2], "w5"]) for text in plain]
     pairs = list(zip(sources, references, strict=True))
-    for name, metric in (("bleu", metrics.BLEU()), ("chrf", metrics.CHRF())):
+    compared: tuple[tuple[Metric, Any], ...] = (("bleu", metrics.BLEU()), ("chrf", metrics.CHRF()))
+    for name, metric in compared:
         measure = Translations.of(translator, pairs, metric=name, search=search, slots=32)
         found = ablation_curve(translator, RANKING, counts=(6,), sets=("top",), fill="zero", measure=measure)
         assert found.whole == pytest.approx(metric.corpus_score(plain, [references]).score, abs=1e-9)
@@ -331,7 +332,7 @@ def test_perplexity_of_targets_and_of_masked_texts(translator: Model, model: Mod
 @pytest.mark.usefixtures("as_users_run_it")
 def test_bad_settings_are_refused(model: Model) -> None:
     other = NeuronAxis(blocks=(LayerBlock("mlp", 0, 40),))
-    for changes, message in (
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
         ({"measure": "blue"}, "must be one of perplexity, minimal-pairs, bleu, chrf"),
         ({"sets": ("best",)}, "must be among top, random, matched, bottom"),
         ({"sweep": "all"}, "must be one of cumulative, interval, each"),
@@ -343,7 +344,8 @@ def test_bad_settings_are_refused(model: Model) -> None:
         ({"where": "words only"}, "must be one of all, words, after first"),
         ({"rankings": {"random": RANKING}}, "give the ranking another name"),
         ({"layers": (5,)}, "name at least one"),
-    ):
+    )
+    for changes, message in wrong:
         with pytest.raises(SettingsError, match=message):
             ablation_curve(model, **{"rankings": RANKING, "texts": LINES, "counts": (3,), **changes})
     with pytest.raises(DataError, match="same neurons"):
