@@ -10,6 +10,7 @@ import lca_jax as lca
 from lca_jax.axes import Neuron
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.interventions.effect import AblationPoint
+from lca_jax.interventions.sets import SetName
 from tests.stores import planted_store
 
 pytest.importorskip("matplotlib")
@@ -37,12 +38,13 @@ def test_the_lines_of_a_keep_curve_are_its_points(fitted: tuple) -> None:
 
 def test_the_lines_of_an_ablation_curve_are_its_points() -> None:
     values = {"zero": (60.0, 90.0), "mean": (55.0, 70.0)}
+    sets: tuple[SetName, ...] = ("top", "random")
     points = tuple(
         AblationPoint(
             ranking="random" if of == "random" else "lca", set=of, fill=fill, first=0, last=last, value=value,
-            low=value - 5, high=value + 5, change=value - 50, change_low=0, change_high=1, draws=(), layers=(last,),
+            low=value - 5, high=value + 5, change=value - 50, change_low=0.0, change_high=1.0, draws=(), layers=(last,),
         )
-        for of in ("top", "random")
+        for of in sets
         for fill in values
         for last, value in zip((10, 100), values[fill], strict=True)
     )  # fmt: skip

@@ -114,8 +114,9 @@ def ablation_curve(
         fills = _fills(model, axis, fill, batches=made.batches, where=where)
         stacked = np.stack(list(fills.values()))
         parts = made.parts(run_points(model, made, axis, orders, spans, stacked, where=where, at_once=at_once))
-    facts = {"axis": axis, "orders": orders, "spans": spans, "fills": list(fills), "sweep": sweep, "seed": seed}
-    return measure_effect(score, parts, **facts)
+    return measure_effect(
+        score, parts, axis=axis, orders=orders, spans=spans, fills=list(fills), sweep=sweep, seed=seed
+    )
 
 
 def _made(measure: str | Measure, model: Model, texts: Any, *, slots: int) -> Measure:

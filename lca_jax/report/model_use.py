@@ -110,5 +110,5 @@ def _claims(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _signed(value: float) -> str:
+def _signed(value: float | int) -> str:
     return f"{value:+.3g}".replace("-", "\N{MINUS SIGN}")

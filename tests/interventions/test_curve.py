@@ -17,6 +17,7 @@ from lca_jax.interventions.curve import ablation_curve
 from lca_jax.interventions.edits import ablate
 from lca_jax.interventions.measures import MinimalPair, Perplexity, read_minimal_pairs
 from lca_jax.interventions.task_probe import ProbeAccuracy
+from lca_jax.interventions.translation import Metric, Translations
 from lca_jax.models.load import load_model
 from lca_jax.models.model import Model
 from lca_jax.models.writing.generation import Search
@@ -73,12 +74,12 @@ def nats_by_sentence(model: Model, reference: Reference, zeroed: Mapping | None)
         logits = reference.run(window, zeroed).logits
         assert logits is not None
         chances = log_softmax(logits.astype(np.float64), axis=1)
-        nats.append(-chances[np.arange(len(window) - 1), window[1:]].sum())
+        nats.append(-chances[np.arange(len(window) - 2), window[1:-1]].sum())
     return np.array(nats)
 
 
-WORDS = np.array([len(line.split()) - 1 for line in LINES], np.float64)
-"""The first word of a text has none before it, and this tokenizer puts no piece there."""
+WORDS = np.array([len(line.split()) for line in LINES], np.float64)
+"""A word is a piece; this tokenizer puts one before and one after each text, and neither is a word."""
 
 
 def test_perplexities_are_those_of_pytorch_with_hooks(both: tuple[Model, Any], curve) -> None:
@@ -113,7 +114,7 @@ def test_the_mean_is_that_over_all_slots(both: tuple[Model, Any], curve) -> None
 
 def test_a_whole_curve_is_one_program_and_the_next_one_is_none(model: Model) -> None:
     lines = draw_lines([6, 7, 5, 9, 4, 30], seed=2)
-    settings = {"counts": (1, 4), "random": 2, "slots": 32, "where": "after first"}
+    settings: dict[str, Any] = {"counts": (1, 4), "random": 2, "slots": 32, "where": "after first"}
     with count_programs() as first:
         ablation_curve(model, {"one": RANKING, "other": OTHER}, lines, **settings)
     scoring = [name for name in first if "score_points" in name]
@@ -131,7 +132,9 @@ def loop(model: Model, columns_of_points: list[np.ndarray]) -> list[float]:
     values = []
     for columns in columns_of_points:
         edits = ablate(model, columns, axis=AXIS)
-        nats = sum(-float(np.asarray(score(model.params, part.batch, edits)).sum()) for part in (rows, *rest))
+        nats = 0.0
+        for part in (rows, *rest):
+            nats -= float(np.asarray(score(model.params, part.batch, edits))[np.asarray(part.sentences) >= 0].sum())
         values.append(np.exp(nats / WORDS.sum()))
     return values
 
@@ -245,7 +248,7 @@ def test_minimal_pairs_by_paradigm(both: tuple[Model, Any], tmp_path: Path) -> N
             window = np.array(model.tokenizer(line)["input_ids"], np.int32)
             logits = reference.run(window, zeroed).logits
             assert logits is not None
-            sums.append(log_softmax(logits.astype(np.float64), axis=1)[np.arange(5), window[1:]].sum())
+            sums.append(log_softmax(logits.astype(np.float64), axis=1)[np.arange(6), window[1:-1]].sum())
         return np.array(sums[::2]) > np.array(sums[1::2])
 
     for point, zeroed in ((found.whole_by_group, None), (found.points[0].by_group, zeroed_by(RANKING.top(8)))):
@@ -299,8 +302,10 @@ def test_translations_have_the_scores_of_sacrebleu(translator: Model) -> None:
     assert plain != edited
     references = [" ".join([*text.split()[:-2], "w5"]) for text in plain]
     pairs = list(zip(sources, references, strict=True))
-    for name, metric in (("bleu", metrics.BLEU()), ("chrf", metrics.CHRF())):
-        found = ablation_curve(translator, RANKING, pairs, (6,), sets=("top",), fill="zero", measure=name, slots=32)
+    compared: tuple[tuple[Metric, Any], ...] = (("bleu", metrics.BLEU()), ("chrf", metrics.CHRF()))
+    for name, metric in compared:
+        measure = Translations.of(translator, pairs, metric=name, search=search, slots=32)
+        found = ablation_curve(translator, RANKING, counts=(6,), sets=("top",), fill="zero", measure=measure)
         assert found.whole == pytest.approx(metric.corpus_score(plain, [references]).score, abs=1e-9)
         assert found.points[0].value == pytest.approx(metric.corpus_score(edited, [references]).score, abs=1e-9)
     decoder = NeuronAxis(blocks=(LayerBlock("decoder.mlp", 0, 40),))
@@ -324,9 +329,10 @@ def test_perplexity_of_targets_and_of_masked_texts(translator: Model, model: Mod
         ablation_curve(model, RANKING, pairs, (6,), measure="bleu")
 
 
+@pytest.mark.usefixtures("as_users_run_it")
 def test_bad_settings_are_refused(model: Model) -> None:
     other = NeuronAxis(blocks=(LayerBlock("mlp", 0, 40),))
-    for changes, message in (
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
         ({"measure": "blue"}, "must be one of perplexity, minimal-pairs, bleu, chrf"),
         ({"sets": ("best",)}, "must be among top, random, matched, bottom"),
         ({"sweep": "all"}, "must be one of cumulative, interval, each"),
@@ -338,7 +344,8 @@ def test_bad_settings_are_refused(model: Model) -> None:
         ({"where": "words only"}, "must be one of all, words, after first"),
         ({"rankings": {"random": RANKING}}, "give the ranking another name"),
         ({"layers": (5,)}, "name at least one"),
-    ):
+    )
+    for changes, message in wrong:
         with pytest.raises(SettingsError, match=message):
             ablation_curve(model, **{"rankings": RANKING, "texts": LINES, "counts": (3,), **changes})
     with pytest.raises(DataError, match="same neurons"):
