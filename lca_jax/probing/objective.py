@@ -48,7 +48,7 @@ _LARGEST_PENALTY = 1e12
 class ElasticNet:
     """The settings of a fit: a grid of l1 and l2 in objective (1) of this module, and the solver of its problems."""
 
-    l1: tuple[float, ...] | float = (1e-4, 1e-3)
+    l1: tuple[float, ...] | float = (1e-4, 3e-4, 1e-3)
     """Weights of the first term of the penalty, each ≥ 0. Measured on part of speech (20,000 and 200,000 words,
     standardised): 1e-4 keeps nearly every neuron, 1e-3 two thirds of them or fewer for up to a point and a half of
     accuracy. The published grids span 1e-7 to 1e-1 (Durrani et al. 2020, A.2), on raw activations and another
