@@ -93,6 +93,7 @@ class Spelling:
     """Writes what spelling shows of a word: a generator without any model, and without any label."""
 
     def write(self, prompts: Sequence[str], *, samples: int, seed: int) -> list[list[str]]:
+        """Returns the rules that hold of each word, as often as samples are wanted."""
         del seed  # a rule draws nothing
         return [
             [", ".join(self.of(prompt.split(" Word: ")[-1].removesuffix(" Kind:")))] * samples for prompt in prompts
@@ -100,6 +101,7 @@ class Spelling:
 
     @staticmethod
     def of(word: str) -> list[str]:
+        """Returns the names of the rules that hold of a word."""
         holds = {
             "mark": not any(letter.isalnum() for letter in word),
             "number": word[0].isdigit(),
