@@ -176,10 +176,11 @@ def measure(study: Study, settings: Settings, name: str) -> dict[str, Any]:
 def gold_of(study: Study, settings: Settings) -> dict[str, tuple[Labels, float]]:
     """Returns the sets of gold labels, and the smallest |r| of a neuron with its gold label."""
     first, of_first = next(iter(study.labels.items()))
+    clear = settings.gold + 0.05
     return {
         "all labels": (study.labels, settings.gold),
         f"{first} alone": ({first: of_first}, settings.gold),
-        "all labels, |r| ≥ .3": (study.labels, 0.3),
+        f"all labels, |r| ≥ {clear:.2g}": (study.labels, clear),
     }
 
 
