@@ -57,8 +57,8 @@ class AgainstLabels:
     described: int
     """Number of them that have a tag."""
     gold_per_neuron: float
-    named: Mapping[str, tuple[str, ...]]
-    """Label to the places (as text) of the descriptors that name it."""
+    named: Mapping[str, tuple[int, ...]]
+    """Label to the numbers of the descriptors that name it."""
 
     def __repr__(self) -> str:
         rows = {"descriptions": self.rates, "ceiling": self.ceiling, "tags of other neurons": self.other_neurons}
@@ -126,7 +126,7 @@ def compare_with_labels(
         neurons=len(scored.who),
         described=int((scored.given[:, 0]).sum()),
         gold_per_neuron=float(scored.gold.sum(axis=1).mean()),
-        named={name: tuple(map(str, np.flatnonzero(naming[:, place]))) for place, name in enumerate(names)},
+        named={name: tuple(np.flatnonzero(naming[:, place]).tolist()) for place, name in enumerate(names)},
     )
 
 

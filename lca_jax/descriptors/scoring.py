@@ -6,8 +6,8 @@ sees the description and a text, never the activation:
 - `simulation`: the presence of its tags, weighted by their r;
 - `embedding`: the cosine of the text with the names of its tags, signed;
 - `detection`: a generator's log-odds of " yes" over " no", asked whether the text has one of the topics;
-- `fuzzing`: the same where a word is marked: the described word itself, or another of its sentence (units that are
-  words).
+- `fuzzing`: the same of a marked word of an activating text: the described word, or another of its sentence (units
+  that are words).
 
 The first two score all texts of half B; the others as many activating as other texts. Every score stands beside that of
 the description of another neuron. Explaining and scoring with one model would measure its agreement with itself, so the
@@ -108,7 +108,9 @@ def score_descriptions(
         chosen = np.broadcast_to(np.arange(len(held))[:, None], scores.shape)
     else:
         asked = _judge_of(judge, scorer, told, examples)
-        chosen = np.stack([_examples(column, examples, rng) for column in activating.T], axis=1)
+        kinds = (activating, activating if scorer == "fuzzing" else ~activating)
+        of_neurons = zip(*(kind.T for kind in kinds), strict=True)
+        chosen = np.stack([_examples(of_neuron, examples, rng) for of_neuron in of_neurons], axis=1)
         scores, null = (_judged(told, held, chosen, of, asked, scorer, rng) for of in (columns, others))
     truth, values = (np.take_along_axis(table, chosen, axis=0) for table in (activating, activations))
     if scorer == "fuzzing":  # the first half of the examples is marked rightly, the others wrongly
@@ -186,13 +188,11 @@ def _judge_of(given: Generator | Model | None, scorer: str, told: Descriptions, 
 
 
 def _examples(
-    activating: Bool[np.ndarray, " text"], examples: int, rng: np.random.Generator
+    kinds: tuple[Bool[np.ndarray, " text"], ...], examples: int, rng: np.random.Generator
 ) -> Int[np.ndarray, " example"]:
-    """Draws as many activating texts as others, the activating ones first."""
+    """Draws as many texts of either kind, those of the first kind first."""
     half = examples // 2
-    return np.concatenate(
-        [rng.choice(np.flatnonzero(kind), half, replace=kind.sum() < half) for kind in (activating, ~activating)]
-    )
+    return np.concatenate([rng.choice(np.flatnonzero(kind), half, replace=kind.sum() < half) for kind in kinds])
 
 
 def _judged(

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from lca_jax.descriptors.finding import PhraseChoice, find_descriptors
 from lca_jax.descriptors.gold import names_labels
 from lca_jax.descriptors.inventory import Descriptors
 from lca_jax.descriptors.scoring import score_descriptions
+from lca_jax.descriptors.texts import Texts
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.store.store import ActivationStore
 from tests.descriptors.planted_texts import CONCEPTS, Namer, of_model, planted
+from tests.stores import store_of
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +141,31 @@ def test_a_simulation_has_the_rates_of_scikit_learn(pieces: tuple) -> None:
     assert scores.balanced_accuracy[place] == pytest.approx(
         (called[activating].mean() + 1 - called[~activating].mean()) / 2, abs=1e-6
     )
+
+
+def test_fuzzing_marks_the_described_word_or_another() -> None:
+    rng = np.random.default_rng(0)
+    words = tuple(str(word) for word in rng.choice([*CONCEPTS, "thing"], 300))
+    vectors = rng.normal(size=(300, 1, 4)).astype(np.float32)
+    for number, concept in enumerate(CONCEPTS):
+        vectors[:, 0, number] += 3 * np.array([word == concept for word in words])
+    store = store_of(vectors, [[word] for word in words], {"none": [[None]] * 300})
+    texts = Texts(texts=tuple(f"one {word} is here" for word in words), words=words)
+    told = describe_neurons(store, find_descriptors(Namer(), texts), permutations=19)
+
+    class Judge(Namer):
+        def log_probabilities(self, prompts: Sequence[str], answers: Sequence[str]) -> np.ndarray:
+            rows = []
+            for prompt in prompts:
+                kinds = prompt.rsplit("Kinds: ", 1)[1].split("\n")[0].split(", ")
+                marked = prompt.rsplit("«", 1)[1].split("»")[0]
+                rows.append([np.log(0.9 if (answer == " yes") == (marked in kinds) else 0.1) for answer in answers])
+            return np.array(rows, np.float32)
+
+    scores = score_descriptions(told, scorer="fuzzing", judge=Judge(), examples=10)
+    assert len(scores.columns) == 4
+    assert scores.balanced_accuracy.mean() > 0.9
+    assert scores.null_balanced_accuracy == pytest.approx(0.5, abs=0.05)
 
 
 def test_descriptions_are_written_for_other_programs(pieces: tuple, tmp_path: Path) -> None:
