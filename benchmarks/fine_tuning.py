@@ -45,7 +45,6 @@ from lca_jax.training.classify import classify
 from lca_jax.training.settings import Tuning
 from lca_jax.training.tune import tune
 
-
 _TUNING = Tuning(epochs=2, rate=1e-4, evaluate_every=72, checkpoint_every=36)
 
 
