@@ -10,7 +10,8 @@ tuning that was killed at any moment goes on from its last checkpoint, and ends 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +23,12 @@ from lca_jax.errors import ModelError, SettingsError
 from lca_jax.machine.devices import default_device
 from lca_jax.machine.files import real_path, refuse_links, remove_inside, write_text_whole, write_whole
 from lca_jax.machine.json_text import read_object
+from lca_jax.store.folder import open_folder
+from lca_jax.store.lock import hold
 from lca_jax.training.history import History
 
 _DESCRIPTION, _CHECKPOINTS, _ARRAYS, _HISTORY = "tuning.json", "checkpoints", "arrays", "history.json"
+_LOCK = ".lock-"
 _FORMAT = 1
 _WAY_OUT = "Delete the folder, or name another one."
 
@@ -38,20 +42,33 @@ class Checkpoint(NamedTuple):
     """What was measured until then."""
 
 
+@contextmanager
+def tuning_folder(folder: str | Path, identity: Mapping[str, Any]) -> Iterator["TuningFolder"]:
+    """Opens the folder of a tuning, or makes it, and keeps other processes from writing it while the block runs.
+
+    Args:
+        folder: The folder.
+        identity: Everything that decides the outcome, as JSON holds it.
+
+    Raises:
+        StoreError: Another process holds it.
+        SettingsError: It holds something else; the message names what differs.
+    """
+    path = real_path(folder)
+    if path.exists() and not path.is_dir():
+        raise SettingsError(f"{path} is a file. Name a folder.")
+    lock = hold(open_folder(path), _LOCK, rank=0)
+    try:
+        yield TuningFolder(path, identity)
+    finally:
+        lock.release()
+
+
 class TuningFolder:
-    """The folder of one tuning."""
+    """The folder of one tuning, while this process holds it (`tuning_folder`)."""
 
-    def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
-        """Opens the folder, or makes it.
-
-        Args:
-            folder: The folder.
-            identity: Everything that decides the outcome, as JSON holds it.
-
-        Raises:
-            SettingsError: The folder holds a tuning of something else; the message names what differs.
-        """
-        self.folder = real_path(folder)
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder = folder
         self.identity = json.loads(json.dumps({"format": _FORMAT, **identity}))
         self.ended: History | None = None
         """The history of the tuning, if it has ended."""
@@ -121,10 +138,8 @@ class TuningFolder:
 
     def _refuse_foreign(self) -> None:
         """Checks that a folder without a description holds nothing but what a kill left of one."""
-        if not self.folder.exists():
-            return
-        left = f".{_DESCRIPTION}.unfinished"
-        if not self.folder.is_dir() or any(path.name != left for path in self.folder.iterdir()):
+        left = (f".{_DESCRIPTION}.unfinished", _LOCK)
+        if any(not path.name.startswith(left) for path in self.folder.iterdir()):
             raise SettingsError(f"{self.folder} holds something else than a tuning. Name another folder.")
 
     def _steps(self) -> list[int]:

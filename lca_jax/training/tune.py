@@ -11,6 +11,7 @@ them.
 
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from lca_jax.models.model import Model
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.text.corpus import Corpus
 from lca_jax.training.batches import Shapes, batches_an_epoch, make_batch, split_order
-from lca_jax.training.checkpoints import Checkpoint, TuningFolder
+from lca_jax.training.checkpoints import Checkpoint, TuningFolder, tuning_folder
 from lca_jax.training.history import Evaluation, History
 from lca_jax.training.measuring import measure
 from lca_jax.training.settings import Tuning, rate_of_step
@@ -77,27 +78,27 @@ def tune(
 
     Raises:
         SettingsError: There is no such task, `pool` does not fit it, the model has a language head or is split over
-            devices, or the folder holds a tuning of something else.
+            devices, or the folder holds something else.
+        StoreError: Another process tunes in the folder.
         DataError: The training texts have fewer than two classes, the dev texts none of them, or the loss is not
             finite.
     """
     task = task_of(corpus, task)
     pool, classes = reading_of(corpus, task, settings.pool), corpus.classes(task)
     _refuse(model, corpus, task, classes)
-    folder = None if out is None else TuningFolder(out, _identity(model, corpus, dev, task, settings))
-    texts = read_texts(model, corpus, task, classes=classes, pool=pool)
-    if folder is not None and folder.ended is not None:
-        _log.info("%s: tuned already, %d steps", folder.folder, folder.ended.step)
-        return Tuned(model=load_model(folder.folder), history=folder.ended, skipped=texts.skipped)
-    dev_texts = None if dev is None else read_texts(model, dev, task, classes=classes, pool=pool)
-    if dev_texts is not None and not dev_texts.counted:
-        raise DataError(f"{task}: nothing in the dev texts has a class of the training texts. Give other ones.")
-    run = _Run(model, texts, dev_texts, len(classes), settings)
-    arrays, history = run.to_end(folder, progress=progress)
-    tuned = _finished(model, run.params(arrays), Classifier(task=task, classes=classes, pool=pool, params={}))
-    if folder is not None:
-        tuned.save(folder.folder)
-        folder.end(history)
+    opened = nullcontext() if out is None else tuning_folder(out, _identity(model, corpus, dev, task, settings))
+    with opened as folder:
+        texts = read_texts(model, corpus, task, classes=classes, pool=pool)
+        if folder is not None and folder.ended is not None:
+            _log.info("%s: tuned already, %d steps", folder.folder, folder.ended.step)
+            return Tuned(model=load_model(folder.folder), history=folder.ended, skipped=texts.skipped)
+        dev_texts = None if dev is None else read_texts(model, dev, task, classes=classes, pool=pool)
+        run = _Run(model, texts, dev_texts, len(classes), settings)
+        arrays, history = run.to_end(folder, progress=progress)
+        tuned = _finished(model, run.params(arrays), Classifier(task=task, classes=classes, pool=pool, params={}))
+        if folder is not None:
+            tuned.save(folder.folder)
+            folder.end(history)
     return Tuned(model=tuned, history=history, skipped=texts.skipped)
 
 

@@ -8,15 +8,7 @@ import pytest
 from benchmarks import fine_tuning
 from tests.experiment.files import write_conllu
 from tests.tiny_bert import write_bert
-from tests.training.texts import lettered
-
-
-def write_sentiment(path: Path, count: int, *, seed: int) -> Path:
-    corpus = lettered(count, seed=seed)
-    labels = corpus.sentence_labels["has"]
-    lines = [f"{label}\t{' '.join(words)}\n" for label, words in zip(labels, corpus.sentences, strict=True)]
-    path.write_text("".join(lines), encoding="utf-8")
-    return path
+from tests.training.texts import write_sentiment
 
 
 @pytest.mark.slow

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from lca_jax import Tuning, classify, load_model, tune
-from lca_jax.errors import DataError, LcaError, ModelError, SettingsError
+from lca_jax.errors import DataError, LcaError, ModelError, SettingsError, StoreError
 from lca_jax.machine.checksums import checksums_in
 from lca_jax.models.model import Model
 from lca_jax.training.batches import Shapes, make_batch, split_order
-from lca_jax.training.checkpoints import Checkpoint, TuningFolder
+from lca_jax.training.checkpoints import Checkpoint, TuningFolder, tuning_folder
 from lca_jax.training.texts import read_texts
 from tests.compilations import count_programs
 from tests.processes import ROOT, compiling
@@ -271,5 +271,8 @@ def test_folders_and_models_that_do_not_fit_are_refused(model: Model, tmp_path: 
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(SettingsError, match="something else than a tuning"):
         tune(model, lettered(20, seed=0), task="has", out=tmp_path)
+    with tuning_folder(tmp_path / "held", {}), pytest.raises(StoreError):
+        tune(model, lettered(20, seed=0), task="has", out=tmp_path / "held")
+    assert not list((tmp_path / "held").glob(".lock*"))
     with pytest.raises(ModelError, match="Tune it first"):
         classify(model, lettered(20, seed=0))

@@ -1,5 +1,7 @@
 """Texts whose labels follow from their words, so that a tiny model can learn them."""
 
+from pathlib import Path
+
 import numpy as np
 
 from lca_jax import Corpus
@@ -19,3 +21,12 @@ def lettered(count: int, *, seed: int, pairs: bool = False) -> Corpus:
         second_starts=[len(sentence) // 2 for sentence in sentences] if pairs else None,
         name="letters",
     )
+
+
+def write_sentiment(path: Path, count: int, *, seed: int) -> Path:
+    """A file with the label `has` and the text in each row."""
+    corpus = lettered(count, seed=seed)
+    labels = corpus.sentence_labels["has"]
+    lines = [f"{label}\t{' '.join(words)}\n" for label, words in zip(labels, corpus.sentences, strict=True)]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
