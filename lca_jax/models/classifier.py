@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lca_jax.machine.precision import FLOAT32
 from lca_jax.models.choices import OF_SENTENCES, Reading
-from lca_jax.models.stack.layers import matmul_precision
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,5 +66,5 @@ def class_logits(
     params: Mapping[str, Float[Array, "..."]], vectors: Float[Array, "unit neuron"]
 ) -> Float[Array, "unit class"]:
     """Computes the logits of the classes, in float32."""
-    product = jnp.matmul(vectors, params["kernel"], precision=matmul_precision("float32"))
+    product = jnp.matmul(vectors, params["kernel"], precision=FLOAT32)
     return product + params["bias"][None, :]
