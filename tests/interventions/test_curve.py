@@ -67,19 +67,22 @@ def zeroed_by(columns: np.ndarray) -> dict[str, dict[int, list[int]]]:
     return {"residual": by_layer}
 
 
+def log_probability(model: Model, reference: Reference, line: str, zeroed: Mapping | None) -> float:
+    """That of all words but the first, which has none before it: this tokenizer puts no piece there."""
+    window = np.array(model.tokenizer(line)["input_ids"], np.int32)
+    logits = reference.run(window, zeroed).logits
+    assert logits is not None
+    chances = log_softmax(logits.astype(np.float64), axis=1)
+    first = len(model.tokenizer(line.split()[0])["input_ids"])
+    places = np.arange(first, len(window))
+    return float(chances[places - 1, window[places]].sum())
+
+
 def nats_by_sentence(model: Model, reference: Reference, zeroed: Mapping | None) -> np.ndarray:
-    nats = []
-    for line in LINES:
-        window = np.array(model.tokenizer(line)["input_ids"], np.int32)
-        logits = reference.run(window, zeroed).logits
-        assert logits is not None
-        chances = log_softmax(logits.astype(np.float64), axis=1)
-        nats.append(-chances[np.arange(len(window) - 2), window[1:-1]].sum())
-    return np.array(nats)
+    return np.array([-log_probability(model, reference, line, zeroed) for line in LINES])
 
 
-WORDS = np.array([len(line.split()) for line in LINES], np.float64)
-"""A word is a piece; this tokenizer puts one before and one after each text, and neither is a word."""
+WORDS = np.array([len(line.split()) - 1 for line in LINES], np.float64)
 
 
 def test_perplexities_are_those_of_pytorch_with_hooks(both: tuple[Model, Any], curve) -> None:
@@ -243,12 +246,7 @@ def test_minimal_pairs_by_paradigm(both: tuple[Model, Any], tmp_path: Path) -> N
     found = ablation_curve(model, RANKING, pairs, (8,), sets=("top",), fill="zero", measure="minimal-pairs", slots=64)
 
     def right(zeroed: Mapping | None) -> np.ndarray:
-        sums = []
-        for line in lines:
-            window = np.array(model.tokenizer(line)["input_ids"], np.int32)
-            logits = reference.run(window, zeroed).logits
-            assert logits is not None
-            sums.append(log_softmax(logits.astype(np.float64), axis=1)[np.arange(6), window[1:-1]].sum())
+        sums = [log_probability(model, reference, line, zeroed) for line in lines]
         return np.array(sums[::2]) > np.array(sums[1::2])
 
     for point, zeroed in ((found.whole_by_group, None), (found.points[0].by_group, zeroed_by(RANKING.top(8)))):
