@@ -139,7 +139,7 @@ def _plain(name: str, X: np.ndarray, gold: np.ndarray) -> np.ndarray | None:
         return (np.abs(apart) / np.sqrt(within)).max(axis=0)
     if name == "anova":
         k, n = len(inside), len(X)
-        between = sum(mask.sum() * (X[mask].mean(axis=0) - X.mean(axis=0)) ** 2 for mask in inside)
+        between = np.sum([mask.sum() * (X[mask].mean(axis=0) - X.mean(axis=0)) ** 2 for mask in inside], axis=0)
         return (between / (k - 1)) / (within * n / (n - k))
     if name == "variance":
         return X.var(axis=0)

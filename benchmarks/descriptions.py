@@ -138,6 +138,7 @@ def measure(study: Study, settings: Settings, name: str) -> dict[str, Any]:
     embedder = None if settings.embedder is None else load_model(settings.embedder)
     rows: dict[str, dict[str, dict[str, object]]] = {kind: {} for kind in gold_of(study, settings)}
     names: dict[str, Sequence[str]] = {}
+    origin: dict[str, object] = {}
     for scorer in study.scorers:
         found = find_descriptors(
             generator,
@@ -153,6 +154,7 @@ def measure(study: Study, settings: Settings, name: str) -> dict[str, Any]:
             out=settings.work / name,
             progress=True,
         )
+        origin = dict(found.origin)
         kinds = {scorer: found}
         if scorer == study.scorers[0]:
             kinds |= {"other documents' texts": shifted(found), "labels": of_labels(found, study.labels)}
@@ -168,7 +170,7 @@ def measure(study: Study, settings: Settings, name: str) -> dict[str, Any]:
         "documents": len(set(study.texts.document_numbers.tolist())),
         "labels": {group: {k: int(mask.sum()) for k, mask in of.items()} for group, of in study.labels.items()},
         "descriptors": names,
-        "origin": dict(found.origin),
+        "origin": origin,
         "rows": rows,
     }
 

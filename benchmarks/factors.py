@@ -112,8 +112,9 @@ def measure(settings: Settings) -> dict[str, Any]:
     defaults: list[dict[str, Any]] = []
     ranks: dict[str, list[Any]] = {}
     worst = 0.0
-    for task in settings.tasks:
-        parts = read_parts(settings, task)
+    all_parts = {task: read_parts(settings, task) for task in settings.tasks}
+    some = all_parts[settings.tasks[0]].rest
+    for task, parts in all_parts.items():
         for words in settings.words:
             for pair in range(settings.pairs):
                 halves = divide_pool(parts.pool, words, seed=settings.seed + pair)
@@ -135,8 +136,8 @@ def measure(settings: Settings) -> dict[str, Any]:
             name: getattr(settings, name)
             for name in ("tasks", "words", "pairs", "measured", "l1", "l2", "replicates", "seeds", "seed")
         },
-        "neurons": parts.rest.axis.size,
-        "chance": {f"{share:g}": chance_overlap(*_count(share, parts.rest)).overlap for share in SHARES},
+        "neurons": some.axis.size,
+        "chance": {f"{share:g}": chance_overlap(*_count(share, some)).overlap for share in SHARES},
         "largest_gap": worst,
         "rows": rows,
         "defaults": defaults,

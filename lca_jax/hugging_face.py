@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
+from typing import Literal
 
 _NOTICES = "TRANSFORMERS_NO_ADVISORY_WARNINGS"
 """Environment variable of transformers that silences its notices."""
@@ -68,3 +69,9 @@ with _without_notices(), _without_torch():
     from transformers import PreTrainedTokenizer as PreTrainedTokenizer
     from transformers import PreTrainedTokenizerBase as PreTrainedTokenizerBase
     from transformers import PreTrainedTokenizerFast as PreTrainedTokenizerFast
+
+
+def special_piece(tokenizer: PreTrainedTokenizerBase, name: Literal["mask", "bos"]) -> int | None:
+    """Returns the number of a special piece of a tokenizer, or None if it has no such piece."""
+    number = getattr(tokenizer, f"{name}_token_id")
+    return number if isinstance(number, int) else None

@@ -55,7 +55,10 @@ def test_the_lines_of_an_ablation_curve_are_its_points() -> None:
     panels = lca.plot.ablation_curve(curve).axes
     assert [axes.get_title() for axes in panels] == ["set to zero", "set to mean"]
     for axes, expected in zip(panels, values.values(), strict=True):
-        lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
+        lines = {
+            line.get_label(): (np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist())
+            for line in axes.lines
+        }
         assert lines["lca, top"] == ([10, 100], list(expected))
         assert lines["random"] == ([10, 100], list(expected))
         assert axes.get_yscale() == "log"

@@ -16,7 +16,7 @@ from transformers import AutoConfig
 
 from lca_jax.machine.precision import FLOAT32, NARROW
 from lca_jax.models.families import FAMILIES
-from lca_jax.models.stack.config import StackConfig
+from lca_jax.models.stack.config import Precision, StackConfig
 from lca_jax.models.stack.stack import Batch, Params, build, predict_pieces
 from lca_jax.probing.choices import loss_named
 from lca_jax.probing.problems import Problems
@@ -119,7 +119,7 @@ def is_program(value: object) -> bool:
 
 @pytest.mark.parametrize("name", list(TINY))
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_every_product_of_every_family_has_the_precision_of_its_numbers(name: str, dtype: str) -> None:
+def test_every_product_of_every_family_has_the_precision_of_its_numbers(name: str, dtype: Precision) -> None:
     tiny = TINY[name]
     config = FAMILIES[tiny.model_type].read_config(AutoConfig.for_model(tiny.model_type, **tiny.changes), dtype)
     precisions = precisions_of_family(config)
@@ -142,7 +142,7 @@ def precisions_of_family(config: StackConfig) -> list[object]:
 def test_every_product_of_a_loss_names_its_precision() -> None:
 
     ones = np.ones(2, np.float32)
-    problems = Problems(
+    problems = Problems(  # pyright: ignore[reportArgumentType] - arrays of the host do as well
         np.zeros((2, 50), np.int32), None, ones[:, None] * [0.5, 0.5], ones, ones, np.ones((2, 3)), ones
     )
     X_W, bias = np.zeros((2, 2, 50), np.float32), np.zeros((2, 2), np.float32)

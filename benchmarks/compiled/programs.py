@@ -69,7 +69,7 @@ def compile_iteration(mesh: Mesh, size: FitSize, *, options: Options | None = No
     arrays = (
         state,
         _block(size, size.words),
-        Metric(factor, _shape(), _shape()),
+        Metric(factor, _shape(), _shape()),  # pyright: ignore[reportArgumentType] - shapes in the place of arrays
         _problems(size),
         _weights(size),
         *counts,
@@ -97,7 +97,8 @@ def compile_visit(mesh: Mesh, size: FitSize, *, block_words: int, options: Optio
     arrays = (by_word, _weights(size), _problems(size), steps, scores, _shape(dtype=jnp.int32))
     Z, *others = _split_words(mesh, arrays, size.words)
     visit = partial(look, loss=loss_named(size.loss), whole=False)
-    return programs.visit.lower(Z, here, *others, visit=visit).compile(compiler_options=options)
+    visited: Any = programs.visit
+    return visited.lower(Z, here, *others, visit=visit).compile(compiler_options=options)
 
 
 def config_of(model_type: str, dtype: Precision = "float32", **changes: object) -> StackConfig:

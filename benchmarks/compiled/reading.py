@@ -241,7 +241,7 @@ def _summed(instruction: Instruction, factors: list[Shape]) -> int:
     window = re.search(r"window=\{size=([\dx]+)([^}]*)\}", text)
     # A batch is written as a window over dilated rows, of which one meets a number and the others zeros.
     dilated = window is None or "dilate" in window[2]
-    return channels * (1 if dilated else math.prod(map(int, window[1].split("x"))))
+    return channels * (1 if window is None or dilated else math.prod(map(int, window[1].split("x"))))
 
 
 def _moved(instruction: Instruction, of_name: dict[str, Instruction]) -> float:

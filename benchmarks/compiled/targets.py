@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import jax
 import numpy as np
@@ -81,7 +82,7 @@ def mesh_of(name: str, *, parts: int = 1) -> Mesh:
     return Mesh(devices.reshape(-1, parts), ("data", "model"), axis_types=axes)
 
 
-def _devices_of(target: Target) -> list[jax.Device]:
+def _devices_of(target: Target) -> list[Any]:
     try:
         found = importlib.util.find_spec(_PACKAGES[target.platform])
     except ModuleNotFoundError:

@@ -85,7 +85,7 @@ def describe(
         progress=shows_bars(quiet=quiet),
     )
     told = describe_neurons(opened, found, top=top, effect=effect, seed=seed)
-    against = told.score_against(_labels_of(opened, labels, texts.units)) if labels else None
+    against = told.score_against(_labels_of(opened, labels, texts.units or ())) if labels else None
     write_descriptions(told, out, model=opened.manifest.names.get("model", "model"))
     page = write_descriptions_page(told, out / "index.html", against=against)
     say(*repr(told).splitlines(), *(repr(against).splitlines() if against else ()), f"Page: {page.absolute()}")

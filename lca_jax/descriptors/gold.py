@@ -159,12 +159,12 @@ class _Scored(NamedTuple):
 
     def of_neurons(self) -> Float[np.ndarray, "rate neuron"]:
         """Returns every rate of every neuron; NaN for the precision of a neuron without a tag."""
-        hits = self.right.any(axis=2)
+        hits = self.right.max(axis=2)
         rows = []
         for k in _KS:
             given = self.given[:, :k].sum(axis=1)
             rows.append(np.where(given > 0, hits[:, :k].sum(axis=1) / np.maximum(given, 1), np.nan))
-        rows += [self.right[:, :k].any(axis=1).sum(axis=1) / self.gold.sum(axis=1) for k in _KS]
+        rows += [self.right[:, :k].max(axis=1).sum(axis=1) / self.gold.sum(axis=1) for k in _KS]
         first = np.where(hits.any(axis=1), 1 / (hits.argmax(axis=1) + 1), 0.0)
         return np.stack([*rows, first])
 
@@ -221,7 +221,7 @@ def _of_others(
 
 def _ceiling(scored: _Scored, naming: Bool[np.ndarray, "descriptor label"]) -> Rates:
     """Returns what the best k of these descriptors reach, each neuron's chosen with its gold labels in view."""
-    able = scored.gold & naming.any(axis=0)[None, :]
+    able = scored.gold & naming.max(axis=0)[None, :]
     right = (naming.astype(int) @ scored.gold.T.astype(int) > 0).sum(axis=0)
     precision = [float((np.minimum(right, k) / k).mean()) for k in _KS]
     # A descriptor may name several labels: the bound counts one label a tag, or all that one tag names if that is more.

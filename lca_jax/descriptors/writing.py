@@ -124,7 +124,8 @@ def _read_part(file: Path, *, texts: int, samples: int) -> list[list[str]] | Non
 
 def _check(answers: object, *, texts: int, samples: int, place: str) -> None:
     fits = isinstance(answers, list) and len(answers) == texts
-    if fits:
-        fits = all(isinstance(of_text, list) and len(of_text) == samples for of_text in answers)
-    if not fits or not all(isinstance(answer, str) for of_text in answers for answer in of_text):  # pyright: ignore[reportGeneralTypeIssues]
+    if not fits or not all(
+        isinstance(of_text, list) and len(of_text) == samples and all(isinstance(answer, str) for answer in of_text)
+        for of_text in answers
+    ):
         raise StoreError(f"{place} must give {samples} texts for each of {texts} prompts, and did not.")

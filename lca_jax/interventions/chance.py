@@ -157,7 +157,9 @@ class _Chosen:
         claims = []
         for ranking in rankings:
             for stronger, weaker in COMPARED:
-                keys = [(_RANDOM if name == _RANDOM else ranking, name) for name in (stronger, weaker)]
+                keys: list[tuple[str, SetName]] = [
+                    (_RANDOM if name == _RANDOM else ranking, name) for name in (stronger, weaker)
+                ]
                 if not all(key in self.sets for key in keys):
                     continue
                 excess = (self.harm_of(keys[0]) - self.harm_of(keys[1])).mean(axis=2)

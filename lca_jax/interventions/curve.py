@@ -185,6 +185,6 @@ def _run_function(
     for order, first, last, fill in counted([*zip(*points, strict=True)][1:], "points of the curve"):
         columns = orders[order].columns[first:last]
         scored.append(function(ablate(model, columns, axis=axis, fill=fills[fill])))
-    if len({len(one) for one in scored}) != 1 or not len(scored[0]) or not np.isfinite(scored).all():
+    if len({len(one) for one in scored}) != 1 or not len(scored[0]) or not np.isfinite(np.concatenate(scored)).all():
         raise DataError("A function of edits must return one finite number for each sentence, of the same sentences.")
     return np.asarray(scored, np.float64)

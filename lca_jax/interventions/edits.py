@@ -169,7 +169,7 @@ def edits_of_columns(
     columns: Mapping[str, Int[Array | np.ndarray, "_layer _neuron"]],
     removed: Bool[Array, " feature"],
     fill: Float[Array, " feature"],
-    where: Mapping[str, Bool[Array, "_row _slot"] | None],
+    where: Mapping[str, Bool[Array | np.ndarray, "_row _slot"] | None],
 ) -> dict[str, Edit]:
     """Returns the edits that set the removed columns to their fill; traced, so that sets are made inside a program.
 
@@ -197,7 +197,7 @@ def _neurons_by_site(
     named: list[Neuron] = []
     for neuron in neurons:
         if isinstance(neuron, tuple):
-            named.append(Neuron(*neuron))
+            named.append(Neuron(*neuron))  # pyright: ignore[reportArgumentType] - a plain tuple of the same three
         elif axis is None:
             raise SettingsError("Columns need the axis that they are of: give `axis=ranking.axis`.")
         else:

@@ -21,6 +21,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from lca_jax.errors import CorpusError, DataError
+from lca_jax.hugging_face import special_piece
 from lca_jax.interventions.rows import Rows, TextRows, paired_rows, scored_rows
 from lca_jax.models.model import Model
 from lca_jax.models.stack.log_probabilities import log_probabilities
@@ -247,4 +248,4 @@ def read_minimal_pairs(path: str | Path, *, paradigms: Sequence[str] | None = No
 
 def setting_of(model: Model) -> Setting:
     """Returns what a score's program is compiled for."""
-    return Setting(model.graph, model.tokenizer.mask_token_id)
+    return Setting(model.graph, special_piece(model.tokenizer, "mask"))

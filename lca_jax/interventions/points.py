@@ -125,7 +125,10 @@ def slot_means(
         raise SettingsError("A text that is being written has no mean over slots: give `fill` a vector, or `zero`.")
     run = partial(_sum_slots, setting=setting_of(model), reads=tuple(reads.items()), where=where)
     sums = [jax.tree.map(lambda part: np.asarray(part, np.float64), run(rows, model.params)) for rows in batches]
-    means = {site: sum(one[site][0] for one in sums) / sum(one[site][1] for one in sums) for site in reads}
+    means = {
+        site: np.sum([one[site][0] for one in sums], axis=0) / np.sum([one[site][1] for one in sums], axis=0)
+        for site in reads
+    }
     of_blocks = []
     for block in axis.blocks:
         of_layer = means[block.site][reads[block.site].index(block.layer)]

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.errors import DataError, ModelError, SettingsError
+from lca_jax.hugging_face import special_piece
 from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Batch
 from lca_jax.text.alignment import align_sentences, special_pieces
@@ -192,7 +193,7 @@ def cut_batches(everything: Rows, *, rows: int) -> tuple[Rows, ...]:
 
 def _packed(model: Model, corpus: Corpus) -> tuple[PackedRows, WordPlaces, int]:
     prefix, suffix = special_pieces(model.tokenizer)
-    first: int | None = model.tokenizer.bos_token_id
+    first = special_piece(model.tokenizer, "bos")
     if model.config.attention.causal and not prefix and first is not None:
         prefix = (first,)
     longest = min(model.max_pieces, LONGEST_ROW)

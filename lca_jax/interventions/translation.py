@@ -97,7 +97,7 @@ class Translations:
             metric=_metric(metric),
             references=tuple(reference for _, reference in pairs),
             batches=cut_batches(everything, rows=max(1, slots // length)),
-            decode=partial(model.tokenizer.decode, skip_special_tokens=True),
+            decode=lambda pieces: str(model.tokenizer.decode([*pieces], skip_special_tokens=True)),
             score=_scores_of(model.rules, search),
         )
 
@@ -122,7 +122,8 @@ class Translations:
 
 def _metric(name: Metric) -> Any:
     try:
-        from sacrebleu.metrics import BLEU, CHRF
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
     except ModuleNotFoundError:
         raise MissingExtraError("sacrebleu", "translation", "Scoring translations") from None
     return BLEU() if name == "bleu" else CHRF()

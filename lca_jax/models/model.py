@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from lca_jax.errors import ModelError
-from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerFast
+from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerFast, special_piece
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.models.classifier import Classifier
 from lca_jax.models.description import describe_sizes, sites_table
@@ -170,7 +170,7 @@ class Model:
         """
         self._check_head()
         self._check_edits(edits, batch, targets)
-        mask_piece: int | None = self.tokenizer.mask_token_id
+        mask_piece = special_piece(self.tokenizer, "mask")
         return log_probabilities(self.graph, params, batch, edits, targets=targets, mask_piece=mask_piece)
 
     def write_pieces(

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -164,7 +165,7 @@ def _cast(params: Params, plan: Plan) -> Params:
 
 
 def _pool(
-    states: Float[Array, "row slot neuron"], units: Int[Array, "row slot"], count: int
+    states: Float[Array, "row slot neuron"], units: Int[Array | np.ndarray, "row slot"], count: int
 ) -> Float[Array, "unit neuron"]:
     """Returns the mean state of each unit's slots, in float32; zeros for a unit without any."""
     flat = states.astype(jnp.float32).reshape(-1, states.shape[-1])

@@ -3,6 +3,7 @@
 import json
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_shares_are_those_of_least_squares_on_dummies() -> None:
     def explained(terms: list[tuple[int, ...]]) -> float:
         columns = [np.ones(values.size)]
         for term in terms:
-            cell = np.ravel_multi_index([places[axis] for axis in term], [values.shape[axis] for axis in term])
+            cell: Any = np.ravel_multi_index([places[axis] for axis in term], [values.shape[axis] for axis in term])
             columns += list((cell[None] == np.unique(cell)[:, None]).astype(float))
         design = np.stack(columns, axis=1)
         fitted = design @ np.linalg.lstsq(design, values.ravel(), rcond=None)[0]

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("ablated")
     write_model(folder / "model", TINY["llama, grouped queries"])
-    parts = {
+    parts: dict[str, Any] = {
         part: write_conllu(folder / f"{part}.conllu", count, seed=seed)
         for seed, (part, count) in enumerate((("train", 30), ("dev", 10), ("test", 10)))
     }

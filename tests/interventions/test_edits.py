@@ -76,7 +76,7 @@ def test_an_edit_equals_surgery_on_the_weights(model: Model, batch: Batch) -> No
 
 
 def test_chosen_slots_alone_are_edited(model: Model, batch: Batch) -> None:
-    where = (batch.segments > 0) & (batch.positions % 2 == 1)
+    where = (np.asarray(batch.segments) > 0) & (np.asarray(batch.positions) % 2 == 1)
     plain = states_of(model, batch, None)["residual"]
     edited = states_of(model, batch, ablate(model, [4], axis=AXIS, fill=3.0, where=where))["residual"]
     expected = plain[1].copy()

@@ -87,7 +87,9 @@ def test_the_head_in_blocks_is_the_head(wide: Model) -> None:
     batch, _ = pack(draw_windows([60] * 5, vocabulary=60_000), slots=60)
     found = np.asarray(jax.jit(lambda params: wide.log_probabilities(params, batch))(wide.params))
     logits = np.asarray(jax.jit(lambda params: wide.logits(params, batch))(wide.params), np.float64)
-    chances = np.take_along_axis(log_softmax(logits, axis=-1)[:, :-1], batch.piece_ids[:, 1:, None], axis=2)[..., 0]
+    chances = np.take_along_axis(
+        log_softmax(logits, axis=-1)[:, :-1], np.asarray(batch.piece_ids)[:, 1:, None], axis=2
+    )[..., 0]
     np.testing.assert_allclose(found[:, 1:], chances, rtol=1e-5, atol=1e-5)
     assert not found[:, 0].any()
 

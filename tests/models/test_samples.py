@@ -70,7 +70,7 @@ def test_drawn_pieces_have_the_frequencies_of_pytorch(teller: tuple[Model, Any])
 
     scores = torch.tensor(logits_of(model, theirs, PROMPTS[0])[-1:])
     for warp in (TemperatureLogitsWarper(0.8), TopPLogitsWarper(0.6)):
-        scores = warp(None, scores)
+        scores = warp(torch.zeros((1, 0), dtype=torch.long), scores)
     expected = torch.softmax(scores, dim=1)[0].numpy()
     assert 5 < (expected > 0).sum() < 60  # the set is neither one piece nor all
     assert (counts[expected == 0] == 0).all()
@@ -148,7 +148,7 @@ def test_a_stop_text_ends_a_text_and_is_not_part_of_it(teller: tuple[Model, Any]
     assert cut.text == whole.text[:first]
     assert len(cut.pieces) < len(whole.pieces)
     assert cut.pieces == whole.pieces[: len(cut.pieces)]
-    assert stop not in model.tokenizer.decode(cut.pieces[:-1])
+    assert stop not in model.tokenizer.decode([*cut.pieces[:-1]])
 
 
 def test_the_automaton_of_stops_is_a_search_in_the_text(teller: tuple[Model, Any]) -> None:
@@ -172,6 +172,7 @@ def test_the_automaton_of_stops_is_a_search_in_the_text(teller: tuple[Model, Any
 
 def test_what_cannot_be_written_says_why(teller: tuple[Model, Any], tmp_path: Path) -> None:
     model, _ = teller
+    wrong: dict[str, Any]
     for wrong in ({"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.5}, {"longest": 0}):
         with pytest.raises(SettingsError):
             Sampling(**wrong)

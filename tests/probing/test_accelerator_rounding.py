@@ -11,6 +11,7 @@ from lca_jax.probing.choices import loss_named, penalty_named
 from lca_jax.probing.matrix.block import Block, correlations, scores
 from lca_jax.probing.matrix.held import hold_matrix
 from lca_jax.probing.matrix.source import MatrixSource
+from lca_jax.probing.objective import MatrixDtype
 from lca_jax.probing.problems import Question
 from lca_jax.probing.solvers.lanes import PlacedLabels, advance_whole, lane_of
 from tests.probing.planted import planted
@@ -51,7 +52,7 @@ def test_products_of_a_matrix_in_bfloat16_keep_the_digits_of_the_weights() -> No
 
 @pytest.mark.parametrize(("l1", "l2"), [(0.0, 1e-4), (1e-5, 1e-5)])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_weakly_penalised_problems_are_certified(l1: float, l2: float, dtype: str) -> None:
+def test_weakly_penalised_problems_are_certified(l1: float, l2: float, dtype: MatrixDtype) -> None:
     X, y = planted(3000, 60, [0.3, 0.3, 0.2, 0.1, 0.05, 0.03, 0.01, 0.01], noise=1.0)
     loss, penalty = loss_named("cross_entropy"), penalty_named("elastic_net")
     matrix = hold_matrix(MatrixSource.of(X), standardize=True, dtype=dtype)

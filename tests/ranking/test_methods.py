@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,7 +132,7 @@ def test_mutual_information_depends_on_order_alone_and_is_near_zero_of_shuffled_
 @pytest.mark.parametrize("scale", ["none", "total", "within"])
 def test_distance_of_means_is_a_standardised_difference(scale: Scale) -> None:
     values = X.astype(np.float64)
-    within = np.sqrt(sum((name == GOLD).mean() * values[name == GOLD].var(axis=0) for name in CLASSES))
+    within = np.sqrt(np.sum([np.mean(name == GOLD) * values[name == GOLD].var(axis=0) for name in CLASSES], axis=0))
     divisor = {"none": 1.0, "total": values.std(axis=0), "within": within}[scale]
     apart = {n: (values[n == GOLD].mean(axis=0) - values[n != GOLD].mean(axis=0)) / divisor for n in CLASSES}
     for direction in ("both", "high", "low"):
@@ -177,7 +178,7 @@ def test_statistics_of_words_in_memory_are_those_of_a_pass() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_orders_all_neurons_and_follows_a_permutation(method: str, probes: ProbeSet) -> None:
     # Which neurons are copies of each other does not follow a permutation.
-    options = {"share": 1.0} if method == "bagged" else {}
+    options: dict[str, Any] = {"share": 1.0} if method == "bagged" else {}
     ranking = lca.rank(probes if METHODS[method].reads == "probes" else (X, GOLD), method=method, **options)
     assert sorted(ranking.columns.tolist()) == list(range(24))
     assert (np.diff(ranking.scores) <= 0).all()

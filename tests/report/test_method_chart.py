@@ -37,7 +37,9 @@ def test_points_lie_where_their_figures_are_and_no_name_hides_another() -> None:
         others = [other for other in METHODS["points"][:5] if other["accuracy"] > point["accuracy"]]
         assert all(marks[other["method"]].mark.y < mark.y for other in others)
     assert marks["random"].mark.whisker is None
-    high, low = marks["lca"].mark.whisker
+    whisker = marks["lca"].mark.whisker
+    assert whisker is not None
+    high, low = whisker
     assert high < marks["lca"].mark.y < low or low < marks["lca"].mark.y < high
     assert marks["average_precision"].left  # to the right there is no room
     boxes = [

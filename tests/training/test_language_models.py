@@ -152,6 +152,6 @@ def test_what_cannot_be_trained_is_refused() -> None:
         train_language_models([["a"], ["b"]], TrainingSettings(vocabulary=9))
     with pytest.raises(SettingsError, match="needs room for a word"):
         train_language_models([["a"]], TrainingSettings(vocabulary=2))
-    models = train_language_models(sentences(), TrainingSettings(**SMALL | {"epochs": 1}))
+    models = train_language_models(sentences(), TrainingSettings(**{**SMALL, "epochs": 1}))
     with pytest.raises(SettingsError, match="Models run from 0 to 1, got 2"):
         models.read_words(2, sentences())

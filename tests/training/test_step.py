@@ -14,7 +14,7 @@ from lca_jax.models.model import Model
 from lca_jax.models.stack import stack
 from lca_jax.models.stack.dropout import Dropout
 from lca_jax.training.batches import Shapes, TextBatch, make_batch
-from lca_jax.training.settings import Tuning, rate_of_step
+from lca_jax.training.settings import Frozen, Tuning, rate_of_step
 from lca_jax.training.step import Plan, join_params, measure_step, split_params, start_state, train_step
 from lca_jax.training.texts import read_texts
 from tests.tiny_bert import write_bert
@@ -181,7 +181,12 @@ def test_the_rate_rises_and_falls_as_computed_by_hand() -> None:
 
 def test_parameters_are_divided_and_joined(tmp_path: Path) -> None:
     model = load_model(write_bert(tmp_path))
-    for frozen, kept_names in (("nothing", set()), ("embedding", {"embedding"}), ("stack", {"embedding", "blocks"})):
+    cases: tuple[tuple[Frozen, set[str]], ...] = (
+        ("nothing", set()),
+        ("embedding", {"embedding"}),
+        ("stack", {"embedding", "blocks"}),
+    )
+    for frozen, kept_names in cases:
         trained, kept = split_params(model.params, model.config, frozen)
         assert set(kept) == kept_names
         joined, expected = by_name(join_params(trained, kept)), by_name(model.params)

@@ -49,10 +49,10 @@ def log_probabilities(
     stack, edits = nnx.merge(graph, params), edits or {}
     batch = jax.tree.map(jnp.asarray, batch)
     if stack.decoder is not None:
-        targets = jax.tree.map(jnp.asarray, require_targets(targets))
+        written: Batch = jax.tree.map(jnp.asarray, require_targets(targets))
         states = stack(batch, layers=stack.config.layers, taps=Taps(edits, {}))
         taps, layers = Taps(decoder_part(edits), {}), stack.decoder.config.layers
-        return _of_following(stack, targets, stack.decode(targets, batch, states, layers=layers, taps=taps))
+        return _of_following(stack, written, stack.decode(written, batch, states, layers=layers, taps=taps))
     if stack.config.attention.causal:
         return _of_following(stack, batch, stack(batch, layers=stack.config.layers, taps=Taps(edits, {})))
     if isinstance(stack.config.attention.relative, RelativeSinusoids) or mask_piece is None:
@@ -60,7 +60,7 @@ def log_probabilities(
         raise ModelError(
             f"A {stack.config.family!r} model gives no log-probabilities here: {why}. Use a causal or a masked model."
         )
-    chosen = _of_pieces(stack, _masked_states(stack, batch, edits, mask_piece), batch.piece_ids)
+    chosen = _of_pieces(stack, _masked_states(stack, batch, edits, mask_piece), jnp.asarray(batch.piece_ids))
     return jnp.where(jnp.asarray(batch.segments) > 0, chosen, 0.0)
 
 

@@ -89,7 +89,7 @@ def write_samples(
         generated = run(begun=batch.begun, draws=_draws(sampling, batch.numbers, samples=samples, seed=seed))
         pieces = np.asarray(generated.pieces).reshape(-1, samples, sampling.longest)
         scores = np.asarray(generated.scores).reshape(-1, samples)
-        for row in range(batch.count):
+        for row in range(batch.own):
             drawn = zip(pieces[row], scores[row], strict=True)
             written[int(batch.numbers[row])] = [_continuation(model, sampling, *one) for one in drawn]
     return [written[number] for number in range(len(prompts))]
@@ -129,7 +129,7 @@ def continuation_log_probabilities(
         table = jnp.asarray(np.stack([given[number] for number in chosen]))
         for batch in _batches(model, ids, rows=rows):
             found = _score_after(model.graph, model.params, batch.begun, table, jnp.asarray(lengths[chosen]))
-            scores[np.ix_(batch.numbers[: batch.count], chosen)] = np.asarray(found)[: batch.count]
+            scores[np.ix_(batch.numbers[: batch.own], chosen)] = np.asarray(found)[: batch.own]
     return scores
 
 
@@ -138,7 +138,7 @@ class _Batch(NamedTuple):
 
     begun: Beginnings
     numbers: Int32[np.ndarray, " row"]
-    count: int
+    own: int
     """Number of rows that are no copies."""
 
 
@@ -209,5 +209,5 @@ def _continuation(
     model: Model, sampling: Sampling, row: Int32[np.ndarray, "_piece"], score: np.float32
 ) -> Continuation:
     pieces = tuple(int(piece) for piece in row if piece != NOTHING)
-    text = str(model.tokenizer.decode(pieces, skip_special_tokens=True))
+    text = str(model.tokenizer.decode([*pieces], skip_special_tokens=True))
     return Continuation(text=cut_at_stop(text, sampling.stops), pieces=pieces, log_probability=float(score))
