@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 
 from lca_jax.errors import ModelError
@@ -52,7 +53,8 @@ def classify(model: Model, corpus: Corpus) -> Classified:
     texts = read_texts(model, corpus, head.task, classes=head.classes, pool=head.pool, unlabelled=True)
     shapes = Shapes.plan([texts], windows=_WINDOWS, seed=0)
     plan = Plan.of(model.config, _MEASURING)
-    classifier = {name: fetch(array) for name, array in head.params.items()}
+    # Arrays of no particular device, so that they join parameters that are split over several.
+    classifier = {name: jnp.asarray(fetch(array)) for name, array in head.params.items()}
     measured = measure(plan, model.params, {"stack": {}, "classifier": classifier}, texts, shapes)
     return Classified(
         task=head.task,

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from lca_jax.errors import DataError, SettingsError
+from lca_jax.machine.devices import default_device
 from lca_jax.machine.progress import Progress
 from lca_jax.models.classifier import Classifier
 from lca_jax.models.load import load_model
@@ -116,7 +117,8 @@ class _Run:
         self.steps = settings.epochs * self.epoch_steps
         self.key, key = jax.random.split(jax.random.key(settings.seed))
         head = _draw_classifier(config, classes, key)
-        self.start = start_state({"stack": stack, "classifier": head}, self.plan)
+        # Bound to its device from the start, as every later state is: else the second step would be compiled again.
+        self.start = jax.device_put(start_state({"stack": stack, "classifier": head}, self.plan), default_device())
 
     def to_end(self, folder: TuningFolder | None, *, progress: bool) -> tuple["_Arrays", History]:
         """Does all steps from the last checkpoint on; returns the arrays and the history after the last one."""
