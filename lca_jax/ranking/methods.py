@@ -175,13 +175,11 @@ def _rank_one_of_several(given: object, method: str, options: dict[str, object])
     return chosen.rank(given, **options)
 
 
-def _statistics(given: Statistics | Words | Sequence[Vectors], task: str | None) -> Statistics:
+def _statistics(given: Statistics | Words, task: str | None) -> Statistics:
     """Returns statistics; those of a store are read, those of words in memory computed."""
     if isinstance(given, MeasuredWords | tuple):
         return statistics_of_words(read_words(given, task))
-    if isinstance(given, ActivationStore):
-        return given.statistics()
-    return given  # pyright: ignore[reportReturnType] - several models were refused before
+    return given.statistics() if isinstance(given, ActivationStore) else given
 
 
 def _task(statistics: Statistics, task: str | None) -> str:
