@@ -140,11 +140,8 @@ def precisions_of_family(config: StackConfig) -> list[object]:
 
 
 def test_every_product_of_a_loss_names_its_precision() -> None:
-
-    ones = np.ones(2, np.float32)
-    problems = Problems(  # pyright: ignore[reportArgumentType] - arrays of the host do as well
-        np.zeros((2, 50), np.int32), None, ones[:, None] * [0.5, 0.5], ones, ones, np.ones((2, 3)), ones
-    )
+    ones = jnp.ones(2)
+    problems = Problems(jnp.zeros((2, 50), int), None, jnp.full((2, 2), 0.5), ones, ones, jnp.ones((2, 3)), ones)
     X_W, bias = np.zeros((2, 2, 50), np.float32), np.zeros((2, 2), np.float32)
     program = jax.make_jaxpr(loss_named("cross_entropy").fit_bias)(X_W, bias, problems)
     precisions = list(products_of(program.jaxpr))

@@ -123,9 +123,9 @@ def _read_part(file: Path, *, texts: int, samples: int) -> list[list[str]] | Non
 
 
 def _check(answers: object, *, texts: int, samples: int, place: str) -> None:
-    fits = isinstance(answers, list) and len(answers) == texts
-    if not fits or not all(
-        isinstance(of_text, list) and len(of_text) == samples and all(isinstance(answer, str) for answer in of_text)
-        for of_text in answers
-    ):
+    if not (isinstance(answers, list) and len(answers) == texts and all(_are_texts(one, samples) for one in answers)):
         raise StoreError(f"{place} must give {samples} texts for each of {texts} prompts, and did not.")
+
+
+def _are_texts(answers: object, count: int) -> bool:
+    return isinstance(answers, list) and len(answers) == count and all(isinstance(answer, str) for answer in answers)

@@ -200,8 +200,7 @@ class _Data(NamedTuple):
 
 def _parts(sentences: Sequence[Sequence[str]], settings: TrainingSettings) -> list[list[Sequence[str]]]:
     if not settings.divide:
-        whole: list[Sequence[str]] = [*sentences]
-        return [whole] * settings.models
+        return [list(sentences) for _ in range(settings.models)]
     order = np.random.default_rng(settings.seed).permutation(len(sentences))
     return [[sentences[number] for number in part] for part in np.array_split(order, settings.models)]
 

@@ -64,7 +64,7 @@ def test_a_study_finds_what_a_run_finds(
         one, other = (list(csv.DictReader(found[name].splitlines())) for found in (ours, theirs))
         # A run fits control tasks after the choice, so its batches are others, and float32 rounds otherwise.
         scores = [[float(row.pop("score")) for row in rows] for rows in (one, other)]
-        np.testing.assert_allclose(*scores, atol=1e-5)
+        np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
         assert one == other
     for part in ("train", "dev"):
         ours, theirs = (open_store(folder / "activations" / part) for folder in (settings.out, tmp_path / "run"))

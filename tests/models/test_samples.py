@@ -70,7 +70,7 @@ def test_drawn_pieces_have_the_frequencies_of_pytorch(teller: tuple[Model, Any])
 
     scores = torch.tensor(logits_of(model, theirs, PROMPTS[0])[-1:])
     for warp in (TemperatureLogitsWarper(0.8), TopPLogitsWarper(0.6)):
-        scores = warp(torch.zeros((1, 0), dtype=torch.long), scores)
+        scores = warp(torch.LongTensor([[0]]), scores)
     expected = torch.softmax(scores, dim=1)[0].numpy()
     assert 5 < (expected > 0).sum() < 60  # the set is neither one piece nor all
     assert (counts[expected == 0] == 0).all()
