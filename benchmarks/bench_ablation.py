@@ -25,10 +25,10 @@ from benchmarks import harness
 from benchmarks.source import ModelAndCorpus
 from lca_jax.axes import NeuronAxis
 from lca_jax.extraction.extract import extract
+from lca_jax.interventions.choices import Where
 from lca_jax.interventions.curve import ablation_curve
 from lca_jax.interventions.measures import Perplexity
 from lca_jax.interventions.points import run_points
-from lca_jax.interventions.rows import Where
 from lca_jax.interventions.sets import Order, Span
 from lca_jax.models.load import load_model
 from lca_jax.models.model import Model

@@ -9,8 +9,8 @@ import pytest
 import lca_jax as lca
 from lca_jax.axes import Neuron
 from lca_jax.errors import DataError, SettingsError
+from lca_jax.interventions.choices import SetName
 from lca_jax.interventions.effect import AblationPoint
-from lca_jax.interventions.sets import SetName
 from tests.stores import planted_store
 
 pytest.importorskip("matplotlib")

@@ -7,7 +7,7 @@ import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
 from lca_jax.cli.output import say, shows_bars
-from lca_jax.experiment.model_ablation import ModelAblation
+from lca_jax.experiment.ablation_settings import ModelAblation
 
 
 def ablate_model(

@@ -6,69 +6,26 @@ the run has this ranking.
 """
 
 import gzip
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lca_jax.errors import CorpusError, DataError, SettingsError
 from lca_jax.experiment.ablated import keep_model_ablation
+from lca_jax.experiment.ablation_settings import ModelAblation
 from lca_jax.experiment.config import Experiment, read_experiment
 from lca_jax.experiment.holding import held_folder
+from lca_jax.experiment.rankings import load_rankings
 from lca_jax.experiment.run import run
+from lca_jax.interventions.choices import Where
 from lca_jax.interventions.curve import ablation_curve
 from lca_jax.interventions.effect import AblationCurve
 from lca_jax.interventions.measures import read_minimal_pairs
-from lca_jax.interventions.rows import Where
-from lca_jax.interventions.sets import SetName
 from lca_jax.machine.files import real_path
 from lca_jax.machine.progress import show_bars
 from lca_jax.models.load import load_model
-from lca_jax.probing.probe_set import load_probes
-from lca_jax.ranking.lca import rank_neurons
 from lca_jax.text.formats import read_corpus
 from lca_jax.text.options import TextOptions
-
-Metric = Literal["bleu", "chrf", "perplexity"]
-RANKING = "lca"
-"""Name of the run's ranking in its curves."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelAblation:
-    """What is removed, and what is measured."""
-
-    task: str
-    """The task of the run whose ranking is removed."""
-    text: Path | None = None
-    """A text, one sentence a line (or any format of `lca run`): its perplexity a word is measured."""
-    pairs: Path | None = None
-    """Minimal pairs as JSON lines (BLiMP): accuracy is measured, by paradigm."""
-    translations: Path | None = None
-    """Pairs of a source and a reference, with a tab between them, a pair a line: `metric` is measured."""
-    metric: Metric = "bleu"
-    """What of `translations` is measured: `bleu`, `chrf`, or `perplexity` of the references given the sources."""
-    counts: Sequence[int] = (10, 50, 100, 200)
-    """Numbers of neurons that are removed."""
-    fill: Sequence[Literal["zero", "mean"]] = ("zero", "mean")
-    """What removed neurons are set to."""
-    sets: Sequence[SetName] = ("top", "random", "bottom")
-    """Which sets are removed. `matched` are random neurons of the layers that the top set has."""
-    random: int = 5
-    """Number of random sets."""
-    layers: Sequence[int] | None = None
-    """Layers whose neurons are removed; all of the ranking by default."""
-    where: Where = "all"
-    """Which slots are edited: `all`, those of `words`, or `after first`."""
-    max_words: int | None = 5000
-    """At most this many words of the text, whole sentences, drawn with the run's seed; or pairs, the first ones."""
-
-    def __post_init__(self) -> None:
-        given = [name for name in ("text", "pairs", "translations") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise SettingsError(f"Give one of `text`, `pairs` and `translations`, got {' and '.join(given) or 'none'}.")
-        if self.max_words is not None and self.max_words < 1:
-            raise SettingsError(f"`max_words` must be 1 or more, got {self.max_words}.")
 
 
 def ablate_model(folder: Path, settings: ModelAblation, *, progress: bool = False) -> dict[str, Any]:
@@ -91,15 +48,16 @@ def ablate_model(folder: Path, settings: ModelAblation, *, progress: bool = Fals
     """
     experiment = read_experiment(real_path(folder))
     run(experiment, until="rank", progress=progress)
-    probes = load_probes(experiment.out / "probes")
-    if settings.task not in {probe.task for probe in probes}:
-        known = ", ".join(dict.fromkeys(probe.task for probe in probes))
+    rankings = load_rankings(experiment)
+    tasks = {probe.task: None for probe in rankings.probes}
+    if settings.task not in tasks:
+        known = ", ".join(tasks)
         raise SettingsError(f"{folder} has no task {settings.task!r}. It has: {known}.")
     measure, texts, name = _texts(settings, experiment)
     with show_bars(progress):
         curve = ablation_curve(
             load_model(experiment.model, head=True, random_weights=experiment.random_weights),
-            {RANKING: rank_neurons(probes, settings.task)},
+            {rankings.name: rankings.of(settings.task)},
             texts,
             settings.counts,
             sets=settings.sets,

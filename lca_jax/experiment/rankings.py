@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Int
 
 from lca_jax.errors import SettingsError
-from lca_jax.experiment.config import RankingName
-from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.experiment.config import Experiment, RankingName
+from lca_jax.probing.probe_set import ProbeSet, load_probes
 from lca_jax.probing.weight_mass import class_levels
 from lca_jax.ranking.bagged import mean_magnitudes, rank_bagged, reading_classes
 from lca_jax.ranking.lca import neurons_by_class, rank_neurons
@@ -91,3 +91,9 @@ class Rankings:
         if self.samples is None:
             raise SettingsError("This needs half-samples, and the run has none: give `replicates` of 2 or more.")
         return self.samples
+
+
+def load_rankings(settings: Experiment) -> Rankings:
+    """Returns the rankings of a run whose steps up to the ranking are done."""
+    samples = load_probes(settings.out / "replicates") if settings.replicates else None
+    return Rankings(name=settings.ranking, probes=load_probes(settings.out / "probes"), samples=samples)

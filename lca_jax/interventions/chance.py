@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Float
 
 from lca_jax.axes import NeuronAxis
+from lca_jax.interventions.choices import SetName, Sweep
 from lca_jax.interventions.effect import AblationCurve, AblationPoint, Claim, Outcome
 from lca_jax.interventions.measures import Lost, Score
-from lca_jax.interventions.sets import Order, SetName, Span, Sweep
+from lca_jax.interventions.sets import Order, Span
 from lca_jax.probing.metrics import resampled_sums
 
 COMPARED: tuple[tuple[SetName, SetName], ...] = (

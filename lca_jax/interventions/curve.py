@@ -26,12 +26,13 @@ from jaxtyping import Float, Float32
 from lca_jax.axes import Layers, NeuronAxis
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.interventions.chance import measure_effect
+from lca_jax.interventions.choices import WHERE, SetName, Sweep, Where
 from lca_jax.interventions.edits import ablate
 from lca_jax.interventions.effect import AblationCurve
 from lca_jax.interventions.measures import SLOTS, Lost, Measure, MinimalPairs, Perplexity, Score
 from lca_jax.interventions.points import points_of, run_points, slot_means
-from lca_jax.interventions.rows import WHERE, Rows, Where
-from lca_jax.interventions.sets import Order, SetName, Span, Sweep, orders_of, spans_of
+from lca_jax.interventions.rows import Rows
+from lca_jax.interventions.sets import Order, Span, orders_of, spans_of
 from lca_jax.interventions.translation import Translations
 from lca_jax.machine.progress import counted
 from lca_jax.models.model import Model

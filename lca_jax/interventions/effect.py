@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from lca_jax.errors import SettingsError
+from lca_jax.interventions.choices import SetName, Sweep
 from lca_jax.interventions.measures import Lost
-from lca_jax.interventions.sets import SetName, Sweep
 from lca_jax.tables import html_table, text_table
 
 Outcome = Literal["holds", "fails", "within noise"]

@@ -15,9 +15,10 @@ from jaxtyping import Array, Float, Float32, Int, PyTree
 
 from lca_jax.axes import DECODER, NeuronAxis
 from lca_jax.errors import SettingsError
+from lca_jax.interventions.choices import Where
 from lca_jax.interventions.edits import columns_by_site, edits_of_columns
 from lca_jax.interventions.measures import Measure, Setting, setting_of
-from lca_jax.interventions.rows import Rows, Where
+from lca_jax.interventions.rows import Rows
 from lca_jax.interventions.sets import Order, Span
 from lca_jax.machine.progress import counted
 from lca_jax.models.model import Model

@@ -8,7 +8,7 @@ first word of a window does not count.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.errors import DataError, ModelError, SettingsError
 from lca_jax.hugging_face import special_piece
+from lca_jax.interventions.choices import Where
 from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Batch
 from lca_jax.text.alignment import align_sentences, special_pieces
@@ -25,10 +26,6 @@ from lca_jax.text.windows import cut_windows
 
 LONGEST_ROW = 256
 """Slots of the longest row, unless the model's windows are shorter."""
-Where = Literal["all", "words", "after first"]
-"""Which slots are edited: `all` of them, those of `words` (no special piece), or all but the first of each window,
-where causal models park attention."""
-WHERE: tuple[Where, ...] = get_args(Where)
 
 
 class Rows(NamedTuple):

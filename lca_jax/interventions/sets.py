@@ -7,22 +7,15 @@ and a program that makes its edits from them has the memory of one edit, however
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Int
 
 from lca_jax.axes import Layers, NeuronAxis, choose_layers
 from lca_jax.errors import DataError, SettingsError
+from lca_jax.interventions.choices import SETS, SWEEPS, SetName, Sweep
 from lca_jax.ranking.ranking import Ranking
 
-SetName = Literal["top", "random", "matched", "bottom"]
-"""`top` and `bottom` of a ranking; `random` neurons, the same for all rankings; `matched` ones are random too, as many
-of each layer as the top set has: low layers do more harm than high ones, whichever neurons are taken."""
-SETS: tuple[SetName, ...] = get_args(SetName)
-Sweep = Literal["cumulative", "interval", "each"]
-"""The first k neurons for each count k; those between one count and the next; or each neuron alone."""
-SWEEPS: tuple[Sweep, ...] = get_args(Sweep)
 _MATCHED = 3
 """Stream of random numbers, apart from those of `Ranking`."""
 

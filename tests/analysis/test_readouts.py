@@ -132,5 +132,5 @@ def test_what_cannot_be_read_is_refused() -> None:
         SettingsError, match=r"There is no probe 'mlp' for sets of neurons\. Probes: linear, one_vs_rest"
     ):
         readout_named("mlp")
-    with pytest.raises(SettingsError, match="one pair of penalties, got 4"):
+    with pytest.raises(SettingsError, match="one pair of penalties, got 15"):
         to_train(WORDS, ElasticNet())

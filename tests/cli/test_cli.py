@@ -113,7 +113,7 @@ def test_the_list_of_commands_says_what_their_docstrings_say(capsys: pytest.Capt
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     listed = capsys.readouterr().out
-    assert all(f"\n    {name} " in listed for name in COMMANDS)
+    assert all(f"\n    {name}{after}" in listed for name in COMMANDS for after in [" " if len(name) < 14 else "\n"])
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,15 @@
+"""What a user chooses of an ablation curve by name: sets of neurons, sweeps and slots. Importing it loads nothing."""
+
+from typing import Literal, get_args
+
+SetName = Literal["top", "random", "matched", "bottom"]
+"""`top` and `bottom` of a ranking; `random` neurons, the same for all rankings; `matched` ones are random too, as many
+of each layer as the top set has: low layers do more harm than high ones, whichever neurons are taken."""
+SETS: tuple[SetName, ...] = get_args(SetName)
+Sweep = Literal["cumulative", "interval", "each"]
+"""The first k neurons for each count k; those between one count and the next; or each neuron alone."""
+SWEEPS: tuple[Sweep, ...] = get_args(Sweep)
+Where = Literal["all", "words", "after first"]
+"""Which slots are edited: `all` of them, those of `words` (no special piece), or all but the first of each window,
+where causal models park attention."""
+WHERE: tuple[Where, ...] = get_args(Where)
