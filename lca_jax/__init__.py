@@ -122,8 +122,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.text.writing import write_conllu as write_conllu
     from lca_jax.text.writing import write_json_lines as write_json_lines
     from lca_jax.training.classify import classify as classify
-    from lca_jax.training.language_models import TrainingSettings as TrainingSettings
     from lca_jax.training.language_models import train_language_models as train_language_models
+    from lca_jax.training.language_settings import TrainingSettings as TrainingSettings
     from lca_jax.training.settings import Tuning as Tuning
     from lca_jax.training.tune import Tuned as Tuned
     from lca_jax.training.tune import tune as tune
@@ -241,7 +241,7 @@ MODULES = {
     "write_columns": "text.writing",
     "write_conllu": "text.writing",
     "write_json_lines": "text.writing",
-    "TrainingSettings": "training.language_models",
+    "TrainingSettings": "training.language_settings",
     "train_language_models": "training.language_models",
     "classify": "training.classify",
     "Tuning": "training.settings",

@@ -236,17 +236,10 @@ class Model:
         rules, search = self._rules_from(start), search or Search()
         check_writer(self.config.decoder or self.config, slots=1, search=search)
         run = partial(_write_pieces, self.graph, self.params, edits=edits, rules=rules, search=search)
-        longest = self.max_pieces
-        if self.config.decoder is None:
+        longest, prompted = self.max_pieces, self.config.decoder is None
+        if prompted:
             longest = min(longest, self.config.longest_window - search.longest + 1)
-        return write_texts(
-            texts,
-            self.tokenizer,
-            run,
-            longest_prompt=longest,
-            rows=rows,
-            with_prompt=self.config.decoder is None,
-        )
+        return write_texts(texts, self.tokenizer, run, longest_prompt=longest, rows=rows, with_prompt=prompted)
 
     def _check_head(self) -> None:
         if self.config.language_head is None:
@@ -268,12 +261,8 @@ class Model:
         Args:
             folder: Where the model is written; made if it does not exist.
         """
-        facts = {
-            "random_weights": self.random_weights,
-            "fingerprint": self.fingerprint,
-            "max_pieces": self.max_pieces,
-            "rules": asdict(self.rules),
-        }
+        facts = {name: getattr(self, name) for name in ("random_weights", "fingerprint", "max_pieces")}
+        facts["rules"] = asdict(self.rules)
         write_model(Path(folder), self.config, self.params, self.tokenizer, facts, classifier=self.classifier)
 
     def layer_count(self, site: str) -> int:

@@ -16,7 +16,6 @@ CORRELATION = (
     "All of this is correlation: that a probe reads a neuron does not show that the model uses it, which only an "
     "intervention in the model can."
 )
-"""What holds for every result."""
 _RIVALS = {
     "most_frequent_class": "most frequent class",
     "word_type_majority": "word-type majority",
@@ -31,12 +30,10 @@ class Findings(NamedTuple):
     verdict: str
     """Whether the probe beats its baselines, and by how much."""
     unseen: str
-    """Test words that training cannot know: labels that count as errors, and words of new types."""
+    """Test words that training cannot know."""
     selectivity: str
     penalty: str
-    """Where the chosen penalty lies on the edge of the grid."""
     ranked_by: str
-    """What ranks neurons."""
     ranking: str
     """What the masked keep curve says about the ranking."""
     reliability: str
@@ -44,9 +41,8 @@ class Findings(NamedTuple):
     minimal: str
     """How small the minimal set is, where that was chosen, and what it costs on test."""
     layers: str
-    """Where the minimal set lies, and how its neurons are shared."""
     use: str
-    """Whether the model uses the first neurons, where that was measured in the model."""
+    """Whether the model uses the first neurons."""
 
     @property
     def lines(self) -> list[str]:

@@ -31,41 +31,12 @@ from lca_jax.models.recurrent.config import LstmConfig
 from lca_jax.models.recurrent.lstm import forward, initial_params, logits
 from lca_jax.models.stack.stack import Batch, Params
 from lca_jax.store.tensor_file import pack_tensors, unpack_tensors
+from lca_jax.training.language_settings import TrainingSettings
 from lca_jax.training.words import Vocabulary, batch_of, targets_of
 
 _FILE = "language_models.safetensors"
 _ROWS_AT_ONCE = 32
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """How language models are trained."""
-
-    models: int = 3
-    """Number of models."""
-    divide: bool = True
-    """Whether each reads a part of the sentences of its own; if not, all read everything, from other first weights."""
-    vocabulary: int = 2500
-    """Number of words, the two marks included."""
-    width: int = 128
-    layers: int = 2
-    tied: bool = True
-    epochs: int = 5
-    rows: int = 32
-    """Number of rows of a step."""
-    row_length: int = 36
-    """Number of slots of a row."""
-    learning_rate: float = 5e-3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        numbers = {name: getattr(self, name) for name in ("models", "epochs", "rows")}
-        if min(numbers.values()) < 1 or self.row_length < 2 or self.learning_rate <= 0:
-            raise SettingsError(
-                f"`models`, `epochs` and `rows` must be 1 or more, `row_length` 2 or more and `learning_rate` above 0, "
-                f"got {numbers}, {self.row_length} and {self.learning_rate}."
-            )
 
 
 class EpochLoss(NamedTuple):
@@ -199,10 +170,12 @@ class _Data(NamedTuple):
 
 
 def _parts(sentences: Sequence[Sequence[str]], settings: TrainingSettings) -> list[list[Sequence[str]]]:
-    if not settings.divide:
-        return [list(sentences) for _ in range(settings.models)]
-    order = np.random.default_rng(settings.seed).permutation(len(sentences))
-    return [[sentences[number] for number in part] for part in np.array_split(order, settings.models)]
+    count = len(sentences)
+    if settings.divide:
+        parts = np.array_split(np.random.default_rng(settings.seed).permutation(count), settings.models)
+    else:
+        parts = [np.arange(count)] * settings.models
+    return [[sentences[number] for number in part] for part in parts]
 
 
 def _data(vocabulary: Vocabulary, parts: Sequence[Sequence[Sequence[str]]], settings: TrainingSettings) -> _Data:

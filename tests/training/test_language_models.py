@@ -10,7 +10,8 @@ import pytest
 import lca_jax as lca
 from lca_jax.errors import DataError, SettingsError, StoreError
 from lca_jax.models.recurrent.lstm import initial_params
-from lca_jax.training.language_models import EpochLoss, TrainingSettings, train_language_models
+from lca_jax.training.language_models import EpochLoss, train_language_models
+from lca_jax.training.language_settings import TrainingSettings
 from lca_jax.training.words import END, UNKNOWN, Vocabulary, targets_of
 
 SMALL: dict[str, Any] = {
