@@ -8,6 +8,7 @@ three; one solve a fold for `carried`; one run of every prompt and a step a furt
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -18,6 +19,7 @@ from jaxtyping import Array, Float, Float32, Int
 from lca_jax.descriptors.clusters import PhraseCluster
 from lca_jax.descriptors.embedding import directions
 from lca_jax.descriptors.phrases import words_of
+from lca_jax.machine.precision import FLOAT32
 
 FOLDS = 5
 """Number of parts of the documents; each is predicted by a fit to the others."""
@@ -43,7 +45,7 @@ def by_embedding(
     texts: Float[np.ndarray, "text neuron"], descriptors: Float[np.ndarray, "descriptor neuron"]
 ) -> Float32[np.ndarray, "text descriptor"]:
     """Returns cosines of centred vectors, each text's mean over all descriptors taken off."""
-    cosines = directions(texts.astype(np.float64)) @ directions(descriptors.astype(np.float64)).T
+    cosines = np.dot(directions(texts.astype(np.float64)), directions(descriptors.astype(np.float64)).T)
     return (cosines - cosines.mean(axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -88,12 +90,13 @@ def _ridge(
     strength: Float[Array, ""],
 ) -> Float[Array, "text descriptor"]:  # fmt: skip
     """Fits Y by X on the texts of weight 1, and predicts all texts."""
+    multiply = partial(jnp.matmul, precision=FLOAT32)
     count = weight.sum()
-    X = X - (weight @ X / count)[None, :]
-    mean = weight @ Y / count
-    gram = (X * weight[:, None]).T @ X + strength * count * jnp.eye(X.shape[1], dtype=X.dtype)
-    fitted = jnp.linalg.solve(gram, (X * weight[:, None]).T @ (Y - mean[None, :]))
-    return X @ fitted + mean[None, :]
+    X = X - (multiply(weight, X) / count)[None, :]
+    mean = multiply(weight, Y) / count
+    gram = multiply((X * weight[:, None]).T, X) + strength * count * jnp.eye(X.shape[1], dtype=X.dtype)
+    fitted = jnp.linalg.solve(gram, multiply((X * weight[:, None]).T, Y - mean[None, :]))
+    return multiply(X, fitted) + mean[None, :]
 
 
 def _stem(word: str) -> str:

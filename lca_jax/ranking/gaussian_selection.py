@@ -127,8 +127,10 @@ def _begin(
     X, held_out = (((part - centre) / deviation).astype(np.float32) for part in (X, held_out))
     counts = np.bincount(gold)
     members = (gold[:, None] == np.arange(len(counts))).astype(np.float32)
-    mean = (members.T.astype(np.float64) @ X) / counts[:, None]
-    variance = np.maximum((members.T.astype(np.float64) @ X.astype(np.float64) ** 2) / counts[:, None] - mean**2, 0)
+    mean = np.dot(members.T.astype(np.float64), X) / counts[:, None]
+    variance = np.maximum(
+        np.dot(members.T.astype(np.float64), X.astype(np.float64) ** 2) / counts[:, None] - mean**2, 0
+    )
     blocks = -(-len(held_gold) // _WORDS)
     padded, numbers = np.zeros((blocks * _WORDS, features), np.float32), np.full(blocks * _WORDS, -1, np.int32)
     padded[: len(held_gold)], numbers[: len(held_gold)] = held_out, held_gold

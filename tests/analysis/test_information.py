@@ -5,7 +5,7 @@ import pytest
 
 import lca_jax as lca
 from lca_jax.errors import DataError, SettingsError
-from tests.ranking.test_gaussian import correlated_words, mean_bits
+from tests.gaussian_words import correlated_words, mean_bits
 from tests.stores import planted_store
 
 

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from lca_jax.experiment.folder import RunFolder, key_of
 from lca_jax.machine import files
 from lca_jax.report.findings import findings
 from tests.experiment.files import tiny_experiment, write_conllu, write_heads, write_sentences
+from tests.experiment.result_keys import keys_of
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +69,6 @@ def test_results_have_the_documented_keys(results: dict) -> None:
     # The word without a piece is labelled X, and masked: it is no class and no word of the task.
     assert "X" not in entry["classes"]
     assert entry["words"]["train"] == results["corpus"]["train"]["words"] - 1
-
-
-def keys_of(value: object, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The path of every figure; a list of tables is one step, marked with `[]`."""
-    if isinstance(value, dict):
-        for name, part in value.items():
-            yield from keys_of(part, (*above, name))
-    elif isinstance(value, list) and value and isinstance(value[0], dict):
-        for part in value:
-            yield from keys_of(part, (*above[:-1], f"{above[-1]}[]"))
-    else:
-        yield above
 
 
 def test_every_key_is_documented_and_every_documented_key_is_written(results: dict) -> None:

@@ -14,7 +14,7 @@ from lca_jax.cli.main import main
 from lca_jax.errors import CorpusError, SettingsError, StoreError
 from lca_jax.experiment.ablation_settings import ModelAblation
 from lca_jax.experiment.model_ablation import ablate_model
-from tests.experiment.test_experiment import keys_of
+from tests.experiment.result_keys import keys_of
 from tests.tiny_models import TINY, write_model
 
 
