@@ -175,7 +175,7 @@ def _parts(sentences: Sequence[Sequence[str]], settings: TrainingSettings) -> li
         parts = np.array_split(np.random.default_rng(settings.seed).permutation(count), settings.models)
     else:
         parts = [np.arange(count)] * settings.models
-    return [[sentences[number] for number in part] for part in parts]
+    return [[sentences[number] for number in part.tolist()] for part in parts]
 
 
 def _data(vocabulary: Vocabulary, parts: Sequence[Sequence[Sequence[str]]], settings: TrainingSettings) -> _Data:
