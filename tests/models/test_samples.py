@@ -55,8 +55,9 @@ def test_a_common_beginning_changes_nothing_in_other_families(kind: str, tmp_pat
     pytest.importorskip("torch")
     write_model(tmp_path, TINY[kind])
     model = load_model(tmp_path, head=True)
-    plain = model.write(PROMPTS, search=Search(longest=6))
-    assert [one.pieces for (one,) in write_samples(model, PROMPTS, sampling=GREEDY)] == [one.pieces for one in plain]
+    short = [prompt.split(" ", 6)[-1] for prompt in PROMPTS]  # one of these families has windows of 26 pieces
+    plain = model.write(short, search=Search(longest=6))
+    assert [one.pieces for (one,) in write_samples(model, short, sampling=GREEDY)] == [one.pieces for one in plain]
 
 
 def test_drawn_pieces_have_the_frequencies_of_pytorch(teller: tuple[Model, Any]) -> None:
