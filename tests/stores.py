@@ -88,13 +88,18 @@ def write_planted_store(path: Path, *, words: int) -> Path:
     """The same words as one long sentence in a store on disk."""
     planted = planted_store(words=words)
     corpus = Corpus.from_words([planted.forms()], {"upos": [planted.labels("upos")]})
-    recipe = replace(planted.manifest.recipe, corpus=corpus.fingerprint(), shard_words=256)
-    vectors = planted.read("residual")[:]
+    return write_store(path, planted, corpus)
+
+
+def write_store(path: Path, store: ActivationStore, corpus: Corpus, *, model: str = "test") -> Path:
+    """The words of a store in memory in shards on disk, as those of another corpus with as many words."""
+    recipe = replace(store.manifest.recipe, corpus=corpus.fingerprint(), shard_words=256)
+    vectors = store.read("residual")[:]
     with FolderWriter(path, recipe) as writer:
         for shard in range(recipe.shard_count):
             first, last = recipe.shard_range(shard)
             arrays = writer.new_arrays(shard)
             arrays["residual"][:] = vectors[first:last]
             writer.write(shard, arrays, ShardRecord(pieces=[1] * (last - first), excluded={}))
-        writer.finish(corpus, {"model": "test", "tokenizer": "test"})
+        writer.finish(corpus, {"model": model, "tokenizer": "test"})
     return path

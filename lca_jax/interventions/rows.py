@@ -144,17 +144,27 @@ def paired_rows(model: Model, pairs: Sequence[tuple[str, str]], *, slots: int) -
         raise ModelError(f"{model.name} is no encoder-decoder: it predicts texts, not targets of sources.")
     if not pairs:
         raise DataError("There must be at least one pair of source and target.")
-    sources = model.tokenizer([source for source, _ in pairs], verbose=False)["input_ids"]
+    batch, is_word = source_rows(model, [source for source, _ in pairs])
     answers = model.tokenizer(text_target=[target for _, target in pairs], verbose=False)["input_ids"]
     targets = [[*model.rules.start, *ids] for ids in answers]
-    batch, written = in_rows(sources, limit=model.max_pieces), in_rows(targets, limit=model.max_pieces)
+    written = in_rows(targets, limit=model.max_pieces)
     numbers = np.broadcast_to(np.arange(len(pairs), dtype=np.int32)[:, None], written.segments.shape)
     sentences = np.where((written.segments > 0) & (written.positions >= len(model.rules.start)), numbers, -1)
-    special = np.isin(batch.piece_ids, model.tokenizer.all_special_ids)
-    rows = Rows(batch, sentences, (np.asarray(batch.segments) > 0) & ~special, written)
+    rows = Rows(batch, sentences, is_word, written)
     length = max(batch.segments.shape[1], written.segments.shape[1])
     words = np.array([len(target.split()) for _, target in pairs], np.float64)
     return TextRows(batches=cut_batches(rows, rows=max(1, slots // length)), words=words, left_out=0)
+
+
+def source_rows(model: Model, sources: Sequence[str]) -> tuple[Batch, Bool[np.ndarray, "row slot"]]:
+    """Puts one source in each row; returns also which slots are of words, and not of special pieces.
+
+    Raises:
+        ModelError: A source has more pieces than fit into the model's windows.
+    """
+    batch = in_rows(model.tokenizer([*sources], verbose=False)["input_ids"], limit=model.max_pieces)
+    special = np.isin(batch.piece_ids, model.tokenizer.all_special_ids)
+    return batch, (np.asarray(batch.segments) > 0) & ~special
 
 
 def in_rows(texts: Sequence[Sequence[int]], *, limit: int) -> Batch:

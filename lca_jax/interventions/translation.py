@@ -10,7 +10,7 @@ References:
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from lca_jax.errors import DataError, MissingExtraError, ModelError
 from lca_jax.interventions.measures import SLOTS, Lost, Setting
-from lca_jax.interventions.rows import Rows, cut_batches, in_rows
+from lca_jax.interventions.rows import Rows, cut_batches, source_rows
 from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Params
 from lca_jax.models.stack.taps import Edit
@@ -85,13 +85,11 @@ class Translations:
             raise ModelError(f"{model.name} is no encoder-decoder, so it translates nothing.")
         if not pairs:
             raise DataError("There must be at least one pair of source and reference.")
-        ids = model.tokenizer([source for source, _ in pairs], verbose=False)["input_ids"]
-        batch = in_rows(ids, limit=model.max_pieces)
-        special = np.isin(batch.piece_ids, model.tokenizer.all_special_ids)
+        batch, is_word = source_rows(model, [source for source, _ in pairs])
         rows, length = np.asarray(batch.segments).shape
         numbers = np.broadcast_to(np.arange(rows, dtype=np.int32)[:, None], (rows, length))
         search = search or Search(longest=min(2 * length, model.config.decoder.longest_window - len(model.rules.start)))
-        everything = Rows(batch, numbers.copy(), (np.asarray(batch.segments) > 0) & ~special)
+        everything = Rows(batch, numbers.copy(), is_word)
         return cls(
             name={"bleu": "BLEU", "chrf": "chrF"}[metric],
             metric=_metric(metric),
@@ -129,9 +127,7 @@ def _metric(name: Metric) -> Any:
     return BLEU() if name == "bleu" else CHRF()
 
 
-_SCORES: dict[tuple[TextRules, Search], Callable[..., Array]] = {}
-
-
+@cache
 def _scores_of(rules: TextRules, search: Search) -> Callable[..., Array]:
     """Returns the same function for the same settings, so that its program is compiled once."""
-    return _SCORES.setdefault((rules, search), partial(_score, rules=rules, search=search))
+    return partial(_score, rules=rules, search=search)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,38 +10,24 @@ import pytest
 import lca_jax as lca
 from lca_jax.cli.main import main
 from lca_jax.experiment.likeness import measure_likeness
-from lca_jax.store.folder_writer import FolderWriter
-from lca_jax.store.writer import ShardRecord
 from lca_jax.text.corpus import Corpus
 from tests.models_of_one_corpus import CONSTANT, mixed, noisy_copy
-from tests.stores import store_of
+from tests.stores import store_of, write_store
 
 SENTENCES = [[f"w{number}" for number in range(start, start + 6)] for start in range(0, 600, 6)]
 
 
-def write_store(path: Path, X: np.ndarray, *, name: str) -> Path:
-    corpus = Corpus.from_words(SENTENCES)
-    recipe = replace(store_of(X, SENTENCES, {}).manifest.recipe, shard_words=256)
-    with FolderWriter(path, recipe) as writer:
-        for shard in range(recipe.shard_count):
-            first, last = recipe.shard_range(shard)
-            arrays = writer.new_arrays(shard)
-            arrays["residual"][:] = X[first:last]
-            writer.write(shard, arrays, ShardRecord(pieces=[1] * (last - first), excluded={}))
-        writer.finish(corpus, {"model": name, "tokenizer": "test"})
-    return path
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    corpus = Corpus.from_words(SENTENCES)
     folder, X = tmp_path_factory.mktemp("stores"), mixed(0)
     copy = noisy_copy(X, sigma=0.5)[0].reshape(X.shape)
     run = folder / "run" / "activations"
     run.mkdir(parents=True)
     return [
-        write_store(folder / "one", X, name="first"),
-        write_store(run / "test", copy, name="second").parents[1],
-        write_store(folder / "three", mixed(8, layers=2), name="stranger"),
+        write_store(folder / "one", store_of(X, SENTENCES, {}), corpus, model="first"),
+        write_store(run / "test", store_of(copy, SENTENCES, {}), corpus, model="second").parents[1],
+        write_store(folder / "three", store_of(mixed(8, layers=2), SENTENCES, {}), corpus, model="stranger"),
     ]
 
 
