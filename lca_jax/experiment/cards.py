@@ -29,7 +29,7 @@ def cards_of_tasks(rankings: Rankings, tasks: Sequence[str], dev: ActivationStor
     forms, sentences = dev.forms(), dev.words["sentence"].to_numpy()
     cards = {}
     for task, top in tops.items():
-        by_class = rankings.by_class(task, count=len(top))
+        by_class = rankings.by_class(task, top)
         cards[task] = neuron_cards(
             forms,
             sentences,

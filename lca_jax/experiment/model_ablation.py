@@ -49,9 +49,8 @@ def ablate_model(folder: Path, settings: ModelAblation, *, progress: bool = Fals
     experiment = read_experiment(real_path(folder))
     run(experiment, until="rank", progress=progress)
     rankings = load_rankings(experiment)
-    tasks = {probe.task: None for probe in rankings.probes}
-    if settings.task not in tasks:
-        known = ", ".join(tasks)
+    if settings.task not in rankings.probes.tasks:
+        known = ", ".join(rankings.probes.tasks)
         raise SettingsError(f"{folder} has no task {settings.task!r}. It has: {known}.")
     measure, texts, name = _texts(settings, experiment)
     with show_bars(progress):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
+from lca_jax.analysis.samples import rank_samples
 from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import Experiment, RankingName
 from lca_jax.probing.probe_set import ProbeSet, load_probes
@@ -55,21 +56,21 @@ class Rankings:
 
     def of_halves(self, task: str) -> Sequence[Ranking]:
         """Returns the ranking of every half-sample, by the probe of that half alone."""
-        rank = rank_neurons if self.name == "mass" else rank_bagged
-        return [rank(self._halves, task, replicate=number) for number in range(1, self._halves.replicates + 1)]
+        return rank_samples(self._halves, task, method="lca" if self.name == "mass" else "bagged")
 
-    def by_class(self, task: str, *, count: int, replicate: int = 0) -> dict[str, Int[np.ndarray, " _"]]:
+    def by_class(
+        self, task: str, first: Int[np.ndarray, " neuron"], *, replicate: int = 0
+    ) -> dict[str, Int[np.ndarray, " _"]]:
         """Divides the first neurons of a ranking among the classes that read them.
 
         Args:
             task: The task.
-            count: Number of leading neurons.
-            replicate: Number of a half-sample, whose ranking and probe count; 0 for the ranking of the run.
+            first: The leading neurons of the ranking of the run, or of a half-sample.
+            replicate: Number of that half-sample, whose probe counts; 0 for the run.
         """
         if self.name == "mass":
             probes = self._halves if replicate else self.probes
-            return neurons_by_class(probes, task, count=count, replicate=replicate)
-        first = rank_bagged(self._halves, task, replicate=replicate).top(count)
+            return neurons_by_class(probes, task, count=len(first), replicate=replicate)
         return reading_classes(self._halves, task, first, replicate=replicate)
 
     def first_class(self, task: str, columns: Int[np.ndarray, " neuron"]) -> Int[np.ndarray, " neuron"]:
@@ -93,7 +94,8 @@ class Rankings:
         return self.samples
 
 
-def load_rankings(settings: Experiment) -> Rankings:
-    """Returns the rankings of a run whose steps up to the ranking are done."""
+def load_rankings(settings: Experiment, *, probes: ProbeSet | None = None) -> Rankings:
+    """Returns the rankings of a run that is done up to them; its probes are read unless they are given."""
     samples = load_probes(settings.out / "replicates") if settings.replicates else None
-    return Rankings(name=settings.ranking, probes=load_probes(settings.out / "probes"), samples=samples)
+    probes = load_probes(settings.out / "probes") if probes is None else probes
+    return Rankings(name=settings.ranking, probes=probes, samples=samples)

@@ -37,7 +37,7 @@ def stability_of(rankings: Rankings, task: str, *, count: int | None = None) -> 
     """
     halves, sets = rankings.of_halves(task), None
     if count is not None:
-        sets = [rankings.by_class(task, count=count, replicate=number) for number in range(1, len(halves) + 1)]
+        sets = [rankings.by_class(task, half.top(count), replicate=number) for number, half in enumerate(halves, 1)]
     return measure_stability(halves, class_sets=sets)
 
 

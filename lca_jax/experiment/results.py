@@ -37,6 +37,7 @@ from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import mean_intervals
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.probing.selection import edges_of_search
+from lca_jax.ranking.ranking import Ranking
 from lca_jax.store.store import ActivationStore
 from lca_jax.text.corpus import Corpus
 
@@ -152,7 +153,7 @@ def analyse_task(rankings: Rankings, task: str, stores: Stores, settings: Experi
         **_search_entries(probes, task),
         "determined_by": determined_by(rankings, settings, stores.train, masked_to=curves["mask"].masked_to),
         "ranking": rankings.name,
-        **_reliability_entries(rankings, task, minimal),
+        **_reliability_entries(rankings, ranking, minimal),
         **({"methods": methods_entry(training, stores.train, settings)} if settings.methods else {}),
         "codelength": codelength_entry(online_codes(training, seed=settings.seed)) if settings.mdl else None,
     }
@@ -206,11 +207,11 @@ def _minimal_entry(
     }
 
 
-def _reliability_entries(rankings: Rankings, task: str, minimal: MinimalSet | None) -> dict[str, object]:
+def _reliability_entries(rankings: Rankings, ranking: Ranking, minimal: MinimalSet | None) -> dict[str, object]:
     if rankings.samples is None:
         return {}
-    stability = stability_of(rankings, task, count=None if minimal is None else len(minimal.columns))
-    return {"reliability": reliability_entry(stability, rankings.of(task))}
+    stability = stability_of(rankings, ranking.task, count=None if minimal is None else len(minimal.columns))
+    return {"reliability": reliability_entry(stability, ranking)}
 
 
 def _neuron_entries(rankings: Rankings, task: str, minimal: MinimalSet | None, found: Comparison) -> dict[str, object]:
@@ -234,7 +235,7 @@ def _neuron_entries(rankings: Rankings, task: str, minimal: MinimalSet | None, f
         nothing = dict.fromkeys(("layers", "centre_of_mass", "sharing"))
         return {**nothing, "layer_names": axis.layer_names, "per_class": per_class}
     shares = layer_shares(minimal.columns, axis)
-    by_class = rankings.by_class(task, count=len(minimal.columns))
+    by_class = rankings.by_class(task, minimal.columns)
     of_class = class_neurons(by_class, axis)
     together = sharing(by_class)
     for name, entry in per_class.items():

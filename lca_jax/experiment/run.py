@@ -33,7 +33,7 @@ from lca_jax.experiment.holding import held_folder, log_file, refuse_foreign
 from lca_jax.experiment.inputs import Inputs, keep_corpora
 from lca_jax.experiment.layers import untrained_accuracies
 from lca_jax.experiment.origins import tell_other_inputs
-from lca_jax.experiment.rankings import Rankings
+from lca_jax.experiment.rankings import Rankings, load_rankings
 from lca_jax.experiment.reliability import csv_columns, fit_halves
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.machine.devices import describe_device
@@ -146,13 +146,8 @@ class _Run:
         return load_probes(self._folder.path / "probes", store=self._stores.train)
 
     @cached_property
-    def _samples(self) -> ProbeSet:
-        return load_probes(self._folder.path / _SAMPLES)
-
-    @cached_property
     def _rankings(self) -> Rankings:
-        samples = self._samples if self._settings.replicates else None
-        return Rankings(name=self._settings.ranking, probes=self._probes, samples=samples)
+        return load_rankings(self._settings, probes=self._probes)
 
     @property
     def _tasks(self) -> tuple[str, ...]:

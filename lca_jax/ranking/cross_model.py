@@ -135,20 +135,20 @@ def best_partners(moments: CrossMoments, of: int, *, signed: bool = False) -> tu
     Raises:
         SettingsError: There is no model of this number, or no other one.
     """
-    found, squares = [], moments.whole.squares
-    for other in moments.others(of):
-        products = moments.across(moments.whole, of, other)
-        columns, correlation = _best(products, _inverse_root(squares[of]), _inverse_root(squares[other]), signed=signed)
-        found.append(
-            Partners(
-                model=other,
-                name=moments.names[other],
-                axis=moments.axes[other],
-                columns=np.asarray(columns),
-                correlation=np.clip(np.asarray(correlation, np.float64), -1, 1),
-            )
-        )
-    return tuple(found)
+    return tuple(partners_in(moments, of, other, signed=signed) for other in moments.others(of))
+
+
+def partners_in(moments: CrossMoments, of: int, other: int, *, signed: bool = False) -> Partners:
+    """Returns the best partner of every neuron of a model in one other model."""
+    squares, products = moments.whole.squares, moments.across(moments.whole, of, other)
+    columns, correlation = _best(products, _inverse_root(squares[of]), _inverse_root(squares[other]), signed=signed)
+    return Partners(
+        model=other,
+        name=moments.names[other],
+        axis=moments.axes[other],
+        columns=np.asarray(columns),
+        correlation=np.clip(np.asarray(correlation, np.float64), -1, 1),
+    )
 
 
 def _rank(

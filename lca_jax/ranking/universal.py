@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float64
 from lca_jax.axes import NeuronAxis
 from lca_jax.errors import SettingsError
 from lca_jax.gathering.cross_moments import CrossMoments, layer_slices
-from lca_jax.ranking.cross_model import Partners, best_partners
+from lca_jax.ranking.cross_model import Partners, best_partners, partners_in
 from lca_jax.tables import html_table, text_table
 
 
@@ -94,7 +94,7 @@ def universal_neurons(moments: CrossMoments, *, of: int = 0, least: float = 0.5,
     if not 0 < least <= 1:
         raise SettingsError(f"`least` must be in (0, 1], got {least}. Gurnee et al. take 0.5.")
     partners = best_partners(moments, of)
-    back = [next(own for own in best_partners(moments, other.model) if own.model == of) for other in partners]
+    back = [partners_in(moments, other.model, of) for other in partners]
     neurons = np.arange(moments.axes[of].size)
     generator = np.random.default_rng(seed)
     return UniversalNeurons(
