@@ -63,9 +63,8 @@ def plan_batches(reading: Reading, *, missing: frozenset[int]) -> Iterator[Block
         reading: What is read, and the shapes of the batches.
         missing: Shards still to be filled; groups of blocks and batches without a word of these are left out.
     """
-    special = special_pieces_of(reading.model.tokenizer, pairs=reading.corpus.second_starts is not None)
-    if special.token_types is not None and not reading.model.config.tells_types_apart(special.token_types.highest):
-        special = special._replace(token_types=None)
+    model, pairs = reading.model, reading.corpus.second_starts is not None
+    special = special_pieces_of(model.tokenizer, pairs=pairs).told_apart(model.config.tells_types_apart)
     bounds, recipe = reading.units.bounds, reading.recipe
     block_of_sentence = bounds[:-1] // recipe.shard_words
     edges = np.searchsorted(block_of_sentence, np.arange(recipe.shard_count + 1)).tolist()

@@ -21,7 +21,7 @@ from lca_jax.store.units import SPECIAL_PIECE, Units, word_bounds_of
 from lca_jax.text.alignment import AlignedSentence
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.pairs import SpecialPieces, align_texts
-from lca_jax.text.whole_texts import SENTENCE_LONGER_THAN_A_WINDOW, cls_place_of, read_as_one
+from lca_jax.text.whole_texts import cls_place_of, read_whole
 from lca_jax.text.windows import NO_PIECE, Window
 
 _SENTENCES_AT_ONCE = 4096
@@ -121,10 +121,8 @@ def _read_sentence(
     units: Units, sizes: Int32[np.ndarray, "word"], windows: Sequence[Window], excluded: Mapping[int, str]
 ) -> UnitWindows:
     pieces = sizes.sum(dtype=np.int32, keepdims=True) if sizes.size else np.zeros(1, np.int32)
-    if len(windows) != 1 or set(excluded.values()) - {NO_PIECE}:
-        return UnitWindows([], pieces, {0: SENTENCE_LONGER_THAN_A_WINDOW if pieces[0] else NO_PIECE})
-    (window,) = windows
-    return UnitWindows([read_as_one(window, units.cls_place)], pieces, {})
+    whole = read_whole(windows, excluded, units.cls_place)
+    return UnitWindows([], pieces, {0: whole}) if isinstance(whole, str) else UnitWindows([whole], pieces, {})
 
 
 def _read_pieces(

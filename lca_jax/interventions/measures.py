@@ -225,7 +225,11 @@ def read_minimal_pairs(path: str | Path, *, paradigms: Sequence[str] | None = No
     """
     pairs = []
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if str(path).endswith(".gz") else Path(path).open() as lines:
+        with (
+            gzip.open(path, "rt", encoding="utf-8")
+            if str(path).endswith(".gz")
+            else Path(path).open(encoding="utf-8") as lines
+        ):
             for number, line in enumerate(lines, 1):
                 try:
                     entry = json.loads(line)

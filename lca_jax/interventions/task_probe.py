@@ -8,7 +8,7 @@ Reference: Bau et al. 2019, section 4; Lakretz et al. 2019, section 3 (units tha
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -126,9 +126,7 @@ class ProbeAccuracy:
         return sums[..., 0] / sums[..., 1]
 
 
-_SCORES: dict[Reads, Callable[..., Array]] = {}
-
-
+@cache
 def _scores_of(reads: Reads) -> Callable[..., Array]:
     """Returns the same function for the same sites and layers, so that its program is compiled once."""
-    return _SCORES.setdefault(reads, partial(_score, reads=reads))
+    return partial(_score, reads=reads)

@@ -4,7 +4,7 @@ A sentence of a corpus of pairs holds the words of both texts. Each text is toke
 beginning. A pair that fits no window is not cut, since half a pair says nothing. Single texts are cut in `windows`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple
 
@@ -33,6 +33,12 @@ class SpecialPieces(NamedTuple):
     token_types: "TokenTypes | None" = None
     """The token types that the tokenizer's own template gives to the pieces, whether or not its class passes them on
     (ALBERT's and XLNet's of transformers 5 do not); None where all are 0, or it has no template."""
+
+    def told_apart(self, tells_types_apart: Callable[[int], bool]) -> "SpecialPieces":
+        """Returns the same without token types that a model does not tell apart; it is asked with the highest."""
+        if self.token_types is None or tells_types_apart(self.token_types.highest):
+            return self
+        return self._replace(token_types=None)
 
 
 class TokenTypes(NamedTuple):

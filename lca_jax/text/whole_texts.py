@@ -1,5 +1,7 @@
 """Windows of whole texts: a sentence or a pair is cut, and perhaps read as one unit instead of word by word."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from lca_jax.errors import ModelError
@@ -7,7 +9,7 @@ from lca_jax.hugging_face import PreTrainedTokenizerBase
 from lca_jax.text.alignment import AlignedSentence
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.pairs import SpecialPieces, join_pair
-from lca_jax.text.windows import Window, cut_windows
+from lca_jax.text.windows import NO_PIECE, Window, cut_windows
 
 SENTENCE_LONGER_THAN_A_WINDOW = "sentence longer than a window"
 
@@ -36,14 +38,22 @@ def cut_text(
     return windows, excluded
 
 
-def read_as_one(window: Window, cls_place: int | None) -> Window:
-    """Returns a window from which one unit is read, number 0: the text as a whole.
+def read_whole(windows: Sequence[Window], excluded: Mapping[int, str], cls_place: int | None) -> Window | str:
+    """Returns the window from which a text is read as one unit, or why there is none.
 
     Args:
-        window: The only window of a text.
+        windows: Its windows.
+        excluded: Word to the reason why it is in no window.
         cls_place: Place of the special piece that stands for the text (`cls_place_of`); None for all pieces between the
             first and the last word.
     """
+    if len(windows) > 1 or set(excluded.values()) - {NO_PIECE}:
+        return SENTENCE_LONGER_THAN_A_WINDOW
+    return _read_as_one(windows[0], cls_place) if windows else NO_PIECE
+
+
+def _read_as_one(window: Window, cls_place: int | None) -> Window:
+    """Returns a window from which one unit is read, number 0: the text as a whole."""
     unit = np.zeros(1, np.int32)
     if cls_place is None:
         return window._replace(words=unit, starts=window.starts[:1], ends=window.ends[-1:])

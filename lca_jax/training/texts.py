@@ -15,9 +15,9 @@ from lca_jax.errors import DataError, SettingsError
 from lca_jax.models.choices import OF_SENTENCES, OF_WORDS, Reading
 from lca_jax.models.model import Model
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.pairs import SpecialPieces, align_texts, special_pieces_of
-from lca_jax.text.whole_texts import SENTENCE_LONGER_THAN_A_WINDOW, cls_place_of, cut_text, read_as_one
-from lca_jax.text.windows import NO_PIECE, Window
+from lca_jax.text.pairs import align_texts, special_pieces_of
+from lca_jax.text.whole_texts import cls_place_of, cut_text, read_whole
+from lca_jax.text.windows import Window
 
 UNLABELLED = "without a label"
 UNKNOWN_CLASS = "of a class that training does not have"
@@ -86,7 +86,8 @@ def read_texts(
         DataError: No unit is left.
     """
     tokenizer = model.tokenizer
-    special = _special_of(model, corpus)
+    special = special_pieces_of(tokenizer, pairs=corpus.second_starts is not None)
+    special = special.told_apart(model.config.tells_types_apart)
     number_of = {name: number for number, name in enumerate(classes)}
     windows, numbers, skipped = [], [], Counter[str]()
     aligned = align_texts(tokenizer, corpus, range(corpus.sentence_count))
@@ -116,11 +117,11 @@ def _one_unit(
     windows: Sequence[Window], excluded: Mapping[int, str], cls_place: int | None, skipped: Counter[str]
 ) -> list[Window]:
     """Returns the window of a whole sentence, or none, and then counts why."""
-    if len(windows) == 1 and not set(excluded.values()) - {NO_PIECE}:
-        return [read_as_one(windows[0], cls_place)]
-    empty = not set(excluded.values()) - {NO_PIECE} and not windows
-    skipped[NO_PIECE if empty else SENTENCE_LONGER_THAN_A_WINDOW] += 1
-    return []
+    whole = read_whole(windows, excluded, cls_place)
+    if isinstance(whole, str):
+        skipped[whole] += 1
+        return []
+    return [whole]
 
 
 def _labels_of(corpus: Corpus, task: str, sentence: int, *, of_sentence: bool) -> Sequence[str | None]:
@@ -135,11 +136,3 @@ def _narrowed(window: Window, pool: Reading) -> Window:
     if pool == "first":
         return window._replace(ends=window.starts + np.int32(1))
     return window._replace(starts=window.ends - np.int32(1)) if pool == "last" else window
-
-
-def _special_of(model: Model, corpus: Corpus) -> SpecialPieces:
-    """Returns the special pieces around the texts of a corpus, with token types where the model tells them apart."""
-    special = special_pieces_of(model.tokenizer, pairs=corpus.second_starts is not None)
-    if special.token_types is not None and not model.config.tells_types_apart(special.token_types.highest):
-        return special._replace(token_types=None)
-    return special

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,8 @@ class _Run:
         stack, self.kept = split_params(model.params, config, settings.frozen)
         parts = [texts] if dev is None else [texts, dev]
         self.shapes = Shapes.plan(parts, windows=settings.batch, seed=settings.seed)
+        # Every step of an epoch takes its part of one order.
+        self.order_of = lru_cache(maxsize=1)(partial(split_order, texts, self.shapes, seed=settings.seed))
         self.epoch_steps = batches_an_epoch(texts, self.shapes)
         self.steps = settings.epochs * self.epoch_steps
         self.key, key = jax.random.split(jax.random.key(settings.seed))
@@ -170,7 +173,7 @@ class _Run:
 
     def _step(self, state: State, step: int) -> tuple[State, jax.Array]:
         epoch, place = divmod(step, self.epoch_steps)
-        chosen = split_order(self.texts, self.shapes, seed=self.settings.seed, epoch=epoch)[place]
+        chosen = self.order_of(epoch=epoch)[place]
         batch = make_batch(self.texts, chosen, self.shapes)
         rate = jnp.float32(rate_of_step(self.settings, step, self.steps))
         return train_step(self.plan, self.kept, state, batch, rate, jax.random.fold_in(self.key, step))
