@@ -16,7 +16,6 @@ neurons are ranked by it. The result has
   below 0 for every seed, `fails` if it is below 0 for none and above 0 for some, and `within noise` otherwise.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,10 +144,9 @@ def tune_once(base: Model, settings: Settings, seed: int) -> tuple[dict[str, Any
     train, dev, test = (_sentiment(path) for path in (settings.train, settings.dev, settings.test))
     if settings.sentences is not None:
         train = train.take_sentences(0, settings.sentences)
-    started, cpu = time.perf_counter(), time.process_time()
     out = settings.work / f"tuned-{seed}"
-    done = tune(base, train, dev, out=out, settings=replace(settings.tuning, seed=seed), progress=True)
-    seconds, cpu_s = time.perf_counter() - started, time.process_time() - cpu
+    tuning = replace(settings.tuning, seed=seed)
+    done, lap = harness.clock(lambda: tune(base, train, dev, out=out, settings=tuning, progress=True))
     best = done.history.best
     assert best is not None
     result = {
@@ -159,8 +157,8 @@ def tune_once(base: Model, settings: Settings, seed: int) -> tuple[dict[str, Any
         "accuracy": {"dev": best.accuracy, "test": classify(done.model, test).accuracy},
         "evaluations": done.history.table(),
         "losses": list(done.history.losses),
-        "seconds": seconds,
-        "cpu_s": cpu_s,
+        "seconds": lap.wall_s,
+        "cpu_s": lap.cpu_s,
     }
     return result, done.model
 

@@ -147,7 +147,7 @@ def bound(counts: Counts, device: Device) -> dict[str, object]:
         "exchange_s": exchange,
         "peak_share": parts["products"] / seconds,
         "fits": counts.memory_bytes <= device.memory_bytes,
-        **{f"{field}": value for field, value in counts._asdict().items()},
+        **counts._asdict(),
     }
 
 

@@ -145,9 +145,8 @@ class CompiledText:
     @cached_property
     def bytes(self) -> float:
         """Bytes between a device and its main memory."""
-        shapes = {instruction.name: instruction for every in self.computations.values() for instruction in every}
         return sum(
-            times * _moved(instruction, shapes)
+            times * _moved(instruction, self._by_name)
             for instruction, times, fused in self._walk("", 1.0)
             if not fused and instruction.opcode not in _FREE and not instruction.opcode.endswith("-start")
         )
@@ -197,9 +196,12 @@ class CompiledText:
         constant = re.search(r"s32\[\]\S* constant\((\d+)\)", limit.text) if limit else None
         return float(constant[1]) if constant else 1.0
 
+    @cached_property
+    def _by_name(self) -> dict[str, Instruction]:
+        return {one.name: one for listed in self.computations.values() for one in listed}
+
     def _product(self, instruction: Instruction, times: float) -> Product:
-        everything = {one.name: one for listed in self.computations.values() for one in listed}
-        factors = [everything[name].shapes[0] for name in instruction.operands[:2]]
+        factors = [self._by_name[name].shapes[0] for name in instruction.operands[:2]]
         precision = _PRECISION.search(instruction.text)
         names = set(precision[1].split(",")) if precision else {"default"}
         origin = re.search(r'op_name="([^"]*)"', instruction.text)

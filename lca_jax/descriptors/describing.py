@@ -86,10 +86,7 @@ class Descriptions:
     """Scores of all pairs on half A."""
     average_precision: Float32[np.ndarray, "neuron place"]
     """Of the strongest descriptors of every neuron on half A, in the order of `tags`."""
-    r_b: Float32[np.ndarray, "neuron descriptor"]
-    """Correlations of all pairs on half B."""
     tags: Tags
-    tags_b: Tags
     overlap: Overlap
     """Consistency of all neurons, and its nulls."""
     activations: Float32[np.ndarray, "text neuron"]
@@ -227,9 +224,7 @@ def describe_neurons(
         average_precision=average_precision(
             activations[half], found.occurrence[half], tags[0].descriptors, tags[0].signs
         ),
-        r_b=r_b,
         tags=tags[0],
-        tags_b=tags[1],
         overlap=measure_overlap(_signed(tags[0]), _signed(tags[1]), seed=seed),
         activations=activations,
         settings={"top": top, "effect": effect, "level": level, "permutations": permutations, "seed": seed},

@@ -35,10 +35,8 @@ def embed(model: Model, texts: Sequence[str], *, folder: Path | None = None) -> 
     return np.array(store.matrix())
 
 
-def directions(
-    vectors: Float[np.ndarray, "text neuron"], *, centre: Float[np.ndarray, " neuron"] | None = None
-) -> Float[np.ndarray, "text neuron"]:
-    """Returns vectors without their mean, or without another `centre`, at length 1; a zero vector stays zero."""
-    moved = vectors - (vectors.mean(axis=0) if centre is None else centre)
+def directions(vectors: Float[np.ndarray, "text neuron"]) -> Float[np.ndarray, "text neuron"]:
+    """Returns vectors without their mean, at length 1; a zero vector stays zero."""
+    moved = vectors - vectors.mean(axis=0)
     length = np.linalg.norm(moved, axis=1, keepdims=True)
     return moved / np.where(length > 0, length, 1.0)

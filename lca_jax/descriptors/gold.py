@@ -60,10 +60,14 @@ class AgainstLabels:
     named: Mapping[str, tuple[int, ...]]
     """Label to the numbers of the descriptors that name it."""
 
-    def __repr__(self) -> str:
+    @property
+    def rows(self) -> dict[str, Rates]:
+        """The rates by what they are of: the descriptions, the best that is possible, and chance."""
         rows = {"descriptions": self.rates, "ceiling": self.ceiling, "tags of other neurons": self.other_neurons}
-        if self.permuted_labels is not None:
-            rows["permuted labels"] = self.permuted_labels
+        return rows if self.permuted_labels is None else {**rows, "permuted labels": self.permuted_labels}
+
+    def __repr__(self) -> str:
+        rows = self.rows
         columns = {"": list(rows)} | {field: [getattr(row, field) for row in rows.values()] for field in Rates._fields}
         caption = (
             f"{self.neurons:,} neurons have {self.gold_per_neuron:.2f} gold labels each; {self.described:,} of them "

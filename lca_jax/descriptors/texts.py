@@ -115,8 +115,9 @@ def texts_of_store(
     if of_words:
         for number, form in zip(numbers, forms, strict=True):
             sentences.setdefault(int(number), []).append(form)
+    written = {number: " ".join(words) for number, words in sentences.items()}
     return Texts(
-        texts=tuple(" ".join(sentences[int(numbers[unit])]) if of_words else forms[unit] for unit in chosen),
+        texts=tuple(written[int(numbers[unit])] if of_words else forms[unit] for unit in chosen),
         words=tuple(forms[unit] for unit in chosen) if of_words else None,
         documents=tuple(int(told[unit]) for unit in chosen),
         units=tuple(int(unit) for unit in chosen),

@@ -151,7 +151,7 @@ class Model:
             ModelError: The model was loaded without its head, an edit is of another shape than its site, or `targets`
                 are missing.
         """
-        self._check_head()
+        self.check_head()
         self._check_edits(edits, batch, targets)
         return stack.predict_pieces(self.graph, params, batch, edits, targets=targets)
 
@@ -168,7 +168,7 @@ class Model:
         Raises:
             SettingsError, ModelError: As in `logits`, or a masked model's tokenizer has no mask piece.
         """
-        self._check_head()
+        self.check_head()
         self._check_edits(edits, batch, targets)
         mask_piece = special_piece(self.tokenizer, "mask")
         return log_probabilities(self.graph, params, batch, edits, targets=targets, mask_piece=mask_piece)
@@ -198,7 +198,7 @@ class Model:
             ModelError: The model was loaded without its head or cannot write, an edit is of another shape than its
                 site, or prompt and text are longer than its windows.
         """
-        self._check_head()
+        self.check_head()
         rules, search = self._rules_from(start), search or Search()
         rows, slots = prompts.piece_ids.shape
         alone = self.config.decoder is None
@@ -231,7 +231,7 @@ class Model:
             SettingsError: An edit names a site that the model does not have.
             ModelError: As in `write_pieces`; or a text has no piece, or more than fit into a window.
         """
-        self._check_head()
+        self.check_head()
         stack.check_edits(self.config, edits or {})
         rules, search = self._rules_from(start), search or Search()
         check_writer(self.config.decoder or self.config, slots=1, search=search)
@@ -241,7 +241,8 @@ class Model:
             longest = min(longest, self.config.longest_window - search.longest + 1)
         return write_texts(texts, self.tokenizer, run, longest_prompt=longest, rows=rows, with_prompt=prompted)
 
-    def _check_head(self) -> None:
+    def check_head(self) -> None:
+        """Raises a ModelError that says the way out, if the model was loaded without its head."""
         if self.config.language_head is None:
             raise ModelError(f"{self.name} was loaded without its head. Load it with head=True.")
 

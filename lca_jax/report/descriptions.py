@@ -10,17 +10,11 @@ import hashlib
 from pathlib import Path
 
 from lca_jax.descriptors.describing import Descriptions
-from lca_jax.descriptors.gold import AgainstLabels, Rates
+from lca_jax.descriptors.gold import AgainstLabels
 from lca_jax.machine.files import write_text_whole
 from lca_jax.report.environment import page_environment
 
-_NAMES = {
-    "precision_1": "P@1",
-    "precision_2": "P@2",
-    "recall_1": "R@1",
-    "recall_2": "R@2",
-    "mrr": "MRR",
-}
+_NAMES = ("P@1", "P@2", "R@1", "R@2", "MRR")
 _SEARCH = (
     'const box=document.getElementById("search"),rows=[...document.querySelectorAll(".neurons tbody tr")],'
     'count=document.getElementById("count");function show(){const words=box.value.toLowerCase().split(/\\s+/);'
@@ -57,19 +51,10 @@ def write_descriptions_page(
         effect=told.settings["effect"],
         consistency=told.consistency,
         null=told.null_consistency,
-        rates=None if against is None else _rows(against),
-        rate_names=list(_NAMES.values()),
+        rates=None if against is None else list(against.rows.items()),
+        rate_names=_NAMES,
         script=_SEARCH,
         script_hash=base64.b64encode(hashlib.sha256(_SEARCH.encode()).digest()).decode(),
     )
     write_text_whole(out, text)
     return out
-
-
-def _rows(against: AgainstLabels) -> list[tuple[str, Rates]]:
-    rows = [
-        ("descriptions", against.rates),
-        ("ceiling", against.ceiling),
-        ("tags of other neurons", against.other_neurons),
-    ]
-    return rows if against.permuted_labels is None else [*rows, ("permuted labels", against.permuted_labels)]

@@ -92,7 +92,6 @@ def score_after(
     params: Params,
     begun: Beginnings,
     continuations: Int[Array, "continuation piece"],
-    lengths: Int[Array, " continuation"],
 ) -> Float[Array, "row continuation"]:
     """Returns the log probability of each given continuation after each text, the sum over its pieces.
 
@@ -100,8 +99,7 @@ def score_after(
         graph: The module graph of a causal stack with a head.
         params: Its parameters.
         begun: The texts.
-        continuations: Pieces of each continuation, then padding.
-        lengths: Number of pieces of each continuation.
+        continuations: Pieces of each continuation, all of one length.
     """
     stack = nnx.merge(graph, params)
     longest = continuations.shape[1]
@@ -112,17 +110,15 @@ def score_after(
     rows = logits.shape[0]
     places = following[:, None] + jnp.arange(longest - 1, dtype=jnp.int32)[None, :]
 
-    def score(one: tuple[Int[Array, " piece"], Int[Array, ""]]) -> Float[Array, " row"]:
-        pieces, length = one
+    def score(pieces: Int[Array, " piece"]) -> Float[Array, " row"]:
         states, _ = _run(stack, cache, jnp.broadcast_to(pieces[None, :-1], (rows, longest - 1)), places)
         chances = jax.nn.log_softmax(stack.logits(states), axis=2)
         of_pieces = jnp.take_along_axis(
             chances, jnp.broadcast_to(pieces[None, 1:, None], (rows, longest - 1, 1)), axis=2
         )
-        counts = jnp.arange(1, longest, dtype=jnp.int32) < length
-        return jnp.where(counts[None, :], of_pieces[:, :, 0], 0.0).sum(axis=1)
+        return of_pieces[:, :, 0].sum(axis=1)
 
-    return first + jax.lax.map(score, (continuations, lengths)).T
+    return first + jax.lax.map(score, continuations).T
 
 
 def _begin(

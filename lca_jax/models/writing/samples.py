@@ -100,8 +100,8 @@ def continuation_log_probabilities(
 ) -> Float32[np.ndarray, "prompt continuation"]:
     """Returns how likely a causal model finds each continuation after each prompt.
 
-    A continuation is cut into pieces for itself, so it begins with a space where a word begins. Every prompt is run
-    once; a continuation of one piece costs nothing more.
+    A continuation is cut into pieces for itself, so it begins with a space where a word begins. What all prompts begin
+    with is run once, the rest of a prompt once for every length of continuations; one piece costs nothing more.
 
     Args:
         model: A causal model, loaded with its head.
@@ -124,11 +124,11 @@ def continuation_log_probabilities(
     ids = _pieces_of(model, prompts, room=longest)
     scores = np.zeros((len(prompts), len(given)), np.float32)
     # Continuations of one length run together, so that short ones cost no more than their pieces.
-    for length in np.unique(lengths):
-        chosen = np.flatnonzero(lengths == length)
-        table = jnp.asarray(np.stack([given[number] for number in chosen]))
-        for batch in _batches(model, ids, rows=rows):
-            found = _score_after(model.graph, model.params, batch.begun, table, jnp.asarray(lengths[chosen]))
+    of_length = [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
+    tables = [(chosen, jnp.asarray(np.stack([given[number] for number in chosen]))) for chosen in of_length]
+    for batch in _batches(model, ids, rows=rows):
+        for chosen, table in tables:
+            found = _score_after(model.graph, model.params, batch.begun, table)
             scores[np.ix_(batch.numbers[: batch.own], chosen)] = np.asarray(found)[: batch.own]
     return scores
 
@@ -144,8 +144,7 @@ class _Batch(NamedTuple):
 
 def _pieces_of(model: Model, prompts: Sequence[str], *, room: int) -> list[Int32[np.ndarray, "_piece"]]:
     """Returns the pieces of each prompt, checked to leave room for what follows."""
-    if model.config.language_head is None:
-        raise ModelError(f"{model.name} was loaded without its head. Load it with head=True.")
+    model.check_head()
     if model.config.decoder is not None:
         raise ModelError(f"{model.name} answers sources and does not continue prompts: use `Model.write`.")
     check_writer(model.config, slots=1, search=Search(longest=room))
