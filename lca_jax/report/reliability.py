@@ -15,10 +15,10 @@ def ranked_by(entry: Mapping[str, Any]) -> str:
     if entry.get("ranking") == "bagged" and is_number(halves):
         return (
             f"Neurons are ranked by the mean magnitude of their weights over all classes and {integer(halves)} "
-            "half-samples of the training sentences, near copies further down (`bagged`)."
+            "half-samples of the training sentences, near copies further down (bagged)."
         )
     if entry.get("ranking") == "mass":
-        return "Neurons are ranked by the weight mass of one probe, as the papers publish it (`mass`)."
+        return "Neurons are ranked by the weight mass of one probe, as the papers publish it (mass)."
     return ""
 
 
