@@ -20,8 +20,9 @@ that of the neurons' ranks themselves: what all halves and optimisers have in co
 over a full table (`variance`). Probes are certified, except those of Adam; the largest duality gap is in the result.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +63,15 @@ ADAM: Mapping[str, Mapping[str, Any]] = {
     "neurox": {"batch_size": 32, "penalty": "neurox", "standardize": False, "proximal_step": False},
 }
 """Settings of the optimisers beside the certified one; the last are those of NeuroX's probes."""
+MERGES: Mapping[str, Callable[[ProbeSet, str], Ranking]] = {
+    "mass": rank_neurons,
+    "mean weight": rank_by_mean_weight,
+    "mass, samples": partial(rank_neurons, over="replicates"),
+    "mean weight, samples": partial(rank_neurons, over="replicates", by="weight"),
+    "bagged": rank_bagged,
+    "bagged, index": partial(rank_bagged, groups="index"),
+}
+"""Rankings by weights of a certified probe and its half-samples."""
 OF_ONE = ("mass", "mean weight")
 """Merges that need no samples; optimisers are compared by them."""
 
@@ -82,6 +92,8 @@ class Settings(ModelAndCorpus):
     """Number of words to measure on, and of dev words."""
     l1: tuple[float, ...] = (1e-4, 1e-3)
     l2: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0)
+    merges: tuple[str, ...] = tuple(MERGES)
+    """Rankings by the weights of a certified probe; `bagged` must be one."""
     replicates: int = 8
     """Number of half-samples of each half, for merges over samples."""
     seeds: int = 2
@@ -201,15 +213,7 @@ def rank_half(
         probes = ProbeSet(
             probes=tuple(one for one in fitted if (one.l1, one.l2) == (l1, l2)), axis=words.axis, settings=READER
         )
-        merges = {
-            "mass": rank_neurons(probes, task),
-            "mean weight": rank_by_mean_weight(probes, task),
-            "mass, samples": rank_neurons(probes, task, over="replicates"),
-            "mean weight, samples": rank_neurons(probes, task, over="replicates", by="weight"),
-            "bagged": rank_bagged(probes, task),
-            "bagged, index": rank_bagged(probes, task, groups="index"),
-        }
-        yield from (((CERTIFIED, l1, l2, name, 0), ranking) for name, ranking in merges.items())
+        yield from (((CERTIFIED, l1, l2, name, 0), MERGES[name](probes, task)) for name in settings.merges)
     l1, l2 = settings.l1[0], settings.l2[0]
     for optimiser, options in ADAM.items():
         for seed in range(settings.seeds):

@@ -34,6 +34,8 @@ import jax
 import jaxtyping
 import pytest
 
+from tests.mappings import let_go_of_programs
+
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -57,6 +59,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         with suppress(FileNotFoundError):  # another run removed it
             if file.stat().st_mtime < oldest:
                 file.unlink()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def room_for_programs() -> Iterator[None]:
+    """A worker of a long run does not end for want of memory mappings (`tests.mappings`)."""
+    yield
+    let_go_of_programs()
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
