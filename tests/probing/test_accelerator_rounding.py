@@ -13,7 +13,8 @@ from lca_jax.probing.matrix.held import hold_matrix
 from lca_jax.probing.matrix.source import MatrixSource
 from lca_jax.probing.objective import MatrixDtype
 from lca_jax.probing.problems import Question
-from lca_jax.probing.solvers.lanes import PlacedLabels, advance_whole, lane_of
+from lca_jax.probing.solvers.lanes import PlacedLabels, lane_of
+from lca_jax.probing.solvers.stepping import advance_whole
 from tests.probing.planted import planted
 from tests.rounding import as_accelerators_compute
 

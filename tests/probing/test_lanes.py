@@ -1,8 +1,12 @@
 """The queue of the exact solver: its width, its order, and its programs."""
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 from lca_jax import ElasticNet
 from lca_jax.probing.batching import fit_on_matrix
@@ -13,8 +17,9 @@ from lca_jax.probing.matrix.metric import metric_of_words
 from lca_jax.probing.matrix.source import MatrixSource
 from lca_jax.probing.matrix.streamed import stream_matrix
 from lca_jax.probing.problems import Question
-from lca_jax.probing.solvers.lanes import PlacedLabels, advance, answer_of, enter, keep_lanes, lane_of, over, spread
+from lca_jax.probing.solvers.lanes import PlacedLabels, answer_of, enter, keep_lanes, lane_of, over, spread
 from lca_jax.probing.solvers.proximal import lanes_of
+from lca_jax.probing.solvers.stepping import advance
 from tests.compilations import count_programs
 from tests.probing.planted import SHAPES, TIGHT, assert_same_weights, objective, planted, problems_of
 
@@ -31,23 +36,68 @@ def questions(count: int, *, classes: int, parents: list[int | None] | None = No
 
 
 @pytest.mark.parametrize(
-    ("count", "classes", "at_once", "lanes"),
+    ("count", "classes", "at_once", "on_one", "on_eight"),
     [
-        (1, 17, 100, 1),
-        (5, 17, 100, 6),  # the next width that is compiled
-        (64, 17, 100, 8),  # 136 columns keep a CPU busy
-        (64, 2, 100, 64),
-        (1000, 2, 1000, 64),
-        (64, 500, 100, 1),
-        (64, 2, 5, 5),  # memory alone goes below
+        (1, 17, 100, 1, 1),
+        (5, 17, 100, 6, 6),  # the next width that is compiled
+        (64, 17, 100, 8, 8),  # 136 columns keep a CPU busy
+        (64, 2, 100, 64, 64),
+        (1000, 2, 1000, 64, 64),
+        (64, 500, 100, 1, 8),  # each device has a problem
+        (64, 2, 5, 5, 5),  # memory alone goes below
+        (64, 2, 21, 21, 16),  # each has as many as any other
     ],
 )
-def test_the_batch_is_as_wide_as_the_device_needs(count: int, classes: int, at_once: int, lanes: int) -> None:
-    assert lanes_of(questions(count, classes=classes), at_once=at_once) == lanes
+def test_the_batch_is_as_wide_as_the_devices_need(
+    count: int, classes: int, at_once: int, on_one: int, on_eight: int
+) -> None:
+    asked = questions(count, classes=classes)
+    assert [lanes_of(asked, mesh_of(devices), at_once=at_once) for devices in (1, 8)] == [on_one, on_eight]
 
 
 def test_a_path_needs_one_lane() -> None:
-    assert lanes_of(questions(4, classes=2, parents=[None, 0, 1, 2]), at_once=100) == 1
+    assert lanes_of(questions(4, classes=2, parents=[None, 0, 1, 2]), mesh_of(8), at_once=100) == 1
+
+
+def mesh_of(devices: int) -> Mesh:
+    return Mesh(np.array(jax.devices()[:devices]).reshape(devices, 1), ("data", "model"))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("layered", [False, True])
+def test_each_device_has_its_own_problems(layered: bool, streamed: bool) -> None:
+    """Weights lie where their problem is worked on, before and after iterations; the answers are those of one alone."""
+    X, y = SHAPES["usual"]
+    source = source_of_layers(np.stack([X, X[:, ::-1]]) if layered else X)
+    make = partial(stream_matrix, block_bytes=1e4) if streamed else hold_matrix
+    matrix = make(source, standardize=True)
+    problems = matrix.mesh.size
+    values = np.geomspace(0.05, 0.5, problems).tolist()
+    asked = [
+        Question(labels=y.astype(np.int32), weights=None, classes=4, l1=l1, l2=0.1, keep=np.ones(X.shape[1], bool))
+        for l1 in values
+    ]
+    labels = PlacedLabels.of(asked[0], matrix, LOSS, classes=4, weighted=False)
+    layout = {"layered": layered, "mesh": matrix.mesh}
+    lanes = spread(lane_of(asked[0], labels, None, matrix, tolerance=1e-5), problems, **layout)
+    for place in range(1, problems):
+        one = lane_of(asked[place], labels, None, matrix, tolerance=1e-5)
+        lanes = enter(lanes, one, np.int32(place), **layout)
+    options = {"loss": LOSS, "penalty": penalty_named("elastic_net"), "max_iterations": 500}
+    before = [array.sharding for array in (lanes.state.W, lanes.state.W_before, lanes.state.gradient, lanes.means)]
+    lanes = advance(matrix, lanes, list(range(problems)), problems, **options)
+    after = [array.sharding for array in (lanes.state.W, lanes.state.W_before, lanes.state.gradient, lanes.means)]
+    assert before == after
+    for own in after:
+        shape = own.shard_shape((2, problems, 4, X.shape[1]) if layered else (problems, 4, X.shape[1]))
+        assert shape[int(layered)] == 1
+    for place in (0, 3, problems - 1):
+        alone = lane_of(asked[place], labels, None, matrix, tolerance=1e-5)
+        alone = advance(matrix, alone, [0], 1, **options)
+        found, expected = (answer_of(of.state, at, 1.0, matrix) for of, at in ((lanes, place), (alone, 0)))
+        assert found.converged.all()
+        np.testing.assert_allclose(found.weights, expected.weights, atol=1e-3)
+        np.testing.assert_allclose(found.objective, expected.objective, rtol=1e-5)
 
 
 def test_more_problems_than_lanes_are_solved_as_alone() -> None:
@@ -87,13 +137,14 @@ def test_problems_stay_themselves_in_whatever_lane(layered: bool) -> None:
     ]
     labels = PlacedLabels.of(asked[0], matrix, LOSS, classes=4, weighted=False)
     first, *others = [lane_of(question, labels, None, matrix, tolerance=1e-4) for question in asked]
-    lanes = spread(first, 4, layered=layered)
+    layout = {"layered": layered, "mesh": matrix.mesh}
+    lanes = spread(first, 4, **layout)
     assert over(lanes.state, matrix, 10).tolist() == [False, True, True, True]
     for place, other in zip((1, 3), others, strict=True):
-        lanes = enter(lanes, other, np.int32(place), layered=layered)
+        lanes = enter(lanes, other, np.int32(place), **layout)
     assert over(lanes.state, matrix, 10).tolist() == [False, False, True, False]
     lanes = advance(matrix, lanes, [0, 1, 3], 3, loss=LOSS, penalty=penalty_named("elastic_net"), max_iterations=500)
-    narrow = keep_lanes(lanes, np.array([3, 1], np.int32), layered=layered)
+    narrow = keep_lanes(lanes, np.array([3, 1], np.int32), **layout)
     np.testing.assert_array_equal(narrow.problems.l1, np.array([0.125, 0.25], np.float32))
     for place, lane in ((0, 3), (1, 1)):
         wide, kept = (answer_of(of.state, at, 1.0, matrix) for of, at in ((lanes, lane), (narrow, place)))

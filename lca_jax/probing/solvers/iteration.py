@@ -35,6 +35,7 @@ from lca_jax.probing.matrix.metric import Metric, metric_operations
 from lca_jax.probing.penalties.penalty import Penalty
 from lca_jax.probing.problems import Problems
 from lca_jax.probing.solvers.certificate import bound_gap
+from lca_jax.probing.solvers.sharing import Share, shared_out, state_shared_out
 from lca_jax.probing.solvers.state import Point, Proposal, Scores, State, Steps, Sums, stopped
 
 _INNER_STEPS = (5, 10)
@@ -52,7 +53,13 @@ _LEAST_TRUST = 0.5
 
 
 def propose(
-    metric: Metric, problems: Problems, limits: Float[Array, " problem"], state: State, *, penalty: Penalty
+    metric: Metric,
+    problems: Problems,
+    limits: Float[Array, " problem"],
+    state: State,
+    *,
+    penalty: Penalty,
+    share: Share | None = None,
 ) -> Proposal:
     """Minimises the model of the objective around V, and chooses the point that would be next.
 
@@ -62,11 +69,12 @@ def propose(
         limits: Gap at which each problem is done.
         state: State of the problems.
         penalty: Penalty of the weights.
+        share: How the problems are divided among devices.
     """
-    V = _ahead(state.W, state.W_before, state.point.beta)
+    V = shared_out(_ahead(state.W, state.W_before, state.point.beta), share)
     inner_steps = _inner_steps(state.scores.X_W.shape[2], V.shape[2])
     U = _minimise_model(V, state.gradient, metric, problems, state.curvature, inner_steps=inner_steps, penalty=penalty)
-    U = jnp.where(_like(state.measures, U), state.W, U)
+    U = shared_out(jnp.where(_like(state.measures, U), state.W, U), share)
     bias = _moved(state.point.bias, state.newton, jnp.where(state.measures, 1.0, _BIAS_SHARE))
     bias_step = _step(state.point.bias, bias)
     in_metric = metric.times(U - V)
@@ -126,6 +134,7 @@ def settle(
     *,
     loss: Loss,
     penalty: Penalty,
+    share: Share | None = None,
 ) -> State:
     """Takes the proposed weights where the loss stays below its model, and marks the problems that are done.
 
@@ -143,7 +152,9 @@ def settle(
         max_iterations: Largest number of iterations of a problem.
         loss: Loss of the problems.
         penalty: Penalty of the weights.
+        share: How the problems are divided among devices.
     """
+    gradient = shared_out(gradient, share)
     whole = sums.bias is not None
     certified = state.measures | whole
     taken = state.measures | (sums.growth <= proposal.model)
@@ -189,7 +200,8 @@ def settle(
         iterations=state.iterations + 1,
     )
     frozen = stopped(state, max_iterations)
-    return jax.tree.map(lambda old, fresh: jnp.where(_like(frozen, old), old, fresh), state, new)
+    kept = jax.tree.map(lambda old, fresh: jnp.where(_like(frozen, old), old, fresh), state, new)
+    return state_shared_out(kept, share)
 
 
 def _ahead(now: Float[Array, "problem row column"], before: Array, beta: Float[Array, " problem"]) -> Array:

@@ -6,27 +6,23 @@ with the same labels and word weights share is placed once (`PlacedLabels`). A l
 start; it computes with the numbers of some other problem, and nobody reads them.
 """
 
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.machine.devices import fetch
 from lca_jax.probing.losses.loss import Loss
-from lca_jax.probing.matrix.block import Block
-from lca_jax.probing.matrix.held import sweep_block
-from lca_jax.probing.matrix.matrix import Matrix, Sweep, Visit
-from lca_jax.probing.matrix.metric import Metric
-from lca_jax.probing.penalties.penalty import Penalty
+from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.placement import place_problems
 from lca_jax.probing.problems import Answer, Problems, Question
-from lca_jax.probing.solvers.iteration import look, propose, settle
 from lca_jax.probing.solvers.path import Start
+from lca_jax.probing.solvers.sharing import share_of, shared_out, state_shared_out
 from lca_jax.probing.solvers.state import State, begin, stopped
 
 _Result = TypeVar("_Result")
@@ -107,29 +103,29 @@ def lane_of(
     )
 
 
-def spread(one: Lanes, width: int, *, layered: bool) -> Lanes:
+def spread(one: Lanes, width: int, *, layered: bool, mesh: Mesh) -> Lanes:
     """Returns lanes as many as wanted, of which the first holds a problem; the others are idle."""
-    return one if width == 1 else _spread(one, width=width, layered=layered)
+    return one if width == 1 else _spread(one, width=width, layered=layered, mesh=mesh)
 
 
-@partial(jax.jit, static_argnames="layered", donate_argnums=0)
-def enter(lanes: Lanes, one: Lanes, lane: Int[Array, ""], *, layered: bool) -> Lanes:
+@partial(jax.jit, static_argnames=("layered", "mesh"), donate_argnums=0)
+def enter(lanes: Lanes, one: Lanes, lane: Int[Array, ""], *, layered: bool, mesh: Mesh) -> Lanes:
     """Writes a problem into a lane; takes over the memory of the lanes."""
 
     def write(axis: int) -> Callable[[Array, Array], Array]:
         return lambda many, single: jax.lax.dynamic_update_slice_in_dim(many, single, lane, axis)
 
-    return _by_axis(write, lanes, one, layered=layered)
+    return _shared_out(_by_axis(write, lanes, one, layered=layered), mesh)
 
 
-@partial(jax.jit, static_argnames="layered")
-def keep_lanes(lanes: Lanes, kept: Int[Array, " kept"], *, layered: bool) -> Lanes:
+@partial(jax.jit, static_argnames=("layered", "mesh"))
+def keep_lanes(lanes: Lanes, kept: Int[Array, " kept"], *, layered: bool, mesh: Mesh) -> Lanes:
     """Returns narrower lanes: those of the given numbers, in that order."""
 
     def take(axis: int) -> Callable[[Array], Array]:
         return lambda many: jnp.take(many, kept, axis=axis)
 
-    return _by_axis(take, lanes, layered=layered)
+    return _shared_out(_by_axis(take, lanes, layered=layered), mesh)
 
 
 def answer_of(state: State, lane: int, null_objective: float, matrix: Matrix) -> Answer:
@@ -155,44 +151,6 @@ def over(state: State, matrix: Matrix, max_iterations: int) -> Bool[np.ndarray, 
     return np.all(fetch(stopped(state, max_iterations)).reshape(matrix.layers, -1), axis=0)
 
 
-def advance(
-    matrix: Matrix,
-    lanes: Lanes,
-    running: Sequence[int],
-    leavers: int,
-    *,
-    loss: Loss,
-    penalty: Penalty,
-    max_iterations: int,
-) -> Lanes:
-    """Iterates until some of the running problems are over; takes over the memory of the state.
-
-    Args:
-        matrix: The words.
-        lanes: The batch.
-        running: Lanes that hold a problem.
-        leavers: The number of running problems that must be over, at least 1.
-        loss: Loss of the problems.
-        penalty: Penalty of their weights.
-        max_iterations: Largest number of iterations of a problem.
-    """
-    problems, means, limits, state = lanes
-    metric, layered = matrix.metric(), matrix.layered
-    records = {"loss": loss, "penalty": penalty}
-    most = np.array(max_iterations, np.int32)  # an array: another limit is no other program
-    if matrix.block is not None:
-        watched = np.isin(np.arange(len(lanes.limits)), running)
-        wanted = np.int32(leavers)
-        arrays = (problems, means, limits, watched, wanted, most)
-        state = advance_whole(state, matrix.block, metric, *arrays, **records)
-        return lanes._replace(state=state)
-    while over(state, matrix, max_iterations)[list(running)].sum() < leavers:
-        visit = _look(loss, whole=matrix.whole)
-        arrays = (problems, means, limits, state, most)
-        state = _iterate(matrix.sweep, visit, metric, *arrays, layered=layered, **records)
-    return lanes._replace(state=state)
-
-
 def _by_axis(function: Callable[[int], Callable[..., Array]], first: Lanes, *others: Lanes, layered: bool) -> Lanes:
     """Maps over the arrays of lanes a function that is given the place of their problem axis."""
     by_problem, by_layer = function(0), function(int(layered))
@@ -201,6 +159,12 @@ def _by_axis(function: Callable[[int], Callable[..., Array]], first: Lanes, *oth
         return jax.tree.map(mapped, getattr(first, name), *(getattr(other, name) for other in others))
 
     return Lanes(of("problems", by_problem), of("means", by_layer), of("limits", by_problem), of("state", by_layer))  # pyright: ignore[reportArgumentType] - trees of the same shapes
+
+
+def _shared_out(lanes: Lanes, mesh: Mesh) -> Lanes:
+    """Divides the weights of the lanes among the devices by problem, and whatever has their shape."""
+    share = share_of(mesh, lanes.limits.shape[0])
+    return lanes._replace(means=shared_out(lanes.means, share), state=state_shared_out(lanes.state, share))
 
 
 @partial(jax.jit, static_argnames="loss")
@@ -232,90 +196,14 @@ def _open(
     return Lanes(problems._replace(l1=l1, l2=l2, keep=keep), means, limits, state)
 
 
-@partial(jax.jit, static_argnames=("width", "layered"))
-def _spread(one: Lanes, *, width: int, layered: bool) -> Lanes:
+@partial(jax.jit, static_argnames=("width", "layered", "mesh"))
+def _spread(one: Lanes, *, width: int, layered: bool, mesh: Mesh) -> Lanes:
     lanes = _by_axis(lambda axis: partial(jnp.repeat, repeats=width, axis=axis), one, layered=layered)
     idle = jnp.broadcast_to(jnp.arange(width) > 0, lanes.state.done.shape)
-    return lanes._replace(state=lanes.state._replace(done=lanes.state.done | idle))
+    return _shared_out(lanes._replace(state=lanes.state._replace(done=lanes.state.done | idle)), mesh)
 
 
 @partial(jax.jit, static_argnames="layered")
 def _take(state: State, lane: Int[Array, ""], *, layered: bool) -> tuple[Array, ...]:
     parts = (state.W, state.bias, state.objective, state.gap, state.iterations, state.done, state.curvature)
     return tuple(jax.lax.dynamic_index_in_dim(part, lane, int(layered), keepdims=False) for part in parts)
-
-
-@partial(jax.jit, static_argnames=("loss", "penalty"), donate_argnums=0)
-def advance_whole(
-    state: State,
-    block: Block,
-    metric: Metric,
-    problems: Problems,
-    means: Float[Array, "*layer problem class feature"],
-    limits: Float[Array, " problem"],
-    watched: Bool[Array, " problem"],
-    leavers: Int[Array, ""],
-    max_iterations: Int[Array, ""],
-    *,
-    loss: Loss,
-    penalty: Penalty,
-) -> State:
-    """Iterates as one program, where all words are at hand."""
-    sweep, visit = partial(sweep_block, block), _look(loss, whole=True)
-    records = {"layered": block.layered, "loss": loss, "penalty": penalty}
-
-    def going(now: State) -> Bool[Array, ""]:
-        flags = stopped(now, max_iterations).reshape(-1, len(watched)).all(axis=0)
-        return (flags & watched).sum() < leavers
-
-    def step(now: State) -> State:
-        return _iterate(sweep, visit, metric, problems, means, limits, now, max_iterations, **records)
-
-    return jax.lax.while_loop(going, step, state)
-
-
-def _iterate(
-    sweep: Callable[..., Sweep],
-    visit: Visit,
-    metric: Metric,
-    problems: Problems,
-    means: Float[Array, "*layer problem class feature"],
-    limits: Float[Array, " problem"],
-    state: State,
-    max_iterations: Int[Array | np.ndarray, ""],
-    *,
-    layered: bool,
-    loss: Loss,
-    penalty: Penalty,
-) -> State:
-    """Takes one iteration of all problems in all layers: two programs, and between them the products with X."""
-    proposal = _propose(metric, problems, limits, state, layered=layered, penalty=penalty)
-    swept = sweep(visit=visit, U=proposal.U, problems=problems, by_problem=proposal.steps, by_word=state.scores)
-    arrays = (problems, means, limits, state, proposal, *swept, max_iterations)
-    return _settle(*arrays, layered=layered, loss=loss, penalty=penalty)
-
-
-@cache
-def _look(loss: Loss, *, whole: bool) -> Visit:
-    """Returns the same function for the same loss: matrices compile it once."""
-    return partial(look, loss=loss, whole=whole)
-
-
-def _program(stretch: Callable[..., _Result], *, axes: tuple[int | None, ...]) -> Callable[..., _Result]:
-    """Makes a part of an iteration one compiled program, mapped over the layers where there are layers.
-
-    Args:
-        stretch: Function of one layer.
-        axes: 0 for the arguments that differ by layer, None for those that all layers share.
-    """
-
-    @partial(jax.jit, static_argnames=("layered", "loss", "penalty"))
-    def program(*arrays: object, layered: bool, **records: object) -> _Result:
-        of_layer = partial(stretch, **records)
-        return (jax.vmap(of_layer, in_axes=axes) if layered else of_layer)(*arrays)
-
-    return program
-
-
-_propose = _program(propose, axes=(0, None, None, 0))
-_settle = _program(settle, axes=(None, 0, None, 0, 0, 0, 0, 0, None))

@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from lca_jax.machine.progress import shown_while
 from lca_jax.probing.losses.loss import Loss
@@ -27,7 +28,6 @@ from lca_jax.probing.problems import Answer, Question
 from lca_jax.probing.solvers.lanes import (
     Lanes,
     PlacedLabels,
-    advance,
     answer_of,
     enter,
     keep_lanes,
@@ -36,6 +36,8 @@ from lca_jax.probing.solvers.lanes import (
     spread,
 )
 from lca_jax.probing.solvers.path import Start
+from lca_jax.probing.solvers.sharing import shareable
+from lca_jax.probing.solvers.stepping import advance
 
 _BUSY_COLUMNS = {"cpu": 128}
 """Columns of weights, problems times classes, from which the products are as fast as they get. Measured on two cores of
@@ -76,7 +78,7 @@ class Proximal:
         self, matrix: Matrix, questions: Sequence[Question], loss: Loss, penalty: Penalty, *, at_once: int
     ) -> list[Answer]:
         """Solves every question; a problem stays in its lane until it is solved in all layers."""
-        queue = _Queue(self, matrix, questions, loss, penalty, lanes=lanes_of(questions, at_once=at_once))
+        queue = _Queue(self, matrix, questions, loss, penalty, lanes=lanes_of(questions, matrix.mesh, at_once=at_once))
         batch, certificates, told = queue.open(), Certificates(), 0
         with shown_while(len(questions), "fit: problems") as bar:
             while batch is not None:
@@ -109,17 +111,21 @@ class Certificates:
         return f"{self.certified} certified, largest gap {self.largest:.1e}"
 
 
-def lanes_of(questions: Sequence[Question], *, at_once: int) -> int:
+def lanes_of(questions: Sequence[Question], mesh: Mesh, *, at_once: int) -> int:
     """Returns the width of the batch: as many lanes as keep the devices busy, if paths and memory allow.
+
+    Each of many devices is to have a problem of its own (`sharing`): the batch is as wide as they are many, and where
+    it is wider a multiple of that.
 
     Args:
         questions: The questions.
+        mesh: The devices.
         at_once: Number of problems that memory can hold.
     """
     columns = _BUSY_COLUMNS.get(jax.default_backend(), _BUSY_COLUMNS_ELSEWHERE)
-    busy = max(1, columns // max(question.classes for question in questions))
+    busy = max(mesh.size, columns // max(question.classes for question in questions))
     paths = sum(question.parent is None for question in questions)
-    return min(coarse_size(min(busy, paths)), at_once)
+    return shareable(min(coarse_size(min(busy, paths)), at_once), mesh)
 
 
 class _Batch(NamedTuple):
@@ -133,6 +139,13 @@ class _Batch(NamedTuple):
     def running(self) -> list[int]:
         """The lanes that are not idle."""
         return [lane for lane, number in enumerate(self.members) if number is not None]
+
+
+class _Layout(TypedDict):
+    """How the arrays of lanes lie on the devices."""
+
+    layered: bool
+    mesh: Mesh
 
 
 class _Queue:
@@ -157,12 +170,13 @@ class _Queue:
         self._placed: dict[tuple[int, int], PlacedLabels] = {}
         self._uses = Counter(map(_labels_of, questions))
         self._nulls: dict[int, float] = {}
+        self._layout: _Layout = {"layered": matrix.layered, "mesh": matrix.mesh}
         self._tail = self._choose_tail()
 
     def open(self) -> _Batch:
         """Returns the first batch, of the questions that need no other."""
         first, *others = self._ready(self._lanes)
-        lanes = spread(self._place(first), self._lanes, layered=self._matrix.layered)
+        lanes = spread(self._place(first), self._lanes, **self._layout)
         return self._fill(_Batch([first, *[None] * (self._lanes - 1)], lanes), others)
 
     def advance(self, batch: _Batch) -> _Batch:
@@ -191,7 +205,8 @@ class _Queue:
 
     def _choose_tail(self) -> int:
         """Returns the width of the batch in which the last paths are solved; 0 where it is not worth compiling."""
-        matrix, narrow = self._matrix, self._lanes // _TAIL_SHARE
+        matrix = self._matrix
+        narrow = shareable(self._lanes // _TAIL_SHARE, matrix.mesh)
         columns = matrix.layers * self._classes * (self._lanes - narrow)
         saved = _TAIL_ITERATIONS * 4.0 * matrix.padded_words * matrix.features * columns
         rate = _RATE.get(jax.default_backend(), _RATE_ELSEWHERE)
@@ -200,7 +215,7 @@ class _Queue:
     def _narrow(self, batch: _Batch, width: int) -> _Batch:
         idle = [lane for lane, number in enumerate(batch.members) if number is None]
         kept = [*batch.running, *idle][:width]
-        lanes = keep_lanes(batch.lanes, np.array(kept, np.int32), layered=self._matrix.layered)
+        lanes = keep_lanes(batch.lanes, np.array(kept, np.int32), **self._layout)
         return _Batch([batch.members[lane] for lane in kept], lanes)
 
     def _ready(self, free: int) -> list[int]:
@@ -214,7 +229,7 @@ class _Queue:
         members, lanes = list(batch.members), batch.lanes
         free = (lane for lane, number in enumerate(batch.members) if number is None)
         for lane, number in zip(free, entering, strict=False):
-            lanes = enter(lanes, self._place(number), np.int32(lane), layered=self._matrix.layered)
+            lanes = enter(lanes, self._place(number), np.int32(lane), **self._layout)
             members[lane] = number
         return _Batch(members, lanes)
 
