@@ -176,7 +176,6 @@ def settle(
         bias_residual=jnp.where(certified[:, None], sums.bias_residual, 0.0),
     )
     objective, gap = choose(objective, state.objective), choose(gap, state.gap)
-    done = certified & (beta == 0) & (gap <= limits)
     looks_done = ~certified & (beta == 0) & (gap <= state.trust * limits)
     measures = looks_done | (state.iterations + 2 >= max_iterations)
     # A problem that measures next needs the best bias at W, the others a step towards that at their point.
@@ -196,12 +195,16 @@ def settle(
         curvature=state.curvature * jnp.where(state.measures, 1.0, jnp.where(taken, _EASE, _STIFFEN)),
         measures=measures,
         trust=jnp.where(state.measures, jnp.clip(state.gap / gap, _LEAST_TRUST, 1.0), state.trust),
-        done=done,
+        done=certified & (beta == 0) & (gap <= limits),
         iterations=state.iterations + 1,
     )
+    return state_shared_out(_unless_stopped(state, new, max_iterations), share)
+
+
+def _unless_stopped(state: State, new: State, max_iterations: Int[Array, ""]) -> State:
+    """Returns the new state of the problems that were going on, and the old one of the others."""
     frozen = stopped(state, max_iterations)
-    kept = jax.tree.map(lambda old, fresh: jnp.where(_like(frozen, old), old, fresh), state, new)
-    return state_shared_out(kept, share)
+    return jax.tree.map(lambda old, fresh: jnp.where(_like(frozen, old), old, fresh), state, new)
 
 
 def _ahead(now: Float[Array, "problem row column"], before: Array, beta: Float[Array, " problem"]) -> Array:
