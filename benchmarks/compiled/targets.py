@@ -1,7 +1,8 @@
 """Devices that are compiled for without having them: a TPU v5e pod, and GPUs described by their numbers.
 
 `libtpu` compiles for any slice of a pod, and NVIDIA's plug-in for a GPU whose description it is given. Neither needs
-the device. Both come with the extra `compilers`.
+the device. Both come with the extra `compilers`, for an environment of its own: elsewhere than here JAX then asks for the
+libraries of a GPU, unless `JAX_PLATFORMS` is `cpu`.
 """
 
 import importlib.util
@@ -18,6 +19,7 @@ from jax.sharding import AxisType, Mesh
 
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # else libtpu asks the network which TPU this machine has
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # no device is opened, so processes need not wait
+jax.config.update("jax_platforms", "cpu")  # what is computed is computed here
 _H100 = {
     "cuda_compute_capability": {"major": 9, "minor": 0},
     "threads_per_block_limit": 1024,
@@ -62,7 +64,8 @@ TARGETS = {
     "h100-1": Target("cuda", "1x1x1"),
     "h100-8": Target("cuda", "1x1x8"),
 }
-_PACKAGES = {"tpu": "libtpu", "cuda": "jax_plugins.xla_cuda13"}
+_PACKAGES = {"tpu": ("libtpu",), "cuda": ("jax_plugins.xla_cuda13", "jax_cuda13_plugin")}
+"""Modules that a compiler needs; the last one has the names of the functions that a program may call."""
 
 
 @cache
@@ -83,11 +86,7 @@ def mesh_of(name: str, *, parts: int = 1) -> Mesh:
 
 
 def _devices_of(target: Target) -> list[Any]:
-    try:
-        found = importlib.util.find_spec(_PACKAGES[target.platform])
-    except ModuleNotFoundError:
-        found = None
-    if found is None:
+    if not all(map(_is_installed, _PACKAGES[target.platform])):
         raise CompilerMissingError(
             f"The compiler for {target.topology} is not installed: pip install 'lca-jax[compilers]' on Linux."
         )
@@ -99,6 +98,13 @@ def _devices_of(target: Target) -> list[Any]:
     described = f'gpu_device_info {{ {_as_text(_H100)} }} platform_name: "CUDA"'
     options = {"target_config": described, "topology": target.topology}
     return list(topologies.get_topology_desc(target.topology, "cuda", **options).devices)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _as_text(fields: Mapping[str, object]) -> str:
