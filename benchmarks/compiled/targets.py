@@ -1,8 +1,8 @@
 """Devices that are compiled for without having them: a TPU v5e pod, and GPUs described by their numbers.
 
 `libtpu` compiles for any slice of a pod, and NVIDIA's plug-in for a GPU whose description it is given. Neither needs
-the device. Both come with the extra `compilers`, for an environment of its own: elsewhere than here JAX then asks for the
-libraries of a GPU, unless `JAX_PLATFORMS` is `cpu`.
+the device. Both come with the extra `compilers`, for an environment of its own: there JAX asks for the libraries of a
+GPU unless `JAX_PLATFORMS` is `cpu`.
 """
 
 import importlib.util
