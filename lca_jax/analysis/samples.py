@@ -1,8 +1,8 @@
 """Rankings of many samples of the training words by one method, for `analysis.stability`.
 
 Methods that read words or their statistics are called once for every sample. Probes are fitted to all samples in one
-solve, with the penalty that was chosen for the words as they are: `fit_samples` adds them to a set of probes whose
-choice is made, and `rank_samples` ranks by each of them.
+solve, with the penalty that was chosen for the words as they are or with more l2: `fit_samples` adds them to a set of
+probes whose choice is made, and `rank_samples` ranks by each of them.
 """
 
 from dataclasses import replace
@@ -29,6 +29,7 @@ def fit_samples(
     *,
     replicates: int,
     kind: SampleKind = "halves",
+    least_l2: float = 0.0,
     training: TrainingWords | None = None,
 ) -> ProbeSet:
     """Fits the chosen probe of a task to many samples of its sentences, in one solve.
@@ -41,17 +42,21 @@ def fit_samples(
         task: The task.
         replicates: Number of samples, drawn with the seed of the probes' settings.
         kind: How they are drawn (`fit_probes`).
+        least_l2: The samples' probes have at least this l2, whatever was chosen for the words as they are. Rankings of
+            samples agree the more, the more l2 there is (`benchmarks/README.md`).
         training: The training words, where they were read before (`TrainingWords.of`).
 
     Returns:
         The set of the task's probe and of its samples' probes.
 
     Raises:
-        SettingsError: There is no such probe, it has several penalties, the training store is missing, or `replicates`
-            is negative, or odd for halves.
+        SettingsError: There is no such probe, it has several penalties, the training store is missing, `replicates`
+            is negative, or odd for halves, or `least_l2` is negative.
         DataError: A sample has no word of the task.
     """
     check_samples(replicates, kind)
+    if not least_l2 >= 0:
+        raise SettingsError(f"`least_l2` must be 0 or more, got {least_l2}.")
     whole = probes.one(task)
     training = training or TrainingWords.of(probes, task)
     store = probes.store
@@ -64,7 +69,8 @@ def fit_samples(
     for number in range(1, replicates + 1):
         weights = draw_sample(sentences, kind=kind, seed=probes.settings.seed, replicate=number)[labelled]
         samples.append(replace(training.real, weights=weights, replicate=number, kind=kind))
-    fitted = fit_problems(training.X, samples, training.settings, given=training.scale) if samples else []
+    settings = replace(training.settings, l2=max(whole.l2, least_l2))
+    fitted = fit_problems(training.X, samples, settings, given=training.scale) if samples else []
     return replace(probes, probes=(whole, *fitted), unpenalized=(), search=())
 
 

@@ -181,12 +181,30 @@ def test_what_cannot_be_compared_is_refused(halves: ProbeSet) -> None:
         rank_samples(halves, method="anova")
     with pytest.raises(SettingsError, match=r"must be even, got 5\. Give 6"):
         fit_samples(halves, "upos", replicates=5)
+    with pytest.raises(SettingsError, match="`least_l2` must be 0 or more"):
+        fit_samples(halves, "upos", replicates=4, least_l2=-1.0)
     with pytest.raises(SettingsError, match="no samples to rank over"):
         rank_neurons(fit_probes(planted_store(), NET), over="replicates")
     with pytest.raises(SettingsError, match=r"`share` must be in \(0, 1\], got 10.0"):
         rank_neurons(halves, over="replicates", by="frequency", share=10.0)
     with pytest.raises(SettingsError, match="Give one"):
         rank_neurons(halves, over="replicates", replicate=2)
+
+
+def test_samples_have_at_least_the_l2_that_is_asked_for(halves: ProbeSet) -> None:
+    """Each is the probe that `fit_probes` fits to the same sample with that l2; the whole probe stays as it was."""
+    chosen = fit_probes(planted_store(), NET)
+    stronger = fit_samples(chosen, "upos", replicates=4, least_l2=0.5)
+    assert {probe.l2 for probe in stronger if probe.replicate} == {0.5}
+    np.testing.assert_array_equal(stronger.one("upos").weights, chosen.one("upos").weights)
+    net = ElasticNet(l1=NET.l1, l2=0.5, tolerance=NET.tolerance)
+    expected = fit_probes(planted_store(), net, replicates=4, kind="halves")
+    for number in range(1, 5):
+        pair = (of.one("upos", replicate=number) for of in (stronger, expected))
+        np.testing.assert_allclose(*(one.weights for one in pair), atol=1e-3)
+    weaker = fit_samples(chosen, "upos", replicates=4, least_l2=1e-9)
+    pair = (of.one("upos", replicate=3) for of in (weaker, halves))
+    np.testing.assert_allclose(*(one.weights for one in pair), atol=1e-5)
 
 
 def test_rankings_over_samples_are_means_of_those_of_the_samples(halves: ProbeSet) -> None:
