@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Bool
 
-from lca_jax.errors import DataError
 from lca_jax.interventions.answers import Answers, Classify, Lemmas, classify_all, differing, same_lemmas
 from lca_jax.interventions.measures import SLOTS
 from lca_jax.interventions.rows import Rows, WordPlaces, as_corpus, cut_batches
@@ -66,22 +65,20 @@ class WrittenTexts:
 
         Raises:
             ModelError: The model has no head or cannot write, or a sentence does not fit.
-            DataError: There is no sentence.
+            CorpusError: There is no sentence.
             MissingExtraError: sacrebleu is not installed, and texts are to be scored.
         """
         model.check_head()
         corpus = as_corpus(texts)
-        if not corpus.sentence_count:
-            raise DataError(f"{corpus.name} has no sentence. Give sources of translations, or prompts.")
         prompted, limit = model.config.decoder is None, model.max_pieces
         writer = model.config.decoder or model.config
+        check_writer(writer, slots=1, search=search or Search(longest=1))
         if prompted:
             search = search or Search(longest=32)
             limit = min(limit, writer.longest_window - search.longest + 1)
         batch, places = sentence_rows(model, corpus, limit=limit, ended=not prompted)
         rows, length = batch.segments.shape
         search = search or Search(longest=min(2 * length, writer.longest_window - len(model.rules.start)))
-        check_writer(writer, slots=length if prompted else len(model.rules.start), search=search)
         numbers = np.broadcast_to(np.arange(rows, dtype=np.int32)[:, None], (rows, length))
         everything = Rows(batch, numbers.copy(), np.zeros((rows, length), bool))
         return cls(
