@@ -85,31 +85,33 @@ def rest_same(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Excess:
-    """Shares that reached the target in every sample of the sentences; sample 0 is the data itself."""
+    """A share of the units in every sample of the sentences; sample 0 is the data itself."""
 
-    reached: Float[np.ndarray, "sample point"]
+    share: Float[np.ndarray, "sample point"]
     draws: Float[np.ndarray, "sample draw"]
     """How much each random draw counts in a sample."""
 
     @classmethod
-    def of(cls, judged: Judged, *, draws: int, seed: int) -> "Excess":
+    def of(cls, judged: Judged, hits: Bool[np.ndarray, "point unit"], *, draws: int, seed: int) -> "Excess":
         """Draws the samples.
 
         Args:
             judged: What became of the property.
+            hits: What is counted, such as `judged.target`.
             draws: Number of random sets.
             seed: Seed of the samples.
         """
         among = judged.had_source
-        rows = np.concatenate([np.ones((1, among.sum())), judged.target[:, among]])
+        rows = np.concatenate([np.ones((1, among.sum())), hits[:, among]])
         sampled = np.concatenate([rows.sum(axis=1)[None], resampled_sums(rows, judged.sentences[among], seed=seed)])
         times = np.random.default_rng((seed, 1)).multinomial(draws, np.full(draws, 1 / draws), size=len(sampled))
+        # The data itself has every draw once.
         times[0] = 1
-        return cls(reached=sampled[:, 1:] / sampled[:, :1], draws=times / draws)
+        return cls(share=sampled[:, 1:] / sampled[:, :1], draws=times / draws)
 
     def over(self, point: int, random: Sequence[int]) -> Float[np.ndarray, " sample"]:
         """Returns in every sample the share of a point minus the mean share of its random draws."""
-        return self.reached[:, point] - (self.reached[:, list(random)] * self.draws).sum(axis=1)
+        return self.share[:, point] - (self.share[:, list(random)] * self.draws).sum(axis=1)
 
 
 def ends_of(sampled: Float[np.ndarray, " sample"]) -> tuple[float, float]:

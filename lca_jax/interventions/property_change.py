@@ -80,8 +80,10 @@ class ControlClaim:
     shift: Shift
     source: str
     target: str
+    clean: bool
+    """Whether only answers count in which all else is as it was. A broken text may show the target, too."""
     excess: float
-    """Difference of the shares that reached the target, mean over all sizes and strengths."""
+    """Difference of the shares, mean over all sizes and strengths; strength 0 of a translation does not count."""
     low: float
     """Lower end of its paired 95 % interval over sentences and draws."""
     high: float
@@ -90,10 +92,10 @@ class ControlClaim:
 
     def __str__(self) -> str:
         """Says the claim and its outcome in one line."""
+        what = f"{self.source} into {self.target}" + (" and nothing else" if self.clean else "")
         return (
-            f"{self.ranking}, {self.shift}: the first neurons turn {self.source} into {self.target} more often than "
-            f"random ones of their layers: {self.outcome} ({self.excess:+.3g}, 95 % interval {self.low:+.3g} to "
-            f"{self.high:+.3g})"
+            f"{self.ranking}, {self.shift}: the first neurons turn {what} more often than random ones of their layers: "
+            f"{self.outcome} ({self.excess:+.3g}, 95 % interval {self.low:+.3g} to {self.high:+.3g})"
         )
 
 

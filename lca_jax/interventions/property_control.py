@@ -92,10 +92,13 @@ def control_property(
         raise DataError(f"The rankings and the statistics of {statistics.place} must be of the same neurons.")
     sizes = [span.last for span in spans_of(sizes, sweep="cumulative", size=len(orders[0].columns))]
     words = _words(output, where, task=task, source=source)
-    plan = _Plan(orders=orders, sizes=sizes, strengths=[float(strength) for strength in dict.fromkeys(strengths)])
-    answers = _run(model, output, plan, pair, shift=shift, words=words)
+    amounts = [float(strength) for strength in dict.fromkeys(strengths)]
+    plan = _Plan(orders=orders, sizes=sizes, strengths=amounts, shift=shift)
+    answers = _run(model, output, plan, pair, words=words)
     judged = _judge(answers, words, source=source, target=target, output=output)
-    excess = Excess.of(judged, draws=random, seed=seed)
+    excess = {False: Excess.of(judged, judged.target, draws=random, seed=seed)}
+    if judged.otherwise_same is not None:
+        excess[True] = Excess.of(judged, judged.target & judged.otherwise_same, draws=random, seed=seed)
     return PropertyControl(
         output=output.name,
         task=task,
@@ -107,8 +110,12 @@ def control_property(
         target_units=int(judged.target[0].sum()),
         all_units=len(judged.sentences),
         draws=random,
-        points=tuple(plan.points(judged, excess, seed=seed)),
-        claims=tuple(plan.claims(excess, shift=shift, source=source, target=target)),
+        points=tuple(plan.points(judged, excess[False], seed=seed)),
+        claims=tuple(
+            plan.claim(name, of, clean=clean, source=source, target=target)
+            for name in named
+            for clean, of in excess.items()
+        ),
     )
 
 
@@ -119,10 +126,13 @@ class _Plan:
     orders: Sequence[Order]
     sizes: Sequence[int]
     strengths: Sequence[float]
+    shift: Shift
 
     def __post_init__(self) -> None:
-        if not self.strengths:
-            raise SettingsError("`strengths` must name at least one strength.")
+        if not self.strengths or (self.shift == "translate" and not any(self.strengths)):
+            raise SettingsError(
+                f"`strengths` must name at least one strength that changes something, got {self.strengths}."
+            )
 
     def sets(self) -> list[tuple[str, int, float, int, list[int]]]:
         """Returns ranking, size, strength, the point of the top and those of its random draws."""
@@ -156,32 +166,32 @@ class _Plan:
                         excess_low=ends[0] if is_top else None,
                         excess_high=ends[1] if is_top else None,
                         quality=quality_of(judged, numbers, seed=seed),
-                        draws=() if is_top else tuple(excess.reached[0, numbers].tolist()),
+                        draws=() if is_top else tuple(excess.share[0, numbers].tolist()),
                         examples=judged.examples(numbers, _EXAMPLES) if is_top else (),
                     )
                 )
         return made
 
-    def claims(self, excess: Excess, *, shift: Shift, source: str, target: str) -> list[ControlClaim]:
-        """Compares every ranking with random neurons; points that change nothing do not count."""
-        claims = []
-        for ranking in dict.fromkeys(order.ranking for order in self.orders):
-            over = [
-                excess.over(top, random)
-                for name, _, strength, top, random in self.sets()
-                if name == ranking and (strength or shift == "clamp")
-            ]
-            if not over:
-                continue
-            mean = np.mean(over, axis=0)
-            low, high = ends_of(mean)
-            claims.append(
-                ControlClaim(
-                    ranking=ranking, shift=shift, source=source, target=target, excess=float(mean[0]), low=low,
-                    high=high, outcome="holds" if low > 0 else "fails" if high < 0 else "within noise",
-                )
-            )  # fmt: skip
-        return claims
+    def claim(self, ranking: str, excess: Excess, *, clean: bool, source: str, target: str) -> ControlClaim:
+        """Compares a ranking with random neurons, over all its points."""
+        over = [
+            excess.over(top, random)
+            for name, _, strength, top, random in self.sets()
+            if name == ranking and (strength or self.shift == "clamp")
+        ]
+        mean = np.mean(over, axis=0)
+        low, high = ends_of(mean)
+        return ControlClaim(
+            ranking=ranking,
+            shift=self.shift,
+            source=source,
+            target=target,
+            clean=clean,
+            excess=float(mean[0]),
+            low=low,
+            high=high,
+            outcome="holds" if low > 0 else "fails" if high < 0 else "within noise",
+        )
 
     def _number(self, order: int, size: int, strength: int) -> int:
         return 1 + (order * len(self.sizes) + size) * len(self.strengths) + strength
@@ -218,9 +228,9 @@ def _run(
     plan: _Plan,
     pair: ClassPair,
     *,
-    shift: Shift,
     words: Bool[np.ndarray, " word"] | None,
 ) -> Answers:
+    """Runs the model as it is and with the edits of all points."""
     ranked = len(plan.orders[0].columns)
     chosen = [np.zeros(0, np.int64)]
     amounts = [plan.strengths[0]]
@@ -230,7 +240,7 @@ def _run(
             amounts += plan.strengths
     edits = stack_edits(
         [
-            shift_neurons(model, columns, pair, shift=shift, strength=strength, ranked=ranked)
+            shift_neurons(model, columns, pair, shift=plan.shift, strength=strength, ranked=ranked)
             for columns, strength in zip(chosen, amounts, strict=True)
         ]
     )

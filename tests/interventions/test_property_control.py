@@ -389,7 +389,8 @@ def test_a_planted_neuron_switches_the_probe_of_a_later_layer_and_random_ones_do
     assert top.clean is not None
     assert missed.reached.value < 0.1
     assert np.median(found.at("found", "matched", 1, 1.0).draws) < 0.1
-    assert [claim.outcome for claim in found.claims] == ["holds", "within noise"]
+    assert [claim.outcome for claim in found.claims if not claim.clean] == ["holds", "within noise"]
+    assert [claim.outcome for claim in found.claims if claim.clean] == ["holds", "within noise"]
     assert top.excess == pytest.approx(top.reached.value - np.mean(found.at("found", "matched", 1, 1.0).draws))
     assert top.excess_low is not None
     assert top.excess_low > 0.5
@@ -429,6 +430,7 @@ def test_bad_settings_are_refused(masked: Model, of_masked: Statistics, translat
         ({"where": [[True]]}, SettingsError, "shaped like the sentences"),
         ({"where": [[False] * len(s) for s in CORPUS.sentences]}, DataError, "No word of words is edited"),
         ({"strengths": ()}, SettingsError, "at least one strength"),
+        ({"strengths": (0.0,), "shift": "translate"}, SettingsError, "strength that changes something"),
         ({"strengths": (np.inf,)}, SettingsError, "must be finite"),
         ({"sizes": (97,)}, SettingsError, "from 1 to 96"),
         ({"task": "upos"}, SettingsError, "no classes of 'upos'"),
