@@ -9,6 +9,9 @@ With the mean q(from) of the words of the class that is left and q(to) of the on
 - `translate` adds α · (q(to) - q(from)), with an α that falls in equal steps of its logarithm from the strength at the
   first neuron of the ranking to 0.001 at the last one. Strength 0 leaves every neuron alone.
 
+Residual layers add up what is added to them: a translation of neurons of several layers is stronger with each layer.
+The published strengths (8, tried from 1 to 12) are for neurons of one layer; give `layers` one layer to compare.
+
 References:
     Bau et al. 2019, section 6 (control of tense, number and gender in translations).
     Antverg and Belinkov 2022, section 4 (translation of neurons; α by rank).

@@ -1,5 +1,6 @@
 """Control of a property: against NumPy, plain loops, worked examples, planted neurons; one program."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from lca_jax.errors import DataError, ModelError, SettingsError
 from lca_jax.extraction.extract import extract
 from lca_jax.gathering.gather import gather_statistics
 from lca_jax.interventions.edits import stack_edits
-from lca_jax.interventions.judging import Judged, rest_same
+from lca_jax.interventions.judging import Excess, Judged, ends_of, rest_same
 from lca_jax.interventions.predicted import PredictedWords
 from lca_jax.interventions.property_control import control_property
 from lca_jax.interventions.shifts import ClassPair, class_pair, falling_strengths, shift_neurons
@@ -29,7 +30,7 @@ from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.metrics import share_interval
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.ranking.ranking import Ranking, rank_by_scores
-from lca_jax.store.statistics import Gathering, Statistics
+from lca_jax.store.statistics import ClassStatistics, Gathering, Statistics
 from lca_jax.text.corpus import Corpus
 from tests.compilations import count_programs
 from tests.stores import planted_store
@@ -216,6 +217,25 @@ def test_shares_of_a_worked_example() -> None:
     assert share_interval(np.zeros(0, bool), np.zeros(0, np.int64)) is None
 
 
+def test_intervals_over_random_are_those_of_a_paired_bootstrap() -> None:
+    generator = np.random.default_rng(5)
+    hits = generator.random((4, 60)) < np.array([[0.0], [0.7], [0.3], [0.3]])
+    hits[3] = hits[2]  # two draws that are alike: no luck of the draw
+    had = generator.random(60) < 0.8
+    record = Judged(
+        source=np.stack([had] * 4), target=hits, none=hits, changed=hits, otherwise_same=None,
+        sentences=np.arange(60), texts=None, metrics={},
+    )  # fmt: skip
+    over = Excess.of(record, hits, draws=2, seed=0).over(1, [2, 3])
+    top, random = hits[1, had].astype(float), hits[2, had].astype(float)
+    assert over[0] == pytest.approx(top.mean() - random.mean())
+    theirs = stats.bootstrap(
+        (top - random,), np.mean, n_resamples=4000, method="percentile",
+        random_state=1,  # pyright: ignore[reportCallIssue] - the name that older versions of SciPy know too
+    ).confidence_interval  # fmt: skip
+    np.testing.assert_allclose(ends_of(over), theirs, rtol=0, atol=0.04)
+
+
 def test_the_rest_of_a_sentence() -> None:
     changed = np.array([[False] * 5, [True, False, True, False, True]])
     same = rest_same(changed, np.array([0, 0, 0, 1, 1]), np.array([True, True, False, True, True]))
@@ -347,6 +367,12 @@ def test_strength_zero_is_the_model_as_it_is(translator: Model) -> None:
     assert found.to_dict()["points"][0]["size"] == 30
 
 
+def of_task(statistics: Statistics, width: int) -> ClassStatistics:
+    """The statistics of the classes of the first neurons."""
+    whole = statistics.of_task("parity")
+    return replace(whole, mean=whole.mean[:, :width], variance=whole.variance[:, :width])
+
+
 # --- planted neurons ------------------------------------------------------------------------------------------------
 
 
@@ -422,6 +448,7 @@ def test_all_points_are_one_program_and_the_next_ones_are_none(masked: Model, of
 def test_bad_settings_are_refused(masked: Model, of_masked: Statistics, translator: Model, tmp_path: Path) -> None:
     del tmp_path
     output = PredictedWords.of(masked, CORPUS, "parity", classify=parity, slots=48)
+    written = WrittenTexts.of(translator, CORPUS, classify=of_text, metrics=())
     never = PredictedWords.of(masked, CORPUS, "parity", classify=lambda _: None, slots=48)
     plain: dict[str, Any] = {"source": "odd", "target": "even", "sizes": (3,), "strengths": (1.0,), "random": 2}
     wrong: tuple[tuple[dict[str, Any], type[Exception], str], ...] = (
@@ -445,6 +472,10 @@ def test_bad_settings_are_refused(masked: Model, of_masked: Statistics, translat
         PredictedWords.of(translator, CORPUS, "parity", classify=parity)
     with pytest.raises(ModelError, match="cannot write"):
         WrittenTexts.of(masked, CORPUS, classify=of_text, metrics=())
+    decoder = NeuronAxis(blocks=(LayerBlock("decoder.mlp", 0, 40),))
+    in_decoder = replace(of_masked, axis=decoder, by_task={"parity": of_task(of_masked, 40)})
+    with pytest.raises(SettingsError, match="edit the decoder in `all` slots"):
+        control_property(translator, rank_by_scores("parity", decoder, np.arange(40.0)), in_decoder, written, **plain)
     unlabelled = WrittenTexts.of(translator, Corpus.from_words(CORPUS.sentences), classify=of_text, metrics=())
     with pytest.raises(SettingsError, match="no labels of `parity`"):
         control_property(masked, RANKING, of_masked, unlabelled, **plain)
