@@ -1,4 +1,4 @@
-"""What a user chooses of an ablation curve by name: sets of neurons, sweeps and slots. Importing it loads nothing."""
+"""What a user chooses of an ablation curve or of control by name: sets of neurons, sweeps, slots. It loads nothing."""
 
 from typing import Literal, get_args
 

@@ -104,7 +104,8 @@ class PredictedWords:
         numbers[row, asked.ends - 1] = asked.numbers
         if masked:
             ids[row, asked.starts] = mask
-        everything = Rows(batch._replace(piece_ids=ids, positions=positions, segments=segments), numbers, ids < 0)
+        rows = batch._replace(piece_ids=ids, positions=positions, segments=segments)
+        everything = Rows(rows, numbers, np.zeros(ids.shape, bool))
         return cls(
             name="next pieces" if causal else "masked words" if masked else "words in place",
             corpus=corpus,

@@ -296,6 +296,29 @@ def test_predicted_words_are_those_of_a_plain_loop(masked: Model, of_masked: Sta
     assert found.points[0].quality == {}
 
 
+def test_a_masked_word_is_predicted_from_the_others(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    write_model(tmp_path, TINY["bert"])
+    model = load_model(tmp_path, head=True)
+    with pytest.raises(SettingsError, match="cannot read masked words"):
+        PredictedWords.of(model, CORPUS, "parity", classify=parity, masked=True)
+    model.tokenizer.add_special_tokens({"mask_token": "w30"})
+    output = PredictedWords.of(model, CORPUS, "parity", classify=parity, masked=True, slots=64)
+    still = stack_edits([shift_neurons(model, [], ClassPair(AXIS, *np.zeros((2, AXIS.size))))])
+    settings: dict[str, Any] = {"score": output.score, "further": (), "where": "all", "name": output.name}
+    texts = output.answers(run_edits(model, output.batches, still, **settings)).texts
+    assert texts is not None
+    found = iter(texts[0])
+    run = jax.jit(lambda params, batch: model.logits(params, batch))
+    for sentence, labels in list(zip(CORPUS.sentences, CORPUS.labels["parity"], strict=True))[:3]:
+        for place in np.flatnonzero([label is not None for label in labels]):
+            ids = np.array([[int(word[1:]) for word in sentence]], np.int32)
+            ids[0, place] = 30
+            batch = Batch(ids, np.arange(ids.size, dtype=np.int32)[None], np.ones_like(ids))
+            expected = int(np.asarray(run(model.params, batch))[0, place].argmax())
+            assert next(found) == output.decode([expected]).strip()
+
+
 def test_what_follows_a_word_is_asked_of_a_causal_model(causal: Model) -> None:
     output = PredictedWords.of(causal, CORPUS, "parity", classify=parity, slots=64)
     scored = run_edits(
