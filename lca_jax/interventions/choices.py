@@ -1,4 +1,4 @@
-"""What a user chooses of an ablation curve by name: sets of neurons, sweeps and slots. Importing it loads nothing."""
+"""What a user chooses of an ablation curve or of control by name: sets of neurons, sweeps, slots. It loads nothing."""
 
 from typing import Literal, get_args
 
@@ -13,3 +13,6 @@ Where = Literal["all", "words", "after first"]
 """Which slots are edited: `all` of them, those of `words` (no special piece), or all but the first of each window,
 where causal models park attention."""
 WHERE: tuple[Where, ...] = get_args(Where)
+Edited = Literal["all", "words", "class"]
+"""Where a property is controlled: in `all` slots, in those of `words`, or in the words of the class that is left."""
+EDITED: tuple[Edited, ...] = get_args(Edited)

@@ -1,4 +1,4 @@
-"""The accuracy of a probe while neurons are edited: is a neuron exclusive to its property, or do other tasks use it?
+"""What a probe says while neurons are edited: is a neuron exclusive to its property, or do other tasks use it?
 
 The probe reads the running model, so neurons that are set in a low layer reach it through all layers above. For a probe
 of the very layers that are edited this measures the probe and not the model; give one of later layers.
@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lca_jax.errors import DataError
+from lca_jax.interventions.answers import Answers
 from lca_jax.interventions.measures import SLOTS, Lost, Setting
-from lca_jax.interventions.rows import Rows, read_rows
+from lca_jax.interventions.rows import Rows, WordPlaces, read_rows
 from lca_jax.machine.precision import FLOAT32
 from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Params, forward
@@ -46,10 +47,13 @@ def _score(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProbeAccuracy:
-    """Accuracy of one probe on the words of a corpus."""
+    """Accuracy of one probe on the words of a corpus, and its answers."""
 
     name: str
+    corpus: Corpus
     batches: Sequence[Rows]
+    places: WordPlaces
+    classes: tuple[str, ...]
     gold: Int[np.ndarray, " word"]
     """Class number of every word of the corpus; -1 for words that do not count."""
     sentences: Int[np.ndarray, " word"]
@@ -100,7 +104,10 @@ class ProbeAccuracy:
         bias = np.asarray(probe.raw_bias, np.float32)
         return cls(
             name=f"accuracy on {task}",
+            corpus=corpus,
             batches=batches,
+            places=words,
+            classes=tuple(probe.classes),
             gold=gold,
             sentences=np.repeat(np.arange(corpus.sentence_count), [len(one) for one in corpus.sentences]),
             further={"weights": weights, "bias": bias},
@@ -109,14 +116,9 @@ class ProbeAccuracy:
 
     def parts(self, scored: Sequence[np.ndarray]) -> Float[np.ndarray, "point part sentence"]:
         """Returns right words and words."""
-        points = len(scored[0])
-        predicted = np.full((points, len(self.gold)), -1)
-        for values, rows in zip(scored, self.batches, strict=True):
-            at = np.asarray(rows.sentences)
-            predicted[:, at[at >= 0]] = values[:, at >= 0]
         counts = self.gold >= 0
         place, number = np.unique(self.sentences[counts], return_inverse=True)
-        right = predicted[:, counts] == self.gold[counts]
+        right = self._predicted(scored) == self.gold[counts]
         hits = np.stack([np.bincount(number, weights=row, minlength=len(place)) for row in right])
         words = np.broadcast_to(np.bincount(number, minlength=len(place)), hits.shape)
         return np.stack([hits, words], axis=1)
@@ -124,6 +126,27 @@ class ProbeAccuracy:
     def value(self, sums: Float[np.ndarray, "... part"]) -> Float[np.ndarray, "..."]:
         """Returns the share of right words."""
         return sums[..., 0] / sums[..., 1]
+
+    def answers(self, scored: Sequence[np.ndarray]) -> Answers:
+        """Returns the probe's class of every word that counts; a unit is a word."""
+        predicted = self._predicted(scored)
+        words = np.flatnonzero(self.gold >= 0)
+        return Answers(
+            said=[[self.classes[one] for one in point] for point in predicted.tolist()],
+            changed=predicted != predicted[:1],
+            otherwise_same=None,
+            sentences=self.sentences[words],
+            words=words,
+            texts=None,
+        )
+
+    def _predicted(self, scored: Sequence[np.ndarray]) -> Int[np.ndarray, "point _word"]:
+        """Returns the predicted class of every word that counts."""
+        predicted = np.full((len(scored[0]), len(self.gold)), -1)
+        for values, rows in zip(scored, self.batches, strict=True):
+            at = np.asarray(rows.sentences)
+            predicted[:, at[at >= 0]] = values[:, at >= 0]
+        return predicted[:, self.gold >= 0]
 
 
 @cache

@@ -8,38 +8,21 @@ References:
     Koehn 2004, Statistical Significance Tests for Machine Translation Evaluation.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from lca_jax.errors import DataError, MissingExtraError, ModelError
-from lca_jax.interventions.measures import SLOTS, Lost, Setting
+from lca_jax.interventions.measures import SLOTS, Lost
 from lca_jax.interventions.rows import Rows, cut_batches, source_rows
+from lca_jax.interventions.writing import writing_score
 from lca_jax.models.model import Model
-from lca_jax.models.stack.stack import Params
-from lca_jax.models.stack.taps import Edit
-from lca_jax.models.writing.generation import Search, TextRules, write_pieces
+from lca_jax.models.writing.generation import Search
 
 Metric = Literal["bleu", "chrf"]
-
-
-def _score(
-    setting: Setting,
-    params: Params,
-    rows: Rows,
-    edits: Mapping[str, Edit],
-    further: tuple[()],
-    *,
-    rules: TextRules,
-    search: Search,
-) -> Int[Array, "row _piece"]:
-    """Returns the pieces of the translations."""
-    del further
-    return write_pieces(setting.graph, params, rows.batch, edits, rules=rules, search=search).pieces
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -92,11 +75,11 @@ class Translations:
         everything = Rows(batch, numbers.copy(), is_word)
         return cls(
             name={"bleu": "BLEU", "chrf": "chrF"}[metric],
-            metric=_metric(metric),
+            metric=sacrebleu_metric(metric),
             references=tuple(reference for _, reference in pairs),
             batches=cut_batches(everything, rows=max(1, slots // length)),
             decode=lambda pieces: str(model.tokenizer.decode([*pieces], skip_special_tokens=True)),
-            score=_scores_of(model.rules, search),
+            score=writing_score(model.rules, search),
         )
 
     def texts(self, scored: Sequence[np.ndarray]) -> list[list[str]]:
@@ -106,19 +89,19 @@ class Translations:
 
     def parts(self, scored: Sequence[np.ndarray]) -> Float[np.ndarray, "point part sentence"]:
         """Returns sacrebleu's statistics of each sentence."""
-        references = [list(self.references)]
-        # sacrebleu has no public name for these; its corpus score of the same texts is what a test compares.
-        of_points = [self.metric._extract_corpus_statistics(texts, references) for texts in self.texts(scored)]
-        return np.asarray(of_points, np.float64).transpose(0, 2, 1)
+        return np.stack([sentence_statistics(self.metric, texts, self.references) for texts in self.texts(scored)])
 
     def value(self, sums: Float[np.ndarray, "... part"]) -> Float[np.ndarray, "..."]:
         """Returns sacrebleu's score of summed statistics."""
-        flat = np.rint(sums).astype(int).reshape(-1, sums.shape[-1]).tolist()
-        scores = [self.metric._compute_score_from_stats(one).score for one in flat]
-        return np.array(scores).reshape(sums.shape[:-1])
+        return scores_of_sums(self.metric, sums)
 
 
-def _metric(name: Metric) -> Any:
+def sacrebleu_metric(name: Metric) -> Any:
+    """Returns the metric of sacrebleu, with its own settings.
+
+    Raises:
+        MissingExtraError: sacrebleu is not installed.
+    """
     try:
         from sacrebleu.metrics.bleu import BLEU
         from sacrebleu.metrics.chrf import CHRF
@@ -127,7 +110,16 @@ def _metric(name: Metric) -> Any:
     return BLEU() if name == "bleu" else CHRF()
 
 
-@cache
-def _scores_of(rules: TextRules, search: Search) -> Callable[..., Array]:
-    """Returns the same function for the same settings, so that its program is compiled once."""
-    return partial(_score, rules=rules, search=search)
+def sentence_statistics(
+    metric: Any, texts: Sequence[str], references: Sequence[str]
+) -> Float[np.ndarray, "part sentence"]:
+    """Returns sacrebleu's statistics of each sentence, which add up over sentences."""
+    # sacrebleu has no public name for these; its corpus score of the same texts is what a test compares.
+    return np.asarray(metric._extract_corpus_statistics(list(texts), [list(references)]), np.float64).T
+
+
+def scores_of_sums(metric: Any, sums: Float[np.ndarray, "... part"]) -> Float[np.ndarray, "..."]:
+    """Returns sacrebleu's score of summed statistics, 0 to 100."""
+    flat = np.rint(sums).astype(int).reshape(-1, sums.shape[-1]).tolist()
+    scores = [metric._compute_score_from_stats(one).score for one in flat]
+    return np.array(scores).reshape(sums.shape[:-1])

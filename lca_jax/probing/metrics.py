@@ -146,6 +146,12 @@ def recall_intervals(
     return [_wilson(words[of_class == number], hits[of_class == number]) for number in range(classes)]
 
 
+def share_interval(hits: Bool[np.ndarray, " word"], sentences: Int[np.ndarray, " word"]) -> tuple[float, float] | None:
+    """Returns the 95 % interval of a share of words, as that of a recall (`recall_intervals`); None without words."""
+    predicted, gold = np.where(hits, 0, -1), np.zeros(len(hits), np.int64)
+    return recall_intervals(predicted, gold, sentences, classes=1)[0]
+
+
 def confusion_counts(
     predicted: Int[np.ndarray, " word"], gold: Int[np.ndarray, " word"], *, classes: int
 ) -> Int[np.ndarray, "class class"]:
