@@ -22,6 +22,7 @@ from jaxtyping import Bool
 from lca_jax.analysis.overlap import chance_overlap, counts_of, first_part, overlap
 from lca_jax.analysis.parts import describe, divide_words, to_train
 from lca_jax.analysis.readouts.kinds import readout_named
+from lca_jax.analysis.samples import with_least_l2
 from lca_jax.analysis.validity import constant_accuracy
 from lca_jax.errors import SettingsError
 from lca_jax.probing.bootstrap import replicate_labellings
@@ -117,6 +118,7 @@ def reliability_and_validity(
     settings: ElasticNet | None = None,
     replicates: int = 0,
     kind: SampleKind = "bootstrap",
+    least_l2: float = 0.0,
     seed: int = 0,
 ) -> ReliabilityAndValidity:
     """Measures how far methods reproduce on two halves, and what their neurons are worth on a third part.
@@ -133,6 +135,7 @@ def reliability_and_validity(
         replicates: Number of samples of each half that the probes are fitted to as well, for methods that rank over
             samples; they are problems of one solve.
         kind: How samples are drawn.
+        least_l2: The probes of samples have at least this l2 (`fit_samples`).
         seed: Seed of the parts, the samples and the random orders.
 
     Raises:
@@ -152,7 +155,8 @@ def reliability_and_validity(
     reading = [method for row in rows.values() if (method := method_named(str(row["method"]))).reads == "probes"]
     if reading:
         binary = any(method.one_vs_rest for method in reading)
-        probes = [_fitted(half, settings, replicates, kind, seed, binary=binary) for half in halves]
+        stronger = with_least_l2(settings, least_l2)
+        probes = [_fitted(half, settings, stronger, replicates, kind, seed, binary=binary) for half in halves]
     rankings = [
         _ranked(rows, half, None if probes is None else probes[place], seed + place)
         for place, half in enumerate(halves)
@@ -198,15 +202,22 @@ def _rows(
 
 
 def _fitted(
-    words: MeasuredWords, settings: ElasticNet, replicates: int, kind: SampleKind, seed: int, *, binary: bool
+    words: MeasuredWords,
+    settings: ElasticNet,
+    of_samples: ElasticNet,
+    replicates: int,
+    kind: SampleKind,
+    seed: int,
+    *,
+    binary: bool,
 ) -> ProbeSet:
-    """Fits the probe of a half and of its samples in one solve, and the binary probes of its classes if wanted."""
+    """Fits the probe of a half, and the binary probes of its classes if wanted; and the probes of its samples."""
     real = to_train(words, settings).real
-    samples = replicate_labellings([real], words.sentences, replicates=replicates, seed=seed, kind=kind)
-    if binary:
-        present = np.unique(real.numbers[real.counted]).tolist()
-        samples = [*samples, *(tell_from_rest(real, real.classes[number]) for number in present)]
-    return ProbeSet(probes=tuple(fit_problems(words.X, samples, settings)), axis=words.axis, settings=settings)
+    _, *samples = replicate_labellings([real], words.sentences, replicates=replicates, seed=seed, kind=kind)
+    present = np.unique(real.numbers[real.counted]).tolist() if binary else []
+    whole = fit_problems(words.X, [real, *(tell_from_rest(real, real.classes[number]) for number in present)], settings)
+    fitted = fit_problems(words.X, samples, of_samples) if samples else []
+    return ProbeSet(probes=(*whole, *fitted), axis=words.axis, settings=settings)
 
 
 def _ranked(

@@ -16,6 +16,7 @@ from lca_jax.probing.bootstrap import check_samples, draw_sample
 from lca_jax.probing.fit import fit_problems
 from lca_jax.probing.labelling import SampleKind, usable_labels
 from lca_jax.probing.measuring import MeasuredWords
+from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe_set import ProbeSet, only_task
 from lca_jax.ranking.groups import Groups
 from lca_jax.ranking.methods import method_named, rank
@@ -55,8 +56,6 @@ def fit_samples(
         DataError: A sample has no word of the task.
     """
     check_samples(replicates, kind)
-    if not least_l2 >= 0:
-        raise SettingsError(f"`least_l2` must be 0 or more, got {least_l2}.")
     whole = probes.one(task)
     training = training or TrainingWords.of(probes, task)
     store = probes.store
@@ -69,7 +68,7 @@ def fit_samples(
     for number in range(1, replicates + 1):
         weights = draw_sample(sentences, kind=kind, seed=probes.settings.seed, replicate=number)[labelled]
         samples.append(replace(training.real, weights=weights, replicate=number, kind=kind))
-    settings = replace(training.settings, l2=max(whole.l2, least_l2))
+    settings = with_least_l2(training.settings, least_l2)
     fitted = fit_problems(training.X, samples, settings, given=training.scale) if samples else []
     return replace(probes, probes=(whole, *fitted), unpenalized=(), search=())
 
@@ -124,6 +123,20 @@ def rank_samples(
         weights = draw_sample(words.sentences, kind=kind, seed=seed, replicate=number)
         rankings.append(rank(_sampled(words, weights), None, method=method, groups=groups, **options))
     return rankings
+
+
+def with_least_l2(settings: ElasticNet, least: float) -> ElasticNet:
+    """Returns the settings of samples: those of the words as they are, with at least so much l2.
+
+    Raises:
+        SettingsError: `least` is negative, or the settings have several pairs of penalties.
+    """
+    if not least >= 0:
+        raise SettingsError(f"`least_l2` must be 0 or more, got {least}.")
+    if len(settings.pairs) > 1:
+        raise SettingsError(f"Samples are fitted with one pair of penalties, got {len(settings.pairs)}.")
+    ((l1, l2),) = settings.pairs
+    return replace(settings, l1=l1, l2=max(l2, least))
 
 
 def _sampled(words: MeasuredWords, weights: Float[np.ndarray, " word"]) -> MeasuredWords:

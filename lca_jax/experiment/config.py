@@ -154,6 +154,10 @@ class Experiment(Request):
     replicates: int = 10
     """Number of half-samples of the training sentences, an even one, that every chosen probe is fitted to as well. They
     make the ranking `bagged`, and tell how far any ranking reproduces; with `mass`, 0 leaves them out."""
+    ranking_l2: float = 1.0
+    """The ranking `bagged` reads half-samples with at least this l2, 0 for that of the chosen probe. With more of it
+    rankings reproduce more, and their neurons are worth about the same. It does not touch what is measured, nor the
+    ranking `mass` or the penalty `neurox`, whose l2 is of another scale."""
     methods: bool = False
     """Also ranks by every method on two thirds of the training sentences, each by itself, and measures the neurons of
     each on the last third: the page's figure of reliability and validity. About as dear as the rest of the run."""
@@ -171,8 +175,15 @@ class Experiment(Request):
         check_pairs(self.replicates)
         if self.ranking == "bagged" and not self.replicates:
             raise SettingsError("The ranking `bagged` is a mean over half-samples. Give some, or ranking='mass'.")
+        if not 0 <= self.ranking_l2 < float("inf"):
+            raise SettingsError(f"`ranking_l2` must be 0 or more, got {self.ranking_l2}.")
         if not 0 <= self.drop < 1:
             raise SettingsError(f"`drop` must be in [0, 1), got {self.drop}. One hundredth of the gain is 0.01.")
+
+    @property
+    def halves_l2(self) -> float:
+        """The least l2 of the probes of half-samples."""
+        return self.ranking_l2 if self.ranking == "bagged" and self.probe.penalty != "neurox" else 0.0
 
     def command(self) -> str:
         """Returns the command of this run, with the base names of files, and without what is as by default."""
@@ -214,8 +225,8 @@ class Experiment(Request):
         unknown = sorted(set(content) - names)
         if unknown:
             raise SettingsError(f"Unknown settings {', '.join(unknown)}. Known: {', '.join(sorted(names))}.")
-        # Runs of earlier versions knew one ranking.
-        values: dict[str, object] = {"ranking": "mass", **content}
+        # Runs of earlier versions knew one ranking, and later one penalty.
+        values: dict[str, object] = {"ranking": "mass", "ranking_l2": 0.0, **content}
         if isinstance(options := values.get("texts", {}), Mapping):
             known = {item.name for item in fields(TextOptions)}
             if strange := sorted(map(str, set(options) - known)):

@@ -1,8 +1,9 @@
 """Every ranking method beside the run's own, for reliability and validity: the page's central figure (`--methods`).
 
 The training sentences are divided into thirds: two of them rank, each by itself, and the last one measures. Probes have
-the penalty that the run chose, so the figure is of the run's words and objective; it costs the fits of two thirds of
-the words, each with as many half-samples as the run has, and every method twice.
+the penalty that the run chose, and those of half-samples the l2 of its ranking, so the figure is of the run's words and
+objective; it costs the fits of two thirds of the words, each with as many half-samples as the run has, and every method
+twice.
 """
 
 from dataclasses import asdict
@@ -27,6 +28,7 @@ def methods_entry(training: TrainingWords, store: ActivationStore, settings: Exp
         settings=training.settings,
         replicates=settings.replicates,
         kind="halves",
+        least_l2=settings.halves_l2,
         seed=settings.seed,
     )
     plain = asdict(found)

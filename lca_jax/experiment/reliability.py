@@ -1,8 +1,8 @@
 """How far the rankings of a run reproduce: its probes on half-samples of the training sentences, and what they tell.
 
-The penalty is that of the run's probe, so a half costs one problem of one solve. Every half is ranked by the method of
-the run, by its own probe alone. The run's ranking reads all of the words, or all of the halves, so it is more stable
-than this says.
+The penalty is that of the run's probe, with the l2 of the ranking `bagged`, so a half costs one problem of one solve.
+Every half is ranked by the method of the run, by its own probe alone. The run's ranking reads all of the words, or all
+of the halves, so it is more stable than this says.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ _TOP = 20
 """Number of neurons that are listed: those of `top_neurons`."""
 
 
-def fit_halves(probes: ProbeSet, tasks: Sequence[str], *, replicates: int) -> ProbeSet:
-    """Returns the chosen probes of all tasks, each followed by its probes on half-samples."""
-    sets = [fit_samples(probes, task, replicates=replicates) for task in tasks]
+def fit_halves(probes: ProbeSet, tasks: Sequence[str], *, replicates: int, least_l2: float) -> ProbeSet:
+    """Returns the chosen probes of all tasks, each followed by its probes on half-samples, with at least so much l2."""
+    sets = [fit_samples(probes, task, replicates=replicates, least_l2=least_l2) for task in tasks]
     return replace(sets[0], probes=tuple(probe for of_task in sets for probe in of_task))
 
 

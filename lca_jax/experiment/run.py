@@ -225,6 +225,7 @@ class _Run:
         measured = (settings.fractions, settings.draws, settings.drop, settings.seed, settings.mdl)
         # Added only where halves are asked for: a run without them makes the same whatever they are.
         halves = [settings.replicates] if settings.replicates else []
+        halves += [settings.halves_l2] if halves and settings.halves_l2 else []
         ranked = [settings.ranking, *halves, *(["methods"] if settings.methods else [])]
         ablate = {
             task: key_of("ablate", FORMAT, task, probe, extract["test"], measured, *ranked) for task in self._tasks
@@ -257,7 +258,8 @@ class _Run:
         warn_of_excluded(self._inputs.extract(part).manifest, name=part)
 
     def _fit_halves(self) -> None:
-        fit_halves(self._probes, self._tasks, replicates=self._settings.replicates).save(self._folder.path / _SAMPLES)
+        options = {"replicates": self._settings.replicates, "least_l2": self._settings.halves_l2}
+        fit_halves(self._probes, self._tasks, **options).save(self._folder.path / _SAMPLES)
 
     def _measure_untrained(self) -> None:
         settings = replace(self._settings, random_weights=self._settings.untrained, statistics=False)

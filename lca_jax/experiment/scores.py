@@ -87,6 +87,7 @@ def determined_by(
         "ranking": rankings.rule,
         "tie_rule": rankings.tie_rule,
         "replicates": settings.replicates,
+        "replicates_least_l2": settings.halves_l2,
         "masked_to": masked_to,
         "pooling": str(store.manifest.recipe.pool),
         "stored_as": str(store.manifest.recipe.dtype),

@@ -13,9 +13,11 @@ def ranked_by(entry: Mapping[str, Any]) -> str:
     """Names the ranking of a task in a sentence; empty if it is not known."""
     halves = (entry.get("reliability") or {}).get("replicates")
     if entry.get("ranking") == "bagged" and is_number(halves):
+        l2 = (entry.get("determined_by") or {}).get("replicates_least_l2")
+        strong = f" (l2 of at least {number(l2)})" if is_number(l2) and l2 else ""
         return (
             f"Neurons are ranked by the mean magnitude of their weights over all classes and {integer(halves)} "
-            "half-samples of the training sentences, near copies further down (bagged)."
+            f"half-samples of the training sentences{strong}, near copies further down (bagged)."
         )
     if entry.get("ranking") == "mass":
         return "Neurons are ranked by the weight mass of one probe, as the papers publish it (mass)."

@@ -101,7 +101,7 @@ def test_where_nothing_is_found_there_is_no_minimal_set(caplog: pytest.LogCaptur
     stores = Stores(noise_store(0), noise_store(1), noise_store(2))
     probes = fit_probes(stores.train, ElasticNet(l1=1e-1, l2=1e-3))
     with caplog.at_level("WARNING", logger="lca_jax"):
-        samples = fit_halves(probes, ["t"], replicates=2)
+        samples = fit_halves(probes, ["t"], replicates=2, least_l2=1.0)
         entry = analyse_task(Rankings(name="bagged", probes=probes, samples=samples), "t", stores, experiment_of())
     assert entry["minimal"] is entry["layers"] is entry["centre_of_mass"] is entry["sharing"] is None
     assert entry["codelength"] is None
