@@ -1,13 +1,14 @@
 """A study by many processes: the activations of a treebank, all its probes in one solve, and their rankings.
 
 Run the same command in every process of a TPU pod or a GPU cluster, with `--out` on a file system that all of them
-reach. Each process extracts its share of the words and writes its own shards. Then all of them solve together, each
-reading the words of its own devices, and the first one writes `probes/` and `rankings/`. On one machine it is the same
-command without `--join`. A study has the options of a run for what is read. Keep curves and minimal sets are left to
-`lca run`, on one machine.
+reach, or at a URL of an object store. Each process extracts its share of the words and writes its own shards. Then all
+of them solve together, each reading the words of its own devices, and the first one writes `probes/` and `rankings/`.
+On one machine it is the same command without `--join`. A study has the options of a run for what is read. Keep curves
+and minimal sets are left to `lca run`, on one machine.
 """
 
 import logging
+import re
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +21,11 @@ from lca_jax.experiment.config import Study
 from lca_jax.experiment.holding import held_folder, refuse_foreign_to_study
 from lca_jax.experiment.inputs import Inputs
 from lca_jax.machine.devices import describe_device
-from lca_jax.machine.files import real_path, remove_inside
+from lca_jax.machine.files import real_path
+from lca_jax.machine.folders import list_files, open_folder, read_file, remove_file
 from lca_jax.machine.processes import together
 from lca_jax.machine.progress import show_bars
+from lca_jax.machine.urls import url_of
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.lca import rank_neurons
@@ -47,7 +50,8 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
         LcaError: Something about the input, the settings or the folder is wrong; the message says what and how to mend
             it.
     """
-    settings = replace(settings, out=real_path(settings.out))
+    if url_of(settings.out) is None:
+        settings = replace(settings, out=real_path(settings.out))
     rank = jax.process_index()
     with ExitStack() as held:
         with together("the lock of the folder"):
@@ -90,8 +94,10 @@ def _study(settings: Study, *, progress: bool) -> ProbeSet:
 
 def _write_rankings(probes: ProbeSet, folder: Path) -> None:
     """Writes one table for each task, or for each task and subset, in place of those of an earlier study."""
-    older = [file for file in folder.glob("*.csv") if is_ranking(file)]
-    remove_inside(folder.parent, [f"{folder.name}/{file.name}" for file in older])
+    there = open_folder(folder)
+    for name in list_files(there):
+        if re.fullmatch(r"[^/]+\.csv", name) and is_ranking(read_file(there, name) or b""):
+            remove_file(there, name)
     for task in probes.tasks:
         for subset in probes.subsets:
             name = name_file_of(task) if subset is None else f"{name_file_of(task)}-{subset.replace(' ', '-')}"

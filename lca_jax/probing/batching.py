@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 
 from lca_jax.errors import NotConverged
 from lca_jax.machine.devices import fetch
+from lca_jax.machine.profiling import stretch
 from lca_jax.probing.choices import loss_named, penalty_named, solver_of
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.matrix.matrix import Matrix
@@ -149,7 +150,8 @@ def _solve(
     memories = 1 if jax.default_backend() == "cpu" else matrix.mesh.shape["data"]
     at_once = max(1, int(memories * _BATCH_BYTES / (4 * matrix.layers * matrix.words * classes)))
     loss = loss_named(batch[0].labelling.loss)
-    return solver_of(settings).solve(matrix, questions, loss, penalty, at_once=at_once)
+    with stretch("solve"):
+        return solver_of(settings).solve(matrix, questions, loss, penalty, at_once=at_once)
 
 
 def _questions(

@@ -15,8 +15,8 @@ import pytest
 
 from lca_jax.cli.show import show
 from lca_jax.errors import StoreError
+from lca_jax.machine.folders import open_folder, read_file, write_file
 from lca_jax.store import lock
-from lca_jax.store.folder import open_folder, read_file, write_file
 from lca_jax.store.folder_writer import FolderWriter, find_finished
 from lca_jax.store.store import open_store
 from tests.store.writing import RECIPE, draw_vectors, write_shard, write_store
