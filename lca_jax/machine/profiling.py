@@ -17,7 +17,7 @@ def profiling(folder: Path | None) -> Iterator[None]:
     """Traces the block into a folder; of a job every process into one of its own, `process-N`.
 
     Args:
-        folder: The folder; None for no trace. Traces grow by about a megabyte a second: a few minutes are enough.
+        folder: The folder; None for no trace.
 
     Raises:
         SettingsError: The folder is a URL.
@@ -29,7 +29,9 @@ def profiling(folder: Path | None) -> Iterator[None]:
     import jax
 
     place = folder / f"process-{jax.process_index()}" if jax.process_count() > 1 else folder
-    with jax.profiler.trace(str(place)):
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0  # every call in Python would be an event, and the trace a hundred times as large
+    with jax.profiler.trace(str(place), profiler_options=options):
         yield
 
 
