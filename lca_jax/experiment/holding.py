@@ -23,6 +23,7 @@ _FOLDERS = ("activations", "probes", "rankings", "tasks", "model_ablation", "rep
 _PARTS = ("train", "dev", "test")
 _OF_A_RUN = ("steps.json", "inputs.json")
 """The files of which a run writes one before it makes anything else."""
+_OF_A_STUDY = ("fits.json", "unfinished-probes")
 _LINES_BEFORE = 100_000
 """Lines of the log that are kept until the folder may be written."""
 
@@ -44,7 +45,7 @@ def held_folder(path: Path, *, rank: int = 0) -> Iterator[Lock]:
     lock = hold(open_folder(path), _LOCK, rank=rank)
     try:
         if is_local:
-            refuse_links(path, [*_FILES, *_FOLDERS, *(f"activations/{part}" for part in _PARTS)])
+            refuse_links(path, [*_FILES, *_OF_A_STUDY, *_FOLDERS, *(f"activations/{part}" for part in _PARTS)])
         yield lock
     finally:
         lock.release()
