@@ -1,7 +1,6 @@
 """What runs and studies say of their model: precision, revision, devices that share it, shards of its stores."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,8 +63,6 @@ def test_a_trace_names_the_stretches(tmp_path: Path) -> None:
     data = jax.profiler.ProfileData.from_file(str(trace))
     names = {event.name for plane in data.planes for line in plane.lines for event in line.events}
     assert {"tokenize", "copy", "solve"} <= names
-    content = trace.read_bytes()
-    assert all(re.search(rb"/%s/" % part, content) for part in (b"forward", b"pool"))
 
 
 def test_a_text_is_extracted_with_the_same_options(tmp_path: Path) -> None:
