@@ -13,6 +13,7 @@ refused. Formats 1 and 2 kept their arrays in `arrays/` and had no checksums.
 import json
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -101,10 +102,21 @@ def _save_alone(folder: Path, arrays: _Arrays) -> None:
 
     Orbax's newer interface, which reads them, has every process take part in every save.
     """
-    alone = MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="lca_jax_probes")
-    handler = PyTreeCheckpointHandler(multiprocessing_options=alone)
-    with Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
+    handler = PyTreeCheckpointHandler(multiprocessing_options=_alone())
+    with Checkpointer(handler, multiprocessing_options=_alone()) as checkpointer:
         checkpointer.save(folder, arrays)
+
+
+def _load_alone(folder: Path) -> Any:
+    """Reads arrays in this process of a job alone, whatever the others do meanwhile."""
+    with nullcontext() if jax.process_count() == 1 else ocp.Context(multiprocessing_options=_alone()):
+        return ocp.load(str(folder))
+
+
+def _alone() -> MultiprocessingOptions:
+    number = jax.process_index()
+    prefix = f"lca_jax_probes_{number}"
+    return MultiprocessingOptions(primary_host=number, active_processes={number}, barrier_sync_key_prefix=prefix)
 
 
 def read_probes(folder: Path) -> SavedProbes:
@@ -172,7 +184,7 @@ def _read_arrays(folder: Path, description: Mapping[str, Any]) -> _Arrays:
         _refuse(folder, f"{_DESCRIPTION} belongs to the arrays in `{name}`, which are missing")
     if "files" in description and (problems := find_altered(arrays, description["files"])):
         _refuse(folder, f"in `{name}` {'; '.join(problems)}, or it belongs to another fit than {_DESCRIPTION}")
-    loaded: Any = ocp.load(str(arrays))
+    loaded = _load_alone(arrays)
     return {number: {key: np.asarray(array) for key, array in of.items()} for number, of in loaded.items()}
 
 

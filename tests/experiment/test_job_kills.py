@@ -127,3 +127,6 @@ def test_a_job_that_is_killed_while_it_solves_solves_the_rest(tmp_path: Path) ->
     assert not answers.exists()
     assert len(load_probes(tmp_path / "out/probes")) == 2
     assert all(probe.converged for probe in load_probes(tmp_path / "out/probes"))
+    rankings = checksums_in(tmp_path / "out/rankings")
+    assert all(code == 0 for code, _ in end(start(tmp_path, tmp_path / "out", 2, *grid))), "a finished job is read"
+    assert checksums_in(tmp_path / "out/rankings") == rankings

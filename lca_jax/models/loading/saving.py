@@ -100,9 +100,11 @@ def write_model(
         classifier: Its classifier, if it is a tuned model.
 
     Raises:
-        ModelError: The folder's path cannot be one.
+        ModelError: The folder's path cannot be one; or it is a URL, and there are several processes.
     """
     if (url := url_of(folder)) is not None:
+        if jax.process_count() > 1:
+            raise ModelError(f"A job of several processes saves a model on a file system that all reach, not at {url}.")
         with sent(url, last=DESCRIPTION) as place:
             write_model(place, config, params, tokenizer, facts, classifier=classifier)
         return
