@@ -32,7 +32,7 @@ import tyro
 
 from benchmarks import harness
 from benchmarks.source import ModelAndCorpus
-from lca_jax.store.folder import list_files, open_folder, read_file
+from lca_jax.machine.folders import list_files, open_folder, read_file
 from lca_jax.store.store import open_store
 
 _CHILD = """

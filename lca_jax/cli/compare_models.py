@@ -8,6 +8,8 @@ import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
 from lca_jax.cli.output import say
+from lca_jax.machine.files import real_path
+from lca_jax.machine.urls import url_of
 
 
 def compare_models(
@@ -41,6 +43,7 @@ def compare_models(
     from lca_jax.store.store import open_store
 
     keep_compiled_programs()
+    out = real_path(out)
     opened = [open_store(_store_of(path, part)) for path in stores]
     results = measure_likeness(opened, out, held_out=held_out, drawn=drawn, seed=seed)
     say(f"{out / RESULTS}:", *_lines(results))
@@ -49,7 +52,7 @@ def compare_models(
 def _store_of(path: str, part: str) -> str:
     """Returns a store, or that of a run folder."""
     of_run = Path(path) / "activations" / part
-    return str(of_run) if "://" not in path and (of_run / "manifest.json").is_file() else path
+    return str(of_run) if url_of(path) is None and (of_run / "manifest.json").is_file() else path
 
 
 def _lines(results: dict[str, Any]) -> list[str]:

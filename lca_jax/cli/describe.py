@@ -9,6 +9,7 @@ import tyro
 from lca_jax.cli.compiling import keep_compiled_programs
 from lca_jax.cli.output import say, shows_bars
 from lca_jax.errors import SettingsError
+from lca_jax.machine.files import real_path
 
 
 def describe(
@@ -66,6 +67,7 @@ def describe(
     from lca_jax.store.store import open_store
 
     keep_compiled_programs()
+    out = real_path(out)
     opened = open_store(store)
     if unknown := sorted(set(labels) - set(opened.tasks)):
         raise SettingsError(f"{store} has no task {unknown[0]!r}. Its tasks: {', '.join(opened.tasks) or 'none'}.")

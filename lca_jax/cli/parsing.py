@@ -14,11 +14,11 @@ import textwrap
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
-from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any
 
-from lca_jax.errors import LcaError, SettingsError
+from lca_jax.errors import LcaError, SettingsError, StoreError
+from lca_jax.machine.urls import read_content
 
 _REPEATED = {"tasks": "task", "where": "where", "annotate": "annotate", "regression": "regression"}
 """Settings that are given once for each value, and the names of their options."""
@@ -86,10 +86,10 @@ def _with_settings(options: Sequence[str]) -> list[str]:
     place = options.index("--config")
     if place + 1 == len(options):
         raise SettingsError("`--config` needs a file, e.g. `--config run.toml`.")
-    file = Path(options[place + 1])
+    file = options[place + 1]
     try:
-        settings = tomllib.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        settings = tomllib.loads(read_content(file).decode("utf-8"))
+    except (OSError, ValueError, StoreError) as error:
         raise SettingsError(f"{file} cannot be read as TOML: {error}") from None
     by_hand = options[:place] + options[place + 2 :]
     if "--config" in by_hand:

@@ -8,6 +8,7 @@ import tyro
 from lca_jax.cli.compiling import keep_compiled_programs
 from lca_jax.cli.output import say, shows_bars
 from lca_jax.experiment.config import Experiment, Step
+from lca_jax.machine.profiling import profiling
 
 
 def run_experiment(
@@ -15,6 +16,7 @@ def run_experiment(
     *,
     until: Step = "report",
     overwrite: bool = False,
+    profile: Path | None = None,
     quiet: bool = False,
     debug: bool = False,
 ) -> None:
@@ -26,11 +28,13 @@ def run_experiment(
         experiment: The run.
         until: The last step to do.
         overwrite: Remove what the run folder has of another model or other texts, instead of refusing it.
+        profile: Folder of a trace of the devices' work, for TensorBoard or Perfetto.
         quiet: Show no progress.
         debug: Show tracebacks.
     """
     del debug
-    run_and_report(experiment, until=until, overwrite=overwrite, quiet=quiet)
+    with profiling(profile):
+        run_and_report(experiment, until=until, overwrite=overwrite, quiet=quiet)
 
 
 def run_and_report(experiment: Experiment, *, until: Step, quiet: bool, overwrite: bool = False) -> None:

@@ -11,6 +11,7 @@ from lca_jax.errors import StoreError
 from lca_jax.experiment.config import read_experiment
 from lca_jax.machine.files import real_path
 from lca_jax.machine.json_text import read_object
+from lca_jax.machine.urls import url_of
 from lca_jax.store.manifest import Manifest
 from lca_jax.store.statistics import STATISTICS
 
@@ -29,10 +30,11 @@ def show(
         debug: Show tracebacks.
     """
     del debug
-    folder = Path(path) if "://" in path else real_path(path, error=StoreError)
+    url = url_of(path)
+    folder = Path(path) if url else real_path(path, error=StoreError)
     lines: list[str] = []
-    if "://" in path or (folder / "manifest.json").exists():
-        stores = [path if "://" in path else str(folder)]
+    if url or (folder / "manifest.json").exists():
+        stores = [url or str(folder)]
     elif (folder / "config.json").exists():
         lines = _describe_run(folder)
         stores = [str(manifest.parent) for manifest in sorted((folder / "activations").glob("*/manifest.json"))]
@@ -40,7 +42,7 @@ def show(
         raise StoreError(f"{path} is neither a run folder (config.json) nor a whole store (manifest.json).")
     for place in stores:
         name = place.rstrip("/").split("/")[-1]
-        described = _describe_opened(place, verify=verify) if verify or "://" in place else _describe_local(Path(place))
+        described = _describe_opened(place, verify=verify) if verify or url else _describe_local(Path(place))
         lines.append(f"store {name}: {described}")
     say(*lines)
 

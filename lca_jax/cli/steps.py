@@ -17,6 +17,9 @@ from lca_jax.cli.run import run_and_report
 from lca_jax.cli.show import describe_store
 from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import Step, read_experiment
+from lca_jax.experiment.model_settings import ModelSettings
+from lca_jax.machine.profiling import profiling
+from lca_jax.models.choices import Precision
 from lca_jax.store.recipe import Pool, StoreDtype
 from lca_jax.text.options import TextOptions
 
@@ -34,8 +37,13 @@ def extract(
     layers: Sequence[int] | None = None,
     pool: Pool = "last",
     dtype: StoreDtype = "float32",
+    model_dtype: Precision = "float32",
+    revision: str | None = None,
+    split_model: int = 1,
+    shard_words: int | None = None,
     texts: Annotated[TextOptions, tyro.conf.arg(name="")] = _AS_WRITTEN,
     statistics: bool = False,
+    profile: Path | None = None,
     quiet: bool = False,
     debug: bool = False,
 ) -> None:
@@ -45,8 +53,8 @@ def extract(
 
     Args:
         run_folder: The run folder.
-        model: For a text: a hub name or a local Hugging Face folder.
-        text: For a text: the file, one sentence a line; or CoNLL-U, CSV, JSON lines, or columns of which
+        model: For a text: a hub name, a local Hugging Face folder, or the URL of one.
+        text: For a text: the file or its URL, one sentence a line; or CoNLL-U, CSV, JSON lines, or columns of which
             `--word-column` or `--text-column` is named.
         out: For a text: the folder or URL of the store. A store that was begun there is continued.
         sites: For a text: places in the network that are read.
@@ -54,9 +62,15 @@ def extract(
         pool: For a text: the pieces that make a word's vector, or `none` for every piece, or `cls` and `sentence-mean`
             for sentences.
         dtype: For a text: the type of the stored numbers.
+        model_dtype: For a text: the type of the model's matrices and hidden states while it runs.
+        revision: For a text: branch, tag or commit of the model on the hub.
+        split_model: For a text: number of devices that share one copy of the weights.
+        shard_words: For a text: words of one shard of the store, a multiple of 256 or less than that; 16,384 by
+            default.
         texts: For a text: what the file does not say of itself.
         statistics: Gather means, variances, covariances, classes and quantiles too; for stores that exist already, by
             reading them.
+        profile: Folder of a trace of the devices' work, for TensorBoard or Perfetto.
         quiet: Show no progress.
         debug: Show tracebacks.
     """
@@ -65,20 +79,26 @@ def extract(
         if given := [f"--{name}" for name, value in (("model", model), ("text", text), ("out", out)) if value]:
             raise SettingsError(f"{', '.join(given)}: the run folder {run_folder} says this itself. Leave it out.")
         settings = read_experiment(run_folder)
-        run_and_report(replace(settings, statistics=statistics or settings.statistics), until="extract", quiet=quiet)
+        settings = replace(settings, statistics=statistics or settings.statistics)
+        with profiling(profile):
+            run_and_report(settings, until="extract", quiet=quiet)
         return
     if model is None or text is None or out is None:
         needed = [f"--{name}" for name, value in (("model", model), ("text", text), ("out", out)) if value is None]
         raise SettingsError(f"Give a run folder, or a text with `--model`, `--text` and `--out`; missing: {needed[0]}.")
-    reading = {"sites": sites, "layers": layers, "pool": pool, "dtype": dtype}
-    _extract_text(model, text, out, texts=texts, statistics=statistics, quiet=quiet, **reading)
+    settings = ModelSettings(model=model, revision=revision, model_dtype=model_dtype, split_model=split_model)
+    reading: dict[str, Any] = {"sites": sites, "layers": layers, "pool": pool, "dtype": dtype}
+    if shard_words is not None:
+        reading["shard_words"] = shard_words
+    with profiling(profile):
+        _extract_text(settings, text, out, texts=texts, statistics=statistics, quiet=quiet, **reading)
 
 
 def _extract_text(
-    model: str, text: Path, out: str, *, texts: TextOptions, statistics: bool, quiet: bool, **reading: Any
+    model: ModelSettings, text: Path, out: str, *, texts: TextOptions, statistics: bool, quiet: bool, **reading: Any
 ) -> None:
+    from lca_jax.experiment.inputs import open_model
     from lca_jax.extraction.extract import extract as extract_store
-    from lca_jax.models.load import load_model
     from lca_jax.store.statistics import Gathering
     from lca_jax.text.formats import read_corpus
 
@@ -86,7 +106,7 @@ def _extract_text(
     corpus = read_corpus(text, options=texts)
     gathering = Gathering() if statistics else None
     store = extract_store(
-        load_model(model), corpus, out, statistics=gathering, progress=shows_bars(quiet=quiet), **reading
+        open_model(model), corpus, out, statistics=gathering, progress=shows_bars(quiet=quiet), **reading
     )
     say(f"store {out}: {describe_store(store.manifest, has_statistics=store.has_statistics)}")
 

@@ -1,5 +1,6 @@
 """`lca study`: many tasks, by one process or by all processes of a job."""
 
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -8,6 +9,8 @@ from lca_jax.cli.compiling import keep_compiled_programs
 from lca_jax.cli.output import say, shows_bars
 from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import Study
+from lca_jax.machine.profiling import profiling
+from lca_jax.machine.urls import name_place
 
 
 def run_study(
@@ -18,6 +21,7 @@ def run_study(
     processes: int | None = None,
     process: int | None = None,
     join_timeout: float = 300.0,
+    profile: Path | None = None,
     quiet: bool = False,
     debug: bool = False,
 ) -> None:
@@ -32,6 +36,7 @@ def run_study(
         processes: Number of processes, in the same case.
         process: Number of this process, from 0, in the same case.
         join_timeout: Seconds within which all processes must have come.
+        profile: Folder of a trace of the devices' work, for TensorBoard or Perfetto; of a job one folder a process.
         quiet: Show no progress.
         debug: Show tracebacks.
     """
@@ -46,7 +51,7 @@ def run_study(
         raise SettingsError("`--coordinator`, `--processes` and `--process` belong to a job: add `--join`.")
     if join:
         join_processes(coordinator, processes, process, timeout_s=join_timeout)
-    with ending_together():
+    with ending_together(), profiling(profile):
         probes = study(settings, progress=shows_bars(quiet=quiet))
     if jax.process_index() == 0:
         lines = [
@@ -56,4 +61,4 @@ def run_study(
             for probe in probes
             if not (probe.control or probe.replicate)
         ]
-        say(f"{settings.out}: probes and rankings of {len(probes)} problems", *lines)
+        say(f"{name_place(settings.out)}: probes and rankings of {len(probes)} problems", *lines)

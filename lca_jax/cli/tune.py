@@ -7,6 +7,7 @@ import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
 from lca_jax.cli.output import say, shows_bars
+from lca_jax.machine.files import real_path
 from lca_jax.text.options import TextOptions
 from lca_jax.training.settings import Tuning
 
@@ -51,6 +52,7 @@ def tune_model(
     from lca_jax.training.tune import tune
 
     keep_compiled_programs()
+    out = real_path(out)
     corpora = {
         part: None if file is None else read_corpus(file, tasks=[task], options=texts, part=part)
         for part, file in (("train", train), ("dev", dev), ("test", test))
@@ -64,4 +66,4 @@ def tune_model(
     if corpora["test"] is not None:
         found = classify(tuned.model, corpora["test"])
         lines.append("test: nothing is labelled" if found.accuracy is None else f"test accuracy {found.accuracy:.4f}")
-    say(*lines, f"The tuned model: {out.absolute()}")
+    say(*lines, f"The tuned model: {out}")

@@ -23,6 +23,7 @@ from lca_jax.descriptors.prompts import PROMPTS, Prompt
 from lca_jax.descriptors.texts import Texts
 from lca_jax.descriptors.writing import write_about
 from lca_jax.errors import DataError, SettingsError
+from lca_jax.machine.files import real_path
 from lca_jax.machine.progress import show_bars
 from lca_jax.models.model import Model
 
@@ -94,7 +95,7 @@ def find_descriptors(
     texts = texts if isinstance(texts, Texts) else Texts(texts=tuple(texts))
     numbers = _draw(len(texts.texts), read, seed=seed)
     _check(presence, generator, embedder, choice, partial=len(numbers) < len(texts.texts))
-    folder = None if out is None else Path(out)
+    folder = None if out is None else real_path(out)
     with show_bars(progress):
         answers = write_about(generator, texts, numbers, prompts=prompts, samples=samples, seed=seed, folder=folder)
     asked = [texts.texts[number] if texts.words is None else texts.words[number] for number in numbers]

@@ -99,7 +99,7 @@ def load_descriptors(folder: str | Path) -> Descriptors:
     Raises:
         StoreError: There is none, it has another format, or its files were altered.
     """
-    folder = Path(folder)
+    folder = real_path(folder, error=StoreError)
     way_out = "Find the descriptors anew."
     try:
         content = read_object(folder / INVENTORY, error=StoreError, way_out=way_out)

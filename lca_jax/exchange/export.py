@@ -17,6 +17,7 @@ from jaxtyping import Shaped
 
 from lca_jax.errors import SettingsError
 from lca_jax.machine.files import write_whole
+from lca_jax.machine.urls import refuse_url
 from lca_jax.store.in_order import in_order
 from lca_jax.store.store import LABEL_PREFIX, ActivationStore
 
@@ -172,6 +173,7 @@ def _origin(store: ActivationStore) -> dict[str, object]:
 
 
 def _named(path: str | Path, ending: str) -> Path:
+    refuse_url(path)
     path = Path(path)
     if path.suffix != ending:
         raise SettingsError(f"The name of the file must end in {ending}, got {path.name}.")

@@ -1,8 +1,8 @@
 """Checks a run before it writes: what can be known to be wrong from the settings, the texts and the model alone."""
 
 from lca_jax.errors import DataError
-from lca_jax.experiment.config import Request
 from lca_jax.experiment.inputs import Inputs
+from lca_jax.experiment.request import Request
 from lca_jax.extraction.reading import choose_neurons
 from lca_jax.text.task_names import refuse_like_names
 

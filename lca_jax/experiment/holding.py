@@ -13,7 +13,8 @@ from pathlib import Path
 
 from lca_jax.errors import StoreError
 from lca_jax.machine.files import real_path, refuse_links
-from lca_jax.store.folder import open_folder
+from lca_jax.machine.folders import list_files, open_folder
+from lca_jax.machine.urls import is_there, name_place, url_of
 from lca_jax.store.lock import Lock, hold
 
 _LOCK = ".lock-"
@@ -22,6 +23,7 @@ _FOLDERS = ("activations", "probes", "rankings", "tasks", "model_ablation", "rep
 _PARTS = ("train", "dev", "test")
 _OF_A_RUN = ("steps.json", "inputs.json")
 """The files of which a run writes one before it makes anything else."""
+_OF_A_STUDY = ("fits.json", "unfinished-probes")
 _LINES_BEFORE = 100_000
 """Lines of the log that are kept until the folder may be written."""
 
@@ -31,17 +33,19 @@ def held_folder(path: Path, *, rank: int = 0) -> Iterator[Lock]:
     """Makes a folder, if it is not there, and keeps all others from writing it while the block runs.
 
     Args:
-        path: The folder.
+        path: The folder, a path or a URL.
         rank: Number of this process in its job; process 0 goes first.
 
     Raises:
         StoreError: Another process holds it, it cannot be written, or one of its entries is a link.
     """
-    path = real_path(path)
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    is_local = url_of(path) is None
+    path = real_path(path) if is_local else path
+    made = [folder for folder in (path, *path.parents) if not folder.exists()] if is_local else []
     lock = hold(open_folder(path), _LOCK, rank=rank)
     try:
-        refuse_links(path, [*_FILES, *_FOLDERS, *(f"activations/{part}" for part in _PARTS)])
+        if is_local:
+            refuse_links(path, [*_FILES, *_OF_A_STUDY, *_FOLDERS, *(f"activations/{part}" for part in _PARTS)])
         yield lock
     finally:
         lock.release()
@@ -72,13 +76,19 @@ def refuse_foreign_to_study(path: Path) -> None:
     Raises:
         StoreError: The folder is that of a run, or holds rankings and no probes that a study would have written first.
     """
-    if any((path / name).exists() for name in _OF_A_RUN):
-        raise StoreError(f"{path} is the folder of a run, whose results a study would replace. Name another folder.")
-    if _is_taken(path / "rankings") and not (path / "probes/probes.json").exists():
+    place = name_place(path)
+    if any(is_there(path / name) for name in _OF_A_RUN):
+        raise StoreError(f"{place} is the folder of a run, whose results a study would replace. Name another folder.")
+    if _holds_any(path / "rankings") and not is_there(path / "probes/probes.json"):
         raise StoreError(
-            f"{path} is not the folder of a study (it has no probes/probes.json), and holds `rankings`, which a study "
+            f"{place} is not the folder of a study (it has no probes/probes.json), and holds `rankings`, which a study "
             "would replace. Name a new or an empty folder."
         )
+
+
+def _holds_any(folder: Path) -> bool:
+    """Returns whether there is anything in a folder, a path or a URL."""
+    return _is_taken(folder) if url_of(folder) is None else bool(list_files(open_folder(folder)))
 
 
 def _is_taken(path: Path) -> bool:

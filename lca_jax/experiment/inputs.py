@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from lca_jax.errors import CorpusError, SettingsError
-from lca_jax.experiment.config import PARTS, Experiment, Request
+from lca_jax.experiment.config import Experiment
+from lca_jax.experiment.model_settings import ModelSettings
 from lca_jax.experiment.origins import Origins
+from lca_jax.experiment.request import PARTS, Request
 from lca_jax.extraction.extract import extract
 from lca_jax.extraction.recompute import recompute
 from lca_jax.machine.versions import STORE_PACKAGES, package_versions
@@ -117,7 +119,7 @@ class Inputs:
     @cached_property
     def model(self) -> Model:
         """The model, with trained or random weights."""
-        return load_model(self._request.model, random_weights=self._request.random_weights)
+        return open_model(self._request)
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
@@ -161,6 +163,8 @@ class Inputs:
             "choice": self.choice(part),
             "dtype": request.dtype,
         }
+        if request.shard_words is not None:
+            reading["shard_words"] = request.shard_words
         if self._folder is None:
             return recompute(self.model, self.corpora[part], **reading)
         folder = self._folder / "activations" / part
@@ -204,6 +208,18 @@ class Inputs:
                 f"words ({', '.join(corpus.tasks) or request.heads}). Probe them in two runs."
             )
         return corpus
+
+
+def open_model(settings: ModelSettings, *, head: bool = False) -> Model:
+    """Loads the model of some settings, with its head where that is asked for."""
+    return load_model(
+        settings.model,
+        revision=settings.revision,
+        random_weights=settings.random_weights,
+        dtype=settings.model_dtype,
+        head=head,
+        split_over=settings.split_model,
+    )
 
 
 def _refuse_nothing_in_common(task: str, train: Corpus, other: Corpus, part: str) -> None:

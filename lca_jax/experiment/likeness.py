@@ -20,6 +20,7 @@ from lca_jax.axes import Layers
 from lca_jax.experiment.folder import write_json
 from lca_jax.gathering.correlate import DRAWN, correlate_models
 from lca_jax.gathering.cross_moments import CrossMoments, layer_slices
+from lca_jax.machine.files import real_path
 from lca_jax.ranking.cross_model import CrossModelRanking
 from lca_jax.ranking.linear_regression import RegressionRanking
 from lca_jax.ranking.methods import CROSS_METHODS, rank
@@ -57,6 +58,7 @@ def measure_likeness(
     Raises:
         LcaError: As `correlate_models`.
     """
+    out = real_path(out)
     moments = correlate_models(stores, layers=layers, held_out=held_out, drawn=drawn, seed=seed)
     models = range(len(stores)) if len(stores) > 1 else ()
     out.mkdir(parents=True, exist_ok=True)

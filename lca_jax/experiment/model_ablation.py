@@ -5,7 +5,6 @@ It is no step of `lca run`, since it needs a model with its head, and a text or 
 the run has this ranking.
 """
 
-import gzip
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from lca_jax.experiment.ablated import keep_model_ablation
 from lca_jax.experiment.ablation_settings import ModelAblation
 from lca_jax.experiment.config import Experiment, read_experiment
 from lca_jax.experiment.holding import held_folder
+from lca_jax.experiment.inputs import open_model
 from lca_jax.experiment.rankings import load_rankings
 from lca_jax.experiment.run import run
 from lca_jax.interventions.choices import Where
@@ -23,8 +23,8 @@ from lca_jax.interventions.effect import AblationCurve
 from lca_jax.interventions.measures import read_minimal_pairs
 from lca_jax.machine.files import real_path
 from lca_jax.machine.progress import show_bars
-from lca_jax.models.load import load_model
 from lca_jax.text.formats import read_corpus
+from lca_jax.text.lines import Source
 from lca_jax.text.options import TextOptions
 
 
@@ -55,7 +55,7 @@ def ablate_model(folder: Path, settings: ModelAblation, *, progress: bool = Fals
     measure, texts, name = _texts(settings, experiment)
     with show_bars(progress):
         curve = ablation_curve(
-            load_model(experiment.model, head=True, random_weights=experiment.random_weights),
+            open_model(experiment, head=True),
             {rankings.name: rankings.of(settings.task)},
             texts,
             settings.counts,
@@ -123,11 +123,9 @@ def _texts(settings: ModelAblation, experiment: Experiment) -> tuple[str, Any, s
 
 
 def _read_translations(path: Path) -> list[tuple[str, str]]:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
-            pairs = [tuple(line.rstrip("\n").split("\t")[:2]) for line in lines if line.strip()]
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise CorpusError(f"{path} cannot be read: {error}.") from error
+    source = Source.read(path)
+    source.refuse_problems()
+    pairs = [tuple(line.split("\t")[:2]) for line in source.lines if line.strip()]
     for number, pair in enumerate(pairs, 1):
         if len(pair) < 2 or not all(part.strip() for part in pair):
             raise CorpusError(f"{path}, line {number}: a pair must be a source, a tab and a reference.")

@@ -36,6 +36,7 @@ from lca_jax.experiment.origins import tell_other_inputs
 from lca_jax.experiment.rankings import Rankings, load_rankings
 from lca_jax.experiment.reliability import csv_columns, fit_halves
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
+from lca_jax.extraction.extract import SHARD_WORDS
 from lca_jax.machine.devices import describe_device
 from lca_jax.machine.files import real_path
 from lca_jax.machine.json_text import read_object
@@ -249,6 +250,8 @@ class _Run:
         choice = self._inputs.choice(part)
         # Added only where something is chosen, so that steps of older run folders, which had no choice, are not redone.
         chosen = [settings.neurons, str(choice)] if settings.neurons or choice != WordChoice() else []
+        if settings.shard_words not in (None, SHARD_WORDS):
+            chosen.append({"shard_words": settings.shard_words})
         model, corpus = self._inputs.model, self._inputs.corpora[part]
         return key_of("extract", model.fingerprint, corpus.fingerprint(), reading, *chosen)
 

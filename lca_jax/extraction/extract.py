@@ -39,6 +39,8 @@ from lca_jax.store.units import Units
 from lca_jax.store.writer import StoreWriter
 from lca_jax.text.corpus import Corpus
 
+SHARD_WORDS = 16_384
+"""Units of one shard of a store, unless another number is asked for."""
 _log = logging.getLogger(__name__)
 
 
@@ -56,7 +58,7 @@ def extract(
     edits: Mapping[str, Edit] | None = None,
     row_length: int | None = None,
     rows_per_batch: int | None = None,
-    shard_words: int = 16_384,
+    shard_words: int = SHARD_WORDS,
     statistics: Gathering | None = None,
     progress: bool = False,
 ) -> ActivationStore:

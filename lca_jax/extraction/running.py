@@ -31,6 +31,7 @@ from lca_jax.extraction.pooling import finite_rows, pool_words
 from lca_jax.extraction.reading import Reading
 from lca_jax.machine.devices import shard_rows
 from lca_jax.machine.prefetch import prefetch
+from lca_jax.machine.profiling import stretch
 from lca_jax.machine.progress import Progress
 from lca_jax.models.stack.stack import Batch, Params, Stack, forward
 from lca_jax.models.stack.taps import Edit
@@ -80,7 +81,7 @@ def compute_vectors(
 
         def copy(batch: ReadBatch, computed: DeviceVectors) -> WordVectors:
             jax.block_until_ready(computed)
-            with progress.working("copying"):
+            with progress.working("copying"), stretch("copy"):
                 return copy_to_host(batch, computed, reading)
 
         for item in _plan_ahead(items, progress):
@@ -121,7 +122,7 @@ def _plan_ahead(items: Iterator[Item], progress: Progress) -> Iterator[Item]:
     """Yields the same items, the next few of them made in another thread meanwhile."""
 
     def make(_: None) -> Item | None:
-        with progress.working("tokenizing"):
+        with progress.working("tokenizing"), stretch("tokenize"):
             return next(items, None)
 
     with closing(prefetch(make, repeat(None), ahead=_ITEMS_AHEAD, name="batch-planner")) as coming:
@@ -193,11 +194,13 @@ def read_vectors(
     dtype: StoreDtype,
 ) -> DeviceVectors:
     """Runs the model, pools and casts. Finite numbers are checked after the cast, which may overflow."""
-    hidden = forward(graph, params, batch, edits, reads=dict(reads))
-    pooled = {site: pool_words(states, starts, ends, pool=pool, between=between) for site, states in hidden.items()}
-    pooled |= {site: pooled[site][..., chosen] for site, chosen in columns.items()}
-    vectors = {site: of_words.astype(dtype) for site, of_words in pooled.items()}
-    finite = jnp.stack([finite_rows(of_site, starts, ends) for of_site in vectors.values()])
+    with jax.named_scope("forward"):
+        hidden = forward(graph, params, batch, edits, reads=dict(reads))
+    with jax.named_scope("pool"):
+        pooled = {site: pool_words(states, starts, ends, pool=pool, between=between) for site, states in hidden.items()}
+        pooled |= {site: pooled[site][..., chosen] for site, chosen in columns.items()}
+        vectors = {site: of_words.astype(dtype) for site, of_words in pooled.items()}
+        finite = jnp.stack([finite_rows(of_site, starts, ends) for of_site in vectors.values()])
     return DeviceVectors(vectors, finite.all(axis=0))
 
 

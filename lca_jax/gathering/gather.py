@@ -24,11 +24,12 @@ from jaxtyping import Array, Bool, Float32, Int64, Shaped
 from lca_jax.gathering.moments import Sums, add_words, begin_sums, moments_of
 from lca_jax.gathering.parts import GatheringPlan, Part, Total, plan_gathering
 from lca_jax.machine.devices import data_mesh, shard_rows
+from lca_jax.machine.folders import write_file
 from lca_jax.machine.prefetch import prefetch
 from lca_jax.machine.processes import all_bytes, share_of_process, together
 from lca_jax.store.array import LazyArray
 from lca_jax.store.finite import place_in_store, refuse_not_finite
-from lca_jax.store.folder import CHUNK_WORDS, write_file
+from lca_jax.store.folder import CHUNK_WORDS
 from lca_jax.store.statistics import STATISTICS, Gathering, Statistics
 from lca_jax.store.store import LABEL_PREFIX, ActivationStore
 from lca_jax.store.writer import ShardArrays, ShardRecord, StoreWriter

@@ -9,7 +9,6 @@ References:
     Minimal pairs: Warstadt et al. 2020, BLiMP, section 3.
 """
 
-import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from lca_jax.models.stack.log_probabilities import log_probabilities
 from lca_jax.models.stack.stack import Params, Stack
 from lca_jax.models.stack.taps import Edit
 from lca_jax.text.corpus import Corpus
+from lca_jax.text.lines import Source
 
 SLOTS = 1024
 """Slots in a batch."""
@@ -217,33 +217,27 @@ def read_minimal_pairs(path: str | Path, *, paradigms: Sequence[str] | None = No
     """Reads minimal pairs as BLiMP has them: JSON lines with `sentence_good`, `sentence_bad` and `UID`.
 
     Args:
-        path: The file, plain or gzipped.
+        path: The file, plain or gzipped, a path or a URL.
         paradigms: Names of the paradigms that are kept; all if None.
 
     Raises:
         CorpusError: The file cannot be read, a line is no such object, or a paradigm is not in the file.
     """
+    source = Source.read(path)
+    source.refuse_problems()
     pairs = []
-    try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8")
-            if str(path).endswith(".gz")
-            else Path(path).open(encoding="utf-8") as lines
-        ):
-            for number, line in enumerate(lines, 1):
-                try:
-                    entry = json.loads(line)
-                    pair = MinimalPair(
-                        good=entry["sentence_good"], bad=entry["sentence_bad"], paradigm=entry.get("UID", "pairs")
-                    )
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    raise CorpusError(
-                        f"{path}, line {number}: a minimal pair must be a JSON object with `sentence_good` and "
-                        f"`sentence_bad`, got {line[:60]!r}."
-                    ) from error
-                pairs.append(pair)
-    except (OSError, UnicodeDecodeError, EOFError) as error:
-        raise CorpusError(f"{path} cannot be read: {error}.") from error
+    for number, line in enumerate(source.lines, 1):
+        try:
+            entry = json.loads(line)
+            pair = MinimalPair(
+                good=entry["sentence_good"], bad=entry["sentence_bad"], paradigm=entry.get("UID", "pairs")
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CorpusError(
+                f"{source.place}, line {number}: a minimal pair must be a JSON object with `sentence_good` and "
+                f"`sentence_bad`, got {line[:60]!r}."
+            ) from error
+        pairs.append(pair)
     known = {pair.paradigm for pair in pairs}
     if missing := sorted(set(paradigms or ()) - known):
         raise CorpusError(f"{path} has no paradigm {missing[0]!r}. It has: {', '.join(sorted(known))}.")

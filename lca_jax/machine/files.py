@@ -15,6 +15,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from lca_jax.errors import LcaError, SettingsError, StoreError
+from lca_jax.machine.urls import refuse_url, url_of
 
 
 @contextmanager
@@ -31,7 +32,10 @@ def write_whole(paths: Sequence[Path], *, overwrite: bool = False) -> Iterator[l
 
     Raises:
         StoreError: A path exists already; the message names all that do. Or two paths are the same.
+        SettingsError: A path is a URL.
     """
+    for path in paths:
+        refuse_url(path)
     if len(set(paths)) < len(paths):
         raise StoreError(f"Files must have different names, got {', '.join(str(path) for path in paths)}.")
     if taken := [str(path) for path in paths if path.is_dir() or (path.exists() and not overwrite)]:
@@ -54,9 +58,18 @@ def write_whole(paths: Sequence[Path], *, overwrite: bool = False) -> Iterator[l
 
 
 def write_text_whole(path: Path, text: str) -> None:
-    """Writes one UTF-8 text file in place of an older one. Lone surrogates, which UTF-8 cannot hold, become `?`."""
+    """Writes one UTF-8 text, a file or the object at a URL, in place of an older one.
+
+    Lone surrogates, which UTF-8 cannot hold, become `?`.
+    """
+    content = text.encode("utf-8", errors="replace")
+    if (url := url_of(path)) is not None:
+        from lca_jax.machine.remote import write_object_at  # with it comes tensorstore
+
+        write_object_at(url, content)
+        return
     with write_whole([path], overwrite=True) as (unfinished,):
-        unfinished.write_bytes(text.encode("utf-8", errors="replace"))
+        unfinished.write_bytes(content)
 
 
 @contextmanager
@@ -85,8 +98,9 @@ def real_path(path: str | Path, *, error: type[LcaError] = SettingsError) -> Pat
     """Returns the absolute path of a file or folder that need not exist yet, without `..`, and with `~` written out.
 
     Raises:
-        LcaError: The path holds a NUL, names the home of nobody, or goes round in links.
+        LcaError: The path is a URL, holds a NUL, names the home of nobody, or goes round in links.
     """
+    refuse_url(path, error=error)
     try:
         if "\0" in str(path):
             raise ValueError("it holds a NUL character")  # noqa: TRY301 - one message for all causes

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lca_jax.errors import LcaError
+from lca_jax.machine.urls import read_content
 
 _DEEPEST = 64
 """Levels of lists and objects in a file of settings; what reads them further may recurse."""
@@ -62,7 +63,7 @@ def read_object(path: Path, *, error: type[LcaError], way_out: str) -> dict[str,
         LcaError: The file cannot be read or does not hold an object; `error` and `way_out` are those of `parse_object`.
     """
     try:
-        text = path.read_bytes()
+        text = read_content(path)
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as problem:

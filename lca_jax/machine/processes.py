@@ -56,3 +56,8 @@ def all_bytes(content: bytes) -> list[bytes]:
     padded = np.frombuffer(content.ljust(max(sizes), b"\0"), np.uint8)
     gathered = multihost_utils.process_allgather(padded)
     return [of_process[:size].tobytes() for of_process, size in zip(gathered, sizes, strict=True)]
+
+
+def of_first(content: bytes) -> bytes:
+    """Returns the bytes that the first process of the job gives."""
+    return content if jax.process_count() == 1 else all_bytes(content)[0]

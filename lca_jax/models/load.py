@@ -5,6 +5,7 @@ devices.
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from jax.sharding import Mesh
@@ -12,8 +13,17 @@ from jax.sharding import Mesh
 from lca_jax.errors import ModelError, SettingsError
 from lca_jax.machine.devices import model_mesh
 from lca_jax.machine.json_text import take
+from lca_jax.machine.remote import fetched
+from lca_jax.machine.urls import url_of
 from lca_jax.models.loading.checkpoints import open_tensors
-from lca_jax.models.loading.folders import find_folder, read_config, read_rules, read_tokenizer
+from lca_jax.models.loading.folders import (
+    files_of_model,
+    find_folder,
+    read_config,
+    read_rules,
+    read_tokenizer,
+    refuse_revision,
+)
 from lca_jax.models.loading.refusing import longest_text_of, refuse_more_blocks_than_tensors
 from lca_jax.models.loading.saving import DESCRIPTION, open_saved, read_params
 from lca_jax.models.loading.weights import draw_weights, read_weights
@@ -37,8 +47,9 @@ def load_model(
     """Loads a model from a local Hugging Face folder, from the hub, or from a folder that `Model.save` wrote.
 
     Args:
-        name: Folder with `config.json`, tokenizer and weights (`model.safetensors`, shards with an index, or a legacy
-            `flax_model.msgpack`), or a name on the hub.
+        name: Folder, or URL of one (`gs://bucket/model`), with `config.json`, tokenizer and weights
+            (`model.safetensors`, shards with an index, or a legacy `flax_model.msgpack`), or a name on the hub. What
+            lies at a URL is copied to a temporary folder while it is read.
         revision: Branch, tag or commit on the hub.
         random_weights: Seed of an untrained model of the same architecture and tokenizer: the baseline that shows what
             the trained weights add. The folder's weights are not read and need not exist.
@@ -57,6 +68,11 @@ def load_model(
         SettingsError: `split_over` does not divide the number of devices, or `segment_terms=False` is given for
             another family than XLNet.
     """
+    if (url := url_of(name)) is not None:
+        refuse_revision(revision, url)
+        choices = {"random_weights": random_weights, "dtype": dtype, "head": head, "split_over": split_over}
+        with fetched(url, partial(files_of_model, weights=random_weights is None)) as copy:
+            return replace(load_model(copy, **choices, segment_terms=segment_terms), name=url)
     mesh = None if split_over == 1 else model_mesh(split_over)
     folder = find_folder(name, revision=revision, weights=random_weights is None)
     if (folder / DESCRIPTION).is_file():

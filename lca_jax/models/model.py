@@ -260,7 +260,7 @@ class Model:
         new one.
 
         Args:
-            folder: Where the model is written; made if it does not exist.
+            folder: Where the model is written, a path or a URL; made if it does not exist.
         """
         facts = {name: getattr(self, name) for name in ("random_weights", "fingerprint", "max_pieces")}
         facts["rules"] = asdict(self.rules)

@@ -11,6 +11,7 @@ are solved at a time as keep each array under `_BATCH_BYTES`, and no more than k
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -19,7 +20,9 @@ from jaxtyping import Bool, Float, Int
 
 from lca_jax.errors import NotConverged
 from lca_jax.machine.devices import fetch
+from lca_jax.machine.profiling import stretch
 from lca_jax.probing.choices import loss_named, penalty_named, solver_of
+from lca_jax.probing.kept_answers import NONE_KEPT, KeptAnswers
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.objective import ElasticNet
@@ -53,6 +56,7 @@ def fit_on_matrix(
     keep: Bool[np.ndarray, "subset feature"] | None = None,
     subsets: Sequence[Subset | None] = (None,),
     groups: Int[np.ndarray, " feature"] | None = None,
+    kept: KeptAnswers | None = None,
 ) -> list[Probe]:
     """Fits every labelling with every penalty pair on every subset of the features.
 
@@ -65,6 +69,7 @@ def fit_on_matrix(
         subsets: Names of the masks or, where the matrix has layers, of the layers.
         groups: Number of every feature's group, for the group lasso over groups of neurons; not where the matrix has
             layers. None for neurons by themselves.
+        kept: Where the answers are kept, and looked for, that are found on this matrix.
 
     Returns:
         Probes, labelling outermost, then pair, then subset.
@@ -81,11 +86,13 @@ def fit_on_matrix(
         for pair in settings.pairs
         for mask in range(len(masks))
     ]
+    if kept is not None:
+        kept = kept.about(replace(settings, l1=0.0, l2=0.0), groups)
     scale = _Scale.of(matrix, settings)
     probes: list[list[Probe]] = [[] for _ in requests]
     for places in _batches(requests):
         batch = [requests[place] for place in places]
-        answers = _solve(matrix, batch, settings, penalty, masks)
+        answers = _solve(matrix, batch, settings, penalty, masks, kept)
         _log.info(
             "%s: %d problem%s of up to %d classes, %d iterations at most",
             ", ".join(dict.fromkeys(request.labelling.task for request in batch)),
@@ -141,6 +148,7 @@ def _solve(
     settings: ElasticNet,
     penalty: Penalty,
     masks: Bool[np.ndarray, "mask feature"],
+    kept: KeptAnswers | None,
 ) -> list[Answer]:
     """Solves all requests of a batch, as many at a time as memory allows."""
     questions = _questions(batch, settings, masks)
@@ -149,7 +157,9 @@ def _solve(
     memories = 1 if jax.default_backend() == "cpu" else matrix.mesh.shape["data"]
     at_once = max(1, int(memories * _BATCH_BYTES / (4 * matrix.layers * matrix.words * classes)))
     loss = loss_named(batch[0].labelling.loss)
-    return solver_of(settings).solve(matrix, questions, loss, penalty, at_once=at_once)
+    with stretch("solve"):
+        known = NONE_KEPT if kept is None else kept.about(batch[0].labelling.loss).to(questions)
+        return solver_of(settings).solve(matrix, questions, loss, penalty, at_once=at_once, kept=known)
 
 
 def _questions(

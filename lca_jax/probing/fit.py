@@ -10,6 +10,7 @@ Memory: X on the devices (and on the host until it is there), or a few blocks of
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -17,6 +18,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.probing.batching import check_settings, fit_on_matrix
 from lca_jax.probing.bootstrap import check_samples, replicate_labellings
+from lca_jax.probing.kept_answers import KeptAnswers
 from lca_jax.probing.labelling import (
     LARGEST_NUMBER,
     Labelling,
@@ -57,6 +59,7 @@ def fit_probes(
     dtype: MatrixDtype = "float32",
     split_over: int = 1,
     groups: NeuronGroups | None = None,
+    kept: KeptAnswers | None = None,
 ) -> ProbeSet:
     """Fits probes for every task, penalty pair and control task, and for every neuron subset and sample of sentences.
 
@@ -88,6 +91,7 @@ def fit_probes(
         groups: A division of the neurons (`correlated_groups`, `index_groups`), for `penalty="group_lasso"`: all
             neurons of a group are in for all classes, or all are out (`penalties.neuron_groups`). The probes do not
             remember it: analyses that train again do so with every neuron as a group of its own.
+        kept: Where answers are kept, and those of a call that was killed are found; its key must name this store.
 
     Returns:
         All problems of the fit: for each task (and target) the pairs of the grid, then the same pairs on its control
@@ -122,7 +126,7 @@ def fit_probes(
     probes: list[Probe] = []
     unpenalized: list[Probe] = []
     for plan in matrices:
-        options = {"keep": plan.keep, "subsets": plan.subsets}
+        options: dict[str, Any] = {"keep": plan.keep, "subsets": plan.subsets}
         penalized_of: dict[int, list[Probe]] = {}
         free_of: dict[int, list[Probe]] = {}
         for units, places in by_words:
@@ -132,6 +136,7 @@ def fit_probes(
             matrix = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)
             own = {place: take_words(replicated[place], units) for place in places}
             grouped = None if groups is None else groups.group_of_column[plan.columns]
+            options["kept"] = None if kept is None else kept.about(units, plan.columns, plan.layers, dtype)
             fitted = fit_on_matrix(matrix, list(own.values()), settings, groups=grouped, **options)
             penalized_of |= _by_place(own, fitted)
             real = {place: one for place, one in own.items() if not (one.control or one.replicate)}

@@ -4,7 +4,7 @@ A record of measured words holds X, so it takes as much memory as these words do
 probe, its control, keep curves, minimal sets) takes the record in place of the store, and nothing is read again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -90,8 +90,37 @@ def measured_words(
     return words if control is None else words.labelled_by(control)
 
 
+def words_of_tasks(
+    store: ActivationStore, axis: NeuronAxis, classes_of: Mapping[str, Sequence[str]]
+) -> Iterator[MeasuredWords]:
+    """Yields the labelled words of several tasks, one task after the other, from one reading of the store.
+
+    Memory: the words that any of the tasks labels, and once more those of one task that labels fewer.
+
+    Args:
+        store: The store, which may compute its vectors when they are read.
+        axis: Neurons that the probes read.
+        classes_of: Classes of the probes of every task; none for a regression.
+
+    Raises:
+        SettingsError, DataError: As `measured_words`.
+    """
+    labelled = {task: _labelled(store, axis, task, classes) for task, classes in classes_of.items()}
+    read = np.unique(np.concatenate([units for _, units in labelled.values()]))
+    X = _vectors(store, axis, read)
+    for task, (gold, units) in labelled.items():
+        of_task = X if len(units) == len(read) else X[np.searchsorted(read, units)]
+        yield _measured(store, axis, task, classes_of[task], of_task, gold, units)
+
+
 def _read(store: ActivationStore, axis: NeuronAxis, task: str, classes: Sequence[str]) -> tuple[_X, _Gold, _Units]:
     """Returns X, what predictions are compared with, and the positions of the labelled words of a store."""
+    gold, units = _labelled(store, axis, task, classes)
+    return _vectors(store, axis, units), gold, units
+
+
+def _labelled(store: ActivationStore, axis: NeuronAxis, task: str, classes: Sequence[str]) -> tuple[_Gold, _Units]:
+    """Returns what predictions are compared with, and the positions of the labelled words of a store."""
     if store.axis() != axis:
         raise SettingsError(
             f"The probes read {_describe(axis)}; {store.place} has {_describe(store.axis())}. Extract the same sites "
@@ -101,9 +130,14 @@ def _read(store: ActivationStore, axis: NeuronAxis, task: str, classes: Sequence
     units = np.flatnonzero(numbers != -1)
     if not len(units):
         raise DataError(f"No {store.unit} of {store.place} has both a label for `{task}` and a vector.")
+    return gold[units], units
+
+
+def _vectors(store: ActivationStore, axis: NeuronAxis, units: _Units) -> _X:
+    """Reads the vectors of some words and checks that they are finite."""
     X = store.matrix(units) if len(units) < store.word_count else store.matrix()
     refuse_not_finite(lambda first, last: X[first:last], len(X), place_in_store(store, units, axis))
-    return X, gold[units], units
+    return X
 
 
 def _of_arrays(arrays: Arrays, axis: NeuronAxis, task: str, classes: Sequence[str]) -> tuple[_X, _Gold, _Units]:

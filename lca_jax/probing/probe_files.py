@@ -13,13 +13,16 @@ refused. Formats 1 and 2 kept their arrays in `arrays/` and had no checksums.
 import json
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import jax
 import numpy as np
+from orbax.checkpoint import Checkpointer, PyTreeCheckpointHandler
 from orbax.checkpoint import v1 as ocp
+from orbax.checkpoint.options import MultiprocessingOptions
 
 from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import LcaError, StoreError
@@ -27,6 +30,8 @@ from lca_jax.machine.checksums import checksum_of, checksums_in, find_altered
 from lca_jax.machine.files import naming_place, real_path, remove_inside, write_text_whole, write_whole
 from lca_jax.machine.json_text import read_object
 from lca_jax.machine.processes import together
+from lca_jax.machine.remote import fetched, sent
+from lca_jax.machine.urls import url_of
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.selection import PenaltyScore
@@ -59,29 +64,59 @@ def write_probes(folder: Path, contents: SavedProbes) -> None:
 
     All processes of a job call it with the same contents. The first one writes; the others return when it is done.
 
+    Args:
+        folder: A path or a URL.
+        contents: The set.
+
     Raises:
         StoreError: Another process failed.
     """
-    folder = real_path(folder)
-    leader = jax.process_index() == 0
+    with together("probes"):
+        if jax.process_index() == 0:
+            if (url := url_of(folder)) is not None:
+                with sent(url, last=_DESCRIPTION) as place:
+                    _write(place, contents)
+            else:
+                _write(real_path(folder), contents)
+
+
+def _write(folder: Path, contents: SavedProbes) -> None:
     every = [*contents.probes, *contents.unpenalized]
     arrays = {f"{number:05d}": _arrays_of(probe) for number, probe in enumerate(every)}
-    with together("a folder for probes"):
-        if leader:
-            folder.mkdir(parents=True, exist_ok=True)
-            remove_inside(folder, _unfinished_in(folder))
-    with together("arrays of probes"), naming_place(folder):
-        ocp.save(str(folder / _UNFINISHED), arrays)
-    with together("probes"):
-        if leader:
-            name = _new_name(folder)
-            with write_whole([folder / name]) as (unfinished,):
-                (folder / _UNFINISHED).rename(unfinished)
-            files = checksums_in(folder / name)
-            description = {"format": _FORMAT, "arrays": name, "files": files, **_facts_of(contents)}
-            description["checksum"] = checksum_of(json.dumps(description).encode())
-            write_text_whole(folder / _DESCRIPTION, json.dumps(description, indent=1))
-            remove_inside(folder, {*_arrays_in(folder), *_unfinished_in(folder)} - {name})
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_inside(folder, _unfinished_in(folder))
+    with naming_place(folder):
+        _save_alone(folder / _UNFINISHED, arrays)
+    name = _new_name(folder)
+    with write_whole([folder / name]) as (unfinished,):
+        (folder / _UNFINISHED).rename(unfinished)
+    files = checksums_in(folder / name)
+    description = {"format": _FORMAT, "arrays": name, "files": files, **_facts_of(contents)}
+    description["checksum"] = checksum_of(json.dumps(description).encode())
+    write_text_whole(folder / _DESCRIPTION, json.dumps(description, indent=1))
+    remove_inside(folder, {*_arrays_in(folder), *_unfinished_in(folder)} - {name})
+
+
+def _save_alone(folder: Path, arrays: _Arrays) -> None:
+    """Writes arrays from this process of a job alone: it waits for no other, and needs no folder that all reach.
+
+    Orbax's newer interface, which reads them, has every process take part in every save.
+    """
+    handler = PyTreeCheckpointHandler(multiprocessing_options=_alone())
+    with Checkpointer(handler, multiprocessing_options=_alone()) as checkpointer:
+        checkpointer.save(folder, arrays)
+
+
+def _load_alone(folder: Path) -> Any:
+    """Reads arrays in this process of a job alone, whatever the others do meanwhile."""
+    with nullcontext() if jax.process_count() == 1 else ocp.Context(multiprocessing_options=_alone()):
+        return ocp.load(str(folder))
+
+
+def _alone() -> MultiprocessingOptions:
+    number = jax.process_index()
+    prefix = f"lca_jax_probes_{number}"
+    return MultiprocessingOptions(primary_host=number, active_processes={number}, barrier_sync_key_prefix=prefix)
 
 
 def read_probes(folder: Path) -> SavedProbes:
@@ -90,6 +125,9 @@ def read_probes(folder: Path) -> SavedProbes:
     Raises:
         StoreError: The folder holds no probes or those of a newer format, or its parts are not those of one set.
     """
+    if (url := url_of(folder)) is not None:
+        with fetched(url) as copy:
+            return read_probes(copy)
     folder = real_path(folder)
     description = _read_description(folder)
     try:
@@ -146,7 +184,7 @@ def _read_arrays(folder: Path, description: Mapping[str, Any]) -> _Arrays:
         _refuse(folder, f"{_DESCRIPTION} belongs to the arrays in `{name}`, which are missing")
     if "files" in description and (problems := find_altered(arrays, description["files"])):
         _refuse(folder, f"in `{name}` {'; '.join(problems)}, or it belongs to another fit than {_DESCRIPTION}")
-    loaded: Any = ocp.load(str(arrays))
+    loaded = _load_alone(arrays)
     return {number: {key: np.asarray(array) for key, array in of.items()} for number, of in loaded.items()}
 
 

@@ -31,7 +31,7 @@ from jaxtyping import Bool, Float, Int
 
 from lca_jax.axes import NeuronAxis
 from lca_jax.errors import SettingsError
-from lca_jax.probing.measuring import measured_words
+from lca_jax.probing.measuring import words_of_tasks
 from lca_jax.probing.metrics import accuracy, determination, mean_error
 from lca_jax.probing.probe import Probe, predict_masked, predict_masked_numbers
 from lca_jax.probing.weight_mass import mass_order
@@ -104,9 +104,12 @@ def choose_penalties(
         raise SettingsError(f"`by` must be 'score', 'accuracy' or 'one_se', got {by!r}.")
     chosen: list[Probe] = []
     search: list[PenaltyScore] = []
-    for task in dict.fromkeys(probe.task for probe in probes):
-        of_task = [probe for probe in probes if probe.task == task]
-        words = measured_words(dev, axis, task, of_task[0].classes)
+    by_task: dict[str, list[Probe]] = {}
+    for probe in probes:
+        by_task.setdefault(probe.task, []).append(probe)
+    classes_of = {task: of_task[0].classes for task, of_task in by_task.items()}
+    for words in words_of_tasks(dev, axis, classes_of):
+        task, of_task = words.task, by_task[words.task]
         labels = np.array(dev.labels(task), object)[words.units]
         for key in dict.fromkeys(_key(probe) for probe in of_task):
             # Words and X are the same for all targets; the gold number is 1 at the target and 0 at the rest.

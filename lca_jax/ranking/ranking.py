@@ -108,6 +108,7 @@ class Ranking:
     def write_csv(self, path: Path, *, further: Mapping[str, Shaped[np.ndarray, " feature"]] | None = None) -> None:
         """Writes the columns of `table`, one line a neuron, in place of an older file; whole or not at all.
 
+        `path` may be a URL.
         `further` has more columns of the file by their names, each with one value for every feature column.
         """
         table = self.table()
@@ -130,11 +131,9 @@ class Ranking:
         return f"{len(self.columns)} neurons ranked for {self.task}{classes}{rare}"
 
 
-def is_ranking(file: Path) -> bool:
+def is_ranking(content: bytes) -> bool:
     """Returns whether a file begins as those of `Ranking.write_csv` do."""
-    head = ",".join(_COLUMNS).encode()
-    with file.open("rb") as content:
-        return content.read(len(head)) == head
+    return content.startswith(",".join(_COLUMNS).encode())
 
 
 def rank_by_scores(

@@ -1,27 +1,18 @@
-"""The folder of a store: a local path or any tensorstore URL, and the operations on its files.
+"""The files of a store in its folder: shards, their records, and what is wrong with them.
 
-Every write is whole or not there: tensorstore writes a file under another name, syncs it, renames it and syncs the
-folder; object stores put an object whole. What the disk or the network refuses is a `StoreError` with the place and the
-way out.
-
-`gs://` takes the credentials that Google's tools take. `s3://` takes AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
-AWS_SESSION_TOKEN, or a profile (AWS_PROFILE, AWS_SHARED_CREDENTIALS_FILE), or the machine's role. A server other than
-Amazon's is named by AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, its region by AWS_REGION or AWS_DEFAULT_REGION. A server
-that does not answer is asked again for a quarter of an hour before that is an error.
+The folder is one of `machine.folders`: a local path or a URL.
 """
 
-import errno
 import os
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import tensorstore as ts
 
-from lca_jax.errors import LcaError, SettingsError, StoreError
+from lca_jax.errors import StoreError
 from lca_jax.machine.checksums import checksum_of_file
-from lca_jax.machine.files import real_path, refuse_links, remove_inside
+from lca_jax.machine.files import refuse_links
+from lca_jax.machine.folders import local_path, name_folder, reaching, read_file
 from lca_jax.store.manifest import FileRecord
 from lca_jax.store.recipe import Recipe
 
@@ -31,73 +22,6 @@ widths it has a few hundred kilobytes: enough for the disk's full speed, and few
 
 _BEING_WRITTEN = ".__lock"
 """Ending that tensorstore gives a local file until it is whole."""
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-
-def open_folder(path: str | Path) -> ts.KvStore:
-    """Opens the folder at a local path, or at a URL such as `gs://bucket/run/` (anything with `://`).
-
-    Raises:
-        SettingsError: The path cannot be one, or tensorstore does not know the URL's scheme.
-    """
-    if "://" not in str(path):
-        return ts.KvStore.open({"driver": "file", "path": f"{real_path(path)}/"}).result()
-    try:
-        spec = ts.KvStore.Spec(f"{str(path).rstrip('/')}/").to_json()
-        return ts.KvStore.open(_with_s3_server(spec) if spec["driver"] == "s3" else spec).result()
-    except ValueError as error:
-        raise SettingsError(f"{path} cannot be opened as a folder: {error}") from None
-
-
-def name_folder(folder: ts.KvStore) -> str:
-    """Returns the name of a folder in messages: its path or its URL."""
-    spec = folder.spec().to_json()
-    if spec["driver"] == "file":
-        return spec["path"].rstrip("/")
-    return f"s3://{spec['bucket']}/{spec['path']}".rstrip("/") if spec["driver"] == "s3" else folder.url.rstrip("/")
-
-
-@contextmanager
-def reaching(folder: ts.KvStore, *, writing: bool = False) -> Iterator[None]:
-    """Turns an error of the disk or the network into a `StoreError` that names the place and the way out."""
-    try:
-        yield
-    except LcaError:
-        raise
-    except (ValueError, OSError) as error:
-        text = str(error).split(" [", 1)[0]
-        again = "Then start the same command again: it goes on from the last whole shard."
-        code = _error_code(error)
-        if writing and code in _FULL:
-            raise StoreError(f"{name_folder(folder)} is full: {text}. Make room there. {again}") from None
-        if code in _FORBIDDEN or text.startswith(("PERMISSION_DENIED", "UNAUTHENTICATED")):
-            verb = "written" if writing else "read"
-            raise StoreError(
-                f"{name_folder(folder)} may not be {verb} by this user: {text}. "
-                "Have the rights or the credentials put right, or give another folder."
-            ) from None
-        way_out = f"See that the folder can be reached. {again}" if writing else "See that the folder can be reached."
-        verb = "written to" if writing else "read"
-        raise StoreError(f"{name_folder(folder)} cannot be {verb}: {text}. {way_out}") from None
-
-
-def local_path(folder: ts.KvStore) -> str | None:
-    """Returns the path of a folder on this machine's disk, None for any other."""
-    return folder.path if folder.spec().to_json()["driver"] == "file" else None
-
-
-def read_file(folder: ts.KvStore, name: str) -> bytes | None:
-    """Returns the bytes of one file, None if there is no such file."""
-    with reaching(folder):
-        found = folder.read(name).result()
-    return found.value if found.state == "value" else None
-
-
-def write_file(folder: ts.KvStore, name: str, content: bytes) -> None:
-    """Writes one file; on return it is safe."""
-    with reaching(folder, writing=True):
-        folder.write(name, content).result()
 
 
 def record_file(folder: ts.KvStore, name: str) -> FileRecord | None:
@@ -112,21 +36,6 @@ def record_file(folder: ts.KvStore, name: str) -> FileRecord | None:
             return FileRecord(size_bytes=file.stat().st_size, sha256=checksum_of_file(file))
         except FileNotFoundError:
             return None
-
-
-def list_files(folder: ts.KvStore, prefix: str = "") -> list[str]:
-    """Returns the names of the files that begin with a prefix, sorted."""
-    with reaching(folder):
-        return sorted(key.decode() for key in folder.list(_beginning_with(prefix)).result())
-
-
-def remove_subfolder(folder: ts.KvStore, name: str) -> None:
-    """Deletes all files under a name that ends in a slash, if there are any; of a link only the link."""
-    with reaching(folder, writing=True):
-        if (path := local_path(folder)) is not None:
-            remove_inside(Path(path), [name.rstrip("/")])
-        else:
-            folder.delete_range(_beginning_with(name)).result()
 
 
 def refuse_linked_folders(folder: ts.KvStore) -> None:
@@ -244,28 +153,3 @@ def create_array(folder: ts.KvStore, site: str, recipe: Recipe) -> ts.TensorStor
 def shard_file(site: str, shard: int) -> str:
     """Returns the name of the file of one shard of one site."""
     return f"{site}/c/{shard}/0/0"
-
-
-def _with_s3_server(spec: dict) -> dict:
-    """Adds the server and region that the environment names, which tensorstore takes from its settings alone."""
-    names = {
-        "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
-        "aws_region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
-    }
-    found = {
-        key: next((os.environ[name] for name in tried if os.environ.get(name)), None) for key, tried in names.items()
-    }
-    return spec | {key: value for key, value in found.items() if value is not None}
-
-
-def _error_code(error: ValueError | OSError) -> int | None:
-    """Returns the system's number of an error, which tensorstore keeps in its text."""
-    if isinstance(error, OSError):
-        return error.errno
-    found = re.search(r"os_error_code='(\d+)'", str(error))
-    return int(found[1]) if found else None
-
-
-def _beginning_with(prefix: str) -> ts.KvStore.KeyRange:
-    """Returns the range of all names with a prefix; an empty prefix means every name."""
-    return ts.KvStore.KeyRange(prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)) if prefix else ts.KvStore.KeyRange()

@@ -20,24 +20,26 @@ import pyarrow.parquet as pq
 import tensorstore as ts
 
 from lca_jax.errors import StoreError
+from lca_jax.machine.folders import (
+    list_files,
+    name_folder,
+    open_folder,
+    reaching,
+    read_file,
+    remove_subfolder,
+    write_file,
+)
 from lca_jax.machine.json_text import parse_json
 from lca_jax.machine.versions import STORE_PACKAGES, package_versions
 from lca_jax.store.array import LazyArray
 from lca_jax.store.folder import (
     create_array,
     find_short_files,
-    list_files,
-    name_folder,
-    open_folder,
-    reaching,
-    read_file,
     record_file,
     refuse_files,
     refuse_linked_folders,
     remove_half_files,
-    remove_subfolder,
     shard_file,
-    write_file,
 )
 from lca_jax.store.lock import hold
 from lca_jax.store.manifest import FileRecord

@@ -25,8 +25,8 @@ from pathlib import Path
 import tensorstore as ts
 
 from lca_jax.errors import StoreError
+from lca_jax.machine.folders import list_files, local_path, name_folder, reaching
 from lca_jax.machine.json_text import parse_json
-from lca_jax.store.folder import list_files, local_path, name_folder, reaching
 
 BEAT_S = 5.0
 """Seconds between two beats of a holder."""

@@ -21,19 +21,10 @@ from jaxtyping import Bool, Float32, Int
 
 from lca_jax.axes import Layers, NeuronAxis, choose_layers
 from lca_jax.errors import SettingsError, StoreError
+from lca_jax.machine.folders import list_files, local_path, name_folder, open_folder, read_file
 from lca_jax.store.array import ArrayRead, LazyArray, read_together
 from lca_jax.store.description import store_as_html, store_as_text
-from lca_jax.store.folder import (
-    find_short_files,
-    list_files,
-    local_path,
-    name_folder,
-    open_array,
-    open_folder,
-    read_file,
-    refuse_files,
-    verify_files,
-)
+from lca_jax.store.folder import find_short_files, open_array, refuse_files, verify_files
 from lca_jax.store.manifest import FileRecord, Manifest
 from lca_jax.store.recipe import Recipe, Unit
 from lca_jax.store.shard_files import ShardFiles

@@ -67,7 +67,7 @@ def read_columns(
     for task in columns:
         if not corpus.classes(task):
             raise CorpusError(
-                f"{source.path}: no word has a label for the task `{task}`: column {columns[task]} is `{unlabelled}` "
+                f"{source.place}: no word has a label for the task `{task}`: column {columns[task]} is `{unlabelled}` "
                 "in every row. Name another column, or another mark for unlabelled words."
             )
     return corpus
@@ -94,16 +94,16 @@ def _places(
     for name, (column, place) in (asked | {task: (columns[task], place) for task, place in places.items()}).items():
         if place < 0 and isinstance(column, str):
             known = ", ".join(layout.names) or "none; give its number"
-            raise SettingsError(f"{source.path}: there is no column `{column}`. Columns named in the file: {known}.")
+            raise SettingsError(f"{source.place}: there is no column `{column}`. Columns named in the file: {known}.")
         if place < 0:
             raise SettingsError(
-                f"{source.path}: column {column} is named for `{name}`, but columns run from 1 to {layout.width}, "
+                f"{source.place}: column {column} is named for `{name}`, but columns run from 1 to {layout.width}, "
                 "counted as `cut -f` does."
             )
     for task, place in places.items():
         if place == layout.words:
             raise SettingsError(
-                f"{source.path}: column {place + 1} holds the words, so it cannot be the task `{task}`. Name another "
+                f"{source.place}: column {place + 1} holds the words, so it cannot be the task `{task}`. Name another "
                 "column, or give the column of the words (`word_column`, `--word-column`)."
             )
     return places

@@ -66,14 +66,14 @@ def read_conllu(
     corpus = source.finish(sentences, labels)
     if set(corpus.words()) == {"_"}:
         raise CorpusError(
-            f"{source.path}: every form is `_`: the treebank is published without its text. Add the text."
+            f"{source.place}: every form is `_`: the treebank is published without its text. Add the text."
         )
     for task in tasks:
         # Words marked with `unlabelled_as` are no evidence that the file knows the feature.
         if not any(label not in (None, unlabelled_as) for label in corpus.flat_labels(task)):
             known = ", ".join(_tasks_with_labels(source))
             raise CorpusError(
-                f"{source.path}: no word has a label for the task `{task}`. Tasks with labels here: {known}."
+                f"{source.place}: no word has a label for the task `{task}`. Tasks with labels here: {known}."
             )
     return corpus
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lca_jax.errors import SettingsError
+from lca_jax.machine.urls import url_of
 from lca_jax.text.columns import read_columns, read_text
 from lca_jax.text.conllu import read_conllu
 from lca_jax.text.corpus import Corpus
@@ -60,7 +61,7 @@ def read_corpus(
     task. In files with a text a row or line the labels are labels of sentences, or of words where JSON has a list.
 
     Args:
-        path: The file.
+        path: The file: a path, or a URL such as `gs://bucket/train.conllu.gz`.
         tasks: Label columns or keys, as in the table.
         unlabelled_as: As in `read_conllu`, for `feats:` tasks alone.
         options: What the file does not say of itself.
@@ -76,6 +77,7 @@ def read_corpus(
     options = options or TextOptions()
     if str(path).startswith(HUB):
         return read_dataset(str(path), labels=_columns_by_task(tasks), options=options, part=part)
+    path = url_of(path) or path
     name = Path(path).name.removesuffix(".gz").lower()
     if name.endswith(".conllu"):
         return read_conllu(path, tasks=tasks, unlabelled_as=unlabelled_as, encoding=options.encoding)

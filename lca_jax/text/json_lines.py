@@ -106,7 +106,7 @@ def guess_text_keys(path: str | Path, *, encoding: str = "utf-8") -> tuple[str, 
     source.refuse_problems()
     known = ", ".join("/".join(names) for names in TEXT_NAMES)
     raise SettingsError(
-        f"{source.path}: no line has a usual key for its text ({known}). Keys of the first line: {', '.join(first)}. "
+        f"{source.place}: no line has a usual key for its text ({known}). Keys of the first line: {', '.join(first)}. "
         "Name the key of the text (`text_key`, `--text-column`), and for pairs that of the second one (`second_key`, "
         "`--second-column`)."
     )
@@ -135,7 +135,7 @@ def _refuse_unknown_keys(source: Source, rows: Mapping[int, Mapping[str, Any]], 
     unknown = [key for key in keys if not any(key in row for row in rows.values())]
     if rows and unknown:
         known = ", ".join(next(iter(rows.values())))
-        raise SettingsError(f"{source.path}: no line has the key `{unknown[0]}`. Keys of the first line: {known}.")
+        raise SettingsError(f"{source.place}: no line has the key `{unknown[0]}`. Keys of the first line: {known}.")
 
 
 def _words(source: Source, number: int, key: str, text: object) -> list[str]:

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lca_jax.errors import CorpusError, SettingsError, list_problems
+from lca_jax.errors import CorpusError, SettingsError, StoreError, list_problems
+from lca_jax.machine.urls import name_place, read_content
 from lca_jax.text.corpus import Corpus
 
 IGNORED = "-100"
@@ -32,12 +33,26 @@ def usual_width(rows: Iterable[Sequence[str]]) -> int:
     return max(widths, key=lambda width: (widths[width], width), default=0)
 
 
+def read_unzipped(path: str | Path) -> bytes:
+    """Returns the bytes of a file, a path or a URL, plain or gzipped.
+
+    Raises:
+        CorpusError: It cannot be read.
+    """
+    try:
+        content = read_content(path)
+        return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    except (OSError, StoreError, EOFError, zlib.error) as error:
+        place = name_place(path)
+        raise CorpusError(f"{place}: cannot be read: {error}. Give a text file, plain or gzipped.") from error
+
+
 @dataclass(kw_only=True)
 class Source:
     """One file while it is read."""
 
-    path: Path
-    """Path of the file, for messages."""
+    place: str
+    """Path or URL of the file, for messages."""
     lines: list[str]
     """Lines without their ends; bytes that are not of the encoding are reported and replaced."""
     problems: list[tuple[int, str]] = field(default_factory=list)
@@ -50,7 +65,7 @@ class Source:
         """Reads and decodes a file.
 
         Args:
-            path: The file.
+            path: The file, a path or a URL.
             encoding: Its encoding, one in which only a line feed has the byte of a line feed.
 
         Raises:
@@ -62,16 +77,11 @@ class Source:
             codecs.lookup(encoding)
         except LookupError:
             raise SettingsError(f"There is no encoding {encoding!r}. Usual ones: utf-8, latin-1, cp1252.") from None
-        path = Path(path)
-        try:
-            content = path.read_bytes()
-            if content.startswith(b"\x1f\x8b"):
-                content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise CorpusError(f"{path}: cannot be read: {error}. Give a text file, plain or gzipped.") from error
+        place = name_place(path)
+        content = read_unzipped(path)
         if not content.strip():
-            raise CorpusError(f"{path}: the file is empty. Give a file with at least one word.")
-        source = cls(path=path, lines=[])
+            raise CorpusError(f"{place}: the file is empty. Give a file with at least one word.")
+        source = cls(place=place, lines=[])
         undecoded: list[str] = []
         # Only \n ends a line: word forms may hold U+2028 and other characters at which str.splitlines cuts.
         for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").split(b"\n"), 1):
@@ -83,7 +93,7 @@ class Source:
                 source.lines.append(line.removesuffix(b"\r").decode(encoding, errors="replace"))
         if undecoded and len(undecoded) == sum(not line.isascii() for line in source.lines):
             raise CorpusError(
-                f"{path}: none of the {len(undecoded)} lines with other letters than ASCII is {encoding.upper()}; the "
+                f"{place}: none of the {len(undecoded)} lines with other letters than ASCII is {encoding.upper()}; the "
                 f"first is line {source.problems[0][0]}, {undecoded[0]}. Name the encoding of the file (`encoding`, "
                 "`--encoding`), e.g. latin-1 or cp1252."
             )
@@ -101,10 +111,10 @@ class Source:
         """
         if self.problems:
             places = [
-                f"{self.path}:{line}: {what}" for line, what in sorted(self.problems, key=lambda problem: problem[0])
+                f"{self.place}:{line}: {what}" for line, what in sorted(self.problems, key=lambda problem: problem[0])
             ]
             what = "1 problem. Mend this row" if len(places) == 1 else f"{len(places)} problems. Mend these rows"
-            raise CorpusError(f"{self.path}: {what}:\n{list_problems(places)}")
+            raise CorpusError(f"{self.place}: {what}:\n{list_problems(places)}")
 
     def finish(
         self,
@@ -132,13 +142,13 @@ class Source:
             for task, of_task in (sentence_labels or {}).items()
         }
         if not any(sentences):
-            raise CorpusError(f"{self.path}: the file holds no word. Give a file with at least one word.")
+            raise CorpusError(f"{self.place}: the file holds no word. Give a file with at least one word.")
         return Corpus(
             sentences=tuple(sentences),
             labels={task: tuple(of_task) for task, of_task in labels.items()},
             sentence_labels={task: tuple(of_task) for task, of_task in of_sentences.items()},
             second_starts=None if second_starts is None else tuple(second_starts),
-            name=self.path.name,
+            name=Path(self.place).name,
             skipped=dict(self.skipped),
         )
 

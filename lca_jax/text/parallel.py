@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lca_jax.errors import CorpusError, SettingsError
+from lca_jax.machine.urls import is_there
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.lines import Source
 
@@ -61,7 +62,7 @@ def find_labels(path: Path, tasks: Mapping[str, str]) -> dict[str, Path] | None:
         SettingsError: Several tasks are asked for, but one label file is there.
     """
     beside = path.with_suffix(LABEL_SUFFIX)
-    if path.suffix != TEXT_SUFFIX or not beside.is_file():
+    if path.suffix != TEXT_SUFFIX or not is_there(beside):
         return None
     if len(tasks) > 1:
         raise SettingsError(f"{path} has the labels of one task beside it ({beside.name}), got {', '.join(tasks)}.")

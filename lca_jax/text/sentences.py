@@ -134,7 +134,7 @@ def finish_sentences(
     )
     for task in (*corpus.tasks, *corpus.sentence_tasks):
         if not corpus.classes(task):
-            raise CorpusError(f"{source.path}: nothing has a label for the task `{task}`. Name another column or key.")
+            raise CorpusError(f"{source.place}: nothing has a label for the task `{task}`. Name another column or key.")
     return corpus
 
 
@@ -187,7 +187,7 @@ def _place(source: Source, column: Column, names: Sequence[str], width: int) -> 
         if names.count(column) == 1:
             return names.index(column)
         found = f"several columns are called `{column}`" if column in names else f"there is no column `{column}`"
-        raise SettingsError(f"{source.path}: {found}. Columns named in its first row: {', '.join(names) or 'none'}.")
+        raise SettingsError(f"{source.place}: {found}. Columns named in its first row: {', '.join(names) or 'none'}.")
     if not 1 <= column <= width:
-        raise SettingsError(f"{source.path}: columns run from 1 to {width}, counted as `cut -f` does, got {column}.")
+        raise SettingsError(f"{source.place}: columns run from 1 to {width}, counted as `cut -f` does, got {column}.")
     return column - 1

@@ -22,8 +22,8 @@ from orbax.checkpoint import v1 as ocp
 from lca_jax.errors import ModelError, SettingsError
 from lca_jax.machine.devices import default_device
 from lca_jax.machine.files import real_path, refuse_links, remove_inside, write_text_whole, write_whole
+from lca_jax.machine.folders import open_folder
 from lca_jax.machine.json_text import read_object
-from lca_jax.store.folder import open_folder
 from lca_jax.store.lock import hold
 from lca_jax.training.history import History
 

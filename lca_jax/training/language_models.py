@@ -26,7 +26,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
 from lca_jax.errors import DataError, SettingsError, StoreError
-from lca_jax.machine.files import write_whole
+from lca_jax.machine.files import real_path, write_whole
 from lca_jax.models.recurrent.config import LstmConfig
 from lca_jax.models.recurrent.lstm import forward, initial_params, logits
 from lca_jax.models.stack.stack import Batch, Params
@@ -138,7 +138,7 @@ def train_language_models(
     keys = jax.random.split(jax.random.key(settings.seed), settings.models)
     params = jax.vmap(partial(initial_params, config))(keys)
     state = (params, jax.vmap(optimizer.init)(params))
-    file = None if out is None else Path(out) / _FILE
+    file = None if out is None else real_path(out) / _FILE
     key = _key(sentences, settings)
     curve: tuple[EpochLoss, ...] = ()
     if file is not None and file.exists():

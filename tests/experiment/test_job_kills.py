@@ -7,12 +7,14 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from lca_jax import load_probes
 from lca_jax.machine.checksums import checksums_in
+from lca_jax.probing.kept_answers import ANSWERS
 from tests.experiment.files import write_conllu
 from tests.processes import ROOT
 from tests.tiny_bert import write_bert
@@ -22,7 +24,7 @@ KILLS = int(os.environ.get("LCA_JAX_JOB_KILLS", "4"))
 LCA = "import jax; jax.config.update('jax_platforms', 'cpu'); from lca_jax.cli.main import main; main()"
 
 
-def start(texts: Path, out: Path, processes: int) -> list[subprocess.Popen[str]]:
+def start(texts: Path, out: Path, processes: int, *more: str) -> list[subprocess.Popen[str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -37,7 +39,7 @@ def start(texts: Path, out: Path, processes: int) -> list[subprocess.Popen[str]]
         "--processes": processes,
         "--join-timeout": 100,
     }
-    command = [sys.executable, "-c", LCA, "study", "--join", "--quiet", "--probe.l1", "1e-3", "1e-2"]
+    command = [sys.executable, "-c", LCA, "study", "--join", "--quiet", *(more or ("--probe.l1", "1e-3", "1e-2"))]
     command += [str(part) for option in options.items() for part in option]
     return [
         subprocess.Popen(
@@ -94,3 +96,37 @@ def test_a_job_that_loses_processes_ends_with_the_results_of_another(processes: 
                 load_probes(out / "probes"), load_probes(tmp_path / "undisturbed/probes"), strict=True
             ):
                 assert (mine.weights == other.weights).all()
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_while_it_solves_solves_the_rest(tmp_path: Path) -> None:
+    write_bert(tmp_path / "bert")
+    for seed, part in enumerate(("train", "dev")):
+        write_conllu(tmp_path / f"{part}.conllu", 60, seed=seed)
+    grid = ("--probe.l1", "1e-4", "3e-4", "1e-3", "3e-3", "1e-2", "3e-2", "--probe.l2", *map(str, (1e-3, 1e-2, 0.1, 1)))
+    problems = 2 * 6 * 4 + 1
+    answers = tmp_path / "out" / ANSWERS
+    job = start(tmp_path, tmp_path / "out", 2, *grid)
+    deadline = time.monotonic() + 150
+    while len(list(answers.glob("*.safetensors"))) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    job[1].send_signal(signal.SIGKILL)
+    end(job)
+    solved = {file.name: file.stat().st_mtime_ns for file in answers.glob("*.safetensors")}
+    assert 5 <= len(solved) < problems, "the job was killed too late for this test"
+    again = start(tmp_path, tmp_path / "out", 2, *grid)
+    found: dict[str, int] = {}
+    while any(process.poll() is None for process in again):
+        assert time.monotonic() < deadline + 150
+        with suppress(FileNotFoundError):
+            found |= {file.name: file.stat().st_mtime_ns for file in answers.glob("*.safetensors")}
+        time.sleep(0.002)
+    assert all(code == 0 for code, _ in end(again))
+    assert {name: found[name] for name in solved} == solved, "what was solved is not solved again"
+    assert not answers.exists()
+    assert len(load_probes(tmp_path / "out/probes")) == 2
+    assert all(probe.converged for probe in load_probes(tmp_path / "out/probes"))
+    rankings = checksums_in(tmp_path / "out/rankings")
+    assert all(code == 0 for code, _ in end(start(tmp_path, tmp_path / "out", 2, *grid))), "a finished job is read"
+    assert checksums_in(tmp_path / "out/rankings") == rankings

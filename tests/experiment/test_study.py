@@ -96,7 +96,7 @@ def test_layers_of_heads_and_words_are_probes_of_their_own(files: dict[str, Path
 def test_a_study_that_stores_nothing_finds_the_same(files: dict[str, Path], tmp_path: Path) -> None:
     settings = settings_for(files, "words", tmp_path / "stored", tasks=("feats:Number",))
     stored, computed = study(settings), study(replace(settings, out=tmp_path / "computed", stored=False))
-    assert {entry.name for entry in (tmp_path / "computed").iterdir()} == {"probes", "rankings"}
+    assert {entry.name for entry in (tmp_path / "computed").iterdir()} == {"fits.json", "probes", "rankings"}
     assert rankings(tmp_path / "computed") == rankings(tmp_path / "stored")
     np.testing.assert_array_equal(computed.one("feats:Number").weights, stored.one("feats:Number").weights)
 

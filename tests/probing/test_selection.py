@@ -11,7 +11,8 @@ from lca_jax import ElasticNet, fit_probes
 from lca_jax.probing.metrics import mean_error
 from lca_jax.probing.selection import PenaltyScore, edges_of_search, stable_half
 from lca_jax.probing.weight_mass import mass_order
-from tests.stores import planted_store
+from lca_jax.store.store import ActivationStore
+from tests.stores import planted_store, store_of
 
 GRID = ElasticNet(l1=(1e-3, 1e-2, 1e-1), l2=(1e-3, 1e-1))
 
@@ -94,3 +95,37 @@ def test_the_standard_error_of_a_regression_is_that_of_its_squared_errors() -> N
             np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(errors), rel=1e-4
         )
     assert sum(score.chosen for score in chosen.search) == 1
+
+
+def test_all_tasks_are_chosen_from_one_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, dev = (_of_two_tasks(planted_store(words=240, seed=seed)) for seed in (0, 1))
+    fitted = fit_probes(train, GRID, control=False)
+    assert fitted.tasks == ("upos", "rare")
+    alone = {task: fit_probes(train, GRID, tasks=[task], control=False).select(dev) for task in fitted.tasks}
+    read: list[int] = []
+    whole = ActivationStore.matrix
+
+    def matrix(store: ActivationStore, rows: Any = None, **choice: Any) -> np.ndarray:
+        read.append(store.word_count if rows is None else len(rows))
+        return whole(store, rows, **choice)
+
+    monkeypatch.setattr(ActivationStore, "matrix", matrix)
+    chosen = fitted.select(dev)
+    assert read == [240]
+    for task in fitted.tasks:
+        assert [score for score in chosen.search if score.task == task] == list(alone[task].search)
+    # What one task alone labels is all that is read for it.
+    read.clear()
+    replace(fitted, probes=fitted.of("rare")).select(dev)
+    assert read == [80]
+
+
+def _of_two_tasks(store: ActivationStore) -> ActivationStore:
+    """The same words, of which every third has a label of a second task."""
+    labels = store.labels("upos")
+    rare = [label if place % 3 == 0 else None for place, label in enumerate(labels)]
+    rows = {"upos": [labels[at : at + 4] for at in range(0, len(labels), 4)]}
+    rows["rare"] = [rare[at : at + 4] for at in range(0, len(rare), 4)]
+    forms = store.forms()
+    sentences = [forms[at : at + 4] for at in range(0, len(forms), 4)]
+    return store_of(np.asarray(store.read("residual")[:]), sentences, rows)

@@ -2,65 +2,34 @@
 
 import json
 import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from lca_jax.cli.show import show
 from lca_jax.errors import StoreError
+from lca_jax.machine.folders import open_folder, read_file, write_file
 from lca_jax.store import lock
-from lca_jax.store.folder import open_folder, read_file, write_file
 from lca_jax.store.folder_writer import FolderWriter, find_finished
 from lca_jax.store.store import open_store
+from tests.object_store import BUCKET, running_server
 from tests.store.writing import RECIPE, draw_vectors, write_shard, write_store
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    if find_spec("moto") is None or find_spec("flask_cors") is None:
-        pytest.skip("needs a local S3 server: pip install 'moto[s3]' flask flask-cors (in the extra `test`)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        address = f"http://127.0.0.1:{port}"
-        urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT")).close()
-        yield address
-    finally:
-        process.kill()
-        process.wait()
+def server() -> Iterator[dict[str, str]]:
+    with running_server() as environment:
+        yield environment
 
 
 @pytest.fixture
-def place(server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    settings = {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "any",
-        "AWS_SECRET_ACCESS_KEY": "any",
-    }
-    for name, value in settings.items():
+def place(server: dict[str, str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    for name, value in server.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(lock, "BEAT_S", 0.2)
     monkeypatch.setattr(lock, "WATCH_S", 2.0)
-    return f"s3://bucket/runs/{request.node.name}"
+    return f"{BUCKET}/runs/{request.node.name}"
 
 
 def test_a_bucket_is_a_place(place: str, capsys: pytest.CaptureFixture[str]) -> None:

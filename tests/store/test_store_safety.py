@@ -18,8 +18,8 @@ import pytest
 
 from lca_jax.cli.show import show
 from lca_jax.errors import StoreError
+from lca_jax.machine.folders import open_folder, reaching
 from lca_jax.store import lock
-from lca_jax.store.folder import open_folder, reaching
 from lca_jax.store.folder_writer import FolderWriter, find_finished
 from lca_jax.store.lock import Heartbeat
 from lca_jax.store.manifest import Manifest

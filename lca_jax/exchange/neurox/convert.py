@@ -30,6 +30,7 @@ from lca_jax.exchange.neurox.text_files import (
 )
 from lca_jax.machine.files import write_whole
 from lca_jax.machine.progress import Progress
+from lca_jax.machine.urls import refuse_url
 from lca_jax.store.description import warn_of_excluded
 from lca_jax.store.folder import CHUNK_WORDS
 from lca_jax.store.folder_writer import FolderWriter, find_finished
@@ -94,6 +95,7 @@ def read_neurox(
         SettingsError: A setting does not fit the file.
         StoreError: The file is missing or breaks its layout, or the folder holds something else.
     """
+    refuse_url(path)
     path = Path(path)
     if shard_words < 1 or (shard_words > CHUNK_WORDS and shard_words % CHUNK_WORDS):
         raise SettingsError(f"`shard_words` must be a multiple of {CHUNK_WORDS}, or less than that, got {shard_words}.")
@@ -167,6 +169,7 @@ def write_neurox(
         SettingsError: The name ends in neither, or the store has several sites and none was named.
         StoreError: A file exists already.
     """
+    refuse_url(path)
     path = Path(path)
     refuse_other_names(path)
     site = _only_site(store, site)

@@ -5,6 +5,8 @@ or code. Once the folder is found, the network is not used any more.
 """
 
 import json
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,6 +28,7 @@ from lca_jax.models.families import find_family
 from lca_jax.models.families.mapping import Family
 from lca_jax.models.loading.pieces import BACKEND, SENTENCEPIECE, load_tokenizer
 from lca_jax.models.loading.refusing import refuse_absurd_sizes, refuse_empty_files
+from lca_jax.models.loading.saving import DESCRIPTION, PARTS
 from lca_jax.models.writing.generation import TextRules
 
 _VOCABULARIES = (
@@ -62,13 +65,32 @@ def find_folder(name: str | Path, *, revision: str | None, weights: bool) -> Pat
     """
     folder = real_path(name, error=ModelError)
     if folder.is_dir():
-        if revision is not None:
-            raise ModelError(f"`revision` picks a version on the hub, but {folder} is a folder. Leave it out.")
+        refuse_revision(revision, folder)
         return folder
     fetched = _fetch(str(name), revision, [*_SETTINGS, *(_SAFETENSORS if weights else ())])
     if weights and not any(fetched.glob("model*.safetensors")):
         fetched = _fetch(str(name), revision, [*_SETTINGS, *_MSGPACK])
     return fetched
+
+
+def refuse_revision(revision: str | None, folder: str | Path) -> None:
+    """Refuses a revision of what is no repository on the hub.
+
+    Raises:
+        ModelError: One is given.
+    """
+    if revision is not None:
+        raise ModelError(f"`revision` picks a version on the hub, but {folder} is a folder. Leave it out.")
+
+
+def files_of_model(names: Sequence[str], *, weights: bool) -> list[str]:
+    """Returns which files of a folder a model is made of: those taken from the hub, or all that `Model.save` wrote."""
+
+    def matching(*patterns: str) -> list[str]:
+        return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+    of_weights = (matching(*_SAFETENSORS) or matching(*_MSGPACK)) if weights else []
+    return [*matching(*_SETTINGS, DESCRIPTION, f"{PARTS}-*/*"), *of_weights]
 
 
 def read_config(folder: Path) -> tuple[Family, PreTrainedConfig]:

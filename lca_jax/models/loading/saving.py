@@ -33,6 +33,8 @@ from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerFast
 from lca_jax.machine.checksums import checksum_of, checksums_in, find_altered
 from lca_jax.machine.files import real_path, remove_inside, write_text_whole, write_whole
 from lca_jax.machine.json_text import parse_object
+from lca_jax.machine.remote import sent
+from lca_jax.machine.urls import url_of
 from lca_jax.models.classifier import Classifier
 from lca_jax.models.loading.placement import sharding
 from lca_jax.models.stack.config import StackConfig
@@ -40,7 +42,9 @@ from lca_jax.models.stack.stack import Params
 
 DESCRIPTION = "stack.json"
 """The file that makes a folder a saved model."""
-_PARTS, _PARAMS, _TOKENIZER, _CLASSIFIER = "parts", "params", "tokenizer", "classifier"
+PARTS = "parts"
+"""Beginning of the name of the folder of its parts."""
+_PARAMS, _TOKENIZER, _CLASSIFIER = "params", "tokenizer", "classifier"
 _FORMAT = 3
 _CHECKSUM = "checksum"
 _WAY_OUT = "Copy the whole folder again, or save the model again."
@@ -88,7 +92,7 @@ def write_model(
     """Writes a model whole or not at all; an older one in the folder is replaced in one step.
 
     Args:
-        folder: Where the model is written; made if it does not exist.
+        folder: Where the model is written, a path or a URL; made if it does not exist.
         config: The stack.
         params: Its parameters.
         tokenizer: Its tokenizer.
@@ -96,8 +100,14 @@ def write_model(
         classifier: Its classifier, if it is a tuned model.
 
     Raises:
-        ModelError: The folder's path cannot be one.
+        ModelError: The folder's path cannot be one; or it is a URL, and there are several processes.
     """
+    if (url := url_of(folder)) is not None:
+        if jax.process_count() > 1:
+            raise ModelError(f"A job of several processes saves a model on a file system that all reach, not at {url}.")
+        with sent(url, last=DESCRIPTION) as place:
+            write_model(place, config, params, tokenizer, facts, classifier=classifier)
+        return
     folder = real_path(folder, error=ModelError)
     description = {"config": asdict(config), **facts}
     if classifier is not None:
@@ -142,7 +152,7 @@ def open_saved(folder: Path) -> SavedModel:
         _refuse(path, error)
     if number == 1:
         return SavedModel(config=config, facts=facts, params=folder / _PARAMS, tokenizer=folder)
-    if not re.fullmatch(rf"{_PARTS}-{_digest(content)}(-\d+)?", str(parts)):
+    if not re.fullmatch(rf"{PARTS}-{_digest(content)}(-\d+)?", str(parts)):
         raise ModelError(
             f"{path} and {parts} do not belong together: one of them was changed, or is of another save. "
             "Save the model again."
@@ -199,10 +209,10 @@ def _refuse(path: Path, error: Exception) -> NoReturn:
 
 def _unused_name(folder: Path, digest: str) -> str:
     """Returns a name for the parts that the folder does not hold yet; an older save may have used the first ones."""
-    name, number = f"{_PARTS}-{digest}", 1
+    name, number = f"{PARTS}-{digest}", 1
     while (folder / name).exists():
         number += 1
-        name = f"{_PARTS}-{digest}-{number}"
+        name = f"{PARTS}-{digest}-{number}"
     return name
 
 
@@ -211,7 +221,7 @@ def _remove_older_parts(folder: Path, current: str) -> None:
 
     The tokenizer files of format 1 stay: they may belong to a checkpoint in the same folder.
     """
-    older = {path.name for pattern in (f"{_PARTS}-*", f".{_PARTS}-*.unfinished") for path in folder.glob(pattern)}
+    older = {path.name for pattern in (f"{PARTS}-*", f".{PARTS}-*.unfinished") for path in folder.glob(pattern)}
     if (folder / _PARAMS / _ORBAX_FILE).is_file():
         older.add(_PARAMS)
     remove_inside(folder, older - {current})

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 from lca_jax.errors import SettingsError
 from lca_jax.machine.devices import fetch, replicate
 from lca_jax.machine.progress import counted
+from lca_jax.probing.kept_answers import NONE_KEPT, KeptBatch
 from lca_jax.probing.losses.loss import Loss, Prediction, residuals
 from lca_jax.probing.matrix.block import Block, over_layers, scores
 from lca_jax.probing.matrix.matrix import Matrix
@@ -72,16 +73,25 @@ class Adam:
             )
 
     def solve(
-        self, matrix: Matrix, questions: Sequence[Question], loss: Loss, penalty: Penalty, *, at_once: int
+        self,
+        matrix: Matrix,
+        questions: Sequence[Question],
+        loss: Loss,
+        penalty: Penalty,
+        *,
+        at_once: int,
+        kept: KeptBatch = NONE_KEPT,
     ) -> list[Answer]:
         """Trains the questions `at_once` by `at_once`; each batch sees the words in the same order."""
         self.check(penalty)
         classes = max(question.classes for question in questions)
         weighted = any(question.weights is not None for question in questions)
-        answers: list[Answer] = []
-        for first in range(0, len(questions), at_once):
+        answers = dict(kept.known)
+        open_questions = [number for number in range(len(questions)) if number not in answers]
+        for first in range(0, len(open_questions), at_once):
+            numbers = open_questions[first : first + at_once]
             problems = place_problems(
-                questions[first : first + at_once],
+                [questions[number] for number in numbers],
                 loss,
                 classes=classes,
                 mesh=matrix.mesh,
@@ -89,8 +99,11 @@ class Adam:
                 weighted=weighted,
             )
             weights, steps = self._train(matrix, problems, loss, penalty)
-            answers += self._answers(matrix, problems, loss, penalty, weights, steps)
-        return answers
+            found = self._answers(matrix, problems, loss, penalty, weights, steps)
+            for number, answer in zip(numbers, found, strict=True):
+                kept.keep(number, answer)
+                answers[number] = answer
+        return [answers[number] for number in range(len(questions))]
 
     def _train(self, matrix: Matrix, problems: Problems, loss: Loss, penalty: Penalty) -> "tuple[Weights, int]":
         """Returns the weights after all epochs, and the number of steps taken."""

@@ -20,6 +20,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lca_jax.machine.progress import shown_while
+from lca_jax.probing.kept_answers import NONE_KEPT, KeptBatch
 from lca_jax.probing.losses.loss import Loss
 from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.matrix.sizes import coarse_size
@@ -75,10 +76,18 @@ class Proximal:
         """Accepts every penalty: this solver calls nothing beyond `Penalty`."""
 
     def solve(
-        self, matrix: Matrix, questions: Sequence[Question], loss: Loss, penalty: Penalty, *, at_once: int
+        self,
+        matrix: Matrix,
+        questions: Sequence[Question],
+        loss: Loss,
+        penalty: Penalty,
+        *,
+        at_once: int,
+        kept: KeptBatch = NONE_KEPT,
     ) -> list[Answer]:
         """Solves every question; a problem stays in its lane until it is solved in all layers."""
-        queue = _Queue(self, matrix, questions, loss, penalty, lanes=lanes_of(questions, matrix.mesh, at_once=at_once))
+        lanes = lanes_of(questions, matrix.mesh, at_once=at_once)
+        queue = _Queue(self, matrix, questions, loss, penalty, lanes=lanes, kept=kept)
         batch, certificates, told = queue.open(), Certificates(), 0
         with shown_while(len(questions), "fit: problems") as bar:
             while batch is not None:
@@ -160,21 +169,26 @@ class _Queue:
         penalty: Penalty,
         *,
         lanes: int,
+        kept: KeptBatch,
     ) -> None:
-        self.answers: dict[int, Answer] = {}
+        self.answers = dict(kept.known)
+        self._kept = kept
         self._settings, self._matrix, self._questions = settings, matrix, questions
         self._loss, self._penalty, self._lanes = loss, penalty, lanes
         self._classes = max(question.classes for question in questions)
         self._weighted = any(question.weights is not None for question in questions)
-        self._waiting = sorted(range(len(questions)), key=lambda number: questions[number].l1)
+        unsolved = [number for number in range(len(questions)) if number not in self.answers]
+        self._waiting = sorted(unsolved, key=lambda number: questions[number].l1)
         self._placed: dict[tuple[int, int], PlacedLabels] = {}
-        self._uses = Counter(map(_labels_of, questions))
+        self._uses = Counter(_labels_of(questions[number]) for number in unsolved)
         self._nulls: dict[int, float] = {}
         self._layout: _Layout = {"layered": matrix.layered, "mesh": matrix.mesh}
         self._tail = self._choose_tail()
 
-    def open(self) -> _Batch:
-        """Returns the first batch, of the questions that need no other."""
+    def open(self) -> _Batch | None:
+        """Returns the first batch, of the questions that need no other; None where all answers are known."""
+        if not self._waiting:
+            return None
         first, *others = self._ready(self._lanes)
         lanes = spread(self._place(first), self._lanes, **self._layout)
         return self._fill(_Batch([first, *[None] * (self._lanes - 1)], lanes), others)
@@ -193,7 +207,9 @@ class _Queue:
         for lane in batch.running:
             number = members[lane]
             if number is not None and are_over[lane]:
-                self.answers[number] = answer_of(batch.lanes.state, lane, self._nulls[number], matrix)
+                answer = answer_of(batch.lanes.state, lane, self._nulls[number], matrix)
+                self._kept.keep(number, answer)
+                self.answers[number] = answer
                 members[lane] = None
         batch = self._fill(batch._replace(members=members), self._ready(members.count(None)))
         if not batch.running:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from lca_jax.probing.kept_answers import NONE_KEPT, KeptBatch
 from lca_jax.probing.losses.loss import Loss
 from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.penalties.penalty import Penalty
@@ -27,7 +28,14 @@ class Solver(Protocol):
         ...
 
     def solve(
-        self, matrix: Matrix, questions: Sequence[Question], loss: Loss, penalty: Penalty, *, at_once: int
+        self,
+        matrix: Matrix,
+        questions: Sequence[Question],
+        loss: Loss,
+        penalty: Penalty,
+        *,
+        at_once: int,
+        kept: KeptBatch = NONE_KEPT,
     ) -> list[Answer]:
         """Answers every question.
 
@@ -37,6 +45,7 @@ class Solver(Protocol):
             loss: Compares predictions with labels.
             penalty: Penalises the weights by each question's l1 and l2.
             at_once: Number of problems that memory can hold at a time, at least 1.
+            kept: Answers that are known, which are not asked for again, and the place that is given the others.
 
         Returns:
             An answer for each question, in their order.

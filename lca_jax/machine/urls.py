@@ -1,0 +1,66 @@
+"""Tells URLs from paths: `gs://bucket/run` is a place in an object store, and never a folder named `gs:`.
+
+Whoever takes a path from a user either reads and writes URLs (`read_content`, `machine.folders`, `machine.remote`) or
+refuses them by name (`refuse_url`, which `files.real_path` and `files.write_whole` call). Settings keep URLs as paths,
+in which `pathlib` makes one slash of two; `url_of` undoes that. The module loads no framework.
+"""
+
+import re
+from pathlib import Path
+
+from lca_jax.errors import LcaError, SettingsError
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(.*)", re.DOTALL)
+"""A scheme of two letters or more, since one letter is a drive of Windows."""
+
+
+def url_of(path: str | Path) -> str | None:
+    """Returns the URL that a text or a path is; None for a path on this machine."""
+    found = _URL.fullmatch(str(path))
+    if found is None:
+        return None
+    root = "/" if found[1] == "file" else ""
+    return f"{found[1]}://{root}{found[2].lstrip('/')}"
+
+
+def name_place(path: str | Path) -> str:
+    """Returns a path or a URL as it stands in messages."""
+    return url_of(path) or str(path)
+
+
+def refuse_url(path: str | Path, *, error: type[LcaError] = SettingsError) -> None:
+    """Checks that a path is none of an object store.
+
+    Raises:
+        LcaError: It is a URL; the message names it and the way out.
+    """
+    if (url := url_of(path)) is not None:
+        raise error(
+            f"{url} is a URL, and here only a path on this machine will do. Give a local folder or file, or mount the "
+            "bucket (gcsfuse, mountpoint-s3) and give its path; a local folder of such a name has its absolute path."
+        )
+
+
+def read_content(path: str | Path) -> bytes:
+    """Returns the bytes of a file, or of the object at a URL.
+
+    Raises:
+        OSError: There is none, or it cannot be read.
+        StoreError: The object store refuses or cannot be reached.
+    """
+    if (url := url_of(path)) is None:
+        return Path(path).read_bytes()
+    from lca_jax.machine.remote import read_object_at  # with it comes tensorstore
+
+    return read_object_at(url)
+
+
+def is_there(path: str | Path) -> bool:
+    """Returns whether there is a file at a path, or an object at a URL."""
+    if url_of(path) is None:
+        return Path(path).is_file()
+    try:
+        read_content(path)
+    except FileNotFoundError:
+        return False
+    return True

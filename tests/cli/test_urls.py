@@ -1,0 +1,210 @@
+"""A URL is never a local folder: every option that takes a path reads and writes URLs, or refuses them by name."""
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+import pytest
+
+from lca_jax import Corpus, load_model, read_corpus, read_minimal_pairs, write_arrow, write_conllu
+from lca_jax.cli.main import COMMANDS, main
+from lca_jax.errors import CorpusError, LcaError, SettingsError
+from lca_jax.machine.files import real_path
+from lca_jax.machine.urls import refuse_url, url_of
+from lca_jax.training.language_models import train_language_models
+from tests.neurox_files import SENTENCES, json_line
+from tests.stores import planted_store, write_planted_store
+from tests.tiny_bert import write_bert
+
+URL = "memory://bucket/some/place"
+CORPUS = Corpus.from_words([["a", "b"], ["c"]] * 6, {"upos": [["X", "Y"], ["X"]] * 6})
+NAMED = {"model", "generator", "embedder", "store", "stores", "source", "target", "path", "out", "annotate", "labels"}
+"""Options whose values are texts, and may be a path or hold one."""
+
+MODEL = "no/such/model"
+TEXTS = ["--train", "no/such/train.conllu", "--test", "no/such/test.conllu"]
+HERE = ["--train", "WORDS", "--test", "WORDS"]
+STUDY = ["--train", "no/such/train.conllu"]
+REFUSED = {
+    "demo": {"out": ["--out", URL]},
+    "run": {
+        "out": ["--model", MODEL, *TEXTS, "--out", URL],
+        "profile": ["--model", MODEL, *TEXTS, "--out", "run", "--profile", URL],
+    },
+    "extract": {
+        "run_folder": [URL],
+        "profile": ["--model", MODEL, "--text", "no/such/text", "--out", "store", "--profile", URL],
+    },
+    **{step: {"run_folder": [URL]} for step in ("probe", "rank", "ablate", "report")},
+    "ablate-model": {"run": ["--run", URL, "--task", "upos", "--text", "no/such/text"]},
+    "study": {"profile": ["--model", MODEL, *STUDY, "--out", "study", "--profile", URL]},
+    "compare-models": {"out": ["STORE", "--out", URL]},
+    "describe": {"out": ["STORE", "--generator", MODEL, "--out", URL]},
+    "tune": {"out": ["--model", MODEL, "--train", "no/such/train", "--task", "x", "--out", URL]},
+    "show": {},
+    "convert": {
+        "source": [f"{URL}/words.hdf5", "new"],
+        "target": ["STORE", f"{URL}/words.arrow"],
+    },
+}
+"""By command and option, the arguments that must be refused by name."""
+READ = {
+    "demo": {"model": ["--model", URL, "--out", "run"]},
+    "run": {
+        "train": ["--model", MODEL, "--train", URL, "--test", "no/such/test", "--out", "run"],
+        "dev": ["--model", MODEL, "--train", "WORDS", "--dev", URL, "--test", "WORDS", "--out", "run"],
+        "test": ["--model", MODEL, "--train", "WORDS", "--test", URL, "--out", "run"],
+        "model": ["--model", URL, *HERE, "--out", "run"],
+        "annotate": ["--model", MODEL, *HERE, "--annotate", f"x={URL}", "--out", "run"],
+    },
+    "extract": {
+        "model": ["--model", URL, "--text", "WORDS", "--out", "store"],
+        "text": ["--model", MODEL, "--text", URL, "--out", "store"],
+    },
+    "study": {
+        "model": ["--model", URL, "--train", "WORDS", "--out", "study"],
+        "train": ["--model", MODEL, "--train", URL, "--out", "study"],
+        "dev": ["--model", MODEL, "--train", "WORDS", "--dev", URL, "--out", "study"],
+        "annotate": ["--model", MODEL, "--train", "WORDS", "--annotate", f"x={URL}", "--out", "study"],
+    },
+    "compare-models": {"stores": [URL, "--out", "out"]},
+    "describe": {
+        "store": [URL, "--generator", MODEL, "--out", "out"],
+        "generator": ["STORE", "--generator", URL, "--out", "out"],
+    },
+    "tune": {
+        "model": ["--model", URL, "--train", "WORDS", "--task", "upos", "--out", "out"],
+        "train": ["--model", MODEL, "--train", URL, "--task", "upos", "--out", "out"],
+        "dev": ["--model", MODEL, "--train", "WORDS", "--dev", URL, "--task", "upos", "--out", "out"],
+        "test": ["--model", MODEL, "--train", "WORDS", "--test", URL, "--task", "upos", "--out", "out"],
+    },
+    "show": {"path": [URL]},
+    "convert": {
+        "text": ["FILE.json", "new", "--text", URL],
+        "labels": ["FILE.json", "new", "--labels", f"pos={URL}"],
+    },
+}
+"""By command and option, the arguments whose URL is looked up and not found."""
+ELSEWHERE = {
+    ("extract", "out"): "test_object_store.py",
+    ("study", "out"): "test_study_at_a_url.py",
+    ("describe", "labels"): "names of tasks",
+    ("describe", "embedder"): "loaded as --generator is",
+    ("ablate-model", "text"): "read as --train is",
+    ("ablate-model", "pairs"): "below",
+    ("ablate-model", "translations"): "below",
+}
+"""Options that other tests try, or that take no path."""
+
+
+def places_of(annotated: Any) -> Iterator[str]:
+    """The options of a command, or of a record of settings, that are paths or may be."""
+    hints = get_type_hints(annotated)
+    parameters = inspect.signature(annotated).parameters
+    names = [item.name for item in fields(annotated)] if is_dataclass(annotated) else list(parameters)
+    for name in names:
+        kinds = [hints[name], *get_args(hints[name])]
+        records = [kind for kind in kinds if is_dataclass(kind) and kind.__module__ != "lca_jax.text.corpus"]
+        for record in records:
+            yield from places_of(record)
+        if not records and (name in NAMED or Path in kinds):
+            yield name
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_option_that_takes_a_path_is_tried() -> None:
+    tried = {(command, option) for table in (REFUSED, READ) for command, of in table.items() for option in of}
+    found = set()
+    for name, command in COMMANDS.items():
+        function = getattr(import_module(f"lca_jax.cli.{command.module}"), command.function)
+        found |= {(name, option) for option in places_of(function)}
+    assert found == tried | set(ELSEWHERE)
+
+
+@pytest.mark.parametrize(
+    ("is_refused", "command", "option"),
+    [(table is REFUSED, name, option) for table in (REFUSED, READ) for name, of in table.items() for option in of],
+)
+def test_a_url_is_looked_up_or_refused(
+    is_refused: bool, command: str, option: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (REFUSED if is_refused else READ)[command][option]
+    if "STORE" in arguments:
+        write_planted_store(folder / "STORE", words=40)
+    if "WORDS" in arguments:
+        write_conllu(CORPUS, folder / "WORDS")
+    if "FILE.json" in arguments:
+        vectors = np.ones((2, len(SENTENCES[0]), 3), np.float32)
+        (folder / "FILE.json").write_text(json_line(0, SENTENCES[0], vectors), "utf-8")
+    with pytest.raises(SystemExit) as end:
+        main([command, *arguments, "--quiet"] if command != "show" else [command, *arguments])
+    said = capsys.readouterr().err
+    assert end.value.code == 1
+    assert URL in said
+    assert ("is a URL, and here only a path on this machine will do" in said) == is_refused
+    assert not list(folder.glob("memory:*"))
+
+
+def test_functions_refuse_what_commands_refuse(folder: Path) -> None:
+    store = planted_store(words=40)
+    for write in (
+        lambda: write_arrow(store, f"{URL}/words.arrow"),
+        lambda: write_conllu(CORPUS, f"{URL}/words.conllu"),
+        lambda: train_language_models([["a", "b"]] * 3, out=URL),
+    ):
+        with pytest.raises(LcaError, match=f"{URL}.* is a URL"):
+            write()
+    with pytest.raises(CorpusError, match=f"{URL}: cannot be read"):
+        read_minimal_pairs(URL)
+    assert not list(folder.iterdir())
+
+
+def test_texts_and_models_are_read_at_urls(folder: Path) -> None:
+    here = write_conllu(CORPUS, folder / "words.conllu")
+    read = read_corpus(f"file://{here.absolute()}", tasks=["upos"])
+    assert read.fingerprint() == read_corpus(here, tasks=["upos"]).fingerprint()
+    assert read.name == "words.conllu"
+    model = write_bert(folder / "bert")
+    (model / "weights.pkl").write_bytes(b"not to be fetched")
+    loaded = load_model(f"file://{model}")
+    assert loaded.fingerprint == load_model(model).fingerprint
+    assert loaded.name == f"file://{model}"
+    with pytest.raises(LcaError, match="`revision` picks a version on the hub"):
+        load_model(f"file://{model}", revision="main")
+    loaded.save(f"file://{folder}/saved")
+    loaded.save(f"file://{folder}/saved")
+    assert load_model(f"file://{folder}/saved").fingerprint == loaded.fingerprint
+    assert len({file.parts[-3] for file in (folder / "saved").glob("parts-*/params/*") if file.is_file()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        ("gs://bucket/run", "gs://bucket/run"),
+        (Path("gs://bucket/run"), "gs://bucket/run"),
+        ("https://a.b/c?d=1", "https://a.b/c?d=1"),
+        (Path("file:///tmp/x"), "file:///tmp/x"),
+        ("s3://bucket//odd", "s3://bucket//odd"),
+        ("C:/Users", None),
+        ("hf:org/name", None),
+        ("/home/gs://x", None),
+        ("a=b://c", None),
+        ("runs/one", None),
+    ],
+)
+def test_urls_are_told_from_paths(path: str | Path, url: str | None) -> None:
+    assert url_of(path) == url
+    if url is None:
+        refuse_url(path)
+    else:
+        with pytest.raises(SettingsError, match="mount the bucket"):
+            real_path(path)
