@@ -37,10 +37,14 @@ def chance_overlap(count: int, total: int) -> Chance:
     return Chance(overlap=count / total, high=min(high, count) / count)
 
 
-def chances_of_common(count: int, total: int) -> Float64[np.ndarray, " common"]:
-    """Returns the probability that two random sets of `count` of `total` neurons have 0, 1, … `count` in common."""
-    choose = [_log_choose(count, both) + _log_choose(total - count, count - both) for both in range(count + 1)]
-    return np.exp(np.array(choose) - _log_choose(total, count))
+def chances_of_common(count: int, total: int, other: int | None = None) -> Float64[np.ndarray, " common"]:
+    """Returns the probability that two random sets of `count` of `total` neurons have 0, 1, … `count` in common.
+
+    `other` is the size of the second set, where it is another one.
+    """
+    drawn = count if other is None else other
+    choose = [_log_choose(count, both) + _log_choose(total - count, drawn - both) for both in range(count + 1)]
+    return np.exp(np.array(choose) - _log_choose(total, drawn))
 
 
 def counts_of(shares: Sequence[float], total: int) -> list[int]:
