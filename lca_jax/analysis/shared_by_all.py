@@ -65,6 +65,6 @@ def chances_of_common_to_all(count: int, total: int, sets: int) -> Float64[np.nd
     return chances
 
 
-def chance_of_so_many(chances: Float64[np.ndarray, " common"], common: float) -> float:
+def chance_of_so_many(chances: Float64[np.ndarray, " common"], common: float | int) -> float:
     """Returns the probability of as many in common or more; a fraction, from neurons without order, is rounded down."""
     return float(min(chances[int(np.floor(common + 1e-9)) :].sum(), 1.0))

@@ -265,9 +265,7 @@ def _check(rankings: Mapping[str, Ranking], halves: Mapping[str, Sequence[Rankin
         raise SettingsError(f"Sharing is between two rankings or more, got {len(rankings)}.")
     refuse_other_axes([*rankings.values(), *(half for of_name in halves.values() for half in of_name)])
     if missing := [name for name in rankings if name not in halves]:
-        raise SettingsError(
-            f"There are no rankings of half-samples of {', '.join(missing)}: they tell the reliability."
-        )
+        raise SettingsError(f"{', '.join(missing)}: there are no rankings of half-samples, which tell the reliability.")
     counts = {name: len(halves[name]) for name in rankings}
     if len(set(counts.values())) > 1 or min(counts.values()) < 4:
         told = ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -10,10 +10,11 @@ some language more than 95 % of all p. It belongs to the languages in which it i
 A unit after a non-linearity is active above 0, as in the paper. Neurons elsewhere have no such threshold: they are
 active above their mean over all languages, each of equal weight.
 
-A lowest hundredth is always found. So the languages of the sentences are shuffled, and `expected` tells how many
-neurons have an entropy as low there: where languages do not differ both numbers are alike.
+A lowest hundredth is always found. So the languages of the sentences are shuffled twenty times: `expected` tells how
+many neurons have an entropy as low there, and `p` how often they are as many.
 
-Reference: Tang et al. 2024, "Language-Specific Neurons", section 2.2 (equations 3 to 5, thresholds 1 % and 95 %).
+Reference: Tang et al. 2024, "Language-Specific Neurons", section 2.2 (equations 3 to 5, thresholds 1 % and 95 %);
+Phipson and Smyth 2010, "Permutation p-values should never be zero".
 """
 
 from collections.abc import Mapping
@@ -44,12 +45,14 @@ class Specificity:
     """In nats, 0 for a neuron of one language, ln L for one that is as active in all; NaN for one that is never."""
     specific: Int[np.ndarray, " neuron"]
     """Columns of the specific neurons, lowest entropy first."""
-    languages: Mapping[str, Int[np.ndarray, " neuron"]]
+    languages: Mapping[str, Int[np.ndarray, " _"]]
     """The specific neurons of each language; one may be of several."""
     highest: float | None
     """The highest entropy of a specific neuron; None without any."""
     expected: float
     """Number of neurons with an entropy as low where languages are shuffled over the sentences, in the mean."""
+    p: float
+    """Probability of so many where languages do not differ; 1/21 is the smallest that twenty shuffles give."""
 
     def __repr__(self) -> str:
         """Describes the specific neurons in a line, and the languages in a table."""
@@ -65,7 +68,7 @@ class Specificity:
     def _caption(self) -> str:
         return (
             f"{len(self.specific)} of {self.axis.size} neurons are specific to some of {len(self.names)} languages; "
-            f"{self.expected:.3g} expected where languages are shuffled"
+            f"{self.expected:.3g} expected where languages are shuffled (p = {self.p:.2g})"
         )
 
 
@@ -112,6 +115,7 @@ def language_specificity(
         languages={name: specific[row[specific] > bar] for name, row in zip(stores, probability, strict=True)},
         highest=highest,
         expected=float(np.mean(drawn)) if drawn else 0.0,
+        p=(1 + sum(count >= len(specific) for count in drawn)) / (1 + len(drawn)),
     )
 
 

@@ -83,6 +83,7 @@ def find_specific(experiments: Mapping[str, Experiment], *, seed: int) -> dict[s
         "neurons": len(found.specific),
         "of": found.axis.size,
         "expected": found.expected,
+        "p": found.p,
         "highest_entropy": found.highest,
         "languages": {
             name: {

@@ -53,13 +53,14 @@ def specific_sentence(specific: Mapping[str, Any] | None) -> str:
     if not specific or not specific["neurons"]:
         return "No neuron is active often enough in any language to be specific to one."
     by = ", ".join(f"{name} {integer(entry['neurons'])}" for name, entry in specific["languages"].items())
-    beyond = specific["neurons"] > 2 * specific["expected"]
-    return (
-        f"{integer(specific['neurons'])} of {integer(specific['of'])} neurons have the lowest entropy over languages "
-        f"(LAPE takes that many), {number(specific['expected'])} have one as low where the languages of the sentences "
-        "are shuffled"
-        + (f": they are specific to languages ({by})." if beyond else ": too few more to call them specific.")
+    shuffled = (
+        f"LAPE takes the {integer(specific['neurons'])} of {integer(specific['of'])} neurons with the lowest entropy "
+        "over languages; where the languages of the sentences are shuffled, "
+        f"{number(specific['expected'])} have one as low (p = {number(specific['p'], 2)})"
     )
+    if specific["p"] >= _LEVEL:
+        return f"No language-specific neurons were found. {shuffled}."
+    return f"{shuffled}: they are specific to languages ({by}; a neuron may be of several)."
 
 
 def told_of_models(cells: Mapping[str, Mapping[str, Any]], *, corpus: str, task: str) -> Told:
@@ -101,7 +102,7 @@ def _sharing_verdict(pairs: Sequence[Mapping[str, Any]], model: str, task: str) 
     if not less:
         return f"{shared}, and no fewer than the reliability of the rankings allows, as far as these words tell."
     return (
-        f"{shared}; {_of(len(less), count, noun=False)} of them share fewer than the reliability of their rankings "
+        f"{shared}; {len(less)} of these {len(beyond)} share fewer than the reliability of their rankings "
         "allows, the others as many, as far as these words tell."
     )
 
