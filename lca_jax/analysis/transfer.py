@@ -7,21 +7,24 @@ Words of B whose class A has no training word of count as errors, and stand besi
 - with the mean and deviation of B's own training words (`own_scale`), which need no label of B. What it gains over the
   first is due to where the languages lie, not to the directions that the probe reads.
 
-The baselines are those of the same words: the most frequent class of A, which is all that A's labels tell without a
-look at the activations, and that of B. `lost` is the accuracy of B's own probe less the transferred one on the same
-words, with a paired interval over sentences.
+It must beat what needs no look at an activation: the most frequent class of A or of B, and the word-type majority of A,
+which answers for the forms that both languages have, such as punctuation, numbers and names. `new_forms` are the words
+of B whose form A has no training word of. `lost` is the accuracy of B's own probe less the transferred one on the same
+words. All intervals are over sentences, those of differences paired.
 
 In parallel corpora no sentence of B's test part may be a translation of one of A's training part
 (`text.division.divide_corpus`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Shaped
 
 from lca_jax.errors import SettingsError
+from lca_jax.probing.baselines import Baselines, learn_baselines
+from lca_jax.probing.labelling import usable_labels
 from lca_jax.probing.metrics import mean_intervals
 from lca_jax.probing.probe import Probe
 from lca_jax.store.store import ActivationStore
@@ -45,28 +48,47 @@ class Transfer:
     own_scale: float
     """Accuracy with mean and deviation of the target's training words."""
     own_scale_interval: Ends
+    new_forms: int
+    """Words whose form no training word of the source has; 0 for sentences."""
+    new_forms_accuracy: float | None
+    """Accuracy on them; None if there are none."""
+    new_forms_interval: Ends | None
     unknown: int
     """Words whose class the source lacks; they are errors."""
-    source_constant: float
-    """Accuracy of the most frequent class of the source."""
-    target_constant: float
-    """Accuracy of the most frequent training class of the target."""
+    rivals: Mapping[str, float]
+    """Accuracies of the most frequent class of the source (`source_class`) and of the target (`target_class`), and of
+    the word-type majority of the source (`source_types`; not for sentences)."""
     lead: float
-    """Accuracy less that of the better one of both."""
+    """Accuracy less that of the best of them."""
     lead_interval: Ends
     lost: float
     """Accuracy of the target's own probe less `accuracy`."""
     lost_interval: Ends
 
 
+@dataclass(frozen=True)
+class _Words:
+    """The labelled test words of one corpus."""
+
+    X: Float[np.ndarray, "word neuron"]
+    gold: Shaped[np.ndarray, " word"]
+    forms: Shaped[np.ndarray, " word"]
+    sentences: Int[np.ndarray, " word"]
+
+
 def measure_transfer(
-    probes: Mapping[str, Probe], tests: Mapping[str, ActivationStore], *, seed: int = 0
+    probes: Mapping[str, Probe],
+    trains: Mapping[str, ActivationStore],
+    tests: Mapping[str, ActivationStore],
+    *,
+    seed: int = 0,
 ) -> tuple[Transfer, ...]:
     """Measures every probe on every test store, each of which is read once.
 
     Args:
         probes: The chosen probe of one task of each corpus, on the same neurons.
-        tests: The test store of each, by the same names.
+        trains: The training store of each, by the same names; their words make the baselines.
+        tests: The test store of each.
         seed: Seed of the resampling behind the intervals.
 
     Returns:
@@ -75,64 +97,84 @@ def measure_transfer(
     Raises:
         SettingsError: The names of probes and stores differ, or a probe is of a part of the neurons or of others.
     """
-    _check(probes, tests)
+    _check(probes, trains, tests)
+    baselines = {
+        name: learn_baselines(store.forms(), usable_labels(store, probes[name].task)) for name, store in trains.items()
+    }
+    typed = all(store.unit != "sentence" for store in trains.values())
     found = []
     for target, store in tests.items():
-        task = probes[target].task
-        labels = np.array(store.labels(task), object)
-        units = np.flatnonzero(store.usable & np.array([label is not None for label in labels]))
-        X, gold = store.matrix(units), labels[units]
-        sentences = store.words["sentence"].to_numpy()[units]
-        own = _hits(probes[target], X, gold)
+        words = _read(store, probes[target].task)
+        own = _hits(probes[target], words)
         for source, probe in probes.items():
             scaled = replace(probe, mean=probes[target].mean, scale=probes[target].scale)
-            right = [_hits(probe, X, gold), _hits(scaled, X, gold)]
-            constants = [gold == _most_frequent(one) for one in (probe, probes[target])]
-            best = max(constants, key=lambda hits: float(hits.mean()))
-            rows = [*right, right[0] - best.astype(np.float64), own.astype(np.float64) - right[0]]
-            means = [float(row.mean()) for row in rows]
-            ends = mean_intervals(np.stack(rows).astype(np.float64), sentences, seed=seed).tolist()
-            intervals: list[Ends] = [(low, high) for low, high in ends]
+            right = [_hits(probe, words), _hits(scaled, words)]
+            rivals = _rivals(words, baselines[source], baselines[target], typed=typed)
+            best = max(rivals.values(), key=lambda hits: float(hits.mean())).astype(np.float64)
+            rows = [*(row.astype(np.float64) for row in right), right[0] - best, own.astype(np.float64) - right[0]]
+            ends = _ends(np.stack(rows), words.sentences, seed)
+            new = ~np.isin(words.forms.astype(str), list(baselines[source].by_type)) & typed
             found.append(
                 Transfer(
                     source=source,
                     target=target,
-                    words=len(gold),
-                    accuracy=means[0],
-                    interval=intervals[0],
-                    own_scale=means[1],
-                    own_scale_interval=intervals[1],
-                    unknown=int((~np.isin(gold.astype(str), probe.classes)).sum()),
-                    source_constant=float(constants[0].mean()),
-                    target_constant=float(constants[1].mean()),
-                    lead=means[2],
-                    lead_interval=intervals[2],
-                    lost=means[3],
-                    lost_interval=intervals[3],
+                    words=len(words.gold),
+                    accuracy=float(rows[0].mean()),
+                    interval=ends[0],
+                    own_scale=float(rows[1].mean()),
+                    own_scale_interval=ends[1],
+                    new_forms=int(new.sum()),
+                    new_forms_accuracy=float(rows[0][new].mean()) if new.any() else None,
+                    new_forms_interval=_ends(rows[0][None, new], words.sentences[new], seed)[0] if new.any() else None,
+                    unknown=int((~np.isin(words.gold.astype(str), probe.classes)).sum()),
+                    rivals={name: float(hits.mean()) for name, hits in rivals.items()},
+                    lead=float(rows[2].mean()),
+                    lead_interval=ends[2],
+                    lost=float(rows[3].mean()),
+                    lost_interval=ends[3],
                 )
             )
     return tuple(found)
 
 
-def _hits(probe: Probe, X: Float[np.ndarray, "word neuron"], gold: np.ndarray) -> Bool[np.ndarray, " word"]:
-    names: Sequence[str] = probe.classes
-    return np.array(names, object)[probe.predict(X)] == gold
+def _read(store: ActivationStore, task: str) -> _Words:
+    labels = np.array(store.labels(task), object)
+    units = np.flatnonzero(store.usable & np.array([label is not None for label in labels]))
+    return _Words(
+        X=store.matrix(units),
+        gold=labels[units],
+        forms=np.array(store.forms(), object)[units],
+        sentences=store.words["sentence"].to_numpy()[units],
+    )
 
 
-def _most_frequent(probe: Probe) -> str:
-    if probe.class_words is None:
-        raise SettingsError(f"The probe of `{probe.task}` has no counts of its classes: it is of an older format.")
-    return probe.classes[int(np.argmax(probe.class_words))]
+def _hits(probe: Probe, words: _Words) -> Bool[np.ndarray, " word"]:
+    return np.array(probe.classes, object)[probe.predict(words.X)] == words.gold
 
 
-def _check(probes: Mapping[str, Probe], tests: Mapping[str, ActivationStore]) -> None:
-    if set(probes) != set(tests):
-        raise SettingsError(
-            f"Probes are of {', '.join(probes)}, test words of {', '.join(tests)}. Give the same names."
-        )
+def _rivals(
+    words: _Words, source: Baselines, target: Baselines, *, typed: bool
+) -> dict[str, Bool[np.ndarray, " word"]]:
+    """Returns which words every baseline has right."""
+    rivals = {"source_class": words.gold == source.most_frequent, "target_class": words.gold == target.most_frequent}
+    if typed:
+        rivals["source_types"] = words.gold == np.array(source.of_types(words.forms.tolist()), object)
+    return rivals
+
+
+def _ends(rows: Float[np.ndarray, "row word"], sentences: Int[np.ndarray, " word"], seed: int) -> list[Ends]:
+    return [(low, high) for low, high in mean_intervals(rows, sentences, seed=seed).tolist()]
+
+
+def _check(
+    probes: Mapping[str, Probe], trains: Mapping[str, ActivationStore], tests: Mapping[str, ActivationStore]
+) -> None:
+    for stores in (trains, tests):
+        if set(probes) != set(stores):
+            raise SettingsError(f"Probes are of {', '.join(probes)}, words of {', '.join(stores)}. Give the same.")
     for name, probe in probes.items():
         if probe.columns is not None or probe.regression:
             raise SettingsError(f"The probe of {name} must tell classes from all neurons.")
     sizes = {name: len(probe.weights) for name, probe in probes.items()}
-    if len(set(sizes.values())) > 1 or {tests[name].axis().size for name in tests} != set(sizes.values()):
+    if len({*sizes.values(), *(store.axis().size for store in tests.values())}) > 1:
         raise SettingsError(f"All probes and stores must have the same neurons, got {sizes}.")

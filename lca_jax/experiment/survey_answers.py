@@ -71,8 +71,11 @@ def compare_sharing(experiments: Mapping[str, Experiment], task: str) -> dict[st
 def compare_transfer(experiments: Mapping[str, Experiment], task: str, *, seed: int) -> list[dict[str, Any]]:
     """Returns every probe on the test words of every corpus."""
     probes = {name: load_rankings(experiment).probes.one(task) for name, experiment in experiments.items()}
-    tests = {name: open_store(experiment.out / "activations" / "test") for name, experiment in experiments.items()}
-    return [_plain(asdict(one)) for one in measure_transfer(probes, tests, seed=seed)]
+    trains, tests = (
+        {name: open_store(experiment.out / "activations" / part) for name, experiment in experiments.items()}
+        for part in ("train", "test")
+    )
+    return [_plain(asdict(one)) for one in measure_transfer(probes, trains, tests, seed=seed)]
 
 
 def find_specific(experiments: Mapping[str, Experiment], *, seed: int) -> dict[str, Any]:

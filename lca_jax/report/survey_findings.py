@@ -1,13 +1,15 @@
 """What the page of a survey says of its numbers, in sentences: each with its uncertainty, its chance and its limits."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lca_jax.report.formats import integer, is_number, listing, number, percent, share
+from lca_jax.report.formats import integer, is_number, listing, number, percent, share, signed
 
 CAVEAT = (
-    "Which neurons a probe reads is a correlation: it does not show that the model uses them. That no difference was "
-    "found is no proof that there is none: more sentences might show one."
+    "Which neurons a probe reads is a correlation: it does not show that the model uses them. Two halves of one "
+    "language have word forms in common that two languages have not, so a part of what languages do not share is "
+    "vocabulary. That no difference was found is no proof that there is none: more sentences might show one."
 )
 _LEVEL = 0.05
 
@@ -108,14 +110,21 @@ def _sharing_verdict(pairs: Sequence[Mapping[str, Any]], model: str, task: str) 
 
 
 def _halves_sentence(pairs: Sequence[Mapping[str, Any]], what: str) -> str:
-    found = [pair["overlap_of_halves"] for pair in pairs]
-    first = pairs[0]
-    layers = [pair["chance_of_layers"] for pair in pairs]
+    first, below = pairs[0], [pair["shortfall"] for pair in pairs]
+    reach = first["shortfall_interval"][1] - first["shortfall"]
+    chances = {percent(pair["chance_of_layers"]) for pair in pairs}
+    of_layers = (
+        ""
+        if chances == {percent(first["chance"])}
+        else f", and {_mean_and_ends([pair['chance_of_layers'] for pair in pairs])} if they are of the same layers"
+    )
     return (
         f"Of the first {integer(first['neurons'])} {what} ({share(first['share'])}), probes of two languages share "
-        f"{_mean_and_ends(found)}; probes of one language, trained on the halves of its sentences, "
-        f"{_mean_and_ends([pair['ceiling'] for pair in pairs])}; random sets {percent(first['chance'])}, and "
-        f"{_mean_and_ends(layers)} if they are of the same layers. All three are of half of the sentences."
+        f"{_mean_and_ends([pair['overlap_of_halves'] for pair in pairs])}; two probes of one language "
+        f"{_mean_and_ends([pair['ceiling'] for pair in pairs])}, which is the ceiling; random sets "
+        f"{percent(first['chance'])}{of_layers}. Every probe is of half of the sentences, and no two have one in "
+        f"common. A pair shares {_points(sum(below) / len(below))} points less than its ceiling, in the mean; the 95% "
+        f"interval of one pair is {_points(reach)} points to either side."
     )
 
 
@@ -123,12 +132,11 @@ def _groups_sentence(groups: Mapping[str, Any] | None, at: float) -> str:
     if not groups:
         return ""
     pairs = _at(groups, at)
-    count = {verdict: sum(pair["verdict"] == verdict for pair in pairs) for verdict in {p["verdict"] for p in pairs}}
-    told = "; ".join(f"{integer(number_of)}: {verdict}" for verdict, number_of in sorted(count.items()))
+    count = Counter(pair["verdict"] for pair in pairs)
+    told = "; ".join(f"{integer(number_of)} {verdict}" for verdict, number_of in sorted(count.items()))
     return (
-        "Neurons of one index in all layers are near copies; counted as one: "
-        + _halves_sentence(pairs, "groups").removeprefix("Of ").replace("the first", "of the first", 1)
-        + f" Pairs: {told}."
+        "Neurons of one index in all layers are near copies. Counted as one: "
+        f"{_halves_sentence(pairs, 'groups')} Pairs: {told}."
     )
 
 
@@ -146,14 +154,18 @@ def _transfer_sentence(transfer: Sequence[Mapping[str, Any]] | None) -> str:
     own = [one["accuracy"] for one in transfer or () if one["source"] == one["target"]]
     if not across:
         return ""
+    new = [one["new_forms_accuracy"] for one in across if one["new_forms_accuracy"] is not None]
+    of_new = f", {_mean_and_ends(new)} on words whose form it has not seen" if new else ""
     better = sum(one["lead_interval"][0] > 0 for one in across)
     lost = sum(one["lost_interval"][0] > 0 for one in across)
+    beat = _of(better, len(across), noun=False)
     return (
-        f"A probe of one language reads another with an accuracy of {_mean_and_ends([o['accuracy'] for o in across])}, "
-        f"and of {_mean_and_ends([o['own_scale'] for o in across])} with mean and deviation of that language; their "
-        f"own probes reach {_mean_and_ends(own)}. {_of(better, len(across), noun=False)} transfers beat the most "
-        f"frequent class, and {_of(lost, len(across), noun=False).lower()} are worse than the language's own probe "
-        "(95% intervals over sentences)."
+        f"A probe of one language reads another with an accuracy of {_mean_and_ends([o['accuracy'] for o in across])}"
+        f"{of_new}, and of {_mean_and_ends([o['own_scale'] for o in across])} with mean and deviation of that "
+        f"language; their own probes reach {_mean_and_ends(own, 'languages')}. {beat} transfers beat their baselines, "
+        f"and {_of(lost, len(across), noun=False).lower()} are worse than the language's own probe (95% intervals over "
+        "sentences). The baselines are the most frequent class of either language, and the most frequent label that "
+        "each form has in the first."
     )
 
 
@@ -203,8 +215,12 @@ def _of(some: int, every: int, *, noun: bool = True) -> str:
     return f"All {every}{pairs}" if some == every else f"{some or 'None'} of {every}{pairs}"
 
 
-def _mean_and_ends(values: Sequence[float]) -> str:
+def _points(difference: float) -> str:
+    return signed(100 * difference).lstrip("+")
+
+
+def _mean_and_ends(values: Sequence[float], of: str = "pairs") -> str:
     mean = sum(values) / len(values)
     if len(values) == 1:
         return percent(mean)
-    return f"{percent(mean)} in the mean ({percent(min(values))} to {percent(max(values))})"
+    return f"{percent(mean)} in the mean of the {of} ({percent(min(values))} to {percent(max(values))})"

@@ -1,5 +1,7 @@
 """Probes on the words of other corpora, against scoring by hand; and the depths of neurons."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from lca_jax import ElasticNet, depth_profile, fit_probes, measure_transfer
 from lca_jax.analysis.depth import relative_depths
 from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import SettingsError
+from lca_jax.probing.baselines import word_type_majority
 from lca_jax.probing.probe import Probe
 from lca_jax.ranking.ranking import rank_by_scores
 from lca_jax.store.store import ActivationStore
@@ -25,7 +28,9 @@ def corpus(name: str, seed: int, *, shift: float = 0.0) -> ActivationStore:
     for place, label in enumerate(labels):
         vectors[place, 0, {"NOUN": 0, "VERB": 1, "DET": 2, "ADP": 2}[label]] += 4
     vectors[:, :, 0] += shift
-    sentences = [["w"] * 4 for _ in range(WORDS // 4)]
+    # Some forms are those of both languages, and tell the class; the others are of one.
+    forms = [f"{label}!" if rng.random() < 0.3 else f"{name}{place % 9}" for place, label in enumerate(labels)]
+    sentences = [forms[n : n + 4] for n in range(0, WORDS, 4)]
     return store_of(vectors.astype(np.float32), sentences, {"upos": [labels[n : n + 4] for n in range(0, WORDS, 4)]})
 
 
@@ -34,13 +39,18 @@ def probe_of(store: ActivationStore) -> Probe:
 
 
 @pytest.fixture(scope="module")
-def probes() -> dict[str, Probe]:
-    return {"en": probe_of(corpus("en", 0)), "fi": probe_of(corpus("fi", 1, shift=5.0))}
+def trains() -> dict[str, ActivationStore]:
+    return {"en": corpus("en", 0), "fi": corpus("fi", 1, shift=5.0)}
 
 
-def test_every_figure_is_that_of_scoring_by_hand(probes: dict[str, Probe]) -> None:
+@pytest.fixture(scope="module")
+def probes(trains: dict[str, ActivationStore]) -> dict[str, Probe]:
+    return {name: probe_of(store) for name, store in trains.items()}
+
+
+def test_every_figure_is_that_of_scoring_by_hand(probes: dict[str, Probe], trains: dict[str, ActivationStore]) -> None:
     tests = {"en": corpus("en", 2), "fi": corpus("fi", 3, shift=5.0)}
-    found = {(one.source, one.target): one for one in measure_transfer(probes, tests)}
+    found = {(one.source, one.target): one for one in measure_transfer(probes, trains, tests)}
     assert set(found) == {("en", "en"), ("fi", "en"), ("en", "fi"), ("fi", "fi")}
     for (source, target), one in found.items():
         probe, own = probes[source], probes[target]
@@ -53,8 +63,16 @@ def test_every_figure_is_that_of_scoring_by_hand(probes: dict[str, Probe]) -> No
         assert one.own_scale == pytest.approx(np.mean(own_scale))
         assert one.words == WORDS
         assert one.unknown == sum(label not in probe.classes for label in gold)
-        most = probe.classes[int(np.argmax(probe.class_words))]
-        assert one.source_constant == pytest.approx(np.mean([label == most for label in gold]))
+        for rival, name in (("source_class", source), ("target_class", target)):
+            most = Counter(trains[name].labels("upos")).most_common(1)[0][0]
+            assert one.rivals[rival] == pytest.approx(np.mean([label == most for label in gold]))
+        forms = tests[target].forms()
+        majority = word_type_majority(trains[source].forms(), trains[source].labels("upos"), forms, gold)
+        assert one.rivals["source_types"] == pytest.approx(majority)
+        assert one.lead == pytest.approx(one.accuracy - max(one.rivals.values()))
+        new = [form not in trains[source].forms() for form in forms]
+        assert one.new_forms == sum(new)
+        assert one.new_forms_accuracy == pytest.approx(np.mean(np.array(right)[new])) if any(new) else True
         assert one.lost == pytest.approx(found[target, target].accuracy - one.accuracy)
         assert one.interval[0] <= one.accuracy <= one.interval[1]
     across = found["en", "fi"]
@@ -66,12 +84,12 @@ def test_every_figure_is_that_of_scoring_by_hand(probes: dict[str, Probe]) -> No
     assert found["en", "en"].lost == 0
 
 
-def test_what_does_not_fit_is_refused(probes: dict[str, Probe]) -> None:
+def test_what_does_not_fit_is_refused(probes: dict[str, Probe], trains: dict[str, ActivationStore]) -> None:
     with pytest.raises(SettingsError, match="Give the same"):
-        measure_transfer(probes, {"en": corpus("en", 2)})
+        measure_transfer(probes, trains, {"en": corpus("en", 2)})
     wide = store_of(np.zeros((4, 1, 9), np.float32), [["w"] * 4], {"upos": [["NOUN", "VERB", "DET", "NOUN"]]})
     with pytest.raises(SettingsError, match="must have the same neurons"):
-        measure_transfer({"en": probes["en"]}, {"en": wide})
+        measure_transfer({"en": probes["en"]}, {"en": trains["en"]}, {"en": wide})
 
 
 def test_depths_are_relative_and_their_interval_covers() -> None:

@@ -57,11 +57,23 @@ def sharing(*verdicts: str) -> dict[str, Any]:
 def transfer(source: str, target: str) -> dict[str, Any]:
     own = source == target
     return {
-        "source": source, "target": target, "words": 200, "accuracy": 0.9 if own else 0.7, "interval": [0.65, 0.75],
-        "own_scale": 0.8, "own_scale_interval": [0.75, 0.85], "unknown": 3, "source_constant": 0.2,
-        "target_constant": 0.3, "lead": 0.4, "lead_interval": [0.3, 0.5], "lost": 0.0 if own else 0.2,
+        "source": source,
+        "target": target,
+        "words": 200,
+        "accuracy": 0.9 if own else 0.7,
+        "interval": [0.65, 0.75],
+        "own_scale": 0.8,
+        "own_scale_interval": [0.75, 0.85],
+        "unknown": 3,
+        "new_forms": 90,
+        "new_forms_accuracy": 0.6,
+        "new_forms_interval": [0.5, 0.7],
+        "rivals": {"source_class": 0.2, "target_class": 0.3, "source_types": 0.35},
+        "lead": 0.4,
+        "lead_interval": [0.3, 0.5],
+        "lost": 0.0 if own else 0.2,
         "lost_interval": [0.0, 0.0] if own else [0.1, 0.3],
-    }  # fmt: skip
+    }
 
 
 def of_task(*verdicts: str) -> dict[str, Any]:
@@ -140,11 +152,12 @@ def test_what_is_left_out_is_said_and_nothing_is_made_of_one_language() -> None:
     )
     lines = " ".join(told_of_languages(of_task(LESS, LESS, NONE), model="m", task="upos", at=0.05).lines)
     for said in (
-        "Of the first 50 neurons (5%), probes of two languages share 40.0% in the mean (40.0% to 40.0%)",
+        "Of the first 50 neurons (5%), probes of two languages share 40.0% in the mean of the pairs (40.0% to 40.0%)",
+        "A pair shares 5.0 points less than its ceiling, in the mean; the 95% interval of one pair is 7.0 points",
         "random sets 5.0%, and 8.0% in the mean",
         "12 neurons are among the first 50 of all 3 languages; 0.12 are expected of random sets (p < 0.001)",
         "reads another with an accuracy of 70.0%",
-        "All 6 transfers beat the most frequent class, and all 6 are worse",
+        "All 6 transfers beat their baselines, and all 6 are worse",
     ):
         assert said in lines
 
