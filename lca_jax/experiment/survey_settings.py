@@ -213,6 +213,7 @@ def read_survey(file: Path, *, out: Path | None = None) -> Survey:
     ]:
         raise SettingsError(f"{file}: `{missing[0]}` is missing.")
     try:
-        return Survey(**{**content, "out": Path(str(chosen))})
+        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+        return Survey(**{**plain, "out": Path(str(chosen))})
     except SettingsError as error:
         raise SettingsError(f"{file}: {error}") from None
