@@ -47,7 +47,7 @@ COMMANDS = {
     ),
     "describe": Command("describe", "describe", "Describes neurons by short phrases that a model writes."),
     "tune": Command("tune", "tune_model", "Fine-tunes a model on labels of sentences, pairs or words."),
-    "show": Command("show", "show", "Says in a few lines what a run folder or a store holds."),
+    "show": Command("show", "show", "Says in a few lines what a run folder, a survey or a store holds."),
     "convert": Command("convert", "convert", "Converts files of NeuroX to a store, or a store to other files."),
 }
 

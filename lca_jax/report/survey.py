@@ -12,7 +12,7 @@ from lca_jax.errors import DataError
 from lca_jax.machine.files import write_text_whole
 from lca_jax.report.environment import page_environment
 from lca_jax.report.figures import Spark, draw_spark
-from lca_jax.report.survey_findings import CAVEAT, Told, specific_sentence, told_of_languages, told_of_models
+from lca_jax.report.survey_findings import Told, caveat, specific_sentence, told_of_languages, told_of_models
 from lca_jax.report.tree_chart import TreeChart, draw_tree
 
 _FORMAT = 1
@@ -98,7 +98,9 @@ def render_survey(results: Mapping[str, Any]) -> str:
         for model, entry in (results["languages"] or {}).items()
     }
     page = page_environment().get_template("survey.html.jinja")
-    return page.render(results=results, languages=languages, models=models, specific=specific, caveat=CAVEAT)
+    return page.render(
+        results=results, languages=languages, models=models, specific=specific, caveat=caveat(results["questions"])
+    )
 
 
 def survey_lines(results: Mapping[str, Any]) -> list[str]:
@@ -114,7 +116,7 @@ def survey_lines(results: Mapping[str, Any]) -> list[str]:
             for task in results["tasks"]:
                 told = _model_view(results, corpus, task).told
                 lines += [told.verdict, *(f"  {line}" for line in told.lines)]
-    return [*lines, CAVEAT]
+    return [*lines, caveat(results["questions"])]
 
 
 def _language_view(results: Mapping[str, Any], model: str, task: str) -> _LanguageView:
@@ -143,7 +145,7 @@ def _model_view(results: Mapping[str, Any], corpus: str, task: str) -> _ModelVie
     return _ModelView(
         corpus=corpus,
         task=task,
-        told=told_of_models(entries, corpus=corpus, task=task),
+        told=told_of_models(entries, corpus=corpus, task=task, at=results["share"]),
         cells=[_cell_row(model, cell, task) for model, cell in cells.items()],
     )
 

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 from lca_jax.report.formats import integer, is_number, listing, number, percent, share, signed
 
-CAVEAT = (
-    "Which neurons a probe reads is a correlation: it does not show that the model uses them. Two halves of one "
-    "language have word forms in common that two languages have not, so a part of what languages do not share is "
-    "vocabulary. That no difference was found is no proof that there is none: more sentences might show one."
+_PROBES = "Which neurons a probe reads is a correlation: it does not show that the model uses them."
+_VOCABULARY = (
+    "Two halves of one language have word forms in common that two languages have not, so a part of what languages do "
+    "not share is vocabulary. That no difference was found is no proof that there is none: more sentences might show "
+    "one."
 )
 _LEVEL = 0.05
 
@@ -19,6 +20,11 @@ class Told(NamedTuple):
 
     verdict: str
     lines: tuple[str, ...]
+
+
+def caveat(questions: Sequence[str]) -> str:
+    """Says what the answers to the questions do not show."""
+    return f"{_PROBES} {_VOCABULARY}" if "languages" in questions else _PROBES
 
 
 def told_of_languages(entry: Mapping[str, Any], *, model: str, task: str, at: float) -> Told:
@@ -42,6 +48,7 @@ def told_of_languages(entry: Mapping[str, Any], *, model: str, task: str, at: fl
     pairs = _at(neurons, at)
     lines = [
         _halves_sentence(pairs, "neurons"),
+        _unreliable_sentence(pairs),
         _groups_sentence(entry["sharing"].get("groups"), at),
         _all_sentence(neurons, at, len(compared)),
         _transfer_sentence(entry["transfer"]),
@@ -65,13 +72,14 @@ def specific_sentence(specific: Mapping[str, Any] | None) -> str:
     return f"{shuffled}: they are specific to languages ({by}; a neuron may be of several)."
 
 
-def told_of_models(cells: Mapping[str, Mapping[str, Any]], *, corpus: str, task: str) -> Told:
+def told_of_models(cells: Mapping[str, Mapping[str, Any]], *, corpus: str, task: str, at: float) -> Told:
     """Says how models differ on one corpus and task.
 
     Args:
         cells: The entry of the task, by model.
         corpus: Name of the corpus.
         task: Name of the task.
+        at: Share of the neurons whose depth is told.
     """
     good = {name: entry for name, entry in cells.items() if entry["beats_baselines"]}
     failed = [name for name in cells if name not in good]
@@ -85,7 +93,7 @@ def told_of_models(cells: Mapping[str, Mapping[str, Any]], *, corpus: str, task:
         if apart
         else ", and its interval is apart from that of no other model."
     )
-    lines = [_sizes_sentence(good), _depths_sentence(good)]
+    lines = [_sizes_sentence(good), _depths_sentence(good, at)]
     if failed:
         lines.append(f"Left out, since their probes do not beat their baselines: {listing(failed, 9)}.")
     return Told(verdict, tuple(line for line in lines if line))
@@ -128,6 +136,15 @@ def _halves_sentence(pairs: Sequence[Mapping[str, Any]], what: str) -> str:
     )
 
 
+def _unreliable_sentence(pairs: Sequence[Mapping[str, Any]]) -> str:
+    """Warns of pairs whose ceiling is so low that sharing and not sharing look alike."""
+    reach = pairs[0]["shortfall_interval"][1] - pairs[0]["shortfall"]
+    low = [" and ".join(pair["pair"]) for pair in pairs if pair["ceiling"] - pair["chance_of_layers"] <= reach]
+    if not low:
+        return ""
+    return f"The ceiling itself is not clearly above chance, so nothing can be told, for {listing(low, 9)}."
+
+
 def _groups_sentence(groups: Mapping[str, Any] | None, at: float) -> str:
     if not groups:
         return ""
@@ -135,7 +152,7 @@ def _groups_sentence(groups: Mapping[str, Any] | None, at: float) -> str:
     count = Counter(pair["verdict"] for pair in pairs)
     told = "; ".join(f"{integer(number_of)} {verdict}" for verdict, number_of in sorted(count.items()))
     return (
-        "Neurons of one index in all layers are near copies. Counted as one: "
+        "Neurons of one index in all layers are near copies; as groups they count as one. "
         f"{_halves_sentence(pairs, 'groups')} Pairs: {told}."
     )
 
@@ -180,7 +197,7 @@ def _sizes_sentence(good: Mapping[str, Mapping[str, Any]]) -> str:
     return f"The smallest sets that keep the gain: {told}. Layers and widths differ, so shares compare, counts do not."
 
 
-def _depths_sentence(good: Mapping[str, Mapping[str, Any]]) -> str:
+def _depths_sentence(good: Mapping[str, Mapping[str, Any]], at: float) -> str:
     told = []
     for name, entry in good.items():
         depth = entry["depth"]
@@ -190,7 +207,7 @@ def _depths_sentence(good: Mapping[str, Mapping[str, Any]]) -> str:
             f"{name} {number(depth['mean'], 2)} ({number(max(low, 0), 2)} to {number(min(high, 1), 2)}), {side} than "
             f"random neurons ({number(depth['expected'], 2)})"
         )
-    return f"Mean depth of the first {share(_LEVEL)} of the neurons, 0 for the first layer and 1 for the last: " + (
+    return f"Mean depth of the first {share(at)} of the neurons, 0 for the first layer and 1 for the last: " + (
         "; ".join(told) + "."
     )
 

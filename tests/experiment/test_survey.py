@@ -14,6 +14,7 @@ import pytest
 
 import lca_jax
 from lca_jax import ElasticNet, Experiment, Survey, load_probes, run, survey
+from lca_jax.cli.show import show
 from lca_jax.errors import CorpusError, SettingsError, StoreError
 from lca_jax.experiment.survey_cells import Cells
 from lca_jax.experiment.survey_settings import read_survey
@@ -64,7 +65,9 @@ def results(two: Survey) -> dict[str, Any]:
     return survey(two)
 
 
-def test_it_answers_and_says_from_what(two: Survey, results: dict[str, Any]) -> None:
+def test_it_answers_and_says_from_what(
+    two: Survey, results: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert json.loads((two.out / "results.json").read_text("utf-8")) == results
     entry = results["languages"]["bert"]["tasks"]["upos"]
     assert entry["compared"] == ["en", "de"]
@@ -87,6 +90,8 @@ def test_it_answers_and_says_from_what(two: Survey, results: dict[str, Any]) -> 
     assert "<script" not in page
     told = page.partition('class="finding"><strong>')[2].partition("<")[0]
     assert told.startswith(("The one pair of languages", "No pair of languages"))
+    show(str(two.out))
+    assert told in capsys.readouterr().out
 
 
 def test_a_sentence_and_its_translations_are_in_one_part(two: Survey) -> None:

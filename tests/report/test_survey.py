@@ -151,6 +151,10 @@ def test_what_is_left_out_is_said_and_nothing_is_made_of_one_language() -> None:
         "Left out, since no neurons are presented of a probe that does not beat its baselines: de and fr.",
     )
     lines = " ".join(told_of_languages(of_task(LESS, LESS, NONE), model="m", task="upos", at=0.05).lines)
+    unsure = of_task(NONE, NONE, NONE)
+    unsure["sharing"]["neurons"]["pairs"][0]["ceiling"] = 0.1
+    told = told_of_languages(unsure, model="m", task="upos", at=0.05)
+    assert "not clearly above chance, so nothing can be told, for en and de." in told.lines[1]
     for said in (
         "Of the first 50 neurons (5%), probes of two languages share 40.0% in the mean of the pairs (40.0% to 40.0%)",
         "A pair shares 5.0 points less than its ceiling, in the mean; the 95% interval of one pair is 7.0 points",
@@ -170,13 +174,13 @@ def test_specific_neurons_stand_beside_shuffled_languages() -> None:
 
 def test_models_are_told_apart_by_their_intervals_alone() -> None:
     cells = {"m": cell(0.9)["tasks"]["upos"], "n": cell(0.8)["tasks"]["upos"]}
-    told = told_of_models(cells, corpus="en", task="upos")
+    told = told_of_models(cells, corpus="en", task="upos", at=0.05)
     assert told.verdict == "For upos on en m is the most accurate, 90.0%; its interval is above that of n."
     assert "shallower than random neurons (0.5)" in told.lines[1]
     near = {"m": cell(0.9)["tasks"]["upos"], "n": cell(0.88)["tasks"]["upos"]}
-    assert "apart from that of no other model" in told_of_models(near, corpus="en", task="upos").verdict
+    assert "apart from that of no other model" in told_of_models(near, corpus="en", task="upos", at=0.05).verdict
     none = {"m": cell(beats=False)["tasks"]["upos"]}
-    assert told_of_models(none, corpus="en", task="upos").verdict.startswith("No model beats its baselines")
+    assert told_of_models(none, corpus="en", task="upos", at=0.05).verdict.startswith("No model beats its baselines")
 
 
 def test_the_page_has_all_of_it_and_obeys_no_name() -> None:
