@@ -9,6 +9,9 @@ from jaxtyping import Float64
 from lca_jax.analysis.overlap import chances_of_common, first_part
 from lca_jax.ranking.ranking import Ranking
 
+_NEGLIGIBLE = 1e-20
+"""A chance that no sum of others feels."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SharedByAll:
@@ -59,7 +62,7 @@ def chances_of_common_to_all(count: int, total: int, sets: int) -> Float64[np.nd
     chances[count] = 1
     for _ in range(sets - 1):
         after = np.zeros(count + 1)
-        for size in np.flatnonzero(chances > 0).tolist():
+        for size in np.flatnonzero(chances > _NEGLIGIBLE).tolist():
             after[: size + 1] += chances[size] * chances_of_common(size, total, count)
         chances = after
     return chances

@@ -26,6 +26,10 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,60}")
 _SOURCES = ("file", *PARTS)
 _OWN = ("model", *PARTS, "out", "tasks", "seed")
 """Settings of a run that the survey makes itself."""
+_NOT_OF_A_CORPUS = ("sites", "layers", "neurons", "pool", "heads", "random_weights", "ranking", "replicates")
+"""Settings in which languages of one model must not differ, or their neurons could not be compared."""
+_NOT_OF_A_MODEL = ("texts", "unlabelled_as", "heads")
+"""Settings that decide what the words of a corpus are, the same for all models."""
 _FEWEST = 4
 """Fewest half-samples: the spread over divisions needs two of them."""
 
@@ -99,10 +103,17 @@ class Survey:
 
     def settings_of(self, model: str, corpus: str) -> dict[str, Any]:
         """Returns the further settings of a cell: those of `run`, over them those of the model and of the corpus."""
-        tables = {f"models.{model}": self.models[model], f"corpora.{corpus}": self.corpora[corpus]}
         merged = dict(self.run)
-        for table in tables.values():
+        for place, table, misplaced in (
+            (f"models.{model}", self.models[model], _NOT_OF_A_MODEL),
+            (f"corpora.{corpus}", self.corpora[corpus], _NOT_OF_A_CORPUS),
+        ):
             if isinstance(table, Mapping):
+                if wrong := [name for name in misplaced if name in table]:
+                    raise SettingsError(
+                        f"`{wrong[0]}` cannot be a setting of `{place}` alone: what is compared must be read alike. "
+                        "Put it into `run`."
+                    )
                 merged |= {name: value for name, value in table.items() if name not in ("model", *_SOURCES)}
         known = {item.name for item in fields(Experiment)} - {*_OWN}
         if unknown := sorted(set(merged) - known):
@@ -113,7 +124,7 @@ class Survey:
         if isinstance(merged.get("probe"), Mapping):
             merged["probe"] = ElasticNet.from_json(merged["probe"])
         if isinstance(merged.get("texts"), Mapping):
-            merged["texts"] = TextOptions(**merged["texts"])
+            merged["texts"] = TextOptions.from_json(merged["texts"])
         return merged
 
     def experiment(self, model: str, corpus: str, parts: Mapping[str, Path | Corpus]) -> Experiment:

@@ -88,11 +88,13 @@ def told_of_models(cells: Mapping[str, Mapping[str, Any]], *, corpus: str, task:
     by_accuracy = sorted(good, key=lambda name: -good[name]["accuracy"]["test"])
     best = by_accuracy[0]
     apart = [name for name in by_accuracy[1:] if _low(good[best]) > good[name]["accuracy_interval"]["test"][1]]
-    verdict = f"For {task} on {corpus} {best} is the most accurate, {percent(good[best]['accuracy']['test'])}" + (
-        f"; its interval is above that of {listing(apart, 9)}."
-        if apart
-        else ", and its interval is apart from that of no other model."
-    )
+    verdict = f"For {task} on {corpus} {best} is the most accurate, {percent(good[best]['accuracy']['test'])}"
+    if len(good) == 1:
+        verdict = f"For {task} on {corpus} {best} alone beats its baselines, {percent(good[best]['accuracy']['test'])}."
+    elif apart:
+        verdict += f"; its interval lies above that of {listing(apart, 9)}."
+    else:
+        verdict += ", but its interval overlaps with those of all others: no difference was found."
     lines = [_sizes_sentence(good), _depths_sentence(good, at)]
     if failed:
         lines.append(f"Left out, since their probes do not beat their baselines: {listing(failed, 9)}.")

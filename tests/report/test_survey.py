@@ -175,10 +175,14 @@ def test_specific_neurons_stand_beside_shuffled_languages() -> None:
 def test_models_are_told_apart_by_their_intervals_alone() -> None:
     cells = {"m": cell(0.9)["tasks"]["upos"], "n": cell(0.8)["tasks"]["upos"]}
     told = told_of_models(cells, corpus="en", task="upos", at=0.05)
-    assert told.verdict == "For upos on en m is the most accurate, 90.0%; its interval is above that of n."
+    assert told.verdict == "For upos on en m is the most accurate, 90.0%; its interval lies above that of n."
     assert "shallower than random neurons (0.5)" in told.lines[1]
     near = {"m": cell(0.9)["tasks"]["upos"], "n": cell(0.88)["tasks"]["upos"]}
-    assert "apart from that of no other model" in told_of_models(near, corpus="en", task="upos", at=0.05).verdict
+    assert "no difference was found" in told_of_models(near, corpus="en", task="upos", at=0.05).verdict
+    alone = {"m": cell(0.9)["tasks"]["upos"], "n": cell(beats=False)["tasks"]["upos"]}
+    told = told_of_models(alone, corpus="en", task="upos", at=0.05)
+    assert "m alone beats its baselines, 90.0%" in told.verdict
+    assert told.lines[-1].endswith("do not beat their baselines: n.")
     none = {"m": cell(beats=False)["tasks"]["upos"]}
     assert told_of_models(none, corpus="en", task="upos", at=0.05).verdict.startswith("No model beats its baselines")
 
