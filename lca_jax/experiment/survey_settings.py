@@ -224,7 +224,8 @@ def read_survey(file: Path, *, out: Path | None = None) -> Survey:
     ]:
         raise SettingsError(f"{file}: `{missing[0]}` is missing.")
     try:
-        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
-        return Survey(**{**plain, "out": Path(str(chosen))})
+        plain: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in content.items()}
+        plain["out"] = Path(str(chosen))
+        return Survey(**plain)
     except SettingsError as error:
         raise SettingsError(f"{file}: {error}") from None
