@@ -16,17 +16,22 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.analysis.crossing import cross_readouts as cross_readouts
     from lca_jax.analysis.crossing import signed_rank_tests as signed_rank_tests
     from lca_jax.analysis.curves import keep_curve as keep_curve
+    from lca_jax.analysis.depth import depth_profile as depth_profile
     from lca_jax.analysis.information import information_curve as information_curve
     from lca_jax.analysis.minimal import minimal_neurons as minimal_neurons
+    from lca_jax.analysis.neuron_map import map_by_neurons as map_by_neurons
     from lca_jax.analysis.parts import divide_words as divide_words
     from lca_jax.analysis.redundancy import strongest_correlations as strongest_correlations
     from lca_jax.analysis.reliability_validity import reliability_and_validity as reliability_and_validity
     from lca_jax.analysis.relocation import measure_relocation as measure_relocation
     from lca_jax.analysis.samples import fit_samples as fit_samples
     from lca_jax.analysis.samples import rank_samples as rank_samples
+    from lca_jax.analysis.shared_neurons import shared_neurons as shared_neurons
     from lca_jax.analysis.similarity import canonical_directions as canonical_directions
     from lca_jax.analysis.similarity import layer_similarity as layer_similarity
+    from lca_jax.analysis.specificity import language_specificity as language_specificity
     from lca_jax.analysis.stability import measure_stability as measure_stability
+    from lca_jax.analysis.transfer import measure_transfer as measure_transfer
     from lca_jax.analysis.validity import validity_curve as validity_curve
     from lca_jax.demo import demo_corpus_file as demo_corpus_file
     from lca_jax.demo import demo_model_folder as demo_model_folder
@@ -54,6 +59,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.experiment.config import Study as Study
     from lca_jax.experiment.run import run as run
     from lca_jax.experiment.study import study as study
+    from lca_jax.experiment.survey import survey as survey
+    from lca_jax.experiment.survey_settings import Survey as Survey
     from lca_jax.extraction.extract import extract as extract
     from lca_jax.extraction.recompute import recompute as recompute
     from lca_jax.gathering.correlate import correlate_models as correlate_models
@@ -118,6 +125,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.text.columns import read_text as read_text
     from lca_jax.text.conllu import read_conllu as read_conllu
     from lca_jax.text.corpus import Corpus as Corpus
+    from lca_jax.text.division import divide_corpus as divide_corpus
+    from lca_jax.text.division import sentence_ids as sentence_ids
     from lca_jax.text.formats import read_corpus as read_corpus
     from lca_jax.text.json_lines import read_json_lines as read_json_lines
     from lca_jax.text.options import TextOptions as TextOptions
@@ -142,17 +151,22 @@ MODULES = {
     "cross_readouts": "analysis.crossing",
     "signed_rank_tests": "analysis.crossing",
     "keep_curve": "analysis.curves",
+    "depth_profile": "analysis.depth",
     "information_curve": "analysis.information",
     "minimal_neurons": "analysis.minimal",
+    "map_by_neurons": "analysis.neuron_map",
     "divide_words": "analysis.parts",
     "strongest_correlations": "analysis.redundancy",
     "reliability_and_validity": "analysis.reliability_validity",
     "measure_relocation": "analysis.relocation",
     "fit_samples": "analysis.samples",
     "rank_samples": "analysis.samples",
+    "shared_neurons": "analysis.shared_neurons",
     "canonical_directions": "analysis.similarity",
     "layer_similarity": "analysis.similarity",
+    "language_specificity": "analysis.specificity",
     "measure_stability": "analysis.stability",
+    "measure_transfer": "analysis.transfer",
     "validity_curve": "analysis.validity",
     "demo_corpus_file": "demo",
     "demo_model_folder": "demo",
@@ -163,11 +177,11 @@ MODULES = {
     "find_descriptors": "descriptors.finding",
     "Descriptors": "descriptors.inventory",
     "load_descriptors": "descriptors.inventory",
+    "neuron_text": "descriptors.neuron_text",
     "Prompt": "descriptors.prompts",
     "score_descriptions": "descriptors.scoring",
     "Texts": "descriptors.texts",
     "texts_of_store": "descriptors.texts",
-    "neuron_text": "descriptors.neuron_text",
     "neuron_cards": "descriptors.top_words",
     "top_words": "descriptors.top_words",
     "LcaError": "errors",
@@ -180,7 +194,8 @@ MODULES = {
     "Study": "experiment.config",
     "run": "experiment.run",
     "study": "experiment.study",
-    "WordChoice": "store.recipe",
+    "survey": "experiment.survey",
+    "Survey": "experiment.survey_settings",
     "extract": "extraction.extract",
     "recompute": "extraction.recompute",
     "correlate_models": "gathering.correlate",
@@ -200,8 +215,8 @@ MODULES = {
     "ProbeAccuracy": "interventions.task_probe",
     "WrittenTexts": "interventions.written",
     "join_processes": "machine.job",
-    "Model": "models.model",
     "load_model": "models.load",
+    "Model": "models.model",
     "Edit": "models.stack.taps",
     "Search": "models.writing.generation",
     "continuation_log_probabilities": "models.writing.samples",
@@ -217,8 +232,8 @@ MODULES = {
     "Probe": "probing.probe",
     "ProbeSet": "probing.probe_set",
     "load_probes": "probing.probe_set",
-    "correlated_groups": "ranking.correlated",
     "rank_bagged": "ranking.bagged",
+    "correlated_groups": "ranking.correlated",
     "copy_groups": "ranking.groups",
     "discount_copies": "ranking.groups",
     "index_groups": "ranking.groups",
@@ -235,6 +250,7 @@ MODULES = {
     "write_report": "report.page",
     "pair_words": "store.derived",
     "pool_sentences": "store.derived",
+    "WordChoice": "store.recipe",
     "read_shuffled": "store.shuffled",
     "Gathering": "store.statistics",
     "Statistics": "store.statistics",
@@ -244,6 +260,8 @@ MODULES = {
     "read_text": "text.columns",
     "read_conllu": "text.conllu",
     "Corpus": "text.corpus",
+    "divide_corpus": "text.division",
+    "sentence_ids": "text.division",
     "read_corpus": "text.formats",
     "read_json_lines": "text.json_lines",
     "TextOptions": "text.options",
@@ -253,9 +271,9 @@ MODULES = {
     "write_columns": "text.writing",
     "write_conllu": "text.writing",
     "write_json_lines": "text.writing",
-    "TrainingSettings": "training.language_settings",
-    "train_language_models": "training.language_models",
     "classify": "training.classify",
+    "train_language_models": "training.language_models",
+    "TrainingSettings": "training.language_settings",
     "Tuning": "training.settings",
     "Tuned": "training.tune",
     "tune": "training.tune",

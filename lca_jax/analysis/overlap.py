@@ -5,12 +5,12 @@ last tie block (those without any weight) have no order, so where a first part r
 go to each neuron of it with the same chance, and overlap is that to be expected.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
+from scipy.special import gammaln
 
 from lca_jax.errors import SettingsError
 from lca_jax.ranking.ranking import Ranking
@@ -37,10 +37,15 @@ def chance_overlap(count: int, total: int) -> Chance:
     return Chance(overlap=count / total, high=min(high, count) / count)
 
 
-def chances_of_common(count: int, total: int) -> Float64[np.ndarray, " common"]:
-    """Returns the probability that two random sets of `count` of `total` neurons have 0, 1, … `count` in common."""
-    choose = [_log_choose(count, both) + _log_choose(total - count, count - both) for both in range(count + 1)]
-    return np.exp(np.array(choose) - _log_choose(total, count))
+def chances_of_common(count: int, total: int, other: int | None = None) -> Float64[np.ndarray, " common"]:
+    """Returns the probability that two random sets of `count` of `total` neurons have 0, 1, … `count` in common.
+
+    `other` is the size of the second set, where it is another one.
+    """
+    drawn = count if other is None else other
+    both = np.arange(count + 1)
+    choose = _log_choose(count, both) + _log_choose(total - count, drawn - both)
+    return np.exp(choose - _log_choose(total, np.array([drawn])))
 
 
 def counts_of(shares: Sequence[float], total: int) -> list[int]:
@@ -103,7 +108,7 @@ def refuse_other_axes(rankings: Sequence[Ranking]) -> None:
             )
 
 
-def _log_choose(total: int, count: int) -> float:
-    if not 0 <= count <= total:
-        return -math.inf
-    return math.lgamma(total + 1) - math.lgamma(count + 1) - math.lgamma(total - count + 1)
+def _log_choose(total: int, counts: Int[np.ndarray, " count"]) -> Float64[np.ndarray, " count"]:
+    possible = (counts >= 0) & (counts <= total)
+    inside = np.where(possible, counts, 0)
+    return np.where(possible, gammaln(total + 1) - gammaln(inside + 1) - gammaln(total - inside + 1), -np.inf)

@@ -1,28 +1,24 @@
 """Where the salient neurons of a task sit before and after a change of the model, such as fine-tuning.
 
 The first neurons of two rankings of the same axis are counted by layer. The shift of their mean layer is told with its
-error over the sentences, which comes from complementary half-samples: with the shift d of both halves of P divisions,
-
-    error² = mean over the divisions of (d₁ - d₂)² / 4,        interval = shift ± t(P) · error
-
-since halves have twice the variance of the whole and no sentence in common. Both rankings are made on the same halves,
-so that what is due to the words alone cancels. The overlap of the two first parts stands beside its noise ceiling
-(`analysis.agreement`): even the same model, probed on other words, would not reach 1.
+error over the sentences, which comes from complementary half-samples (`analysis.half_intervals`). Both rankings are
+made on the same halves, so that what is due to the words alone cancels. The overlap of the two first parts stands
+beside its noise ceiling (`analysis.agreement`): even the same model, probed on other words, would not reach 1.
 
 The error is that of one tuned model. How far another seed of the tuning moves the neurons is measured by tuning again.
 
-Reference: Durrani et al. 2023, section 5.4 and Figures 8 and 12; McCarthy 1969, "Pseudo-replication: half samples".
+Reference: Durrani et al. 2023, section 5.4 and Figures 8 and 12.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.special import stdtrit
 
 from lca_jax.analysis.agreement import AgreementPoint, agreement
+from lca_jax.analysis.half_intervals import Interval, interval_of_halves
 from lca_jax.analysis.overlap import counts_of, first_part
 from lca_jax.analysis.stability import measure_stability
 from lca_jax.axes import NeuronAxis
@@ -31,17 +27,7 @@ from lca_jax.probing.halves import check_pairs
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.tables import html_table, text_table
 
-_SURE = 0.975
-
 Verdict = Literal["lower", "higher", "within noise"]
-
-
-class Interval(NamedTuple):
-    """A number with its 95 % interval over the sentences."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -139,9 +125,9 @@ def measure_relocation(
         neurons=count,
         layers_before=_by_layer(before, count),
         layers_after=_by_layer(after, count),
-        centre_before=_interval(whole[0], centres[0]),
-        centre_after=_interval(whole[1], centres[1]),
-        shift=_interval(whole[1] - whole[0], centres[1] - centres[0]),
+        centre_before=interval_of_halves(whole[0], centres[0]),
+        centre_after=interval_of_halves(whole[1], centres[1]),
+        shift=interval_of_halves(whole[1] - whole[0], centres[1] - centres[0]),
         overlap=point,
     )
 
@@ -154,10 +140,3 @@ def _by_layer(ranking: Ranking, count: int) -> Float64[np.ndarray, " layer"]:
 def _centre(ranking: Ranking, count: int) -> float:
     numbers = np.array([block.layer for block in ranking.axis.blocks], np.float64)
     return float(_by_layer(ranking, count) @ numbers / count)
-
-
-def _interval(value: float, halves: Float64[np.ndarray, " half"]) -> Interval:
-    pairs = halves.reshape(-1, 2)
-    error = np.sqrt(np.mean((pairs[:, 0] - pairs[:, 1]) ** 2) / 4)
-    reach = float(stdtrit(len(pairs), _SURE) * error)
-    return Interval(value, value - reach, value + reach)

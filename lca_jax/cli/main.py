@@ -47,9 +47,13 @@ COMMANDS = {
     ),
     "describe": Command("describe", "describe", "Describes neurons by short phrases that a model writes."),
     "tune": Command("tune", "tune_model", "Fine-tunes a model on labels of sentences, pairs or words."),
-    "show": Command("show", "show", "Says in a few lines what a run folder or a store holds."),
+    "show": Command("show", "show", "Says in a few lines what a run folder, a survey or a store holds."),
     "convert": Command("convert", "convert", "Converts files of NeuroX to a store, or a store to other files."),
 }
+
+
+_SURVEY = Command("survey", "run_survey", "")
+"""What `lca study` does with a file of questions; without one it is a study of one model and corpus."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -71,6 +75,8 @@ def _run(name: str, options: Sequence[str]) -> None:
     from lca_jax.cli.parsing import read_arguments
 
     command = COMMANDS[name]
+    if name == "study" and ("--plan" in options or (options and not options[0].startswith("-"))):
+        command = _SURVEY
     module = import_module(f"lca_jax.cli.{command.module}")
     if command.module == "steps":
         # The run folder stands without the name of an option; the older form keeps working.

@@ -22,10 +22,10 @@ def show(
     verify: bool = False,
     debug: bool = False,
 ) -> None:
-    """Says in a few lines what a run folder or a store holds.
+    """Says in a few lines what a run folder, a survey or a store holds.
 
     Args:
-        path: A run folder or a store; a store may be a URL.
+        path: A run folder, the folder of a survey, or a store; a store may be a URL.
         verify: Read every byte of the stores and compare checksums.
         debug: Show tracebacks.
     """
@@ -35,11 +35,15 @@ def show(
     lines: list[str] = []
     if url or (folder / "manifest.json").exists():
         stores = [url or str(folder)]
+    elif (folder / "survey.json").exists():
+        lines, stores = _describe_survey(folder), []
     elif (folder / "config.json").exists():
         lines = _describe_run(folder)
         stores = [str(manifest.parent) for manifest in sorted((folder / "activations").glob("*/manifest.json"))]
     else:
-        raise StoreError(f"{path} is neither a run folder (config.json) nor a whole store (manifest.json).")
+        raise StoreError(
+            f"{path} is no run folder (config.json), no survey (survey.json) and no whole store (manifest.json)."
+        )
     for place in stores:
         name = place.rstrip("/").split("/")[-1]
         described = _describe_opened(place, verify=verify) if verify or url else _describe_local(Path(place))
@@ -93,6 +97,21 @@ def _describe_run(path: Path) -> list[str]:
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise StoreError(f"{file} breaks its format ({error!r}). {way_out}") from None
     return [*lines, f"seconds: {seconds}; page: {path / 'report' / 'index.html'}"]
+
+
+def _describe_survey(path: Path) -> list[str]:
+    from lca_jax.report.survey import survey_lines
+
+    file = path / "results.json"
+    if not file.exists():
+        return ["no results yet: the same survey goes on where it stopped"]
+    way_out = f"Delete {file} and start the same survey again."
+    results = read_object(file, error=StoreError, way_out=way_out)
+    try:
+        runs = [f"run: {path / cell['folder']}" for cells in results["cells"].values() for cell in cells.values()]
+        return [*runs, *survey_lines(results), f"page: {path / 'report' / 'index.html'}"]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoreError(f"{file} breaks its format ({error!r}). {way_out}") from None
 
 
 def _describe_task(task: str, entry: dict, neurons: int) -> str:

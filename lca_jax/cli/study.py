@@ -29,6 +29,8 @@ def run_study(
 
     These are the processes of a TPU pod or a GPU cluster (`--join`); one process alone does it too.
 
+    `lca study FILE.toml` asks questions of many models and corpora instead: `lca study FILE.toml --help`.
+
     Args:
         settings: The study.
         join: Make one runtime of the processes of the job. Start the same command in each of them.

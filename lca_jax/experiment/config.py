@@ -130,10 +130,7 @@ class Experiment(Request):
         # Runs of earlier versions knew one ranking, and later one penalty.
         values: dict[str, object] = {"ranking": "mass", "ranking_l2": 0.0, **content}
         if isinstance(options := values.get("texts", {}), Mapping):
-            known = {item.name for item in fields(TextOptions)}
-            if strange := sorted(map(str, set(options) - known)):
-                raise SettingsError(f"`texts` has no {', '.join(strange)}. Known: {', '.join(sorted(known))}.")
-            values["texts"] = TextOptions(**options)
+            values["texts"] = TextOptions.from_json(options)
         needed = [item.name for item in fields(cls) if item.default is item.default_factory is MISSING]
         if missing := [name for name in (*needed, "probe") if name not in content]:
             raise SettingsError(f"Missing settings {', '.join(f'`{name}`' for name in missing)}.")

@@ -24,6 +24,8 @@ _PARTS = ("train", "dev", "test")
 _OF_A_RUN = ("steps.json", "inputs.json")
 """The files of which a run writes one before it makes anything else."""
 _OF_A_STUDY = ("fits.json", "unfinished-probes")
+_OF_A_SURVEY = "survey.json"
+"""The file that a survey writes before it makes anything else."""
 _LINES_BEFORE = 100_000
 """Lines of the log that are kept until the folder may be written."""
 
@@ -61,6 +63,8 @@ def refuse_foreign(path: Path) -> None:
         StoreError: The folder holds what a run would write over, such as the `config.json` of a model, and is none of a
             run.
     """
+    if (path / _OF_A_SURVEY).exists():
+        raise StoreError(f"{path} is the folder of a survey, whose results a run would replace. Name another folder.")
     if any((path / name).exists() for name in _OF_A_RUN):
         return
     if taken := [name for name in (*_FILES, *_FOLDERS) if name != "log.txt" and _is_taken(path / name)]:
@@ -83,6 +87,22 @@ def refuse_foreign_to_study(path: Path) -> None:
         raise StoreError(
             f"{place} is not the folder of a study (it has no probes/probes.json), and holds `rankings`, which a study "
             "would replace. Name a new or an empty folder."
+        )
+
+
+def refuse_foreign_to_survey(path: Path) -> None:
+    """Lets a survey write only into a new or an empty folder, or that of a survey.
+
+    Raises:
+        StoreError: The folder holds what a survey would write over, and is none of a survey.
+    """
+    if (path / _OF_A_SURVEY).exists():
+        return
+    names = (*_FILES, *_FOLDERS, "runs", "answers")
+    if taken := [name for name in names if name != "log.txt" and _is_taken(path / name)]:
+        raise StoreError(
+            f"{path} is not the folder of a survey (it has no {_OF_A_SURVEY}), and holds {', '.join(taken)}. Name a "
+            "new or an empty folder."
         )
 
 

@@ -255,10 +255,17 @@ def keep_corpora(request: _Request, folder: Path) -> _Request:
     files = {}
     for name in PARTS:
         if isinstance(corpus := getattr(request, name, None), Corpus):
-            # Its own name for each corpus, so that a run which is refused afterwards has replaced nothing.
-            file = folder / "texts" / f"{name}-{corpus.fingerprint()[:12]}.jsonl"
+            file = corpus_file(corpus, folder, name)
             files[name] = file if file.exists() else write_json_lines(corpus, file)
     return replace(request, **files)
+
+
+def corpus_file(corpus: Corpus, folder: Path, part: str) -> Path:
+    """Returns the file of a corpus that was given in memory.
+
+    Each has a name of its own, so that a run which is refused afterwards has replaced nothing.
+    """
+    return folder / "texts" / f"{part}-{corpus.fingerprint()[:12]}.jsonl"
 
 
 def tell_overlaps(parts: Mapping[str, Corpus]) -> None:

@@ -168,7 +168,7 @@ class Corpus:
 
     def take_sentences(self, first: int, last: int) -> "Corpus":
         """Returns the sentences `first` to `last - 1`, counted from 0; `skipped` still counts the whole source."""
-        return self._choose(range(self.sentence_count)[first:last])
+        return self.choose(range(self.sentence_count)[first:last])
 
     def take_words(self, limit: int, *, seed: int | None = None) -> "Corpus":
         """Returns whole sentences with at most `limit` words together, but at least the first that has any.
@@ -193,7 +193,7 @@ class Corpus:
             if words and words + length > limit:
                 break
             taken, words = taken + 1, words + length
-        return self._choose(sorted(order[:taken]))
+        return self.choose(sorted(order[:taken]))
 
     def with_task(self, task: str, labels: Sequence[Sequence[str | None]]) -> "Corpus":
         """Returns the same words with one more label column; it replaces a task of that name.
@@ -273,8 +273,8 @@ class Corpus:
             "labelled": [sum(label is not None for label in of_task) for of_task in labels],
         }
 
-    def _choose(self, sentences: Sequence[int]) -> "Corpus":
-        """Returns the sentences with these numbers."""
+    def choose(self, sentences: Sequence[int]) -> "Corpus":
+        """Returns the sentences with these numbers, counted from 0, in this order."""
 
         def of(rows: Sequence[_T]) -> tuple[_T, ...]:
             return tuple(rows[sentence] for sentence in sentences)

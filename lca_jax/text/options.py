@@ -1,8 +1,8 @@
 """What a file does not say of itself, and its user does: the options of every reader, in one record."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
 
 import tyro
 
@@ -37,6 +37,18 @@ class TextOptions:
         object.__setattr__(self, "where", tuple(self.where))
         if wrong := [each for each in self.where if "=" not in each]:
             raise SettingsError(f"`where` must be COLUMN=TEXT, e.g. 1=tr, got {wrong[0]!r}.")
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "TextOptions":
+        """Makes options from a table of them.
+
+        Raises:
+            SettingsError: A name is unknown, or a value is out of its range.
+        """
+        known = {item.name for item in fields(cls)}
+        if strange := sorted(map(str, set(content) - known)):
+            raise SettingsError(f"`texts` has no {', '.join(strange)}. Known: {', '.join(sorted(known))}.")
+        return cls(**content)
 
     @property
     def filters(self) -> dict[int | str, str]:

@@ -59,6 +59,20 @@ def write_sentences(path: Path, sentences: int, *, seed: int) -> Path:
     return path
 
 
+def write_parallel(path: Path, words: str, sentences: int) -> Path:
+    """CoNLL-U with sent_ids whose labels are places in the sentence: no word tells them, and all end in one piece."""
+    rng = np.random.default_rng(len(words))
+    lines = []
+    for number in range(sentences):
+        lines.append(f"# sent_id = s{number}")
+        for place in range(1, 6):
+            tag = "FIRST" if place == 1 else "LAST" if place == 5 else "OTHER"
+            lines.append(f"{place}\t{rng.choice(list(words))}s\t_\t{tag}\t_\t_\t_\t_\t_\t_")
+        lines.append("")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
 def write_heads(path: Path, source: Path) -> Path:
     """The same words, each with the one before it as its head; the first is the root."""
     rows = [line.split("\t") for line in source.read_text("utf-8").split("\n")]

@@ -1,0 +1,57 @@
+"""`lca study FILE.toml`: a survey of many models and corpora, in runs that are kept, and the page that answers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from lca_jax.cli.compiling import keep_compiled_programs
+from lca_jax.cli.output import say, shows_bars
+from lca_jax.experiment.survey_settings import read_survey
+
+
+def run_survey(
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.toml")],
+    *,
+    out: Path | None = None,
+    plan: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+    debug: bool = False,
+) -> None:
+    """Asks questions of many models and corpora: whether languages share neurons, and where models differ.
+
+    The file names models, corpora, tasks and questions; every model is run on every corpus. Started again, it makes
+    only what has changed or is new: a language that is added repeats no other.
+
+    Args:
+        file: The survey, in TOML.
+        out: The folder of the survey, in place of that of the file.
+        plan: Say what will be made and what is there, and make nothing.
+        overwrite: Let runs remove what their folders have of another model or other texts.
+        quiet: Show no progress.
+        debug: Show tracebacks.
+    """
+    del debug
+    settings = read_survey(file, out=out)
+    if plan:
+        from lca_jax.experiment.survey_cells import Cells
+
+        cells = Cells(settings)
+        planned = cells.plan()
+        say(
+            f"{settings.out}: {len(planned)} runs, {sum(one.finished for one in planned)} of them finished; then "
+            f"{' and '.join(settings.questions)} for {', '.join(settings.tasks)}",
+            *(
+                f"{one.model} on {one.corpus}: {'finished' if one.finished else 'to be made'}"
+                + "".join(f", {part} {count:,} sentences" for part, count in one.sentences.items())
+                for one in planned
+            ),
+        )
+        return
+    from lca_jax.experiment.survey import survey
+    from lca_jax.report.survey import survey_lines
+
+    keep_compiled_programs()
+    results = survey(settings, overwrite=overwrite, progress=shows_bars(quiet=quiet))
+    say(f"Page: {settings.out.absolute() / 'report' / 'index.html'}", *survey_lines(results))

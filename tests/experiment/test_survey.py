@@ -1,0 +1,280 @@
+"""A survey of a tiny model in several languages: what it finds, what it keeps, and what it refuses."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lca_jax
+from lca_jax import ElasticNet, Experiment, Survey, load_probes, run, survey
+from lca_jax.cli.show import show
+from lca_jax.errors import CorpusError, SettingsError, StoreError
+from lca_jax.experiment.survey_cells import Cells
+from lca_jax.experiment.survey_settings import read_survey
+from lca_jax.machine.checksums import checksums_in
+from tests.experiment.files import write_parallel
+from tests.experiment.result_keys import keys_of
+from tests.processes import ROOT
+from tests.tiny_bert import write_bert
+
+LANGUAGES = {"en": "abcdefgh", "de": "hijklmn", "fr": "opqrstuvw"}
+RUN = {
+    "probe": {"l1": [1e-3], "l2": [1e-2]},
+    "replicates": 4,
+    "draws": 2,
+    "fractions": [0.25],
+}
+
+
+def write_files(folder: Path) -> Path:
+    write_bert(folder / "bert")
+    for name, words in LANGUAGES.items():
+        write_parallel(folder / f"{name}.conllu", words, 80)
+    return folder
+
+
+def survey_of(texts: Path, out: Path, *languages: str, **settings: Any) -> Survey:
+    settings = {"align": "sent_id", "run": RUN, "parts": (0.6, 0.2, 0.2), **settings}
+    return Survey(
+        models={"bert": str(texts / "bert")},
+        corpora={name: texts / f"{name}.conllu" for name in languages},
+        out=out,
+        **settings,
+    )
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_files(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture(scope="module")
+def two(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Survey:
+    return survey_of(texts, tmp_path_factory.mktemp("survey") / "out", "en", "de")
+
+
+@pytest.fixture(scope="module")
+def results(two: Survey) -> dict[str, Any]:
+    return survey(two)
+
+
+def test_it_answers_and_says_from_what(
+    two: Survey, results: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert json.loads((two.out / "results.json").read_text("utf-8")) == results
+    entry = results["languages"]["bert"]["tasks"]["upos"]
+    assert entry["compared"] == ["en", "de"]
+    assert results["aligned"] == {"common": 80, "sentences": {"en": 80, "de": 80}}
+    for kind in ("neurons", "groups"):
+        assert [(pair["pair"], pair["share"]) for pair in entry["sharing"][kind]["pairs"]] == [
+            (["en", "de"], share) for share in (0.01, 0.05, 0.2)
+        ]
+    assert {(one["source"], one["target"]) for one in entry["transfer"]} == {
+        (source, target) for source in ("en", "de") for target in ("en", "de")
+    }
+    cell = results["cells"]["bert"]["en"]
+    own = json.loads((two.out / cell["folder"] / "results.json").read_text("utf-8"))
+    assert cell["tasks"]["upos"]["accuracy"] == own["tasks"]["upos"]["accuracy"]
+    (of_own,) = [one for one in entry["transfer"] if one["source"] == one["target"] == "en"]
+    assert of_own["accuracy"] == pytest.approx(own["tasks"]["upos"]["accuracy"]["test"])
+    page = (two.out / "report/index.html").read_text("utf-8")
+    for link in re.findall(r'href="(\.\./[^"]+)"', page):
+        assert (two.out / "report" / link).is_file()
+    assert "<script" not in page
+    told = page.partition('class="finding"><strong>')[2].partition("<")[0]
+    assert told.startswith(("The one pair of languages", "No pair of languages"))
+    show(str(two.out))
+    assert told in capsys.readouterr().out
+
+
+def test_a_sentence_and_its_translations_are_in_one_part(two: Survey) -> None:
+    cells = Cells(replace(two, out=two.out / "other")).experiments
+    words = {}
+    for part in ("train", "dev", "test"):
+        corpora = [getattr(cells["bert", name], part) for name in ("en", "de")]
+        assert corpora[0].sentence_count == corpora[1].sentence_count
+        words[part] = corpora[0].sentence_count
+    assert sum(words.values()) == 80
+    assert min(words.values()) > 5
+
+
+def test_every_key_is_documented(results: dict[str, Any]) -> None:
+    page = (Path(lca_jax.__file__).parent / "experiment" / "README.md").read_text("utf-8")
+    table = page.split("### Keys of a survey's results.json")[1].split("\n## ")[0]
+    rows = [line.split("|")[1].strip(" `") for line in table.splitlines() if line.startswith("| `")]
+    patterns = [re.compile(re.sub(r"[A-Z]+", "[^|]+", re.escape(row.replace(".", "|"))) + r"(\|.*)?") for row in rows]
+    names = ["|".join(key) for key in keys_of(results)]
+    assert [name for name in names if not any(pattern.fullmatch(name) for pattern in patterns)] == []
+    assert [row for row, pattern in zip(rows, patterns, strict=True) if not any(map(pattern.fullmatch, names))] == []
+
+
+@pytest.mark.slow
+def test_a_language_that_is_added_repeats_no_other(
+    texts: Path, two: Survey, results: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    # `config.json` and `inputs.json` are written whenever a run begins.
+    made = [file for name in ("results.json", "probes.json", "upos.json") for file in two.out.rglob(f"runs/**/{name}")]
+    before = {file: file.stat().st_mtime_ns for file in made}
+    assert len(before) == 8
+    assert survey(two) == results
+    with caplog.at_level("INFO", logger="lca_jax"):
+        three = survey(survey_of(texts, two.out, "en", "de", "fr"))
+    assert before == {file: file.stat().st_mtime_ns for file in before}
+    done = [record.message for record in caplog.records]
+    assert "cell bert en: finished before, skipped" in done
+    assert "sharing bert upos: its input or settings changed, done again" in done
+    assert three["languages"]["bert"]["tasks"]["upos"]["sharing"]["neurons"]["map"]["joins"]
+    assert three["cells"]["bert"]["en"] == results["cells"]["bert"]["en"]
+    again = survey(two)
+    left_out = {"seconds": 0, "date": 0}
+    assert {**again, **left_out} == {**results, **left_out}
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import jax
+jax.config.update("jax_platforms", "cpu")
+from lca_jax import Survey, survey
+from lca_jax.experiment.survey_settings import read_survey
+
+out, deadly = Path(sys.argv[2]), sys.argv[3:]
+
+
+def work(name):
+    '''Works in a child that dies when it is about to rename a file of this name.'''
+    if (child := os.fork()) == 0:
+        def watch(event, arguments):
+            if event == "os.rename" and str(arguments[1]).endswith(name):
+                os._exit(9)
+
+        if name:
+            sys.addaudithook(watch)
+        survey(read_survey(Path(sys.argv[1]), out=out))
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+print(*(work(name) for name in [*deadly, ""]))
+"""
+
+
+def what_it_left(folder: Path) -> Mapping[str, object]:
+    told = json.loads((folder / "results.json").read_text("utf-8"))
+    files = {name: sum_ for name, sum_ in checksums_in(folder).items() if name.startswith("answers/")}
+    probes = [
+        probe.weights.tobytes()
+        for name in ("en", "de")
+        for probe in load_probes(folder / "runs/bert" / name / "probes")
+    ]
+    return {"files": files, "probes": probes, "told": {**told, "seconds": 0, "date": 0}}
+
+
+@pytest.mark.slow
+def test_what_is_killed_ends_with_the_same_results(
+    texts: Path, two: Survey, results: dict[str, Any], tmp_path: Path
+) -> None:
+    """Killed in a run, between the runs, among the answers, and before the page."""
+    assert results
+    file = tmp_path / "survey.toml"
+    corpora = "\n".join(f'{name} = "{texts / name}.conllu"' for name in ("en", "de"))
+    file.write_text(
+        f'align = "sent_id"\nparts = [0.6, 0.2, 0.2]\n[models]\nbert = "{texts / "bert"}"\n[corpora]\n{corpora}\n'
+        "[run]\nreplicates = 4\ndraws = 2\nfractions = [0.25]\n[run.probe]\nl1 = [1e-3]\nl2 = [1e-2]\n"
+    )
+    assert read_survey(file, out=two.out) == replace(two, corpora={n: str(p) for n, p in two.corpora.items()})
+    deadly = ["de/probes/probes.json", "transfer/bert/upos.json", "report/index.html"]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(file), str(tmp_path / "out"), *deadly],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},  # as many devices as here, whose number changes the last digits
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split() == ["9", "9", "9", "0"]
+    assert what_it_left(tmp_path / "out") == what_it_left(two.out)
+    assert not [path for path in (tmp_path / "out").rglob(".*") if path.name.startswith(".lock")]
+
+
+def test_a_plan_makes_nothing(texts: Path, two: Survey, results: dict[str, Any]) -> None:
+    assert results
+    planned = Cells(survey_of(texts, two.out, "en", "fr")).plan()
+    assert [(one.corpus, one.finished) for one in planned] == [("en", True), ("fr", False)]
+    assert sum(planned[1].sentences.values()) == 80
+    assert not (two.out / "runs/bert/fr/probes").exists() or (two.out / "runs/bert/fr/results.json").exists()
+    other = survey_of(texts, two.out, "en", "fr", run={**RUN, "drop": 0.1})
+    assert not Cells(other).plan()[0].finished
+
+
+def test_folders_of_others_are_refused(texts: Path, two: Survey, results: dict[str, Any], tmp_path: Path) -> None:
+    assert results
+    part = texts / "en.conllu"
+    probe = ElasticNet(l1=1e-2, l2=1e-2)
+    with pytest.raises(StoreError, match="is the folder of a survey"):
+        run(Experiment(model=str(texts / "bert"), train=part, test=part, out=two.out, probe=probe))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(StoreError, match=r"not the folder of a survey .* holds config\.json"):
+        survey(survey_of(texts, tmp_path, "en", "de"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"corpora": {"en": "en.conllu"}}, "One model on one corpus is a run"),
+        ({"questions": ("architectures",)}, "The question `architectures` needs two `models` or more"),
+        ({"corpora": {"en/us": "a", "de": "b"}}, r"letters, digits, `_`, `\.` and `-`, got 'en/us'"),
+        ({"corpora": {"en": "a", "EN": "b"}}, "in the case of letters alone"),
+        ({"corpora": {"en": {"train": "a"}, "de": "b"}}, r"`corpora\.en` has no `test`"),
+        ({"corpora": {"en": {"file": "a", "test": "c"}, "de": "b"}}, "either a `file`, or `train` and `test`"),
+        ({"corpora": {"en": {"train": "a", "test": "c"}, "de": "b"}, "align": "sent_id"}, "is divided already"),
+        ({"corpora": {"en": {"file": "a", "layers": [0]}, "de": "b"}}, "`layers` cannot be a setting of `corpora.en`"),
+        ({"models": {"m": {"model": "a", "heads": "head"}}}, "`heads` cannot be a setting of `models.m` alone"),
+        ({"run": {"texts": {"colour": 1}}}, "`texts` has no colour"),
+        ({"run": {"replicates": 2}}, "`replicates` must be 4 or more, got 2"),
+        ({"run": {"layer": [1]}}, "Unknown settings layer of the run of m on en"),
+        ({"run": {"fractions": [2.0]}}, r"`fractions` must each be in \(0, 1\]"),
+        ({"models": {"m": {"layers": [0]}}}, r"`models\.m` needs `model`"),
+        ({"parts": (0.5, 0.5)}, "`parts` must be a list"),
+    ],
+)
+@pytest.mark.usefixtures("as_users_run_it")
+def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], said: str) -> None:
+    settings: dict[str, Any] = {"models": {"m": "a/b"}, "corpora": {"en": "a", "de": "b"}, "out": Path("o"), **changes}
+    with pytest.raises(SettingsError, match=said):
+        Survey(**settings)
+
+
+def test_settings_of_models_and_corpora_come_before_those_of_all() -> None:
+    asked = Survey(
+        models={"m": {"model": "a/b", "layers": [0, 1]}, "n": "c/d"},
+        corpora={"en": {"file": "a", "max_train_words": 5}, "de": "b"},
+        out=Path("o"),
+        run={"layers": [3], "max_train_words": 9},
+    )
+    assert asked.questions == ("languages", "architectures")
+    parts = {"train": Path("t"), "test": Path("t")}
+    made = {cell: asked.experiment(*cell, parts) for cell in asked.cells}
+    assert [(one.layers, one.max_train_words) for one in made.values()] == [
+        ((0, 1), 5),
+        ((0, 1), 9),
+        ((3,), 5),
+        ((3,), 9),
+    ]
+    assert [one.model for one in made.values()] == ["a/b", "a/b", "c/d", "c/d"]
+
+
+def test_files_that_cannot_be_aligned_are_refused(texts: Path, tmp_path: Path) -> None:
+    other = tmp_path / "es.conllu"
+    other.write_text((texts / "en.conllu").read_text("utf-8").replace("sent_id = s", "sent_id = t"), "utf-8")
+    asked = survey_of(texts, tmp_path / "out", "en", "de")
+    with pytest.raises(CorpusError, match="no sent_id is in all of them"):
+        survey(replace(asked, corpora={**asked.corpora, "es": other}))
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,222 @@
+"""The page of a survey: what its sentences say for each outcome, and its figures."""
+
+import re
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from lca_jax.errors import DataError
+from lca_jax.report.survey import render_survey, survey_lines
+from lca_jax.report.survey_findings import specific_sentence, told_of_languages, told_of_models
+from lca_jax.report.tree_chart import draw_tree
+
+NAMES = ("en", "de", "fr")
+SHARED, LESS, NONE = "as far as reliability allows", "less than reliability allows", "no more than chance"
+
+
+def pair(one: str, other: str, verdict: str = SHARED, share: float = 0.05) -> dict[str, Any]:
+    return {
+        "pair": [one, other],
+        "share": share,
+        "neurons": 50,
+        "overlap": 0.5,
+        "chance": 0.05,
+        "chance_of_layers": 0.08,
+        "p_chance": 0.001,
+        "overlap_of_halves": 0.4,
+        "ceiling": 0.45,
+        "shortfall": 0.05,
+        "shortfall_interval": [-0.02, 0.12],
+        "p_less": 0.2,
+        "of_ceiling": 0.875,
+        "verdict": verdict,
+    }
+
+
+def sharing(*verdicts: str) -> dict[str, Any]:
+    pairs = [("en", "de"), ("en", "fr"), ("de", "fr")]
+    return {
+        "names": list(NAMES),
+        "size": 1000,
+        "pairs": [pair(*names, verdict) for names, verdict in zip(pairs, verdicts, strict=True)],
+        "by_all": [
+            {"share": 0.05, "of": 50, "neurons": 12, "expected": 0.125, "p": 1e-9, "first": [["residual", 1, 2]]}
+        ],
+        "map": {
+            "share": 0.05,
+            "leaves": ["fr", "en", "de"],
+            "joins": [
+                {"left": 0, "right": 1, "height": 0.2, "members": ["en", "de"], "support": 0.8},
+                {"left": 2, "right": 3, "height": 0.6, "members": ["fr", "en", "de"], "support": 1.0},
+            ],
+        },
+    }
+
+
+def transfer(source: str, target: str) -> dict[str, Any]:
+    own = source == target
+    return {
+        "source": source,
+        "target": target,
+        "words": 200,
+        "accuracy": 0.9 if own else 0.7,
+        "interval": [0.65, 0.75],
+        "own_scale": 0.8,
+        "own_scale_interval": [0.75, 0.85],
+        "unknown": 3,
+        "new_forms": 90,
+        "new_forms_accuracy": 0.6,
+        "new_forms_interval": [0.5, 0.7],
+        "rivals": {"source_class": 0.2, "target_class": 0.3, "source_types": 0.35},
+        "lead": 0.4,
+        "lead_interval": [0.3, 0.5],
+        "lost": 0.0 if own else 0.2,
+        "lost_interval": [0.0, 0.0] if own else [0.1, 0.3],
+    }
+
+
+def of_task(*verdicts: str) -> dict[str, Any]:
+    return {
+        "compared": list(NAMES),
+        "left_out": [],
+        "sharing": {"neurons": sharing(*verdicts), "groups": sharing(*verdicts)},
+        "transfer": [transfer(source, target) for target in NAMES for source in NAMES],
+    }
+
+
+def cell(accuracy: float = 0.9, *, beats: bool = True) -> dict[str, Any]:
+    layer = {"layer": "residual 0", "depth": 0.0, "share": 1.0, "interval": [0.8, 1.0], "expected": 0.5}
+    return {
+        "folder": "runs/m/c",
+        "tasks": {
+            "upos": {
+                "words": {"test": 200},
+                "accuracy": {"test": accuracy},
+                "accuracy_interval": {"test": [accuracy - 0.02, accuracy + 0.02]},
+                "most_frequent_class": {"name": "NOUN", "accuracy": 0.3},
+                "word_type_majority": 0.6,
+                "selectivity": 0.2,
+                "selectivity_interval": [0.1, 0.3],
+                "beats_baselines": beats,
+                "minimal": {"neurons": 30, "neurons_interval": [20, None], "fraction": 0.03},
+                "sharing": {"factor": 1.2},
+                "class_neurons": {"NOUN": 9, "<b>": 2},
+                "reliability": {"overlap": 0.5, "chance": 0.05},
+                "depth": {
+                    "mean": 0.2,
+                    "interval": [0.1, 0.3],
+                    "expected": 0.5,
+                    "layers": [layer, {**layer, "share": 0.0}],
+                },
+            }
+        },
+    }
+
+
+SPECIFIC = {
+    "neurons": 10, "of": 1000, "expected": 0.2, "p": 1 / 21, "layer_names": ["residual 0"],
+    "languages": {name: {"neurons": 4, "layers": [4], "first": [["residual", 0, 3]]} for name in NAMES},
+}  # fmt: skip
+
+
+def results(*verdicts: str) -> dict[str, Any]:
+    return {
+        "format": 1, "date": "2026-01-01", "questions": ["languages", "architectures"], "tasks": ["upos"],
+        "models": ["m", "n"], "corpora": list(NAMES), "share": 0.05, "seed": 0,
+        "aligned": {"common": 1000, "sentences": dict.fromkeys(NAMES, 1000)},
+        "cells": {"m": {name: cell() for name in NAMES}, "n": {name: cell(0.8) for name in NAMES}},
+        "languages": {model: {"specific": SPECIFIC, "tasks": {"upos": of_task(*verdicts)}} for model in ("m", "n")},
+    }  # fmt: skip
+
+
+def verdict(*verdicts: str) -> str:
+    return told_of_languages(of_task(*verdicts), model="m", task="upos", at=0.05).verdict
+
+
+def test_the_first_sentence_says_what_was_found_or_that_nothing_was() -> None:
+    assert verdict(NONE, NONE, NONE).startswith("No pair of languages was found to share more neurons")
+    assert verdict(SHARED, SHARED, SHARED).startswith("All 3 pairs of languages share more neurons for upos in m than")
+    assert "as far as these words tell" in verdict(SHARED, SHARED, SHARED)
+    assert "but fewer than the reliability of their rankings allows" in verdict(LESS, LESS, LESS)
+    assert verdict(LESS, SHARED, NONE).startswith("2 of 3 pairs of languages share more")
+    assert "1 of these 2 share fewer" in verdict(LESS, SHARED, NONE)
+
+
+def test_what_is_left_out_is_said_and_nothing_is_made_of_one_language() -> None:
+    entry = of_task(SHARED, SHARED, SHARED) | {"compared": ["en"], "left_out": ["de", "fr"], "sharing": None}
+    told = told_of_languages(entry | {"transfer": None}, model="m", task="upos", at=0.05)
+    assert told.verdict.startswith("Nothing was found for upos in m")
+    assert told.lines == (
+        "Left out, since no neurons are presented of a probe that does not beat its baselines: de and fr.",
+    )
+    lines = " ".join(told_of_languages(of_task(LESS, LESS, NONE), model="m", task="upos", at=0.05).lines)
+    unsure = of_task(NONE, NONE, NONE)
+    unsure["sharing"]["neurons"]["pairs"][0]["ceiling"] = 0.1
+    told = told_of_languages(unsure, model="m", task="upos", at=0.05)
+    assert "not clearly above chance, so nothing can be told, for en and de." in told.lines[1]
+    for said in (
+        "Of the first 50 neurons (5%), probes of two languages share 40.0% in the mean of the pairs (40.0% to 40.0%)",
+        "A pair shares 5.0 points less than its ceiling, in the mean; the 95% interval of one pair is 7.0 points",
+        "random sets 5.0%, and 8.0% in the mean",
+        "12 neurons are among the first 50 of all 3 languages; 0.12 are expected of random sets (p < 0.001)",
+        "reads another with an accuracy of 70.0%",
+        "All 6 transfers beat their baselines, and all 6 are worse",
+    ):
+        assert said in lines
+
+
+def test_specific_neurons_stand_beside_shuffled_languages() -> None:
+    assert "they are specific to languages (en 4, de 4, fr 4" in specific_sentence(SPECIFIC)
+    assert specific_sentence({**SPECIFIC, "p": 0.3}).startswith("No language-specific neurons were found.")
+    assert "No neuron is active often enough" in specific_sentence({**SPECIFIC, "neurons": 0})
+
+
+def test_models_are_told_apart_by_their_intervals_alone() -> None:
+    cells = {"m": cell(0.9)["tasks"]["upos"], "n": cell(0.8)["tasks"]["upos"]}
+    told = told_of_models(cells, corpus="en", task="upos", at=0.05)
+    assert told.verdict == "For upos on en m is the most accurate, 90.0%; its interval lies above that of n."
+    assert "shallower than random neurons (0.5)" in told.lines[1]
+    near = {"m": cell(0.9)["tasks"]["upos"], "n": cell(0.88)["tasks"]["upos"]}
+    assert "no difference was found" in told_of_models(near, corpus="en", task="upos", at=0.05).verdict
+    alone = {"m": cell(0.9)["tasks"]["upos"], "n": cell(beats=False)["tasks"]["upos"]}
+    told = told_of_models(alone, corpus="en", task="upos", at=0.05)
+    assert "m alone beats its baselines, 90.0%" in told.verdict
+    assert told.lines[-1].endswith("do not beat their baselines: n.")
+    none = {"m": cell(beats=False)["tasks"]["upos"]}
+    assert told_of_models(none, corpus="en", task="upos", at=0.05).verdict.startswith("No model beats its baselines")
+
+
+def test_the_page_has_all_of_it_and_obeys_no_name() -> None:
+    page = render_survey(results(LESS, SHARED, NONE))
+    for text in (
+        "▽",
+        "✕",
+        "80%",
+        "en and de: distance 20.0%, in 80% of the divisions",
+        "&lt;b&gt;",
+        "1,000 are in all",
+    ):
+        assert text in page
+    assert "<b>" not in page.partition("</style>")[2].replace("<figcaption><b>", "")
+    assert "<script" not in page
+    assert len(re.findall("<svg", page)) > 4
+    left_out = deepcopy(results(LESS, SHARED, NONE))
+    left_out["cells"]["m"]["en"] = cell(beats=False)
+    assert "so no neurons are presented" in render_survey(left_out)
+    assert survey_lines(left_out)[0].startswith("2 of 3 pairs")
+    with pytest.raises(DataError, match="must have format 1, got 2"):
+        render_survey({**left_out, "format": 2})
+
+
+def test_a_tree_joins_the_rows_of_its_members() -> None:
+    chart = draw_tree(sharing(SHARED, SHARED, SHARED)["map"])
+    assert chart is not None
+    rows = {leaf.label: leaf.position for leaf in chart.leaves}
+    assert rows["fr"] < rows["en"] < rows["de"]
+    first, last = chart.branches
+    assert first.y == pytest.approx((rows["en"] + rows["de"]) / 2)
+    assert last.y == pytest.approx((rows["fr"] + first.y) / 2)
+    assert first.x < last.x
+    assert (first.label, last.label) == ("80%", "")
+    assert draw_tree(None) is None
