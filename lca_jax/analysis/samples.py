@@ -133,9 +133,9 @@ def with_least_l2(settings: ElasticNet, least: float) -> ElasticNet:
     """
     if not least >= 0:
         raise SettingsError(f"`least_l2` must be 0 or more, got {least}.")
-    if len(settings.pairs) > 1:
+    if len(settings.pairs) != 1:
         raise SettingsError(f"Samples are fitted with one pair of penalties, got {len(settings.pairs)}.")
-    ((l1, l2),) = settings.pairs
+    l1, l2 = settings.pairs[0]
     return replace(settings, l1=l1, l2=max(l2, least))
 
 

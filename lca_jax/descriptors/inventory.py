@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float32
 from lca_jax.descriptors.texts import Texts
 from lca_jax.errors import StoreError
 from lca_jax.machine.checksums import checksum_of_file, find_altered
-from lca_jax.machine.files import write_whole
+from lca_jax.machine.files import real_path, write_whole
 from lca_jax.machine.json_text import read_object
 from lca_jax.tables import text_table
 
@@ -60,7 +60,7 @@ class Descriptors:
 
     def save(self, folder: str | Path) -> None:
         """Writes the inventory, in place of an older one."""
-        folder = Path(folder)
+        folder = real_path(folder)
         paths = [folder / name for name in (INVENTORY, TEXTS, PRESENCE)]
         with write_whole(paths, overwrite=True) as (inventory, texts, presence):
             pq.write_table(self._texts_table(), texts)

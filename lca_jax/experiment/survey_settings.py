@@ -140,7 +140,7 @@ class Survey:
             tasks=self.tasks,
             seed=self.seed,
             out=self.folder_of(model, corpus),
-            **parts,  # pyright: ignore[reportArgumentType] - the parts by their names
+            **parts,
             **self.settings_of(model, corpus),
         )
 

@@ -67,7 +67,8 @@ class Judged:
         if self.texts is None:
             return ()
         reached = np.flatnonzero(self.had_source & self.target[points[0]])[:count]
-        return tuple((self.texts[0][unit], self.texts[points[0]][unit]) for unit in reached)
+        before, after = self.texts[0], self.texts[points[0]]
+        return tuple((before[unit], after[unit]) for unit in map(int, reached))
 
     def _share(self, hits: Bool[np.ndarray, "draw unit"], among: Bool[np.ndarray, " unit"]) -> Share | None:
         counted = hits[:, among]

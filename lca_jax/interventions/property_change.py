@@ -166,7 +166,7 @@ class PropertyControl:
     def _shown(self) -> dict[str, list[object]]:
         """Returns the columns that a reader wants first, numbers with their intervals in one."""
         table = self.table()
-        shown = {name: table[name] for name in ("ranking", "set", "size", "strength")}
+        shown: dict[str, list[Any]] = {name: table[name] for name in ("ranking", "set", "size", "strength")}
         reached = [_spanned(*of) for of in zip(table["reached"], table["low"], table["high"], strict=True)]
         excess = zip(table["excess"], table["excess_low"], table["excess_high"], strict=True)
         shown |= {f"to {self.target}": reached, "over random": [_spanned(*of, sign="+") for of in excess]}

@@ -284,10 +284,10 @@ def _judge(
     return Judged(
         source=said[:, kept] == source,
         target=said[:, kept] == target,
-        none=np.equal(said[:, kept], None),
+        none=np.array([[one is None for one in of_point] for of_point in said[:, kept]], bool),
         changed=answers.changed[:, kept],
         otherwise_same=None if same is None else same[:, kept],
         sentences=answers.sentences[kept],
-        texts=None if answers.texts is None else [[point[unit] for unit in kept] for point in answers.texts],
+        texts=None if answers.texts is None else [[point[unit] for unit in kept.tolist()] for point in answers.texts],
         metrics=answers.metrics,
     )

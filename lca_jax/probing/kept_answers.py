@@ -136,4 +136,4 @@ def _unpack(content: bytes) -> Answer:
         ValueError, KeyError, TypeError: The file was altered, or is none of an answer.
     """
     arrays, facts = unpack_tensors(content)
-    return Answer(**arrays, null_objective=float(facts["null_objective"]))  # pyright: ignore[reportArgumentType] - arrays by the names of their fields
+    return Answer(**arrays, null_objective=float(facts["null_objective"]))

@@ -109,7 +109,8 @@ def _save_alone(folder: Path, arrays: _Arrays) -> None:
 
 def _load_alone(folder: Path) -> Any:
     """Reads arrays in this process of a job alone, whatever the others do meanwhile."""
-    with nullcontext() if jax.process_count() == 1 else ocp.Context(multiprocessing_options=_alone()):
+    # The newer interface has a class of its own for the same fields.
+    with nullcontext() if jax.process_count() == 1 else ocp.Context(multiprocessing_options=_alone()):  # pyright: ignore[reportArgumentType]
         return ocp.load(str(folder))
 
 

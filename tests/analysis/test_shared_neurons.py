@@ -1,6 +1,6 @@
 """Neurons that rankings of several corpora share: chance by counting and brute force, planted ones and their rate."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from itertools import combinations, product
 
 import numpy as np
@@ -29,7 +29,7 @@ def language(truth: np.ndarray, rng: np.random.Generator, *, divisions: int = 5)
     return rank_by_scores("t", AXIS, whole), halves
 
 
-def languages(truths: Sequence[np.ndarray], rng: np.random.Generator) -> tuple[dict, dict]:
+def languages(truths: Iterable[np.ndarray], rng: np.random.Generator) -> tuple[dict, dict]:
     made = {name: language(truth, rng) for name, truth in zip("abcdef", truths, strict=False)}
     return {name: of_all for name, (of_all, _) in made.items()}, {name: halves for name, (_, halves) in made.items()}
 
@@ -40,7 +40,7 @@ def test_common_neurons_of_two_sets_by_brute_force(one: int, other: int, total: 
     counts = np.bincount([len(fixed & set(drawn)) for drawn in combinations(range(total), other)], minlength=one + 1)
     np.testing.assert_allclose(chances_of_common(one, total, other), counts / counts.sum(), atol=1e-12)
     np.testing.assert_allclose(
-        chances_of_common(one, total, other), stats.hypergeom(total, one, other).pmf(np.arange(one + 1)), atol=1e-12
+        chances_of_common(one, total, other), stats.hypergeom.pmf(np.arange(one + 1), total, one, other), atol=1e-12
     )
 
 

@@ -200,11 +200,11 @@ def test_samples_have_at_least_the_l2_that_is_asked_for(halves: ProbeSet) -> Non
     net = ElasticNet(l1=NET.l1, l2=0.5, tolerance=NET.tolerance)
     expected = fit_probes(planted_store(), net, replicates=4, kind="halves")
     for number in range(1, 5):
-        pair = (of.one("upos", replicate=number) for of in (stronger, expected))
-        np.testing.assert_allclose(*(one.weights for one in pair), atol=1e-3)
+        found, fitted = (of.one("upos", replicate=number).weights for of in (stronger, expected))
+        np.testing.assert_allclose(found, fitted, atol=1e-3)
     weaker = fit_samples(chosen, "upos", replicates=4, least_l2=1e-9)
-    pair = (of.one("upos", replicate=3) for of in (weaker, halves))
-    np.testing.assert_allclose(*(one.weights for one in pair), atol=1e-5)
+    found, fitted = (of.one("upos", replicate=3).weights for of in (weaker, halves))
+    np.testing.assert_allclose(found, fitted, atol=1e-5)
 
 
 def test_rankings_over_samples_are_means_of_those_of_the_samples(halves: ProbeSet) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lca_jax.errors import StoreError
+from lca_jax.machine.folders import open_folder
 from lca_jax.store import array, folder, shard_files
 from lca_jax.store.recipe import StoreDtype
 from lca_jax.store.store import ActivationStore, open_store
@@ -58,7 +59,7 @@ def test_tensorstore_reads_the_same(tmp_path: Path) -> None:
         tmp_path / "store", "residual", layers=3, width=8, dtype=np.dtype("float32"), shard_words=RECIPE.shard_words
     )
     shards.read_into(ours, words=rows, layers=[0, 2])
-    through_tensorstore = array.LazyArray(folder.open_array(folder.open_folder(tmp_path / "store"), "residual"))
+    through_tensorstore = array.LazyArray(folder.open_array(open_folder(tmp_path / "store"), "residual"))
     through_tensorstore.read_into(theirs, words=rows, layers=[0, 2])
     assert ours.tobytes() == theirs.tobytes()
 
