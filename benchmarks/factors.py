@@ -12,7 +12,8 @@ itself, and is one row of the result:
 - `centre`: mean layer number of the first 5 %, of both halves;
 - `chosen`: whether the rule of one standard error chooses these penalties on the dev words, of both halves.
 
-`defaults` has the same outcomes of what a run does: `bagged`, with the penalties chosen for each half by itself.
+`defaults` has the same outcomes of what a run does: `bagged`, with the penalties chosen for each half by itself, and
+half-samples of at least `--ranking-l2`.
 Optimisers are compared at the first l1 and l2 alone.
 
 `shares` has the share of each factor in the variance of an outcome over all rows of the certified solver, and `scores`
@@ -94,6 +95,8 @@ class Settings(ModelAndCorpus):
     l2: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0)
     merges: tuple[str, ...] = tuple(MERGES)
     """Rankings by the weights of a certified probe; `bagged` must be one."""
+    ranking_l2: float = 1.0
+    """The least l2 of half-samples in `defaults`, as a run has it: one of `l2`, or 0 for the chosen one."""
     replicates: int = 8
     """Number of half-samples of each half, for merges over samples."""
     seeds: int = 2
@@ -113,6 +116,8 @@ class Parts(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, prints the shares of variance and writes the result."""
     settings = tyro.cli(Settings, args=arguments, description="What makes a ranking reproduce.")
+    if settings.ranking_l2 and settings.ranking_l2 not in settings.l2:
+        raise SystemExit(f"--ranking-l2 {settings.ranking_l2:g} is none of --l2. Add it there, or give 0.")
     result = measure(settings)
     harness.print_table("share of the variance of", result["shares"])
     harness.write_result(settings.out, "factors", {"input": settings.names(), **result})
@@ -138,7 +143,10 @@ def measure(settings: Settings) -> dict[str, Any]:
                     row = {"task": task, "words": words, "pair": pair, **dict(zip(_KEYS, key, strict=True))}
                     outcomes = compare([of_half[key] for of_half in ranked], halves, parts.rest)
                     rows.append({**row, **outcomes, "chosen": [key[1:3] == best for best in chosen]})
-                own = [of_half[CERTIFIED, *best, "bagged", 0] for of_half, best in zip(ranked, chosen, strict=True)]
+                own = [
+                    of_half[CERTIFIED, l1, max(l2, settings.ranking_l2), "bagged", 0]
+                    for of_half, (l1, l2) in zip(ranked, chosen, strict=True)
+                ]
                 place = {"task": task, "words": words, "pair": pair, "penalties": chosen}
                 defaults.append({**place, **compare(own, halves, parts.rest)})
                 if settings.seeds:

@@ -65,6 +65,12 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.extraction.recompute import recompute as recompute
     from lca_jax.gathering.correlate import correlate_models as correlate_models
     from lca_jax.gathering.gather import gather_statistics as gather_statistics
+    from lca_jax.interventions.control.predicted import PredictedWords as PredictedWords
+    from lca_jax.interventions.control.property_change import PropertyControl as PropertyControl
+    from lca_jax.interventions.control.property_control import control_property as control_property
+    from lca_jax.interventions.control.shifts import class_pair as class_pair
+    from lca_jax.interventions.control.shifts import shift_neurons as shift_neurons
+    from lca_jax.interventions.control.written import WrittenTexts as WrittenTexts
     from lca_jax.interventions.curve import ablation_curve as ablation_curve
     from lca_jax.interventions.edits import ablate as ablate
     from lca_jax.interventions.edits import project_out as project_out
@@ -72,13 +78,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.interventions.effect import AblationCurve as AblationCurve
     from lca_jax.interventions.measures import MinimalPair as MinimalPair
     from lca_jax.interventions.measures import read_minimal_pairs as read_minimal_pairs
-    from lca_jax.interventions.predicted import PredictedWords as PredictedWords
-    from lca_jax.interventions.property_change import PropertyControl as PropertyControl
-    from lca_jax.interventions.property_control import control_property as control_property
-    from lca_jax.interventions.shifts import class_pair as class_pair
-    from lca_jax.interventions.shifts import shift_neurons as shift_neurons
     from lca_jax.interventions.task_probe import ProbeAccuracy as ProbeAccuracy
-    from lca_jax.interventions.written import WrittenTexts as WrittenTexts
     from lca_jax.machine.job import join_processes as join_processes
     from lca_jax.models.load import load_model as load_model
     from lca_jax.models.model import Model as Model
@@ -207,13 +207,13 @@ MODULES = {
     "AblationCurve": "interventions.effect",
     "MinimalPair": "interventions.measures",
     "read_minimal_pairs": "interventions.measures",
-    "PredictedWords": "interventions.predicted",
-    "PropertyControl": "interventions.property_change",
-    "control_property": "interventions.property_control",
-    "class_pair": "interventions.shifts",
-    "shift_neurons": "interventions.shifts",
+    "PredictedWords": "interventions.control.predicted",
+    "PropertyControl": "interventions.control.property_change",
+    "control_property": "interventions.control.property_control",
+    "class_pair": "interventions.control.shifts",
+    "shift_neurons": "interventions.control.shifts",
     "ProbeAccuracy": "interventions.task_probe",
-    "WrittenTexts": "interventions.written",
+    "WrittenTexts": "interventions.control.written",
     "join_processes": "machine.job",
     "load_model": "models.load",
     "Model": "models.model",

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from lca_jax.errors import DataError
-from lca_jax.interventions.answers import Answers
+from lca_jax.interventions.control.answers import Answers
 from lca_jax.interventions.measures import SLOTS, Lost, Setting
 from lca_jax.interventions.rows import Rows, WordPlaces, read_rows
 from lca_jax.machine.precision import FLOAT32

@@ -13,15 +13,15 @@ from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import DataError, ModelError, SettingsError
 from lca_jax.extraction.extract import extract
 from lca_jax.gathering.gather import gather_statistics
+from lca_jax.interventions.control.judging import Excess, Judged, ends_of, rest_same
+from lca_jax.interventions.control.predicted import PredictedWords
+from lca_jax.interventions.control.property_control import control_property
+from lca_jax.interventions.control.shifts import ClassPair, class_pair, falling_strengths, shift_neurons
+from lca_jax.interventions.control.stacked import run_edits
+from lca_jax.interventions.control.word_rows import edit_words
+from lca_jax.interventions.control.written import WrittenTexts, one_word_differs
 from lca_jax.interventions.edits import stack_edits
-from lca_jax.interventions.judging import Excess, Judged, ends_of, rest_same
-from lca_jax.interventions.predicted import PredictedWords
-from lca_jax.interventions.property_control import control_property
-from lca_jax.interventions.shifts import ClassPair, class_pair, falling_strengths, shift_neurons
-from lca_jax.interventions.stacked import run_edits
 from lca_jax.interventions.task_probe import ProbeAccuracy
-from lca_jax.interventions.word_rows import edit_words
-from lca_jax.interventions.written import WrittenTexts, one_word_differs
 from lca_jax.models.load import load_model
 from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Batch

@@ -20,15 +20,15 @@ from jaxtyping import Bool
 
 from lca_jax.axes import DECODER, Layers
 from lca_jax.errors import DataError, SettingsError
-from lca_jax.interventions.answers import Answering, Answers
 from lca_jax.interventions.choices import EDITED, Edited
+from lca_jax.interventions.control.answers import Answering, Answers
+from lca_jax.interventions.control.judging import Excess, Judged, ends_of, quality_of, rest_same
+from lca_jax.interventions.control.property_change import ControlClaim, ControlPoint, PropertyControl
+from lca_jax.interventions.control.shifts import ClassPair, Shift, class_pair, shift_neurons
+from lca_jax.interventions.control.stacked import run_edits
+from lca_jax.interventions.control.word_rows import edit_words
 from lca_jax.interventions.edits import stack_edits
-from lca_jax.interventions.judging import Excess, Judged, ends_of, quality_of, rest_same
-from lca_jax.interventions.property_change import ControlClaim, ControlPoint, PropertyControl
 from lca_jax.interventions.sets import Order, orders_of, spans_of
-from lca_jax.interventions.shifts import ClassPair, Shift, class_pair, shift_neurons
-from lca_jax.interventions.stacked import run_edits
-from lca_jax.interventions.word_rows import edit_words
 from lca_jax.models.model import Model
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.store.statistics import Statistics

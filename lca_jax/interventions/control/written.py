@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Bool
 
-from lca_jax.interventions.answers import Answers, Classify, Lemmas, classify_all, differing, same_lemmas
+from lca_jax.interventions.control.answers import Answers, Classify, Lemmas, classify_all, differing, same_lemmas
+from lca_jax.interventions.control.word_rows import sentence_rows
 from lca_jax.interventions.measures import SLOTS
 from lca_jax.interventions.rows import Rows, WordPlaces, as_corpus, cut_batches
 from lca_jax.interventions.translation import Metric, sacrebleu_metric
-from lca_jax.interventions.word_rows import sentence_rows
 from lca_jax.interventions.writing import writing_score
 from lca_jax.models.model import Model
 from lca_jax.models.writing.generation import Search, check_writer

@@ -18,10 +18,10 @@ from jaxtyping import Array, Int
 
 from lca_jax.errors import DataError, ModelError, SettingsError
 from lca_jax.hugging_face import special_piece
-from lca_jax.interventions.answers import Answers, Classify, Lemmas, classify_all, differing, same_lemmas
+from lca_jax.interventions.control.answers import Answers, Classify, Lemmas, classify_all, differing, same_lemmas
+from lca_jax.interventions.control.word_rows import sentence_rows
 from lca_jax.interventions.measures import SLOTS, Setting
 from lca_jax.interventions.rows import Rows, WordPlaces, cut_batches
-from lca_jax.interventions.word_rows import sentence_rows
 from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Params
 from lca_jax.models.stack.taps import Edit, Taps

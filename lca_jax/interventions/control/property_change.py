@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lca_jax.errors import SettingsError
+from lca_jax.interventions.control.shifts import Shift
 from lca_jax.interventions.effect import Outcome
-from lca_jax.interventions.shifts import Shift
 from lca_jax.tables import html_table, text_table
 
 

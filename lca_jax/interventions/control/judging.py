@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from lca_jax.interventions.property_change import Quality, Share
+from lca_jax.interventions.control.property_change import Quality, Share
 from lca_jax.interventions.translation import scores_of_sums, sentence_statistics
 from lca_jax.probing.metrics import resampled_sums, share_interval
 
