@@ -5,6 +5,7 @@ A worker that runs half of this suite compiles more than that, and LLVM then end
 however much memory is free.
 """
 
+import gc
 from pathlib import Path
 
 import jax
@@ -23,3 +24,4 @@ def let_go_of_programs(*, above: int = ENOUGH) -> None:
     """Forgets all compiled programs, if the process has more mappings than that; most are read again from the cache."""
     if count_mappings() > above:
         jax.clear_caches()
+        gc.collect()  # programs that hold each other in a circle
