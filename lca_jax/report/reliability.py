@@ -55,6 +55,8 @@ def reliability_sentence(entry: Mapping[str, Any]) -> str:
             f"{integer(reliability['selected'])} in {share(reliability['threshold'])} of the halves or more"
             + (f"; at most {number(bound)} are to be expected there by chance." if is_number(bound) else ".")
         )
+        if is_number(bound) and stable <= bound:
+            said += " By this bound no single neuron is told from chance."
     return said
 
 

@@ -38,9 +38,11 @@ def test_the_sentence_says_what_halves_share_beside_chance() -> None:
     assert said.reliability == (
         "Probes trained on two halves of the training sentences share 33.7% of their first 5% of the neurons, where "
         "random orders share 5.0% (20 half-samples). 31 neurons are among the first 269 in 90% of the halves or more; "
-        "at most 33.7 are to be expected there by chance."
+        "at most 33.7 are to be expected there by chance. By this bound no single neuron is told from chance."
     )
     assert said.reliability in said.lines
+    more = findings(with_reliability(good(), stable_neurons=34), "upos").reliability
+    assert more.endswith("at most 33.7 are to be expected there by chance.")
     rows = [{**row, "overlap": 0.07} for row in RELIABILITY["overlap"]]
     unstable = findings(with_reliability(good(), overlap=rows, stable_neurons=1, error_bound=None), "upos")
     assert (
