@@ -1,6 +1,5 @@
 """The cells of a survey: the parts of its corpora, each read and divided once, and the run of every model on them."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -114,4 +113,4 @@ def _is_finished(experiment: Experiment) -> bool:
         kept = read_object(folder / "config.json", error=StoreError, way_out="Start the survey again.")
     except (StoreError, FileNotFoundError):
         return False
-    return json.loads(json.dumps(kept)) == replace(experiment, **files).as_json()
+    return kept == replace(experiment, **files).as_json()

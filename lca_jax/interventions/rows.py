@@ -101,14 +101,13 @@ def scored_rows(model: Model, texts: Corpus | Sequence[str], *, slots: int) -> T
     if not counted.any():
         raise DataError(f"{corpus.name} has no word that {model.name} predicts. Give longer texts.")
     sentences = np.full(packed.segments.shape, -1, np.int32)
-    is_word = np.zeros(packed.segments.shape, bool)
-    for number, row, start, end, counts in zip(
-        words.sentences, words.rows, words.starts, words.ends, counted, strict=True
+    predicted = WordPlaces(*(part[counted] for part in words))
+    for number, row, start, end in zip(
+        predicted.sentences, predicted.rows, predicted.starts, predicted.ends, strict=True
     ):
-        is_word[row, start:end] = True
-        if counts:
-            sentences[row, start:end] = number
-    sizes = np.bincount(words.sentences[counted], minlength=corpus.sentence_count).astype(np.float64)
+        sentences[row, start:end] = number
+    sizes = np.bincount(predicted.sentences, minlength=corpus.sentence_count).astype(np.float64)
+    is_word = slots_of_words(words, packed.segments.shape)
     batches = cut_batches(Rows(_batch(packed), sentences, is_word), rows=max(1, slots // length))
     return TextRows(batches=batches, words=sizes, left_out=corpus.word_count - int(sizes.sum()))
 
@@ -127,10 +126,16 @@ def read_rows(model: Model, corpus: Corpus, *, slots: int, pool: str) -> tuple[t
     packed, words, length = _packed(model, corpus)
     numbers = np.full(packed.segments.shape, -1, np.int32)
     numbers[words.rows, words.ends - 1 if pool == "last" else words.starts] = words.numbers
-    is_word = np.zeros(packed.segments.shape, bool)
-    for row, start, end in zip(words.rows, words.starts, words.ends, strict=True):
-        is_word[row, start:end] = True
+    is_word = slots_of_words(words, packed.segments.shape)
     return cut_batches(Rows(_batch(packed), numbers, is_word), rows=max(1, slots // length)), words
+
+
+def slots_of_words(words: WordPlaces, shape: tuple[int, ...]) -> Bool[np.ndarray, "row slot"]:
+    """Returns which slots of rows of some shape hold a piece of the words."""
+    mask = np.zeros(shape, bool)
+    for row, start, end in zip(words.rows, words.starts, words.ends, strict=True):
+        mask[row, start:end] = True
+    return mask
 
 
 def paired_rows(model: Model, pairs: Sequence[tuple[str, str]], *, slots: int) -> TextRows:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool
 
-from lca_jax.interventions.rows import Rows, WordPlaces, in_rows
+from lca_jax.interventions.rows import Rows, WordPlaces, in_rows, slots_of_words
 from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Batch
 from lca_jax.text.alignment import align_sentences, special_pieces
@@ -47,8 +47,6 @@ def edit_words(batches: Sequence[Rows], places: WordPlaces, chosen: Bool[np.ndar
         chosen: Which words of the corpus are chosen.
     """
     rows, slots = np.shape(batches[0].sentences)
-    mask = np.zeros((len(batches) * rows, slots), bool)
-    kept = chosen[places.numbers]
-    for row, start, end in zip(places.rows[kept], places.starts[kept], places.ends[kept], strict=True):
-        mask[row, start:end] = True
+    edited = WordPlaces(*(part[chosen[places.numbers]] for part in places))
+    mask = slots_of_words(edited, (len(batches) * rows, slots))
     return [batch._replace(words=mask[number * rows : (number + 1) * rows]) for number, batch in enumerate(batches)]
