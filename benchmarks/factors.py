@@ -52,7 +52,7 @@ from lca_jax.ranking.lca import rank_neurons
 from lca_jax.ranking.mean_weight import rank_by_mean_weight
 from lca_jax.ranking.ranking import Ranking
 from lca_jax.ranking.words import read_words
-from lca_jax.text.conllu import read_conllu
+from lca_jax.text.formats import read_corpus
 
 SHARES = (0.01, 0.05, 0.2)
 CERTIFIED = "certified"
@@ -171,7 +171,7 @@ _KEYS = ("optimiser", "l1", "l2", "merge", "seed")
 
 def read_parts(settings: Settings, task: str) -> Parts:
     """Extracts the words of a task; parts have no sentence in common."""
-    corpus = read_conllu(settings.corpus_file, tasks=[task])
+    corpus = read_corpus(settings.corpus_file, tasks=[task])
     # Words without a label of the task are no words of it, so the texts are drawn until there are enough.
     labelled = sum(label is not None for of_sentence in corpus.labels[task] for label in of_sentence)
     share = labelled / corpus.word_count

@@ -13,7 +13,7 @@ class ModelAndCorpus:
     model: Path | None = None
     """Hugging Face folder; the demo's MiniLM by default."""
     corpus: Path | None = None
-    """CoNLL-U file; the embedded corpus by default."""
+    """Annotated file, CoNLL-U if the program does not say otherwise; the embedded corpus by default."""
 
     @property
     def model_folder(self) -> Path:

@@ -28,7 +28,7 @@ from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.penalties.penalty import Penalty
 from lca_jax.probing.probe import Probe
-from lca_jax.probing.problems import Answer, Question
+from lca_jax.probing.problems import Answer, Question, Start
 from lca_jax.probing.solvers.path import next_stronger
 from lca_jax.probing.subsets import Subset
 
@@ -57,6 +57,7 @@ def fit_on_matrix(
     subsets: Sequence[Subset | None] = (None,),
     groups: Int[np.ndarray, " feature"] | None = None,
     kept: KeptAnswers | None = None,
+    start: Start | None = None,
 ) -> list[Probe]:
     """Fits every labelling with every penalty pair on every subset of the features.
 
@@ -70,6 +71,7 @@ def fit_on_matrix(
         groups: Number of every feature's group, for the group lasso over groups of neurons; not where the matrix has
             layers. None for neurons by themselves.
         kept: Where the answers are kept, and looked for, that are found on this matrix.
+        start: Where problems start that no stronger penalty of the grid leads to; None for zero weights.
 
     Returns:
         Probes, labelling outermost, then pair, then subset.
@@ -92,7 +94,8 @@ def fit_on_matrix(
     probes: list[list[Probe]] = [[] for _ in requests]
     for places in _batches(requests):
         batch = [requests[place] for place in places]
-        answers = _solve(matrix, batch, settings, penalty, masks, kept)
+        questions = _questions(batch, settings, masks, start)
+        answers = _solve(matrix, questions, settings, penalty, kept, loss=batch[0].labelling.loss)
         _log.info(
             "%s: %d problem%s of up to %d classes, %d iterations at most",
             ", ".join(dict.fromkeys(request.labelling.task for request in batch)),
@@ -144,26 +147,28 @@ def _batches(requests: Sequence[_Request]) -> Iterator[list[int]]:
 
 def _solve(
     matrix: Matrix,
-    batch: Sequence[_Request],
+    questions: Sequence[Question],
     settings: ElasticNet,
     penalty: Penalty,
-    masks: Bool[np.ndarray, "mask feature"],
     kept: KeptAnswers | None,
+    *,
+    loss: str,
 ) -> list[Answer]:
-    """Solves all requests of a batch, as many at a time as memory allows."""
-    questions = _questions(batch, settings, masks)
+    """Solves all questions of a batch, as many at a time as memory allows."""
     classes = max(question.classes for question in questions)
     # A CPU's devices share one memory; accelerators divide the words among them.
     memories = 1 if jax.default_backend() == "cpu" else matrix.mesh.shape["data"]
     at_once = max(1, int(memories * _BATCH_BYTES / (4 * matrix.layers * matrix.words * classes)))
-    loss = loss_named(batch[0].labelling.loss)
     with stretch("solve"):
-        known = NONE_KEPT if kept is None else kept.about(batch[0].labelling.loss).to(questions)
-        return solver_of(settings).solve(matrix, questions, loss, penalty, at_once=at_once, kept=known)
+        known = NONE_KEPT if kept is None else kept.about(loss).to(questions)
+        return solver_of(settings).solve(matrix, questions, loss_named(loss), penalty, at_once=at_once, kept=known)
 
 
 def _questions(
-    batch: Sequence[_Request], settings: ElasticNet, masks: Bool[np.ndarray, "mask feature"]
+    batch: Sequence[_Request],
+    settings: ElasticNet,
+    masks: Bool[np.ndarray, "mask feature"],
+    start: Start | None,
 ) -> list[Question]:
     """Makes the questions of a batch, each with the question at whose solution it starts."""
     place = {(id(request.labelling), request.pair, request.mask): number for number, request in enumerate(batch)}
@@ -182,6 +187,7 @@ def _questions(
             l2=request.pair[1],
             keep=masks[request.mask],
             parent=parent_of(request),
+            start=start,
         )
         for request in batch
     ]

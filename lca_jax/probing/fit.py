@@ -40,6 +40,7 @@ from lca_jax.probing.neuron_groups import NeuronGroups
 from lca_jax.probing.objective import ElasticNet, MatrixDtype
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.probing.problems import Start
 from lca_jax.probing.subsets import MatrixPlan, Subsets, plan_matrices, source_of
 from lca_jax.store.store import ActivationStore
 
@@ -233,6 +234,7 @@ def fit_problems(
     keep: Bool[np.ndarray, "subset feature"] | None = None,
     given: Scale | None = None,
     groups: Int[np.ndarray, " feature"] | None = None,
+    start: Start | None = None,
 ) -> list[Probe]:
     """Fits every labelling with every penalty pair on every feature subset, in as few solves as memory allows.
 
@@ -243,6 +245,8 @@ def fit_problems(
         keep: Feature subsets; None for one subset with all features. Weights of the other features are zero.
         given: Mean and scale of the features in another fit, whose objective this one is to have.
         groups: Number of every feature's group, for the group lasso over groups of neurons.
+        start: Where problems start that no stronger penalty of the grid leads to, such as a solution near by; None for
+            zero weights. The solution is the same within its certificate.
 
     Returns:
         Probes, labelling outermost, then pair, then subset.
@@ -252,7 +256,7 @@ def fit_problems(
     matrix = hold_matrix(MatrixSource.of(X), standardize=settings.standardize, given=given)
     del X  # a gigabyte or two for a whole training set, which callers often make for this call alone
     subsets = [None] * (1 if keep is None else len(keep))
-    return fit_on_matrix(matrix, labellings, settings, keep=keep, subsets=subsets, groups=groups)
+    return fit_on_matrix(matrix, labellings, settings, keep=keep, subsets=subsets, groups=groups, start=start)
 
 
 def _check_groups(groups: NeuronGroups | None, store: ActivationStore, matrices: Sequence[MatrixPlan]) -> None:

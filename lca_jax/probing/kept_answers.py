@@ -1,8 +1,8 @@
 """Answers that are kept while a fit goes on, so that a fit that was killed solves no problem again that it had solved.
 
 Every answer is a file of its own, written whole as soon as its problem is over, under a name that is a hash of all that
-decides it: the words, the columns, labels and weights, the penalty, the solver's settings, and the problem at whose
-solution it starts. So only answers to the very same questions are found again. Together they take as much room as the
+decides it: the words, the columns, labels and weights, the penalty, the solver's settings, and the point or the problem
+at whose solution it starts. So only answers to the very same questions are found again. Together they take as much room as the
 probes that are made of them, until `remove`.
 
 In a job the first process writes, and all of them read what it found; all must reach the folder.
@@ -113,7 +113,7 @@ def _names_of(questions: Sequence[Question], key: str) -> list[str]:
             question = questions[number]
             parent = "" if question.parent is None else name_of(question.parent)
             facts = f"{key} {question.classes} {question.l1!r} {question.l2!r} {parent}".encode()
-            arrays = (question.labels, question.weights, question.keep)
+            arrays = (question.labels, question.weights, question.keep, *(question.start or ()))
             names[number] = f"{_PLACE}{checksum_of(facts + b''.join(map(array_hash, arrays)))[:32]}.safetensors"
         return names[number]
 

@@ -12,6 +12,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num
 
 
+class Start(NamedTuple):
+    """The point from which a problem starts."""
+
+    weights: Float[np.ndarray, "layer class feature"]
+    """In the scale of the features that the matrix has."""
+    bias: Float[np.ndarray, "layer class"]
+    curvature: Float[np.ndarray, " layer"] | None = None
+    """As in `Answer`; None where none is known."""
+
+
 class Question(NamedTuple):
     """One problem on the host."""
 
@@ -26,7 +36,9 @@ class Question(NamedTuple):
     keep: Bool[np.ndarray, " feature"]
     """Features it may use; the weights of the others stay zero."""
     parent: int | None = None
-    """Place of the question at whose solution it starts; None for a start at zero weights."""
+    """Place of the question at whose solution it starts; None for a start at zero weights, or at `start`."""
+    start: Start | None = None
+    """Where it starts if no other question says so; a solver that has no use for it begins at zero weights."""
 
 
 class Problems(NamedTuple):

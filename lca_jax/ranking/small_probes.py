@@ -15,6 +15,7 @@ from lca_jax.probing.matrix.scale import Scale
 from lca_jax.probing.matrix.sizes import coarse_size
 from lca_jax.probing.measuring import MeasuredWords
 from lca_jax.probing.objective import ElasticNet
+from lca_jax.probing.problems import Start
 from lca_jax.ranking.words import mean_and_variance
 
 
@@ -22,6 +23,7 @@ class SmallProbe(NamedTuple):
     """The solution on some columns, in the scale of standardised features."""
 
     weights: Float32[np.ndarray, "column class"]
+    bias: Float32[np.ndarray, " class"]
     residuals: Float32[np.ndarray, "word class"]
     """Probability of each class less 1 for the class that the word has, over the number of words."""
 
@@ -46,13 +48,22 @@ class Fitter:
         """Residuals of the probe without weights."""
         return ((self._gold.mean(axis=0) - self._gold) / len(self._gold)).astype(np.float32)
 
-    def fit(self, columns: Int[np.ndarray, " column"], settings: ElasticNet, *, width: int = 0) -> SmallProbe:
+    def fit(
+        self,
+        columns: Int[np.ndarray, " column"],
+        settings: ElasticNet,
+        *,
+        width: int = 0,
+        start: SmallProbe | None = None,
+    ) -> SmallProbe:
         """Fits a probe on some columns.
 
         Args:
             columns: The columns.
             settings: Objective with one pair of penalties, on standardised features.
             width: Number of columns to pad to; the next of few widths if it is less than there are.
+            start: Where the solver starts: the weights of these columns in another probe, and its bias. None for zero
+                weights.
         """
         size = max(coarse_size(len(columns)), width)
         missing = (0, size - len(columns))
@@ -62,11 +73,12 @@ class Fitter:
             np.pad(self.mean[columns], missing).astype(np.float32),
             np.pad(self.scale[columns], missing, constant_values=np.inf).astype(np.float32),
         )
-        (probe,) = fit_problems(X, [self._labelling], settings, given=scale)
+        begin = None if start is None else Start(np.pad(start.weights.T, ((0, 0), missing))[None], start.bias[None])
+        (probe,) = fit_problems(X, [self._labelling], settings, given=scale, start=begin)
         scores = (X - probe.mean) @ (probe.weights / probe.scale[:, None]) + probe.bias
         raised = np.exp(scores - scores.max(axis=1, keepdims=True))
         residuals = (raised / raised.sum(axis=1, keepdims=True) - self._gold) / len(X)
-        return SmallProbe(probe.weights[: len(columns)], residuals.astype(np.float32))
+        return SmallProbe(probe.weights[: len(columns)], probe.bias, residuals.astype(np.float32))
 
     def gradient(self, residuals: Float32[np.ndarray, "word class"]) -> Float64[np.ndarray, "feature class"]:
         """Returns the gradient of the mean loss by the weights of all standardised neurons."""

@@ -6,6 +6,7 @@ from lca_jax import ElasticNet
 from lca_jax.probing.fit import fit_problems
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.probe import Probe
+from lca_jax.probing.problems import Start
 
 TIGHT = 3e-6
 """Of the null objective: float32 sums over the words end at about 2e-6."""
@@ -47,7 +48,14 @@ def assert_same_weights(found: np.ndarray, expected: np.ndarray) -> None:
     assert np.linalg.norm(found - expected) <= 0.03 * np.linalg.norm(expected)
 
 
-def problems_of(X: np.ndarray, y: np.ndarray, settings: ElasticNet, *, keep: np.ndarray | None = None) -> list[Probe]:
+def problems_of(
+    X: np.ndarray,
+    y: np.ndarray,
+    settings: ElasticNet,
+    *,
+    keep: np.ndarray | None = None,
+    start: Start | None = None,
+) -> list[Probe]:
     classes = tuple(str(name) for name in range(y.max() + 1))
     labelling = Labelling(task="t", control=False, classes=classes, numbers=y.astype(np.int32))
-    return fit_problems(X, [labelling], settings, keep=keep)
+    return fit_problems(X, [labelling], settings, keep=keep, start=start)

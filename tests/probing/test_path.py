@@ -3,6 +3,7 @@
 import pytest
 
 from lca_jax import ElasticNet
+from lca_jax.probing.problems import Start
 from lca_jax.probing.solvers.path import next_stronger
 from tests.probing.planted import SHAPES, TIGHT, assert_same_weights, problems_of
 
@@ -30,3 +31,16 @@ def test_a_grid_takes_fewer_iterations_than_its_pairs_alone_and_finds_the_same()
         assert_same_weights(found.weights, alone.weights)
         iterations += alone.iterations
     assert sum(probe.iterations for probe in together) < 0.9 * iterations
+
+
+def test_a_start_near_the_solution_takes_few_iterations_and_finds_the_same() -> None:
+    X, y = SHAPES["usual"]
+    settings = ElasticNet(l1=1e-3, l2=1e-3, tolerance=TIGHT)
+    (cold,) = problems_of(X, y, settings)
+    (near,) = problems_of(X, y, ElasticNet(l1=1.2e-3, l2=1e-3, tolerance=TIGHT))
+    start = Start(near.weights.T[None], near.bias[None])
+    (warm,) = problems_of(X, y, settings, start=start)
+    assert warm.converged
+    assert warm.iterations < 0.8 * cold.iterations
+    assert warm.objective == pytest.approx(cold.objective, abs=2 * TIGHT)
+    assert_same_weights(warm.weights, cold.weights)

@@ -20,8 +20,7 @@ from lca_jax.machine.devices import fetch
 from lca_jax.probing.losses.loss import Loss
 from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.placement import place_problems
-from lca_jax.probing.problems import Answer, Problems, Question
-from lca_jax.probing.solvers.path import Start
+from lca_jax.probing.problems import Answer, Problems, Question, Start
 from lca_jax.probing.solvers.sharing import share_of, shared_out, state_shared_out
 from lca_jax.probing.solvers.state import State, begin, stopped
 
@@ -88,7 +87,9 @@ def lane_of(
     curvature = np.full((layers, 1), _CURVATURE, np.float32)
     if start is not None:
         present = start.bias.shape[1]
-        weights[:, 0, :present], bias[:, 0, :present], curvature[:, 0] = start
+        weights[:, 0, :present], bias[:, 0, :present] = start.weights, start.bias
+        if start.curvature is not None:
+            curvature[:, 0] = start.curvature
     by_layer = (weights, bias, curvature) if matrix.layered else (weights[0], bias[0], curvature[0])
     numbers = (np.array([value], np.float32) for value in (question.l1, question.l2, tolerance * labels.null_objective))
     by_word = PartitionSpec(*[None] * (2 + matrix.layered), "data")

@@ -9,28 +9,8 @@ A result depends on its grid in this way, within its certificate, and on nothing
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
-
-import numpy as np
-from jaxtyping import Float
-
-from lca_jax.probing.problems import Answer
 
 Pair = tuple[float, float]
-
-
-class Start(NamedTuple):
-    """The point from which a problem starts."""
-
-    weights: Float[np.ndarray, "layer class feature"]
-    bias: Float[np.ndarray, "layer class"]
-    curvature: Float[np.ndarray, " layer"]
-
-    @staticmethod
-    def at(answer: Answer) -> "Start":
-        """Returns the start at the solution of another problem."""
-        assert answer.curvature is not None  # the exact solver's answers have one
-        return Start(answer.weights, answer.bias, answer.curvature)
 
 
 def next_stronger(pairs: Sequence[Pair]) -> list[int | None]:

@@ -25,7 +25,7 @@ from lca_jax.probing.losses.loss import Loss
 from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.matrix.sizes import coarse_size
 from lca_jax.probing.penalties.penalty import Penalty
-from lca_jax.probing.problems import Answer, Question
+from lca_jax.probing.problems import Answer, Question, Start
 from lca_jax.probing.solvers.lanes import (
     Lanes,
     PlacedLabels,
@@ -36,7 +36,6 @@ from lca_jax.probing.solvers.lanes import (
     over,
     spread,
 )
-from lca_jax.probing.solvers.path import Start
 from lca_jax.probing.solvers.sharing import shareable
 from lca_jax.probing.solvers.stepping import advance
 
@@ -262,8 +261,13 @@ class _Queue:
         if not self._uses[key]:
             del self._placed[key]
         self._nulls[number] = labels.null_objective
-        start = None if question.parent is None else Start.at(self.answers[question.parent])
+        start = question.start if question.parent is None else _start_at(self.answers[question.parent])
         return lane_of(question, labels, start, self._matrix, tolerance=self._settings.tolerance)
+
+
+def _start_at(answer: Answer) -> Start:
+    """Returns the start at the solution of another problem."""
+    return Start(answer.weights, answer.bias, answer.curvature)
 
 
 def _labels_of(question: Question) -> tuple[int, int]:
