@@ -2,8 +2,8 @@
 
 Every answer is a file of its own, written whole as soon as its problem is over, under a name that is a hash of all that
 decides it: the words, the columns, labels and weights, the penalty, the solver's settings, and the point or the problem
-at whose solution it starts. So only answers to the very same questions are found again. Together they take as much room as the
-probes that are made of them, until `remove`.
+at whose solution it starts. So only answers to the very same questions are found again. Together they take as much room
+as the probes that are made of them, until `remove`.
 
 In a job the first process writes, and all of them read what it found; all must reach the folder.
 """
