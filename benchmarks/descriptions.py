@@ -7,14 +7,17 @@ Documents (reviews; sentences where the units are words) are drawn by a fixed se
 chosen on (40 %) and the others, which this benchmark describes (half A) and checks (half B). Gold: product type,
 aspects and tone of the reviews; part of speech, features and relation of the words. They take no part before the last
 step. Rows: presence by each scorer, by the labels themselves (what matching reaches where presence is perfect), and
-by the texts of other documents. `lca_jax/descriptors/README.md` has the protocol. No time is measured.
+by the texts of other documents. `repeated` compares the tags of the first row with those by other answers of the
+generator, and by another prompt. `lca_jax/descriptors/README.md` has the protocol. `seconds` are of the first call,
+compiling and writing included, but for answers that an earlier run had written.
 """
 
 import gzip
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +27,12 @@ import tyro
 from benchmarks import harness
 from lca_jax.descriptors.describing import Descriptions, describe_neurons
 from lca_jax.descriptors.finding import PhraseChoice, find_descriptors
+from lca_jax.descriptors.generators import Generator
 from lca_jax.descriptors.gold import Labels
 from lca_jax.descriptors.inventory import Descriptors
 from lca_jax.descriptors.matching import permute_texts
-from lca_jax.descriptors.prompts import GRAMMAR, TOPICS, Prompt
+from lca_jax.descriptors.prompts import GRAMMAR, THINGS, TOPICS, Prompt
+from lca_jax.descriptors.repeating import compare_descriptions
 from lca_jax.descriptors.texts import Texts, texts_of_store
 from lca_jax.extraction.extract import extract
 from lca_jax.models.load import load_model
@@ -139,32 +144,28 @@ def measure(study: Study, settings: Settings, name: str) -> dict[str, Any]:
     rows: dict[str, dict[str, dict[str, object]]] = {kind: {} for kind in gold_of(study, settings)}
     names: dict[str, Sequence[str]] = {}
     origin: dict[str, object] = {}
+    find = partial(_find, study, settings, generator, embedder)
+    seconds: dict[str, dict[str, object]] = {}
+    first: Descriptions | None = None
     for scorer in study.scorers:
-        found = find_descriptors(
-            generator,
-            study.texts,
-            prompts=[study.prompt],
-            samples=settings.samples,
-            seed=settings.seed,
-            read=None if scorer == "written" else settings.read,
-            presence=scorer,
-            embedder=embedder,
-            embedding_prefix=settings.embedding_prefix,
-            choice=PhraseChoice(reliable=settings.reliable if embedder else 0.0, fewest=settings.fewest),
-            out=settings.work / name,
-            progress=True,
-        )
+        found, timing = harness.clock(lambda scorer=scorer: find(scorer, settings.work / name))
+        seconds[scorer] = {"find": timing._asdict()}
         origin = dict(found.origin)
         kinds = {scorer: found}
         if scorer == study.scorers[0]:
             kinds |= {"other documents' texts": shifted(found), "labels": of_labels(found, study.labels)}
         for row, descriptors in kinds.items():
-            told = describe(study, descriptors, settings)
+            told, timing = harness.clock(lambda descriptors=descriptors: describe(study, descriptors, settings))
+            first = first or told
+            seconds[scorer].setdefault("describe", timing._asdict())
             names[row] = descriptors.names
             for kind, (labels, gold) in gold_of(study, settings).items():
                 rows[kind][row] = compare(told, labels, gold)
     for kind, of_kind in rows.items():
         harness.print_table(f"{name}, {kind}", {row: _shown(values) for row, values in of_kind.items()})
+    assert first is not None
+    repeated = {} if settings.generator is None else repeat(study, settings, find, first, settings.work / name)
+    harness.print_table(f"{name}, tags by the first row beside", repeated)
     return {
         "units": len(study.texts.texts),
         "documents": len(set(study.texts.document_numbers.tolist())),
@@ -172,7 +173,56 @@ def measure(study: Study, settings: Settings, name: str) -> dict[str, Any]:
         "descriptors": names,
         "origin": origin,
         "rows": rows,
+        "repeated": repeated,
+        "seconds": seconds,
     }
+
+
+def _find(
+    study: Study,
+    settings: Settings,
+    generator: Generator | Model,
+    embedder: Model | None,
+    scorer: str,
+    out: Path,
+    **changed: Any,
+) -> Descriptors:
+    """Finds descriptors; answers that lie in the folder are not written again."""
+    options = {"prompts": [study.prompt], "seed": settings.seed} | changed
+    return find_descriptors(
+        generator,
+        study.texts,
+        samples=settings.samples,
+        read=None if scorer == "written" and embedder is None else settings.read,
+        presence=scorer,
+        embedder=embedder,
+        embedding_prefix=settings.embedding_prefix,
+        choice=PhraseChoice(reliable=settings.reliable if embedder else 0.0, fewest=settings.fewest),
+        out=out,
+        progress=True,
+        **options,
+    )
+
+
+def repeat(
+    study: Study, settings: Settings, find: Callable[..., Descriptors], first: Descriptions, work: Path
+) -> dict[str, dict[str, object]]:
+    """Compares the tags of the first row with those by other answers, and by another prompt, on the same halves."""
+    others: dict[str, dict[str, Any]] = {"another seed": {"seed": settings.seed + 1}}
+    if not study.prompt.asks_of_words:
+        others["another prompt"] = {"prompts": [THINGS]}
+    found = {}
+    for name, changed in others.items():
+        other = find(study.scorers[0], work.with_name(f"{work.name}-{name.replace(' ', '-')}"), **changed)
+        agreed = compare_descriptions(first, describe(study, other, settings))
+        found[name] = {
+            "descriptors": len(other.names),
+            "in common": len(agreed.pairs),
+            "agreement": agreed.overlap.mean,
+            "interval": (agreed.overlap.low, agreed.overlap.high),
+            "other neurons": agreed.overlap.other_neurons,
+        }
+    return found
 
 
 def gold_of(study: Study, settings: Settings) -> dict[str, tuple[Labels, float]]:
@@ -309,7 +359,7 @@ def read_words(settings: Settings, model: Model) -> Study:
     for task in settings.tasks:
         of_task = store.labels(task)
         labels[task] = columns([{of_task[unit]} - {None} for unit in texts.units])
-    scorers = ("written",) if settings.generator is None else ("carried", "written")
+    scorers = ("written",) if settings.generator is None else ("carried", "words")
     return Study(store=store, texts=texts, labels=labels, prompt=GRAMMAR, scorers=scorers)
 
 

@@ -44,6 +44,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.descriptors.inventory import load_descriptors as load_descriptors
     from lca_jax.descriptors.neuron_text import neuron_text as neuron_text
     from lca_jax.descriptors.prompts import Prompt as Prompt
+    from lca_jax.descriptors.repeating import TagAgreement as TagAgreement
+    from lca_jax.descriptors.repeating import compare_descriptions as compare_descriptions
     from lca_jax.descriptors.scoring import score_descriptions as score_descriptions
     from lca_jax.descriptors.texts import Texts as Texts
     from lca_jax.descriptors.texts import texts_of_store as texts_of_store
@@ -179,6 +181,8 @@ MODULES = {
     "load_descriptors": "descriptors.inventory",
     "neuron_text": "descriptors.neuron_text",
     "Prompt": "descriptors.prompts",
+    "TagAgreement": "descriptors.repeating",
+    "compare_descriptions": "descriptors.repeating",
     "score_descriptions": "descriptors.scoring",
     "Texts": "descriptors.texts",
     "texts_of_store": "descriptors.texts",

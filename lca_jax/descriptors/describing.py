@@ -225,7 +225,7 @@ def describe_neurons(
             activations[half], found.occurrence[half], tags[0].descriptors, tags[0].signs
         ),
         tags=tags[0],
-        overlap=measure_overlap(_signed(tags[0]), _signed(tags[1]), seed=seed),
+        overlap=measure_overlap(signed_tags(tags[0]), signed_tags(tags[1]), seed=seed),
         activations=activations,
         settings={"top": top, "effect": effect, "level": level, "permutations": permutations, "seed": seed},
     )
@@ -239,7 +239,7 @@ def choose_tags(r: Float32[np.ndarray, "neuron descriptor"], *, top: int, bound:
     return Tags(order, signs, (np.abs(values) > bound) & (np.abs(values) >= effect), bound)
 
 
-def _signed(tags: Tags) -> Int[np.ndarray, "neuron place"]:
+def signed_tags(tags: Tags) -> Int[np.ndarray, "neuron place"]:
     """Returns a number for each tag and its sign; -1 where there is none."""
     return np.where(tags.given, 2 * tags.descriptors + (tags.signs > 0), -1)
 
