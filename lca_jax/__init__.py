@@ -78,6 +78,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.interventions.edits import project_out as project_out
     from lca_jax.interventions.edits import stack_edits as stack_edits
     from lca_jax.interventions.effect import AblationCurve as AblationCurve
+    from lca_jax.interventions.harm import rank_by_ablation as rank_by_ablation
     from lca_jax.interventions.measures import MinimalPair as MinimalPair
     from lca_jax.interventions.measures import read_minimal_pairs as read_minimal_pairs
     from lca_jax.interventions.task_probe import ProbeAccuracy as ProbeAccuracy
@@ -209,6 +210,7 @@ MODULES = {
     "project_out": "interventions.edits",
     "stack_edits": "interventions.edits",
     "AblationCurve": "interventions.effect",
+    "rank_by_ablation": "interventions.harm",
     "MinimalPair": "interventions.measures",
     "read_minimal_pairs": "interventions.measures",
     "PredictedWords": "interventions.control.predicted",
