@@ -46,6 +46,7 @@ from lca_jax.probing.metrics import mean_error
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
+from lca_jax.probing.selection import strongest_near_best
 from lca_jax.ranking.bagged import rank_bagged
 from lca_jax.ranking.groups import neurons_of_groups
 from lca_jax.ranking.lca import rank_neurons
@@ -238,9 +239,8 @@ def one_se(fitted: Sequence[Probe], dev: MeasuredWords) -> tuple[float, float]:
     right: list[Bool[np.ndarray, " word"]] = [one.predict(dev.X) == dev.gold for one in whole]
     best = max(right, key=np.mean)
     least = best.mean() - mean_error(best, dev.sentences)
-    near = [(one.l1, one.l2) for one, own in zip(whole, right, strict=True) if own.mean() >= least]
-    last = [one for one in near if not any(other != one and np.greater_equal(other, one).all() for other in near)]
-    return max(last, key=lambda one: (one[1], one[0]))
+    accuracies = {(one.l1, one.l2): float(own.mean()) for one, own in zip(whole, right, strict=True)}
+    return max(strongest_near_best(accuracies, least=least), key=lambda pair: (pair[1], pair[0]))
 
 
 def compare(pair: Sequence[Ranking], halves: Sequence[MeasuredWords], rest: MeasuredWords) -> dict[str, Any]:

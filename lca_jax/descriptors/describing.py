@@ -21,6 +21,7 @@ from lca_jax.descriptors.gold import AgainstLabels, Labels, compare_with_labels
 from lca_jax.descriptors.inventory import Descriptors
 from lca_jax.descriptors.matching import Match, average_precision, correlate, match, permutation_bound
 from lca_jax.errors import SettingsError
+from lca_jax.probing.metrics import NORMAL_95
 from lca_jax.store.store import ActivationStore
 from lca_jax.tables import text_table
 
@@ -31,7 +32,6 @@ _CIRCULAR = {
     "judged": "generator",
 }
 """Scorers of presence that are functions of a model's states, and which model's."""
-_NORMAL_95 = 1.959964
 
 
 class Tag(NamedTuple):
@@ -147,7 +147,7 @@ class Descriptions:
 
     def _tag(self, column: int, place: int, number: int) -> Tag:
         r = float(self.matched.r[column, number])
-        spread = _NORMAL_95 / np.sqrt(self.half_a.sum() - 3)
+        spread = NORMAL_95 / np.sqrt(self.half_a.sum() - 3)
         low, high = np.tanh(np.arctanh(np.clip(r, -0.999999, 0.999999)) + np.array([-spread, spread]))
         precision, auc = self.average_precision[column, place], self.matched.auc[column, number]
         return Tag(self.found.names[number], r, float(low), float(high), float(precision), float(auc))

@@ -19,11 +19,12 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from lca_jax.descriptors.matching import correlate, permute_texts
 from lca_jax.errors import DataError, SettingsError
+from lca_jax.probing.metrics import NORMAL_95
 from lca_jax.tables import text_table
 
 Labels = Mapping[str, Mapping[str, Bool[np.ndarray, "_text"]]]
 """Group to label to its mask over all texts, such as `{"product": {"camera": …}, "tone": {"positive": …}}`."""
-_ODDS, _NORMAL_95 = 2.0, 1.959964
+_ODDS = 2.0
 _KS = (1, 2)
 
 
@@ -144,7 +145,7 @@ def names_labels(
     counts = [has.T @ label, has.T @ (1 - label), (1 - has).T @ label, (1 - has).T @ (1 - label)]
     both, only, other, none = (count + 0.5 for count in counts)
     odds = np.log(both * none / (only * other))
-    low = odds - _NORMAL_95 * np.sqrt(1 / both + 1 / only + 1 / other + 1 / none)
+    low = odds - NORMAL_95 * np.sqrt(1 / both + 1 / only + 1 / other + 1 / none)
     names = (low > 0) & (odds >= np.log(_ODDS))
     for group in np.unique(groups):
         columns = np.flatnonzero(groups == group)

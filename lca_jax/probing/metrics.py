@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 
 RESAMPLES = 2000
 """Number of bootstrap samples behind an interval."""
-_Z = 1.959964
+NORMAL_95 = 1.959964
 """The normal quantile of a 95 % interval."""
 
 
@@ -173,8 +173,8 @@ def _wilson(words: Float[np.ndarray, " sentence"], hits: Float[np.ndarray, " sen
     else:
         over_sentences = sentences / (sentences - 1) * ((hits - share * words) ** 2).sum() / count**2
         worth = count / max(over_sentences / independent, 1.0)
-    middle = (share + _Z**2 / (2 * worth)) / (1 + _Z**2 / worth)
-    half = _Z / (1 + _Z**2 / worth) * np.sqrt(share * (1 - share) / worth + _Z**2 / (4 * worth**2))
+    middle = (share + NORMAL_95**2 / (2 * worth)) / (1 + NORMAL_95**2 / worth)
+    half = NORMAL_95 / (1 + NORMAL_95**2 / worth) * np.sqrt(share * (1 - share) / worth + NORMAL_95**2 / (4 * worth**2))
     # The ends are exactly 0 or 1 where nothing or everything was found; rounding must not put them beside it.
     low, high = min(middle - half, share), max(middle + half, share)
     return max(float(low), 0.0), min(float(high), 1.0)

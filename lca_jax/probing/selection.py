@@ -22,7 +22,7 @@ choice. For regressions R² takes the place of the accuracy.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -34,6 +34,7 @@ from lca_jax.errors import SettingsError
 from lca_jax.probing.measuring import words_of_tasks
 from lca_jax.probing.metrics import accuracy, determination, mean_error
 from lca_jax.probing.probe import Probe, predict_masked, predict_masked_numbers
+from lca_jax.probing.solvers.path import Pair
 from lca_jax.probing.weight_mass import mass_order
 from lca_jax.store.store import ActivationStore
 
@@ -157,12 +158,21 @@ def _highest(measured: Sequence[PenaltyScore], by: Criterion) -> PenaltyScore:
 def _strongest(measured: Sequence[PenaltyScore], candidates: Sequence[Probe]) -> PenaltyScore:
     """Returns the strongest pair within one standard error of the best accuracy."""
     best = max(measured, key=lambda one: one.accuracy)
-    least = best.accuracy - (best.error or 0.0)
-    near = [one for one in measured if one.accuracy >= least]
-    last = [
-        one for one in near if not any(other is not one and other.l1 >= one.l1 and other.l2 >= one.l2 for other in near)
-    ]
-    return max(last, key=lambda one: (stable_half(candidates, one.l1, one.l2), one.l2, one.l1))
+    pairs = {(one.l1, one.l2): one.accuracy for one in measured}
+    last = strongest_near_best(pairs, least=best.accuracy - (best.error or 0.0))
+    l1, l2 = max(last, key=lambda pair: (stable_half(candidates, *pair), *reversed(pair)))
+    return next(one for one in measured if (one.l1, one.l2) == (l1, l2))
+
+
+def strongest_near_best(accuracies: Mapping[Pair, float], *, least: float) -> list[Pair]:
+    """Returns the pairs that are accurate enough and have no stronger pair among those that are.
+
+    Args:
+        accuracies: Accuracy of every pair (l1, l2).
+        least: The smallest accuracy that is enough, such as the best less its standard error.
+    """
+    near = [pair for pair, value in accuracies.items() if value >= least]
+    return [pair for pair in near if not any(other != pair and np.greater_equal(other, pair).all() for other in near)]
 
 
 def stable_half(probes: Sequence[Probe], l1: float, l2: float) -> float:
