@@ -6,8 +6,10 @@ from typing import Annotated
 import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
+from lca_jax.cli.joining import joined
 from lca_jax.cli.output import say, shows_bars
 from lca_jax.experiment.survey_settings import read_survey
+from lca_jax.machine.files import real_path
 
 
 def run_survey(
@@ -16,6 +18,11 @@ def run_survey(
     out: Path | None = None,
     plan: bool = False,
     overwrite: bool = False,
+    join: bool = False,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+    join_timeout: float = 300.0,
     quiet: bool = False,
     debug: bool = False,
 ) -> None:
@@ -29,6 +36,12 @@ def run_survey(
         out: The folder of the survey, in place of that of the file.
         plan: Say what will be made and what is there, and make nothing.
         overwrite: Let runs remove what their folders have of another model or other texts.
+        join: Share the runs out over the processes of a job. Start the same command in each of them, on machines that
+            share the folder.
+        coordinator: host:port of the first process, where neither a TPU pod nor Slurm tells it.
+        processes: Number of processes, in the same case.
+        process: Number of this process, from 0, in the same case.
+        join_timeout: Seconds within which all processes must have come.
         quiet: Show no progress.
         debug: Show tracebacks.
     """
@@ -36,9 +49,9 @@ def run_survey(
     settings = read_survey(file, out=out)
     if plan:
         from lca_jax.experiment.survey_cells import Cells
+        from lca_jax.experiment.survey_runs import Runs
 
-        cells = Cells(settings)
-        planned = cells.plan()
+        planned = Runs(Cells(settings).experiments, real_path(settings.out)).plan()
         say(
             f"{settings.out}: {len(planned)} runs, {sum(one.finished for one in planned)} of them finished; then "
             f"{' and '.join(settings.questions)} for {', '.join(settings.tasks)}",
@@ -49,9 +62,13 @@ def run_survey(
             ),
         )
         return
+    import jax
+
     from lca_jax.experiment.survey import survey
     from lca_jax.report.survey import survey_lines
 
     keep_compiled_programs()
-    results = survey(settings, overwrite=overwrite, progress=shows_bars(quiet=quiet))
-    say(f"Page: {settings.out.absolute() / 'report' / 'index.html'}", *survey_lines(results))
+    with joined(join, coordinator, processes, process, timeout_s=join_timeout):
+        results = survey(settings, overwrite=overwrite, progress=shows_bars(quiet=quiet))
+    if jax.process_index() == 0:
+        say(f"Page: {settings.out.absolute() / 'report' / 'index.html'}", *survey_lines(results))

@@ -7,13 +7,16 @@ before it wrote anything is removed again.
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from logging.handlers import MemoryHandler
 from pathlib import Path
+
+import jax
 
 from lca_jax.errors import StoreError
 from lca_jax.machine.files import real_path, refuse_links
 from lca_jax.machine.folders import list_files, open_folder
+from lca_jax.machine.processes import together
 from lca_jax.machine.urls import is_there, name_place, url_of
 from lca_jax.store.lock import Lock, hold
 
@@ -54,6 +57,29 @@ def held_folder(path: Path, *, rank: int = 0) -> Iterator[Lock]:
         with suppress(OSError):  # it is not empty
             for folder in made:
                 folder.rmdir()
+
+
+@contextmanager
+def held_by_job(path: Path, refuse: Callable[[Path], None]) -> Iterator[None]:
+    """Holds a folder for all processes of a job, which all call this; the first one goes first.
+
+    Args:
+        path: The folder, a path or a URL.
+        refuse: What the first process calls to refuse a folder of another kind.
+
+    Raises:
+        StoreError: As of `held_folder` or of `refuse`, or another process failed.
+    """
+    rank = jax.process_index()
+    with ExitStack() as held:
+        with together("the lock of the folder"):
+            if rank == 0:
+                held.enter_context(held_folder(path))
+                refuse(path)
+        with together("the locks of the folder"):
+            if rank:
+                held.enter_context(held_folder(path, rank=rank))
+        yield
 
 
 def refuse_foreign(path: Path) -> None:
@@ -98,7 +124,7 @@ def refuse_foreign_to_survey(path: Path) -> None:
     """
     if (path / _OF_A_SURVEY).exists():
         return
-    names = (*_FILES, *_FOLDERS, "runs", "answers")
+    names = (*_FILES, *_FOLDERS, "runs", "answers", "made_from")
     if taken := [name for name in names if name != "log.txt" and _is_taken(path / name)]:
         raise StoreError(
             f"{path} is not the folder of a survey (it has no {_OF_A_SURVEY}), and holds {', '.join(taken)}. Name a "

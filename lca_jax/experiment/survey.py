@@ -3,24 +3,31 @@
     survey.json                      the settings
     steps.json                       for every answer its key, what it makes, its seconds and checksums
     runs/MODEL/CORPUS/               an ordinary run folder, with its own steps, results and page
+    made_from/MODEL/CORPUS.json      from what it was made (`survey_runs`)
     answers/                         what the questions found, a file a step
     results.json, report/index.html  put together from them
 
 Runs keep their own steps, and the parts of a corpus depend on nothing but its sentences and the seed. So a language or
 a model that is added makes its own runs and no other anew. An answer is kept by the keys of the runs that it reads.
+
+In a job of many processes, which share a file system, each makes runs of its own; the first one puts the answers
+together, and the others wait for them.
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import jax
+
 from lca_jax.errors import StoreError
 from lca_jax.experiment.config import Experiment
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
-from lca_jax.experiment.holding import held_folder, log_file, refuse_foreign_to_survey
-from lca_jax.experiment.run import run
+from lca_jax.experiment.holding import held_by_job, log_file, refuse_foreign_to_survey
 from lca_jax.experiment.survey_answers import (
     SHARE,
     compare_sharing,
@@ -29,9 +36,11 @@ from lca_jax.experiment.survey_answers import (
     find_specific,
 )
 from lca_jax.experiment.survey_cells import Cells
+from lca_jax.experiment.survey_runs import Runs
 from lca_jax.experiment.survey_settings import Survey
 from lca_jax.machine.files import real_path
 from lca_jax.machine.json_text import read_object
+from lca_jax.machine.processes import each_alone, together
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.report.survey import write_survey_page
 from lca_jax.text.task_names import name_file_of
@@ -39,12 +48,16 @@ from lca_jax.text.task_names import name_file_of
 _log = logging.getLogger("lca_jax")
 FORMAT = 1
 """Number of the layout of `results.json`."""
+_AGAIN_S = 0.5
+"""Seconds until a process looks again whether the first one has put the answers together."""
 _RESULTS = ("results.json", "report")
 _SETTINGS = "survey.json"
 
 
 def survey(settings: Survey, *, overwrite: bool = False, progress: bool = False) -> dict[str, Any]:
     """Does a survey in its folder and skips what is finished there.
+
+    Every process of a job calls it with the same settings after `job.join_processes`.
 
     Args:
         settings: The settings, with the folder.
@@ -59,20 +72,24 @@ def survey(settings: Survey, *, overwrite: bool = False, progress: bool = False)
             it.
     """
     settings = replace(settings, out=real_path(settings.out))
-    with held_folder(settings.out), log_file(settings.out / "log.txt", _log) as begin_log:
-        refuse_foreign_to_survey(settings.out)
-        cells = Cells(settings)
-        _ = cells.experiments, cells.aligned  # refuses what cannot be read before anything is written
-        folder = RunFolder(settings.out)
-        begin_log()
-        if settings.as_json() != _settings_in(folder):
-            folder.remove(_RESULTS)
-        write_json(folder.path / _SETTINGS, settings.as_json())
-        found = {}
-        for (model, corpus), experiment in cells.experiments.items():
-            _log.info("survey: %s on %s", model, corpus)
-            found[model, corpus] = run(experiment, overwrite=overwrite, progress=progress)
-        return _Answers(settings, cells, folder, found).put_together()
+    process, processes = jax.process_index(), jax.process_count()
+    with held_by_job(settings.out, refuse_foreign_to_survey), log_file(settings.out / "log.txt", _log) as begin_log:
+        with together("reading the texts"):
+            cells = Cells(settings)
+            _ = cells.experiments, cells.aligned  # refuses what cannot be read before anything is written
+        with together("the settings"):
+            folder = RunFolder(settings.out)
+            if process == 0:
+                begin_log()
+                if settings.as_json() != _settings_in(folder):
+                    folder.remove(_RESULTS)
+                write_json(folder.path / _SETTINGS, settings.as_json())
+        # An error ends the job at once (`job.ending_together`): nobody waits for the runs of the others first.
+        with each_alone():
+            runs = Runs(cells.experiments, settings.out)
+            found = runs.do_all(process=process, processes=processes, overwrite=overwrite, progress=progress)
+            answers = _Answers(settings, cells, folder, found)
+            return answers.put_together() if process == 0 else answers.await_them()
 
 
 class _Answers:
@@ -87,22 +104,33 @@ class _Answers:
         self._found = found
         self._works: dict[str, tuple[str, str, Callable[[], object]]] = {}
         """Key, file and work of every answer, by the name of its step."""
+        for model, corpus in cells.experiments:
+            self._plan_cell(model, corpus)
+        if "languages" in settings.questions:
+            for model in settings.models:
+                self._plan_languages(model)
+        self._keys = {name: key for name, (key, _, _) in self._works.items()}
+        made_by = (FORMAT, settings.as_json(), package_versions(RESULT_PACKAGES))
+        self._keys["report"] = key_of("report", self._keys, *made_by)
 
     def put_together(self) -> dict[str, Any]:
-        for model, corpus in self._cells.experiments:
-            self._plan_cell(model, corpus)
-        if "languages" in self._settings.questions:
-            for model in self._settings.models:
-                self._plan_languages(model)
-        keys = {name: key for name, (key, _, _) in self._works.items()}
-        made_by = (FORMAT, self._settings.as_json(), package_versions(RESULT_PACKAGES))
-        keys["report"] = key_of("report", keys, *made_by)
-        self._folder.settle(keys)
+        """Makes the answers that are missing, the results and the page; returns the results."""
+        self._folder.settle(self._keys)
         for name, (key, file, work) in self._works.items():
             path = self._folder.path / file
             self._folder.do(name, key, [file], lambda path=path, work=work: write_json(path, {"answer": work()}))
-        self._folder.do("report", keys["report"], _RESULTS, lambda: self._write_results(keys["report"]))
+        report = self._keys["report"]
+        self._folder.do("report", report, _RESULTS, lambda: self._write_results(report))
         return _read(self._folder, "results.json")
+
+    def await_them(self) -> dict[str, Any]:
+        """Returns the results when the first process has put them together; its end would end this process too."""
+        while True:
+            with suppress(StoreError, FileNotFoundError):
+                results = _read(self._folder, "results.json")
+                if results.get("key") == self._keys["report"]:
+                    return results
+            time.sleep(_AGAIN_S)
 
     def _plan_cell(self, model: str, corpus: str) -> None:
         experiment, results = self._cells.experiments[model, corpus], self._found[model, corpus]

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import tensorstore as ts
 
-from lca_jax.errors import StoreError
+from lca_jax.errors import HeldError, StoreError
 from lca_jax.machine.folders import list_files, local_path, name_folder, reaching
 from lca_jax.machine.json_text import parse_json
 
@@ -107,7 +107,7 @@ class _FileLock(Lock):
             except BlockingIOError:
                 holder = os.pread(self._file, 10_000, 0)
                 os.close(self._file)
-                raise StoreError(_name_holder(folder, holder)) from None
+                raise HeldError(_name_holder(folder, holder)) from None
             except OSError:
                 os.close(self._file)
                 raise _NoLocks from None
@@ -190,7 +190,7 @@ class Heartbeat(Lock):
                 time.sleep(WATCH_S / 15)
                 now = self._folder.read(self._name).result()
                 if now.state == "value" and now.stamp.generation != first.stamp.generation:
-                    raise StoreError(_name_holder(self._folder, now.value))
+                    raise HeldError(_name_holder(self._folder, now.value))
                 if now.state != "value":
                     return now.stamp.generation
         return first.stamp.generation

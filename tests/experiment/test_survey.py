@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 import lca_jax
-from lca_jax import ElasticNet, Experiment, Survey, load_probes, run, survey
+from lca_jax import ElasticNet, Experiment, Model, Survey, load_model, load_probes, run, survey
 from lca_jax.cli.show import show
 from lca_jax.errors import CorpusError, SettingsError, StoreError
 from lca_jax.experiment.survey_cells import Cells
+from lca_jax.experiment.survey_runs import Runs
 from lca_jax.experiment.survey_settings import read_survey
 from lca_jax.machine.checksums import checksums_in
 from tests.experiment.files import write_parallel
@@ -115,18 +116,53 @@ def test_every_key_is_documented(results: dict[str, Any]) -> None:
     assert [row for row, pattern in zip(rows, patterns, strict=True) if not any(map(pattern.fullmatch, names))] == []
 
 
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models that are loaded while a test runs."""
+    names: list[str] = []
+
+    def load(name: str, **choices: Any) -> Model:
+        names.append(Path(name).name)
+        return load_model(name, **choices)
+
+    monkeypatch.setattr("lca_jax.experiment.opening.load_model", load)
+    return names
+
+
+def test_no_model_is_loaded_for_what_is_finished(
+    texts: Path, two: Survey, results: dict[str, Any], loaded: list[str]
+) -> None:
+    assert survey(two) == results
+    assert loaded == []
+    cells = Cells(two).experiments
+    assert [one.finished for one in Runs(cells, two.out).plan()] == [True, True]
+    config = texts / "bert/config.json"
+    content = config.read_bytes()
+    config.write_bytes(content + b"\n")
+    assert not any(one.finished for one in Runs(cells, two.out).plan())
+    config.write_bytes(content)
+    ranking = two.out / "runs/bert/de/rankings/upos.csv"
+    content = ranking.read_bytes()
+    ranking.write_bytes(content + b"\n")
+    assert [one.finished for one in Runs(cells, two.out).plan()] == [True, False]
+    again = survey(two)
+    assert loaded == ["bert"]
+    assert ranking.read_bytes() == content
+    assert {**again, "seconds": 0, "date": 0} == {**results, "seconds": 0, "date": 0}
+
+
 @pytest.mark.slow
 def test_a_language_that_is_added_repeats_no_other(
-    texts: Path, two: Survey, results: dict[str, Any], caplog: pytest.LogCaptureFixture
+    texts: Path, two: Survey, results: dict[str, Any], loaded: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     # `config.json` and `inputs.json` are written whenever a run begins.
     made = [file for name in ("results.json", "probes.json", "upos.json") for file in two.out.rglob(f"runs/**/{name}")]
     before = {file: file.stat().st_mtime_ns for file in made}
     assert len(before) == 8
-    assert survey(two) == results
     with caplog.at_level("INFO", logger="lca_jax"):
         three = survey(survey_of(texts, two.out, "en", "de", "fr"))
     assert before == {file: file.stat().st_mtime_ns for file in before}
+    assert loaded == ["bert"]
     done = [record.message for record in caplog.records]
     assert "cell bert en: finished before, skipped" in done
     assert "sharing bert upos: its input or settings changed, done again" in done
@@ -208,10 +244,10 @@ def test_a_plan_makes_nothing(texts: Path, two: Survey, results: dict[str, Any])
     assert results
     before = {path for path in two.out.rglob("*") if not path.name.startswith(".lock")}
     changed = survey_of(texts, two.out, "en", "fr", run={**RUN, "drop": 0.1})
-    planned = Cells(changed).plan()
+    planned = Runs(Cells(changed).experiments, changed.out).plan()
     assert [(one.corpus, one.finished) for one in planned] == [("en", False), ("fr", False)]
     assert sum(planned[1].sentences.values()) == 80
-    assert Cells(survey_of(texts, two.out, "en", "fr")).plan()[0].finished
+    assert Runs(Cells(survey_of(texts, two.out, "en", "fr")).experiments, two.out).plan()[0].finished
     assert {path for path in two.out.rglob("*") if not path.name.startswith(".lock")} == before
 
 
