@@ -8,8 +8,9 @@ folder, or several, with a folder for each model. A program that was killed goes
 
 The result has
 
-- `seconds`: `last_start`, wall seconds of this process; `steps`, the sum over all finished steps, whichever start did
-  them; and `largest_steps` by kind of step;
+- `seconds`: `last_start`, wall seconds of this process, and its `cpu`; `steps`, the sum over all finished steps,
+  whichever start did them; and `largest_steps` by kind of step;
+- `load`: the averages before and after, which say whether other work ran beside it;
 - `peak_bytes`: the largest resident memory of this process;
 - `page_bytes`: the sizes of the pages;
 - `cells` and `languages`: what the survey found, without what is listed for each neuron.
@@ -66,9 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Does the survey, prints what it cost and writes the result."""
     settings = tyro.cli(Settings, args=arguments, description="The surveys of languages and of architectures.")
     asked = languages(settings) if settings.survey == "languages" else architectures(settings)
-    start = time.perf_counter()
+    load, start = harness.load_average(), time.perf_counter()
     found = survey(asked, progress=True)
     content = told(asked, found, last_start=time.perf_counter() - start)
+    content["load"] = {"before": load, "after": harness.load_average()}
     print(json.dumps({name: content[name] for name in ("seconds", "peak_bytes", "page_bytes")}, indent=1))
     harness.write_result(settings.out, f"survey_{settings.survey}", content)
 
@@ -122,7 +124,12 @@ def told(asked: Survey, found: Mapping[str, Any], *, last_start: float) -> dict[
             "corpora": list(asked.corpora),
             "run": asked.as_json()["run"],
         },
-        "seconds": {"last_start": last_start, "steps": sum(spent.values()), "largest_steps": dict(spent.most_common())},
+        "seconds": {
+            "last_start": last_start,
+            "cpu": time.process_time(),
+            "steps": sum(spent.values()),
+            "largest_steps": dict(spent.most_common()),
+        },
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "page_bytes": {str(page.relative_to(asked.out)): page.stat().st_size for page in pages},
         "cells": {

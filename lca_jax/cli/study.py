@@ -6,8 +6,8 @@ from typing import Annotated
 import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
-from lca_jax.cli.joining import joined
 from lca_jax.cli.output import say, shows_bars
+from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import Study
 from lca_jax.machine.profiling import profiling
 from lca_jax.machine.urls import name_place
@@ -46,9 +46,14 @@ def run_study(
     import jax
 
     from lca_jax.experiment.study import study
+    from lca_jax.machine.job import ending_together, join_processes
 
     keep_compiled_programs()
-    with joined(join, coordinator, processes, process, timeout_s=join_timeout), profiling(profile):
+    if not join and (coordinator, processes, process) != (None, None, None):
+        raise SettingsError("`--coordinator`, `--processes` and `--process` belong to a job: add `--join`.")
+    if join:
+        join_processes(coordinator, processes, process, timeout_s=join_timeout)
+    with ending_together(), profiling(profile):
         probes = study(settings, progress=shows_bars(quiet=quiet))
     if jax.process_index() == 0:
         lines = [

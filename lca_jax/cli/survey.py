@@ -6,7 +6,6 @@ from typing import Annotated
 import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
-from lca_jax.cli.joining import joined
 from lca_jax.cli.output import say, shows_bars
 from lca_jax.experiment.survey_settings import read_survey
 from lca_jax.machine.files import real_path
@@ -19,10 +18,6 @@ def run_survey(
     plan: bool = False,
     overwrite: bool = False,
     join: bool = False,
-    coordinator: str | None = None,
-    processes: int | None = None,
-    process: int | None = None,
-    join_timeout: float = 300.0,
     quiet: bool = False,
     debug: bool = False,
 ) -> None:
@@ -36,12 +31,8 @@ def run_survey(
         out: The folder of the survey, in place of that of the file.
         plan: Say what will be made and what is there, and make nothing.
         overwrite: Let runs remove what their folders have of another model or other texts.
-        join: Share the runs out over the processes of a job. Start the same command in each of them, on machines that
-            share the folder.
-        coordinator: host:port of the first process, where neither a TPU pod nor Slurm tells it.
-        processes: Number of processes, in the same case.
-        process: Number of this process, from 0, in the same case.
-        join_timeout: Seconds within which all processes must have come.
+        join: Share the runs out with other processes. Start the same command in each of them, on machines that share
+            the folder and with devices of their own; they may come and go.
         quiet: Show no progress.
         debug: Show tracebacks.
     """
@@ -62,13 +53,9 @@ def run_survey(
             ),
         )
         return
-    import jax
-
     from lca_jax.experiment.survey import survey
     from lca_jax.report.survey import survey_lines
 
     keep_compiled_programs()
-    with joined(join, coordinator, processes, process, timeout_s=join_timeout):
-        results = survey(settings, overwrite=overwrite, progress=shows_bars(quiet=quiet))
-    if jax.process_index() == 0:
-        say(f"Page: {settings.out.absolute() / 'report' / 'index.html'}", *survey_lines(results))
+    results = survey(settings, overwrite=overwrite, join=join, progress=shows_bars(quiet=quiet))
+    say(f"Page: {settings.out.absolute() / 'report' / 'index.html'}", *survey_lines(results))

@@ -7,16 +7,13 @@ before it wrote anything is removed again.
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from logging.handlers import MemoryHandler
 from pathlib import Path
-
-import jax
 
 from lca_jax.errors import StoreError
 from lca_jax.machine.files import real_path, refuse_links
 from lca_jax.machine.folders import list_files, open_folder
-from lca_jax.machine.processes import together
 from lca_jax.machine.urls import is_there, name_place, url_of
 from lca_jax.store.lock import Lock, hold
 
@@ -34,12 +31,13 @@ _LINES_BEFORE = 100_000
 
 
 @contextmanager
-def held_folder(path: Path, *, rank: int = 0) -> Iterator[Lock]:
+def held_folder(path: Path, *, rank: int = 0, beside_others: bool = False) -> Iterator[Lock]:
     """Makes a folder, if it is not there, and keeps all others from writing it while the block runs.
 
     Args:
         path: The folder, a path or a URL.
         rank: Number of this process in its job; process 0 goes first.
+        beside_others: Whether rank 0 may come while others hold the locks of their ranks.
 
     Raises:
         StoreError: Another process holds it, it cannot be written, or one of its entries is a link.
@@ -47,7 +45,7 @@ def held_folder(path: Path, *, rank: int = 0) -> Iterator[Lock]:
     is_local = url_of(path) is None
     path = real_path(path) if is_local else path
     made = [folder for folder in (path, *path.parents) if not folder.exists()] if is_local else []
-    lock = hold(open_folder(path), _LOCK, rank=rank)
+    lock = hold(open_folder(path), _LOCK, rank=rank, beside_others=beside_others)
     try:
         if is_local:
             refuse_links(path, [*_FILES, *_OF_A_STUDY, *_FOLDERS, *(f"activations/{part}" for part in _PARTS)])
@@ -57,29 +55,6 @@ def held_folder(path: Path, *, rank: int = 0) -> Iterator[Lock]:
         with suppress(OSError):  # it is not empty
             for folder in made:
                 folder.rmdir()
-
-
-@contextmanager
-def held_by_job(path: Path, refuse: Callable[[Path], None]) -> Iterator[None]:
-    """Holds a folder for all processes of a job, which all call this; the first one goes first.
-
-    Args:
-        path: The folder, a path or a URL.
-        refuse: What the first process calls to refuse a folder of another kind.
-
-    Raises:
-        StoreError: As of `held_folder` or of `refuse`, or another process failed.
-    """
-    rank = jax.process_index()
-    with ExitStack() as held:
-        with together("the lock of the folder"):
-            if rank == 0:
-                held.enter_context(held_folder(path))
-                refuse(path)
-        with together("the locks of the folder"):
-            if rank:
-                held.enter_context(held_folder(path, rank=rank))
-        yield
 
 
 def refuse_foreign(path: Path) -> None:

@@ -12,6 +12,7 @@ import json
 import logging
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from lca_jax.errors import StoreError
 from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import Study
 from lca_jax.experiment.folder import key_of, write_json
-from lca_jax.experiment.holding import held_by_job, refuse_foreign_to_study
+from lca_jax.experiment.holding import held_folder, refuse_foreign_to_study
 from lca_jax.experiment.inputs import Inputs
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.devices import describe_device
@@ -62,7 +63,16 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
     """
     if url_of(settings.out) is None:
         settings = replace(settings, out=real_path(settings.out))
-    with held_by_job(settings.out, refuse_foreign_to_study), show_bars(progress and jax.process_index() == 0):
+    rank = jax.process_index()
+    with ExitStack() as held:
+        with together("the lock of the folder"):
+            if rank == 0:
+                held.enter_context(held_folder(settings.out))
+                refuse_foreign_to_study(settings.out)
+        with together("the locks of the folder"):
+            if rank:
+                held.enter_context(held_folder(settings.out, rank=rank))
+        held.enter_context(show_bars(progress and rank == 0))
         return _study(settings, progress=progress)
 
 

@@ -10,24 +10,23 @@
 Runs keep their own steps, and the parts of a corpus depend on nothing but its sentences and the seed. So a language or
 a model that is added makes its own runs and no other anew. An answer is kept by the keys of the runs that it reads.
 
-In a job of many processes, which share a file system, each makes runs of its own; the first one puts the answers
-together, and the others wait for them.
+Several processes that share a file system may do one survey together (`join`): each makes runs that no other makes, and
+one of them puts the answers together.
 """
 
 import logging
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
-
-import jax
 
 from lca_jax.errors import StoreError
 from lca_jax.experiment.config import Experiment
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
-from lca_jax.experiment.holding import held_by_job, log_file, refuse_foreign_to_survey
+from lca_jax.experiment.holding import held_folder, log_file, refuse_foreign_to_survey
+from lca_jax.experiment.joining import one_at_a_time, others_are_seated, seated
 from lca_jax.experiment.survey_answers import (
     SHARE,
     compare_sharing,
@@ -40,7 +39,6 @@ from lca_jax.experiment.survey_runs import Runs
 from lca_jax.experiment.survey_settings import Survey
 from lca_jax.machine.files import real_path
 from lca_jax.machine.json_text import read_object
-from lca_jax.machine.processes import each_alone, together
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.report.survey import write_survey_page
 from lca_jax.text.task_names import name_file_of
@@ -48,20 +46,18 @@ from lca_jax.text.task_names import name_file_of
 _log = logging.getLogger("lca_jax")
 FORMAT = 1
 """Number of the layout of `results.json`."""
-_AGAIN_S = 0.5
-"""Seconds until a process looks again whether the first one has put the answers together."""
 _RESULTS = ("results.json", "report")
 _SETTINGS = "survey.json"
 
 
-def survey(settings: Survey, *, overwrite: bool = False, progress: bool = False) -> dict[str, Any]:
+def survey(settings: Survey, *, overwrite: bool = False, join: bool = False, progress: bool = False) -> dict[str, Any]:
     """Does a survey in its folder and skips what is finished there.
-
-    Every process of a job calls it with the same settings after `job.join_processes`.
 
     Args:
         settings: The settings, with the folder.
         overwrite: Whether a run may remove what its folder has of another model or other texts.
+        join: Whether to share the runs out with other processes that do the same survey, with `join` too. Each is a
+            process of its own to JAX and needs devices of its own.
         progress: Whether to show bars on stderr.
 
     Returns:
@@ -72,24 +68,35 @@ def survey(settings: Survey, *, overwrite: bool = False, progress: bool = False)
             it.
     """
     settings = replace(settings, out=real_path(settings.out))
-    process, processes = jax.process_index(), jax.process_count()
-    with held_by_job(settings.out, refuse_foreign_to_survey), log_file(settings.out / "log.txt", _log) as begin_log:
-        with together("reading the texts"):
+    place = settings.out
+    with ExitStack() as held:
+        seat = held.enter_context(seated(place)) if join else 0
+        if not join:
+            held.enter_context(held_folder(place))
+        begin_log = held.enter_context(log_file(place / "log.txt", _log))
+        by_turns = partial(one_at_a_time, place) if join else nullcontext
+        with by_turns():
+            refuse_foreign_to_survey(place)
             cells = Cells(settings)
             _ = cells.experiments, cells.aligned  # refuses what cannot be read before anything is written
-        with together("the settings"):
-            folder = RunFolder(settings.out)
-            if process == 0:
-                begin_log()
-                if settings.as_json() != _settings_in(folder):
-                    folder.remove(_RESULTS)
-                write_json(folder.path / _SETTINGS, settings.as_json())
-        # An error ends the job at once (`job.ending_together`): nobody waits for the runs of the others first.
-        with each_alone():
-            runs = Runs(cells.experiments, settings.out)
-            found = runs.do_all(process=process, processes=processes, overwrite=overwrite, progress=progress)
-            answers = _Answers(settings, cells, folder, found)
-            return answers.put_together() if process == 0 else answers.await_them()
+            _begin(settings, is_with_others=join and others_are_seated(place, seat))
+        begin_log()
+        found = Runs(cells.experiments, place).do_all(joined=join, overwrite=overwrite, progress=progress)
+        with by_turns():
+            return _Answers(settings, cells, RunFolder(place), found).put_together()
+
+
+def _begin(settings: Survey, *, is_with_others: bool) -> None:
+    """Writes the settings; results of other ones do not stay beside them."""
+    folder = RunFolder(settings.out)
+    if settings.as_json() != (before := _settings_in(folder)):
+        if before is not None and is_with_others:
+            raise StoreError(
+                f"Other processes work in {settings.out} with other settings. Give all of them the same file, or wait "
+                "until they are done."
+            )
+        folder.remove(_RESULTS)
+    write_json(folder.path / _SETTINGS, settings.as_json())
 
 
 class _Answers:
@@ -122,15 +129,6 @@ class _Answers:
         report = self._keys["report"]
         self._folder.do("report", report, _RESULTS, lambda: self._write_results(report))
         return _read(self._folder, "results.json")
-
-    def await_them(self) -> dict[str, Any]:
-        """Returns the results when the first process has put them together; its end would end this process too."""
-        while True:
-            with suppress(StoreError, FileNotFoundError):
-                results = _read(self._folder, "results.json")
-                if results.get("key") == self._keys["report"]:
-                    return results
-            time.sleep(_AGAIN_S)
 
     def _plan_cell(self, model: str, corpus: str) -> None:
         experiment, results = self._cells.experiments[model, corpus], self._found[model, corpus]

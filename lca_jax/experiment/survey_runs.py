@@ -5,7 +5,7 @@ its texts and its model. As long as these are the same, and the run folder is wh
 is loaded. Where that cannot be told from files alone (texts or models at URLs), the run is started, which loads the
 model and skips what is finished.
 
-The processes of a job work each alone, and begin at different cells. The lock of a run folder says whose a cell is: a
+Several processes that joined (`joining`) each make some of the cells. The lock of a run folder says whose a cell is: a
 process passes by what another one holds, and comes back to it, so cells of lost processes are made by the others.
 """
 
@@ -20,6 +20,7 @@ from lca_jax.errors import HeldError, LcaError, StoreError
 from lca_jax.experiment.config import PARTS, Experiment
 from lca_jax.experiment.folder import RunFolder, write_json
 from lca_jax.experiment.inputs import corpus_file
+from lca_jax.experiment.joining import AGAIN_S
 from lca_jax.experiment.opening import keeping_model
 from lca_jax.experiment.results import FORMAT
 from lca_jax.experiment.run import run
@@ -35,8 +36,6 @@ from lca_jax.text.datasets import HUB
 Cell = tuple[str, str]
 """The names of a model and a corpus."""
 MADE_FROM = "made_from"
-_AGAIN_S = 0.5
-"""Seconds until a process looks again at the cells of others."""
 _log = logging.getLogger("lca_jax")
 
 
@@ -110,18 +109,15 @@ class Runs:
             write_json(self._record_of(cell), {**made_from, "key": results["key"]})
         return results
 
-    def do_all(self, *, process: int, processes: int, overwrite: bool, progress: bool) -> dict[Cell, dict[str, Any]]:
-        """Returns the results of all cells; each is made by one process of a job, which all call this.
+    def do_all(self, *, joined: bool, overwrite: bool, progress: bool) -> dict[Cell, dict[str, Any]]:
+        """Returns the results of all cells.
 
         Args:
-            process: Number of this process.
-            processes: Number of processes.
+            joined: Whether other processes make cells too: what they hold is waited for, instead of refused.
             overwrite: Whether a run may remove what its folder has of other inputs.
             progress: Whether to show bars.
         """
-        cells, found = list(self._experiments), dict[Cell, dict[str, Any]]()
-        first = len(cells) * process // processes
-        missing = [*cells[first:], *cells[:first]]
+        missing, found = list(self._experiments), dict[Cell, dict[str, Any]]()
         with keeping_model():
             while missing:
                 held = []
@@ -129,12 +125,12 @@ class Runs:
                     try:
                         found[cell] = self.do(cell, overwrite=overwrite, progress=progress)
                     except HeldError:
-                        if processes == 1:
+                        if not joined:
                             raise
                         held.append(cell)
                 if missing := held:
-                    time.sleep(_AGAIN_S)
-        return {cell: found[cell] for cell in cells}
+                    time.sleep(AGAIN_S)
+        return {cell: found[cell] for cell in self._experiments}
 
     def _record_of(self, cell: Cell) -> Path:
         model, corpus = cell

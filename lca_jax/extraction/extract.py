@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import jax
 import pyarrow as pa
 
 from lca_jax.axes import Layers
@@ -24,7 +25,7 @@ from lca_jax.extraction.running import compute_vectors
 from lca_jax.extraction.sorting import ShardSorter
 from lca_jax.gathering.gather import BatchGatherer, finish_gathering, gather_statistics
 from lca_jax.gathering.parts import GatheringPlan, plan_gathering
-from lca_jax.machine.processes import process_count, process_index, share_of_process, together
+from lca_jax.machine.processes import share_of_process, together
 from lca_jax.machine.progress import Progress
 from lca_jax.models.model import Model
 from lca_jax.models.stack.taps import Edit
@@ -139,7 +140,7 @@ def _write(
     out: str | Path | None, reading: Reading, plan: GatheringPlan | None, *, progress: bool
 ) -> ActivationStore | None:
     """Computes what is missing and makes the store whole; of several processes the first one returns the store."""
-    is_first = out is None or process_index() == 0
+    is_first = out is None or jax.process_index() == 0
     with _begin(out, reading.recipe) as writer:
         with together("reading what is there"):
             shards = share_of_process(writer.missing)
@@ -155,14 +156,14 @@ def _write(
 def _begin(out: str | Path | None, recipe: Recipe) -> StoreWriter:
     """Returns the writer; of several processes the first one lays out the folder."""
     if out is None:
-        if process_count() > 1:
+        if jax.process_count() > 1:
             raise SettingsError("Several processes write one store: give `out`, a folder that all of them reach.")
         return MemoryWriter(recipe)
     with together("laying out the folder"):
-        first = FolderWriter(out, recipe) if process_index() == 0 else None
+        first = FolderWriter(out, recipe) if jax.process_index() == 0 else None
     try:
         with together("opening the folder"):
-            return first or FolderWriter(out, recipe, rank=process_index())
+            return first or FolderWriter(out, recipe, rank=jax.process_index())
     except BaseException:
         if first:
             first.close()

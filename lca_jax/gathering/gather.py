@@ -26,7 +26,7 @@ from lca_jax.gathering.parts import GatheringPlan, Part, Total, plan_gathering
 from lca_jax.machine.devices import data_mesh, shard_rows
 from lca_jax.machine.folders import write_file
 from lca_jax.machine.prefetch import prefetch
-from lca_jax.machine.processes import all_bytes, process_count, process_index, share_of_process, together
+from lca_jax.machine.processes import all_bytes, share_of_process, together
 from lca_jax.store.array import LazyArray
 from lca_jax.store.finite import place_in_store, refuse_not_finite
 from lca_jax.store.folder import CHUNK_WORDS
@@ -143,13 +143,13 @@ def gather_statistics(store: ActivationStore, gathering: Gathering | None = None
             _refuse_not_finite(store, part, stretches[number])
             share.add(part)
     total = share
-    if process_count() > 1:
+    if jax.process_count() > 1:
         total = Total(plan=plan)
         for content in all_bytes(share.as_part().to_bytes(plan)):
             total.add(Part.from_bytes(content, plan))
     statistics = total.statistics(place=store.place)
     with together("keeping statistics"):
-        if store.folder is not None and process_index() == 0:
+        if store.folder is not None and jax.process_index() == 0:
             write_file(store.folder, STATISTICS, statistics.to_bytes())
     return statistics
 

@@ -19,7 +19,6 @@ from jaxtyping import Array, Shaped
 from numpy.typing import DTypeLike
 
 from lca_jax.errors import SettingsError
-from lca_jax.machine.processes import is_alone, process_count
 
 _ALIGNMENT = 64
 """Multiple of bytes at which a CPU device wants memory to begin."""
@@ -45,9 +44,7 @@ def model_mesh(parts: int) -> Mesh:
 
 
 def joint_mesh(parts: int = 1) -> Mesh:
-    """Returns the mesh on which probes are solved: all devices of all processes that work together now.
-
-    Its axes are `data` and `model`.
+    """Returns the mesh of all devices of all processes along `data` and `model`, on which probes are solved.
 
     Args:
         parts: Number of devices that share the columns of a matrix.
@@ -55,7 +52,7 @@ def joint_mesh(parts: int = 1) -> Mesh:
     Raises:
         SettingsError: The devices cannot be shared out evenly.
     """
-    return _mesh(jax.local_devices() if is_alone() else jax.devices(), parts)
+    return _mesh(jax.devices(), parts)
 
 
 def _mesh(devices: list, parts: int) -> Mesh:
@@ -164,8 +161,8 @@ def describe_device() -> dict[str, str | int]:
     return {
         "platform": first.platform,
         "kind": first.device_kind,
-        "devices": jax.local_device_count() if is_alone() else jax.device_count(),
-        "processes": process_count(),
+        "devices": jax.device_count(),
+        "processes": jax.process_count(),
         "cores": os.cpu_count() or 0,
     }
 

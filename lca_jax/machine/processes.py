@@ -3,9 +3,6 @@
 A process that failed and left would keep the others waiting for five minutes at the next milestone, and then end them
 without a message. So an error is kept until all processes have reached the milestone, and then all of them stop. A
 process that is alone waits for no other.
-
-In a block of `each_alone` the processes of a job do different things: each is to the package what a process is that
-belongs to no job, with its own devices, and meets no other.
 """
 
 from collections.abc import Iterator
@@ -16,34 +13,6 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from lca_jax.errors import StoreError
-
-_blocks_alone: list[None] = []
-"""One entry for every block of `each_alone` that this process is in."""
-
-
-@contextmanager
-def each_alone() -> Iterator[None]:
-    """Lets every process of the job work by itself while the block runs: each has a share of its own, such as runs."""
-    _blocks_alone.append(None)
-    try:
-        yield
-    finally:
-        _blocks_alone.pop()
-
-
-def is_alone() -> bool:
-    """Returns whether this process works by itself, in a job or in none."""
-    return bool(_blocks_alone) or jax.process_count() == 1
-
-
-def process_count() -> int:
-    """Returns the number of processes that work together now."""
-    return 1 if _blocks_alone else jax.process_count()
-
-
-def process_index() -> int:
-    """Returns the number of this process among those that work together now, from 0."""
-    return 0 if _blocks_alone else jax.process_index()
 
 
 @contextmanager
@@ -62,7 +31,7 @@ def together(milestone: str) -> Iterator[None]:
     except Exception as error:
         failed = error
     flags = [failed is not None]
-    if process_count() > 1:
+    if jax.process_count() > 1:
         flags = multihost_utils.process_allgather(np.array(flags[0])).tolist()
     if failed is not None:
         raise failed
@@ -76,7 +45,7 @@ def together(milestone: str) -> Iterator[None]:
 
 def share_of_process(items: frozenset[int]) -> frozenset[int]:
     """Returns this process's share of neighbouring items; shares differ by at most one item."""
-    index, count = process_index(), process_count()
+    index, count = jax.process_index(), jax.process_count()
     ordered = sorted(items)
     return frozenset(ordered[len(ordered) * index // count : len(ordered) * (index + 1) // count])
 
@@ -91,4 +60,4 @@ def all_bytes(content: bytes) -> list[bytes]:
 
 def of_first(content: bytes) -> bytes:
     """Returns the bytes that the first process of the job gives."""
-    return content if process_count() == 1 else all_bytes(content)[0]
+    return content if jax.process_count() == 1 else all_bytes(content)[0]

@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import tensorstore as ts
 
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.folders import list_files, open_folder, read_file, remove_subfolder, write_file
-from lca_jax.machine.processes import of_first, process_index
+from lca_jax.machine.processes import of_first
 from lca_jax.probing.problems import Answer, Question
 from lca_jax.store.tensor_file import pack_tensors, unpack_tensors
 
@@ -68,7 +69,7 @@ class KeptAnswers:
 
     def _present(self) -> list[str]:
         """Returns what the first process finds: all must begin with the same answers."""
-        found = list_files(self.folder, _PLACE) if process_index() == 0 else []
+        found = list_files(self.folder, _PLACE) if jax.process_index() == 0 else []
         return json.loads(of_first(json.dumps(found).encode()))
 
 
@@ -85,7 +86,7 @@ class KeptBatch:
 
     def keep(self, number: int, answer: Answer) -> None:
         """Writes the answer to a question, if answers are kept; on return it is safe."""
-        if self.folder is not None and process_index() == 0:
+        if self.folder is not None and jax.process_index() == 0:
             write_file(self.folder, self.names[number], _pack(answer))
 
 

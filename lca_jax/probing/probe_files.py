@@ -29,7 +29,7 @@ from lca_jax.errors import LcaError, StoreError
 from lca_jax.machine.checksums import checksum_of, checksums_in, find_altered
 from lca_jax.machine.files import naming_place, real_path, remove_inside, write_text_whole, write_whole
 from lca_jax.machine.json_text import read_object
-from lca_jax.machine.processes import process_index, together
+from lca_jax.machine.processes import together
 from lca_jax.machine.remote import fetched, sent
 from lca_jax.machine.urls import url_of
 from lca_jax.probing.objective import ElasticNet
@@ -72,7 +72,7 @@ def write_probes(folder: Path, contents: SavedProbes) -> None:
         StoreError: Another process failed.
     """
     with together("probes"):
-        if process_index() == 0:
+        if jax.process_index() == 0:
             if (url := url_of(folder)) is not None:
                 with sent(url, last=_DESCRIPTION) as place:
                     _write(place, contents)

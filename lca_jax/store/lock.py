@@ -50,7 +50,7 @@ class Lock(ABC):
         """Gives the right up; a second call does nothing."""
 
 
-def hold(folder: ts.KvStore, prefix: str, *, rank: int) -> Lock:
+def hold(folder: ts.KvStore, prefix: str, *, rank: int, beside_others: bool = False) -> Lock:
     """Takes the lock of one rank of a job.
 
     The first rank does so before the others, and makes sure that no process of an older job holds a lock.
@@ -59,13 +59,14 @@ def hold(folder: ts.KvStore, prefix: str, *, rank: int) -> Lock:
         folder: The folder.
         prefix: Beginning of the names of all ranks' locks.
         rank: Number of this process in its job; 0 if it is alone.
+        beside_others: Whether the lock of rank 0 may be taken while others hold theirs, for processes that come and go.
 
     Raises:
         StoreError: Another process holds a lock; the message says which, on which machine, and since when.
     """
     name_of_rank = f"{prefix}{rank}"
     lock = _take(folder, name_of_rank)
-    if rank == 0:
+    if rank == 0 and not beside_others:
         names = [name for name in list_files(folder, prefix) if name.removeprefix(prefix).isdigit()]
         others = [name for name in names if name != name_of_rank]
         try:

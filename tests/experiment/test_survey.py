@@ -15,7 +15,8 @@ import pytest
 import lca_jax
 from lca_jax import ElasticNet, Experiment, Model, Survey, load_model, load_probes, run, survey
 from lca_jax.cli.show import show
-from lca_jax.errors import CorpusError, SettingsError, StoreError
+from lca_jax.errors import CorpusError, HeldError, SettingsError, StoreError
+from lca_jax.experiment.joining import seated
 from lca_jax.experiment.survey_cells import Cells
 from lca_jax.experiment.survey_runs import Runs
 from lca_jax.experiment.survey_settings import read_survey
@@ -181,11 +182,11 @@ jax.config.update("jax_platforms", "cpu")
 from lca_jax import Survey, survey
 from lca_jax.experiment.survey_settings import read_survey
 
-out, deadly = Path(sys.argv[2]), sys.argv[3:]
+out, deadly, join = Path(sys.argv[2]), sys.argv[4:], sys.argv[3] == "join"
 
 
-def work(name):
-    '''Works in a child that dies when it is about to rename a file of this name.'''
+def start(name):
+    '''Starts a child that dies when it is about to rename a file of this name.'''
     if (child := os.fork()) == 0:
         def watch(event, arguments):
             if event == "os.rename" and str(arguments[1]).endswith(name):
@@ -193,12 +194,19 @@ def work(name):
 
         if name:
             sys.addaudithook(watch)
-        survey(read_survey(Path(sys.argv[1]), out=out))
+        survey(read_survey(Path(sys.argv[1]), out=out), join=join)
         os._exit(0)
+    return child
+
+
+def end(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-print(*(work(name) for name in [*deadly, ""]))
+if join:
+    print(*(end(child) for child in [start(name) for name in [*deadly, ""]]))
+else:
+    print(*(end(start(name)) for name in [*deadly, ""]))
 """
 
 
@@ -214,10 +222,20 @@ def what_it_left(folder: Path) -> Mapping[str, object]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "deadly"),
+    [
+        ("alone", ["de/probes/probes.json", "transfer/bert/upos.json", "report/index.html"]),
+        ("join", ["results.json"]),
+    ],
+)
 def test_what_is_killed_ends_with_the_same_results(
-    texts: Path, two: Survey, results: dict[str, Any], tmp_path: Path
+    texts: Path, two: Survey, results: dict[str, Any], tmp_path: Path, how: str, deadly: list[str]
 ) -> None:
-    """Killed in a run, between the runs, among the answers, and before the page."""
+    """Killed in a run, between the runs, among the answers, and before the page; or one of two who share the runs.
+
+    Of the two, the first one dies at the end of its first run, which the other one then takes up.
+    """
     assert results
     file = tmp_path / "survey.toml"
     corpora = "\n".join(f'{name} = "{texts / name}.conllu"' for name in ("en", "de"))
@@ -226,18 +244,29 @@ def test_what_is_killed_ends_with_the_same_results(
         "[run]\nreplicates = 4\ndraws = 2\nfractions = [0.25]\n[run.probe]\nl1 = [1e-3]\nl2 = [1e-2]\n"
     )
     assert read_survey(file, out=two.out) == replace(two, corpora={n: str(p) for n, p in two.corpora.items()})
-    deadly = ["de/probes/probes.json", "transfer/bert/upos.json", "report/index.html"]
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(file), str(tmp_path / "out"), *deadly],
+        [sys.executable, "-c", KILLED, str(file), str(tmp_path / "out"), how, *deadly],
         env=os.environ | {"PYTHONPATH": str(ROOT)},  # as many devices as here, whose number changes the last digits
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split() == ["9", "9", "9", "0"]
+    assert done.stdout.split() == [*["9"] * len(deadly), "0"]
     assert what_it_left(tmp_path / "out") == what_it_left(two.out)
-    assert not [path for path in (tmp_path / "out").rglob(".*") if path.name.startswith(".lock")]
+    left = {path.name for path in (tmp_path / "out").rglob(".*") if path.name.startswith(".lock")}
+    assert left <= ({".lock-1", ".lock-2"} if how == "join" else set())  # the seat of the dead one, which is free
+
+
+def test_those_who_join_have_one_survey(texts: Path, two: Survey, results: dict[str, Any]) -> None:
+    with seated(two.out) as seat:
+        assert seat == 1
+        assert survey(two, join=True) == results
+        with pytest.raises(StoreError, match=r"Other processes work in .* with other settings"):
+            survey(survey_of(texts, two.out, "en", "fr"), join=True)
+        with pytest.raises(HeldError, match=f"is being written by process {os.getpid()}"):
+            survey(two)
+    assert json.loads((two.out / "results.json").read_text("utf-8")) == results
 
 
 def test_a_plan_makes_nothing(texts: Path, two: Survey, results: dict[str, Any]) -> None:

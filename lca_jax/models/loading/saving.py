@@ -33,7 +33,6 @@ from lca_jax.hugging_face import PreTrainedTokenizer, PreTrainedTokenizerFast
 from lca_jax.machine.checksums import checksum_of, checksums_in, find_altered
 from lca_jax.machine.files import real_path, remove_inside, write_text_whole, write_whole
 from lca_jax.machine.json_text import parse_object
-from lca_jax.machine.processes import process_count
 from lca_jax.machine.remote import sent
 from lca_jax.machine.urls import url_of
 from lca_jax.models.classifier import Classifier
@@ -104,7 +103,7 @@ def write_model(
         ModelError: The folder's path cannot be one; or it is a URL, and there are several processes.
     """
     if (url := url_of(folder)) is not None:
-        if process_count() > 1:
+        if jax.process_count() > 1:
             raise ModelError(f"A job of several processes saves a model on a file system that all reach, not at {url}.")
         with sent(url, last=DESCRIPTION) as place:
             write_model(place, config, params, tokenizer, facts, classifier=classifier)

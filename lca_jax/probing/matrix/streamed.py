@@ -26,7 +26,6 @@ from jaxtyping import Array, Float, Int
 
 from lca_jax.machine.devices import aligned_empty, free_bytes, joint_mesh, place_parts, replicate, zeros_by_word
 from lca_jax.machine.prefetch import prefetch
-from lca_jax.machine.processes import process_count
 from lca_jax.probing.matrix.block import Block, over_layers
 from lca_jax.probing.matrix.matrix import Stretch, Sweep, Visit
 from lca_jax.probing.matrix.metric import Metric, join_sample, metric_of_gram, metric_stride, takes_thin
@@ -222,7 +221,7 @@ def choose_streaming(source: MatrixSource, *, dtype: MatrixDtype) -> bool:
 
     Half, since X is in memory twice on its way to the devices, and problems need some too.
     """
-    size = source.words * source.features * jnp.dtype(dtype).itemsize / process_count()
+    size = source.words * source.features * jnp.dtype(dtype).itemsize / jax.process_count()
     free = free_bytes()
     streamed = free is not None and size > free / 2
     _log.info(
