@@ -21,6 +21,7 @@ from lca_jax.experiment.survey_cells import Cells
 from lca_jax.experiment.survey_runs import Runs
 from lca_jax.experiment.survey_settings import read_survey
 from lca_jax.machine.checksums import checksums_in
+from tests.browser import browser
 from tests.experiment.files import write_parallel
 from tests.experiment.result_keys import keys_of
 from tests.processes import ROOT
@@ -93,6 +94,22 @@ def test_it_answers_and_says_from_what(
     assert told.startswith(("The one pair of languages", "No pair of languages"))
     show(str(two.out))
     assert told in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_every_page_opens_without_an_error(two: Survey, results: dict[str, Any], tmp_path: Path) -> None:
+    assert results
+    pages = sorted(two.out.rglob("*.html"))
+    assert {path.parent.parent.name for path in pages} >= {two.out.name, "en", "de"}
+    with browser(tmp_path) as opened:
+        for page in pages:
+            assert page.stat().st_size < 2_000_000
+            opened.open(page)
+            for link in opened.evaluate("[...document.querySelectorAll('a')].map(link => link.getAttribute('href'))"):
+                assert link.startswith("#") or (page.parent / link).is_file(), (page, link)
+        assert opened.problems == []
+    if all(cell["tasks"]["upos"]["beats_baselines"] for cell in results["cells"]["bert"].values()):
+        assert len(pages) == 5
 
 
 def test_a_sentence_and_its_translations_are_in_one_part(two: Survey) -> None:
