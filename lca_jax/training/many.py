@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,9 @@ ROWS_AT_ONCE = 32
 """Rows that are measured together."""
 _log = logging.getLogger(__name__)
 State = tuple[Params, optax.OptState]
+Loss = Callable[[Params, Any, Key[Array, ""] | None], tuple[Float[Array, ""], Float[Array, ""]]]
+"""A function of one model's parameters, rows, and a key for dropout, or None without. It returns the sum of the loss
+over what is predicted, in nats, and the number of predictions. It is hashable: programs are compiled for it."""
 
 
 class EpochLoss(NamedTuple):
@@ -36,16 +39,6 @@ class EpochLoss(NamedTuple):
     """Mean loss a word or piece of every model during the epoch, in nats."""
     perplexity: tuple[float, ...]
     """Perplexity of every model on the held-out texts; empty where none were given."""
-
-
-class Loss(Protocol):
-    """A loss that is summed over what a model predicts; hashable, since programs are compiled for it."""
-
-    def __call__(
-        self, params: Params, rows: PyTree[Array | np.ndarray], key: Key[Array, ""] | None
-    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Returns the sum over rows, in nats, and the number of predictions; with dropout where there is a key."""
-        ...
 
 
 class Schedule(NamedTuple):

@@ -1,6 +1,6 @@
 """The pieces of a translation model that is trained from scratch, and pairs of texts packed into rows.
 
-Both languages share one vocabulary of byte-pair merges (Sennrich et al. 2016), learnt from the texts of both, so that one
+Both languages share one vocabulary of byte-pair merges (Sennrich et al. 2016), learnt from the texts of both: one
 tokenizer reads sources and writes translations.
 """
 

@@ -56,8 +56,8 @@ class LstmConfig:
 class TranslatorConfig:
     """An encoder of LSTMs in both directions, and a decoder of LSTMs that attends to it (Bahdanau et al. 2015).
 
-    Both have one vocabulary and one table of word vectors, which is also the head's. The decoder begins with nothing; all
-    that it knows of the source it reads by attention, with one head in each layer (Luong et al. 2015, section 3.1).
+    Both have one vocabulary and one table of vectors, which is also the head's. The decoder begins with nothing and
+    reads the source by attention, with one head in each layer (Luong et al. 2015, section 3.1).
     """
 
     vocabulary: int
@@ -117,7 +117,7 @@ def _stack(
             heads=directions,
             head_width=of_direction,
             key_heads=directions,
-            scale=of_direction**-0.5,
+            scale=1.0,
             causal=directions == 1,
         ),
         mlp=MlpConfig(width=4 * directions * of_direction, activation="tanh"),

@@ -13,11 +13,14 @@ from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.stack import Params
 from lca_jax.models.writing.generation import TextRules
 
-_VECTORS = 0.1
+_VECTORS, _TRANSLATED = 0.1, 0.5
+"""Bounds of word vectors. Vectors within 0.1 make states so small that attention is nearly uniform, and a translator
+stays at what the bag of source words tells: after 800 steps on random sequences of 7 words, each with one translation,
+its perplexity was 2.3 to 3.7 from vectors within 0.1 and 1.0, its lowest, from those within 0.5."""
 
 
 def initial_params(config: StackConfig, key: Array) -> Params:
-    """Draws untrained parameters: uniform within 1/√cells, word vectors within 0.1, as is usual for LSTMs.
+    """Draws untrained parameters: uniform within 1/√cells, word vectors within 0.1, or 0.5 where there is a decoder.
 
     The bias of the head is 0. It is a pure function, to be mapped over keys.
     """
@@ -33,7 +36,8 @@ def _draw(config: StackConfig, path: tuple, shape: jax.ShapeDtypeStruct, key: Ar
     if names[-2:] == ["head", "bias"]:
         return jnp.zeros(shape.shape, shape.dtype)
     stack = config.decoder if names[0] == "decoder" and config.decoder is not None else config
-    bound = _VECTORS if names[-1] == "embedding" else stack.attention.head_width**-0.5
+    vectors = _VECTORS if config.decoder is None else _TRANSLATED
+    bound = vectors if names[-1] == "embedding" else stack.attention.head_width**-0.5
     return partial(jax.random.uniform, minval=-bound, maxval=bound)(key, shape.shape, shape.dtype)
 
 

@@ -125,9 +125,9 @@ class StackConfig:
     own."""
     mixing: Mixing = "attention"
     """How pieces exchange information: by attention, by a recurrence over the pieces before (`recurrence`), or by LSTMs
-    (`lstm`). A block is then an LSTM layer alone, and these words are used for it: `attention.heads` are its directions,
-    one if it is `causal` and two otherwise, `head_width` the cells of a direction, `mlp.width` the gates of all cells; a
-    matrix leads from the cells to the residual neurons where their numbers differ."""
+    (`lstm`). A block is then an LSTM layer, and the other words mean its parts: `attention.heads` its directions, one
+    if it is `causal` and two otherwise, `head_width` the cells of a direction, `mlp.width` the gates of all cells;
+    where the numbers of cells and residual neurons differ, a matrix leads from the first to the others."""
     cross: bool = False
     """Whether every block attends to the states of another stack, between its own two parts."""
     head: HeadConfig | None = None

@@ -114,7 +114,10 @@ def empty_cache(config: StackConfig, *, rows: int, places: int) -> Cache:
     if config.mixing == "lstm":
         widths = config.residual_width, config.heads_width
         return Cache(
-            text={layer: tuple(jnp.zeros((rows, places, width), dtype) for width in widths) for layer in range(config.layers)},
+            text={
+                layer: tuple(jnp.zeros((rows, places, width), dtype) for width in widths)
+                for layer in range(config.layers)
+            },
             encoder={},
         )
     shape = (rows, places, config.attention.key_heads, config.attention.head_width)

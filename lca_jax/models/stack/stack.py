@@ -289,7 +289,7 @@ def check_edits(
                 f"number, got {np.shape(edit.directions)}."
             )
         if edit.directions is not None and site.removeprefix(DECODER) in ("cell", "gates"):
-            raise ModelError(f"The edit of `{site}` must be without directions: they are taken out of `residual` alone.")
+            raise ModelError(f"The edit of `{site}` must be without directions: only `residual` has them.")
         slots = targets if site.startswith(DECODER) else rows
         if edit.where is not None and np.shape(edit.where) != slots:
             means = "the rows are packed here, so slots cannot be named" if slots is None else f"it must be {slots}"
