@@ -40,7 +40,7 @@ from lca_jax.training.many import EpochLoss
 from lca_jax.training.translation_models import train_translation_models
 
 Kind = Literal["lm", "nmt"]
-_TREEBANKS = {"lm": ("en_ewt-ud-train", "en_ewt-ud-test"), "nmt": ("de_gsd-ud-dev", "de_gsd-ud-test")}
+TREEBANKS = {"lm": ("en_ewt-ud-train", "en_ewt-ud-test"), "nmt": ("de_gsd-ud-dev", "de_gsd-ud-test")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +69,8 @@ class Settings:
     """Maximum number of pieces in a translation."""
     slots: int = 4096
     """Slots that are computed together."""
-    lm: TrainingSettings = field(default_factory=lambda: TrainingSettings(epochs=12, width=192, dropout=0.3))
-    nmt: TranslationSettings = field(default_factory=lambda: TranslationSettings(epochs=24, width=192, dropout=0.3))
+    lm: TrainingSettings = field(default_factory=lambda: TrainingSettings(epochs=12, width=160, dropout=0.2))
+    nmt: TranslationSettings = field(default_factory=lambda: TranslationSettings(epochs=16, width=160, dropout=0.2))
     seed: int = 0
 
 
@@ -102,7 +102,7 @@ def study(settings: Settings, kind: Kind) -> dict[str, Any]:
     dev, test = ("val", "en" if kind == "lm" else "de"), ("test_2016_flickr", "en")
     seen = Corpus.from_words(read_words(settings.data, *dev, settings.measured), name="dev")
     across = steps.rank_across(models, seen)
-    banks = [read_treebank(settings.data, name, settings.probed, settings.seed) for name in _TREEBANKS[kind]]
+    banks = [read_treebank(settings.data, name, settings.probed, settings.seed) for name in TREEBANKS[kind]]
     options = {"shares": settings.shares, "fills": settings.fills, "seed": settings.seed, "slots": settings.slots}
     found = []
     for number, model in enumerate(models):

@@ -28,7 +28,9 @@ def draw(result: Mapping[str, Any], *, fill: str = "zero") -> str:
         result: Kind to its results, with `models`, each with `ablation` as `AblationCurve.to_dict` returns it.
         fill: What removed neurons are set to.
     """
-    kinds = [kind for kind in ("lm", "nmt") if kind in result]
+    kinds = [kind for kind in ("lm", "nmt") if kind in result and all(has_score(one) for one in result[kind]["models"])]
+    if not kinds:
+        raise ValueError("No kind of model has a score to compare with: its models must be trained for longer.")
     columns = max(len(result[kind]["models"]) for kind in kinds)
     width = _LEFT + columns * (_WIDTH + _GAP)
     height = _TOP + len(kinds) * (_HEIGHT + 70)
@@ -48,6 +50,11 @@ def draw(result: Mapping[str, Any], *, fill: str = "zero") -> str:
             title = f"{kind.upper()} {column}: {_TITLES[kind]}"
             parts += _panel(lines, title, left, top, low=low, high=high, logarithmic=kind == "lm")
     return "\n".join([*parts, "</svg>", ""])
+
+
+def has_score(model: Mapping[str, Any]) -> bool:
+    """Returns whether a model has a score before neurons are removed; a BLEU of 0 has no shares."""
+    return model["ablation"]["whole"] > 0
 
 
 Points = list[tuple[float, float, float, float]]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.grain.texts import TASKS
 from lca_jax.analysis.curves import keep_curve
 from lca_jax.analysis.distribution import sharing
 from lca_jax.analysis.overlap import chance_overlap, first_part, overlap
@@ -35,6 +36,10 @@ MASS = 0.25
 EXCLUSIVE = 0.05
 """Share of the neurons that are a property's own, for the count of exclusive ones."""
 PROBE = ElasticNet(l1=1e-3, l2=1e-3)
+PROBED = TASKS
+"""Properties that are probed."""
+MODES = ("mask", "retrain")
+"""How probes are measured with few neurons: the others set to their means, or trained anew without them."""
 
 
 def read_outputs(model: Model, corpus: Corpus) -> ActivationStore:
@@ -79,7 +84,7 @@ def describe_across(rankings: Mapping[str, Ranking]) -> dict[str, Any]:
 def probe_properties(model: Model, train: Corpus, test: Corpus) -> tuple[ProbeSet, dict[str, Any]]:
     """Returns probes of all properties, and how good they are, also with few neurons kept."""
     train_store, test_store = read_outputs(model, train), read_outputs(model, test)
-    probes = fit_probes(train_store, PROBE)
+    probes = fit_probes(train_store, PROBE, tasks=PROBED)
     found = {}
     for task in probes.tasks:
         compared, ranking = compare_probe(probes, task, test_store), rank_neurons(probes, task)
@@ -89,7 +94,7 @@ def probe_properties(model: Model, train: Corpus, test: Corpus) -> tuple[ProbeSe
             "baselines": {name: rival.accuracy for name, rival in compared.rivals.items()},
             "keep": {
                 mode: keep_curve(probes, ranking, test_store, mode=mode).table()  # pyright: ignore[reportArgumentType]
-                for mode in ("mask", "retrain")
+                for mode in MODES
             },
         }
     return probes, found
