@@ -5,9 +5,9 @@
 
 For every tuning (`benchmarks/tuned_texts.py`) and seed the model is tuned in a folder of WORK. The words of the
 treebank are extracted from the untuned and from each tuned model; for every probed task one certified probe each is
-fitted to all words and to complementary half-samples, the same ones for every model. The neurons are ranked by `bagged`,
-as runs do, and by `lca`, the papers' order. Every piece is kept in WORK when it is done: a program that was killed goes
-on there.
+fitted to all words and to complementary half-samples, the same ones for every model. The neurons are ranked by
+`bagged`, as runs do, and by `lca`, the papers' order. Every piece is kept in WORK when it is done: a program that was
+killed goes on there.
 
 The result has
 
