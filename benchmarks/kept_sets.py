@@ -19,6 +19,7 @@ from lca_jax.store.store import ActivationStore
 _LEADS = (
     ("all", "top"),
     ("top", "random"),
+    ("top", "bottom"),
     ("random", "bottom"),
     ("top", "magnitude"),
     ("top", "probeless"),

@@ -130,6 +130,7 @@ def measure_task(model: Model, task: str, parts: Sequence[Corpus], settings: Set
     rankings = {name: rank(probes, task, method=by) for name, by in (("lca", "lca"), ("magnitude", "mean_weight"))}
     rankings["probeless"] = rank(read_words(train, task), task, method="probeless")
     lca, masked, draws = rankings["lca"], masked_by(probes, task, words), settings.draws
+    samples = fit_samples(probes, task, replicates=settings.halves)
     return {
         "words": [part.word_count for part in parts],
         "classes_of_task": len(probes.one(task).classes),
@@ -141,10 +142,10 @@ def measure_task(model: Model, task: str, parts: Sequence[Corpus], settings: Set
         "masked": sets_of(rankings, _MASKED, words, masked, draws, masked),
         "retrained": sets_of(rankings, _RETRAINED, words, retrained_by(training, words), draws, masked),
         "minimal": minimal(probes, task, lca, training, (dev, test)),
-        "depth": depth(fit_samples(probes, task, replicates=settings.halves), task, settings.share),
+        "depth": depth(samples, task, settings.share),
         "raw": raw_depth(train, task, settings),
         "layers": layers(training, words, probes),
-        "classes": classes(probes, task, settings.share),
+        "classes": classes(probes, samples, task, settings.share),
         "copies": {str(least): copies(train, least) for least in _THRESHOLDS},
     }
 
@@ -187,15 +188,19 @@ def layers(training: TrainingWords, words: MeasuredWords, probes: ProbeSet) -> d
     }
 
 
-def classes(probes: ProbeSet, task: str, share: float) -> dict[str, Any]:
-    """Counts the first neurons by class."""
+def classes(probes: ProbeSet, samples: ProbeSet, task: str, share: float) -> dict[str, Any]:
+    """Counts the first neurons by class, also on every half-sample."""
     count = round(share * probes.axis.size)
-    found = neurons_by_class(probes, task, count=count)
+    found, *halves = (
+        neurons_by_class(samples, task, count=count, replicate=number) for number in range(samples.replicates + 1)
+    )
     labels = [] if probes.store is None else list(probes.store.labels(task))
     return {
         "neurons": {name: len(columns) for name, columns in found.items()},
         "words": {name: labels.count(name) for name in found},
         "sharing_factor": sharing(found).factor,
+        "of_halves": [{name: len(columns) for name, columns in half.items()} for half in halves],
+        "sharing_factor_of_halves": [sharing(half).factor for half in halves],
     }
 
 
