@@ -67,8 +67,8 @@ def chunks(folder: Path, limit: int) -> Parts:
 
 READERS: dict[str, tuple[Callable[[Path, int], Parts], int]] = {
     "sentiment": (sentiment, 6920),
-    "acceptability": (acceptability, 8000),
-    "chunks": (chunks, 3000),
+    "acceptability": (acceptability, 3000),
+    "chunks": (chunks, 1500),
 }
 """By tuning: its reader, and the number of training sentences at most."""
 

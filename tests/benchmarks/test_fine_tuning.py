@@ -86,19 +86,19 @@ def test_parts_of_pairs_share_no_pair(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "high", "claim"),
-    [
-        (["lower", "lower"], -0.1, "holds"),
-        (["lower", "lower"], 0.1, "within noise"),
-        (["lower"], None, "within noise"),
-        (["lower", "within noise"], -0.1, "within noise"),
-        (["within noise"], None, "within noise"),
-        (["higher", "within noise"], 0.3, "fails"),
-        (["higher", "lower"], 0.3, "within noise"),
-    ],
+    ("low", "high", "claim"),
+    [(-0.4, -0.1, "holds"), (-0.4, 0.1, "within noise"), (0.1, 0.4, "fails"), (None, None, "within noise")],
 )
-def test_the_claim_holds_only_if_words_and_seeds_say_so(verdicts: list[str], high: float | None, claim: str) -> None:
-    assert relocated.verdict_of(verdicts, {"value": -0.2, "low": None, "high": high}) == claim
+def test_the_claim_is_judged_by_the_interval_of_the_move(low: float | None, high: float | None, claim: str) -> None:
+    assert relocated.verdict_of({"value": -0.2, "low": low, "high": high}) == claim
+
+
+def test_words_and_seeds_add_their_noise() -> None:
+    both = relocated.with_words({"value": 1.0, "low": 0.7, "high": 1.3}, 0.4)
+    assert both["low"] == pytest.approx(0.5)
+    assert both["high"] == pytest.approx(1.5)
+    alone = {"value": 1.0, "low": None, "high": None}
+    assert relocated.with_words(alone, 0.4) == alone
 
 
 def test_the_interval_over_seeds_is_students() -> None:
