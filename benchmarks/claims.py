@@ -97,11 +97,8 @@ def table_of(content: dict[str, Any]) -> list[str]:
             for one in row["figures"]
         )
         told = "; ".join(part for part in (figures, row.get("reason")) if part)
-        lines.append(
-            f"| {row['paper']}, {row['section']} | {row['claim']} | {row['tested_by']} | {told} | {row['verdict']} |".replace(
-                "|r|", "&#124;r&#124;"
-            )
-        )
+        cells = [f"{row['paper']}, {row['section']}", row["claim"], row["tested_by"], told, row["verdict"]]
+        lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
     return lines
 
 

@@ -5,8 +5,8 @@ that two rankings of one order would have. *Seeds*: the interval over the seeds 
 overlap between rankings after tunings that differ by their seed alone. The halves are of the same words for every seed,
 so the mean over seeds has all of their noise: the squares of both reaches add up.
 
-The claim is that salient neurons move to lower layers (Durrani et al. 2023, section 5.4). It `holds` where that interval
-of the move lies below 0, and `fails` where it lies above 0; else the move is `within noise`.
+The claim is that salient neurons move to lower layers (Durrani et al. 2023, section 5.4). It `holds` where that
+interval of the move lies below 0, and `fails` where it lies above 0; else the move is `within noise`.
 """
 
 from collections.abc import Sequence
