@@ -21,7 +21,7 @@ The result has
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,27 +100,41 @@ class Settings(ModelAndCorpus):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Tunes, probes, prints the tables and writes the result."""
+    """Tunes, probes, prints the tables and writes the result, as far as it is, after every tuning."""
     settings = tyro.cli(Settings, args=arguments, description="What fine-tuning moves.")
-    content = study(settings)
+    content: dict[str, Any] = {}
+    for content in study(settings):
+        harness.write_result(settings.out, "fine_tuning", {"input": settings.names(), **content})
     harness.print_table("tuning", {f"{one['on']}, seed {one['seed']}": one["accuracy"] for one in content["tunings"]})
     for task, of_task in content["shifts"].items():
-        rows = {f"{on}, {by}": one["over_seeds"] for on, of in of_task.items() for by, one in of.items()}
+        rows = {f"{on}, {by}": one["over_seeds_and_words"] for on, of in of_task.items() for by, one in of.items()}
         harness.print_table(f"{task}: shift of the mean layer", rows)
-    harness.write_result(settings.out, "fine_tuning", {"input": settings.names(), **content})
 
 
-def study(settings: Settings) -> dict[str, Any]:
-    """Returns the content of the result file, after its head."""
+def study(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yields the content of the result file, after its head, as far as it is: once more after every tuning."""
     base, texts, parts = load_model(settings.model_folder), settings.texts(), settings.probed_words()
     before = probe(settings, "before", parts, lambda: base)
     tunings: list[dict[str, Any]] = []
-    after: dict[str, Seeds] = {name: {} for name in texts}
-    for seed in settings.seeds:  # one seed of every tuning first: a program that is killed then has something of each
-        for name, of_tuning in texts.items():
+    after: dict[str, Seeds] = {}
+    for name, of_tuning in texts.items():
+        for seed in settings.seeds:
             tunings.append(tune_once(settings, base, name, of_tuning, seed))
             tuned = settings.work / f"{name}-{seed}"
-            after[name][seed] = probe(settings, f"{name}-{seed}", parts, lambda tuned=tuned: load_model(tuned))
+            probed = probe(settings, f"{name}-{seed}", parts, lambda tuned=tuned: load_model(tuned))
+            after.setdefault(name, {})[seed] = probed
+            yield _content(settings, parts, tunings, before, after)
+    content = _content(settings, parts, tunings, before, after)
+    yield {**content, "torch": [torch_once(settings, texts["sentiment"], seed) for seed in settings.torch_seeds]}
+
+
+def _content(
+    settings: Settings,
+    parts: tuple[Corpus, Corpus],
+    tunings: list[dict[str, Any]],
+    before: dict[str, Probed],
+    after: dict[str, Seeds],
+) -> dict[str, Any]:
     share, axis = settings.share, before[settings.tasks[0]].whole[RANKINGS[0]].axis
     return {
         "words": [part.word_count for part in parts],
@@ -128,8 +142,8 @@ def study(settings: Settings) -> dict[str, Any]:
         "penalty": {"l1": settings.l1, "l2": settings.l2},
         "halves": settings.halves,
         "tuning": {"epochs": settings.tuning.epochs, "rate": settings.tuning.rate, "batch": settings.tuning.batch},
-        "tunings": tunings,
-        "torch": [torch_once(settings, texts["sentiment"], seed) for seed in settings.torch_seeds],
+        "tunings": list(tunings),
+        "torch": [],
         "before": {task: one.state(share) for task, one in before.items()},
         "after": {
             name: {str(seed): {task: one.state(share) for task, one in of.items()} for seed, of in seeds.items()}
