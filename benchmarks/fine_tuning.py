@@ -1,204 +1,223 @@
-"""What fine-tuning moves: a model tuned for sentiment, and the salient neurons of a task before and after.
+"""What fine-tuning moves: a model tuned on up to three tasks, and where salient neurons sit before and after.
 
-    python -m benchmarks.fine_tuning --train sst2-train.tsv.gz --dev sst2-dev.tsv.gz --test sst2-test.tsv.gz \
+    python -m benchmarks.fine_tuning --sentiment sentiment/ --acceptability blimp.jsonl.gz --chunks conll2000/ \
         --corpus en_ewt-ud-train.conllu.gz --work WORK --out fine-tuning.json
 
-The sentiment files have a label and a text in each row. For every seed the model is tuned in a folder of WORK; a
-program that was killed goes on there. Then the words of the treebank are extracted from the untuned and from each tuned
-model, one certified probe each is fitted to all words and to half-samples, the same ones for every model, and the
-neurons are ranked by it. The result has
+For every tuning (`benchmarks/tuned_texts.py`) and seed the model is tuned in a folder of WORK. The words of the
+treebank are extracted from the untuned and from each tuned model; for every probed task one certified probe each is
+fitted to all words and to complementary half-samples, the same ones for every model. The neurons are ranked by
+`bagged`, as runs do, and by `lca`, the papers' order. Every piece is kept in WORK when it is done: a program that was
+killed goes on there.
 
-- `tunings`: accuracy on dev (where the step was chosen) and test, loss by step, seconds since the last start;
-- `before` and, by seed, `after`: the probe's accuracy on other sentences; that of probes trained again on the first and
-  on the last tenth of the ranking; the number of salient neurons by layer; their mean layer with its interval;
-- `shifts`: the move of the mean layer with its interval, and the overlap beside chance and noise ceiling;
-- `claim`: whether salient neurons move to lower layers (Durrani et al. 2023, section 5.4): `holds` if the interval is
-  below 0 for every seed, `fails` if it is below 0 for none and above 0 for some, and `within noise` otherwise.
+The result has
+
+- `tunings`: accuracy on dev (where the step was chosen) and test, loss by step, seconds since the last start; `torch`:
+  the same of PyTorch by the same recipe;
+- `before` and, by tuning and seed, `after`: accuracy of the probe on other sentences; of probes trained again on the
+  first and on the last tenth of the ranking; of probes of the lowest layers alone, up to each; by ranking, the salient
+  neurons in each layer and their mean layer with its interval;
+- `shifts` by task, tuning and ranking: the move of the mean layer for each seed and over the seeds, the overlap with
+  before, its ceiling, chance, the overlap between seeds, and the `claim` (`relocated.py` says when it holds).
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tyro
 
-from benchmarks import harness
+from benchmarks import harness, tuned_texts
+from benchmarks.relocated import RANKINGS, Probed, compare, measure_parts
 from benchmarks.source import ModelAndCorpus
-from lca_jax.analysis.relocation import Relocation, measure_relocation
-from lca_jax.analysis.retraining import TrainingWords, hits_of_nested_sets
-from lca_jax.analysis.samples import rank_samples
+from benchmarks.tuning_torch import tune_with_torch
 from lca_jax.extraction.extract import extract
 from lca_jax.models.load import load_model
 from lca_jax.models.model import Model
 from lca_jax.probing.fit import fit_probes
-from lca_jax.probing.measuring import measured_words
 from lca_jax.probing.objective import ElasticNet
-from lca_jax.ranking.lca import rank_neurons
-from lca_jax.ranking.ranking import Ranking
+from lca_jax.probing.probe_set import load_probes
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.formats import read_corpus
-from lca_jax.text.options import TextOptions
 from lca_jax.training.classify import classify
 from lca_jax.training.settings import Tuning
 from lca_jax.training.tune import tune
 
-_TUNING = Tuning(epochs=2, rate=1e-4, evaluate_every=72, checkpoint_every=36)
+_TUNING = Tuning(epochs=2, rate=1e-4, evaluate_every=72, checkpoint_every=72)
+
+Seeds = dict[int, dict[str, Probed]]
+"""By seed of a tuning and by task."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ModelAndCorpus):
     """Settings of the benchmark."""
 
-    train: Path
-    """Training sentences with a label in the first column and the text in the second."""
-    dev: Path
-    """Sentences on which the best step is chosen."""
-    test: Path
-    """Sentences that are only measured."""
+    sentiment: Path | None = None
+    """Folder of SST-2; None for no such tuning."""
+    acceptability: Path | None = None
+    """File of minimal pairs; None for no such tuning."""
+    chunks: Path | None = None
+    """Folder of CoNLL-2000; None for no such tuning."""
     work: Path
-    """Folder of the tunings."""
+    """Folder of the pieces."""
     out: Path
     """Where the result is written."""
     sentences: int | None = None
-    """Training sentences at most, the first ones; None for all."""
-    seeds: tuple[int, ...] = (0,)
+    """Training sentences of each tuning at most; None for the numbers of `tuned_texts.READERS`."""
+    seeds: tuple[int, ...] = (0, 1, 2)
     """Seed of each tuning."""
+    torch_seeds: tuple[int, ...] = ()
+    """Seeds with which PyTorch tunes for sentiment by the same recipe."""
     tuning: Tuning = _TUNING
     """How the model is tuned; the seed is set for each tuning."""
-    task: str = "upos"
-    """The task whose neurons are compared."""
-    words: int = 4000
+    tasks: tuple[str, ...] = ("upos", "feats:Number")
+    """The tasks whose neurons are compared."""
+    words: int = 5000
     """Number of words that are probed, and of those to measure on; whole sentences."""
     halves: int = 10
     """Half-samples, two of each division."""
     share: float = 0.1
     """Share of the neurons that count as salient."""
     l1: float = 1e-3
-    l2: float = 1e-3
+    l2: float = 1e-1
 
+    def texts(self) -> dict[str, tuned_texts.Parts]:
+        """Returns the texts of every tuning that was asked for."""
+        return {
+            name: reader(path, limit if self.sentences is None else self.sentences)
+            for name, (reader, limit) in tuned_texts.READERS.items()
+            if (path := getattr(self, name)) is not None
+        }
 
-class Probed(NamedTuple):
-    """The probe of one model."""
-
-    ranking: Ranking
-    halves: list[Ranking]
-    measured: dict[str, float]
-    """Accuracy of the probe, and of those trained again on the first and last neurons."""
+    def probed_words(self) -> tuple[Corpus, Corpus]:
+        """Returns the words that are probed and those that are measured: different sentences, drawn by the seed 0."""
+        chosen = read_corpus(self.corpus_file, tasks=self.tasks).take_words(2 * self.words, seed=0)
+        middle = int(np.searchsorted(np.cumsum([len(sentence) for sentence in chosen.sentences]), self.words)) + 1
+        return chosen.take_sentences(0, middle), chosen.take_sentences(middle, chosen.sentence_count)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Tunes, probes, prints the tables and writes the result."""
+    """Tunes, probes, prints the tables and writes the result, as far as it is, after every tuning."""
     settings = tyro.cli(Settings, args=arguments, description="What fine-tuning moves.")
-    content = study(settings)
-    harness.print_table("tuning", {f"seed {one['seed']}": one["accuracy"] for one in content["tunings"]})
-    states = {"before": content["before"], **{f"after, seed {seed}": one for seed, one in content["after"].items()}}
-    harness.print_table("probe", {name: state["accuracy"] for name, state in states.items()})
-    harness.print_table("mean layer", {name: state["centre"] for name, state in states.items()})
-    harness.print_table("shift", {f"seed {seed}": one for seed, one in content["shifts"].items()})
-    print(f"salient neurons move to lower layers: {content['claim']}")
-    harness.write_result(settings.out, "fine_tuning", {"input": settings.names(), **content})
+    content: dict[str, Any] = {}
+    for content in study(settings):
+        harness.write_result(settings.out, "fine_tuning", {"input": settings.names(), **content})
+    harness.print_table("tuning", {f"{one['on']}, seed {one['seed']}": one["accuracy"] for one in content["tunings"]})
+    for task, of_task in content["shifts"].items():
+        rows = {f"{on}, {by}": one["over_seeds_and_words"] for on, of in of_task.items() for by, one in of.items()}
+        harness.print_table(f"{task}: shift of the mean layer", rows)
 
 
-def study(settings: Settings) -> dict[str, Any]:
-    """Returns the content of the result file, after its head."""
-    base = load_model(settings.model_folder)
-    treebank = read_corpus(settings.corpus_file, tasks=[settings.task])
-    chosen = treebank.take_words(2 * settings.words, seed=0)
-    middle = int(np.searchsorted(np.cumsum([len(sentence) for sentence in chosen.sentences]), settings.words)) + 1
-    parts = chosen.take_sentences(0, middle), chosen.take_sentences(middle, chosen.sentence_count)
-    tunings, tuned = zip(*(tune_once(base, settings, seed) for seed in settings.seeds), strict=True)
-    before = probe(base, parts, settings)
-    after = {seed: probe(model, parts, settings) for seed, model in zip(settings.seeds, tuned, strict=True)}
-    moved = {
-        seed: measure_relocation(
-            before.ranking,
-            state.ranking,
-            halves_before=before.halves,
-            halves_after=state.halves,
-            share=settings.share,
-        )
-        for seed, state in after.items()
-    }
-    first = moved[settings.seeds[0]]
+def study(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yields the content of the result file, after its head, as far as it is: once more after every tuning."""
+    base, texts, parts = load_model(settings.model_folder), settings.texts(), settings.probed_words()
+    before = probe(settings, "before", parts, lambda: base)
+    tunings: list[dict[str, Any]] = []
+    after: dict[str, Seeds] = {}
+    for name, of_tuning in texts.items():
+        for seed in settings.seeds:
+            tunings.append(tune_once(settings, base, name, of_tuning, seed))
+            tuned = settings.work / f"{name}-{seed}"
+            probed = probe(settings, f"{name}-{seed}", parts, lambda tuned=tuned: load_model(tuned))
+            after.setdefault(name, {})[seed] = probed
+            yield _content(settings, parts, tunings, before, after)
+    content = _content(settings, parts, tunings, before, after)
+    yield {**content, "torch": [torch_once(settings, texts["sentiment"], seed) for seed in settings.torch_seeds]}
+
+
+def _content(
+    settings: Settings,
+    parts: tuple[Corpus, Corpus],
+    tunings: list[dict[str, Any]],
+    before: dict[str, Probed],
+    after: dict[str, Seeds],
+) -> dict[str, Any]:
+    share, axis = settings.share, before[settings.tasks[0]].whole[RANKINGS[0]].axis
     return {
-        "task": settings.task,
         "words": [part.word_count for part in parts],
-        "neurons": {"all": first.axis.size, "salient": first.neurons},
+        "neurons": {"all": axis.size, "salient": round(share * axis.size)},
         "penalty": {"l1": settings.l1, "l2": settings.l2},
         "halves": settings.halves,
+        "tuning": {"epochs": settings.tuning.epochs, "rate": settings.tuning.rate, "batch": settings.tuning.batch},
         "tunings": list(tunings),
-        "before": _state(before, first.layers_before.tolist(), first.centre_before._asdict()),
+        "torch": [],
+        "before": {task: one.state(share) for task, one in before.items()},
         "after": {
-            str(seed): _state(state, moved[seed].layers_after.tolist(), moved[seed].centre_after._asdict())
-            for seed, state in after.items()
+            name: {str(seed): {task: one.state(share) for task, one in of.items()} for seed, of in seeds.items()}
+            for name, seeds in after.items()
         },
-        "shifts": {str(seed): _shift(one) for seed, one in moved.items()},
-        "claim": verdict_of([one.verdict for one in moved.values()]),
+        "shifts": {task: compare_task(before[task], after, task, share) for task in settings.tasks},
     }
 
 
-def tune_once(base: Model, settings: Settings, seed: int) -> tuple[dict[str, Any], Model]:
-    """Tunes with one seed, or goes on with it."""
-    train, dev, test = (_sentiment(path) for path in (settings.train, settings.dev, settings.test))
-    if settings.sentences is not None:
-        train = train.take_sentences(0, settings.sentences)
-    out = settings.work / f"tuned-{seed}"
+def compare_task(before: Probed, after: dict[str, Seeds], task: str, share: float) -> dict[str, Any]:
+    """Compares one task before with the same after every tuning, by both rankings."""
+    return {
+        name: {by: compare(before, {seed: of[task] for seed, of in seeds.items()}, by, share) for by in RANKINGS}
+        for name, seeds in after.items()
+    }
+
+
+def tune_once(settings: Settings, base: Model, name: str, texts: tuned_texts.Parts, seed: int) -> dict[str, Any]:
+    """Tunes on one task with one seed, or goes on with it."""
+
+    def make() -> dict[str, Any]:
+        out, tuning = settings.work / f"{name}-{seed}", replace(settings.tuning, seed=seed)
+        done, lap = harness.clock(lambda: tune(base, texts.train, texts.dev, out=out, settings=tuning, progress=True))
+        best = done.history.best
+        assert best is not None  # there are dev texts
+        return {
+            "on": name,
+            "seed": seed,
+            "sentences": {part: corpus.sentence_count for part, corpus in texts._asdict().items()},
+            "steps": done.history.step,
+            "best_step": best.step,
+            "accuracy": {"dev": best.accuracy, "test": classify(done.model, texts.test).accuracy},
+            "evaluations": done.history.table(),
+            "losses": list(done.history.losses),
+            "seconds": lap.wall_s,
+            "cpu_s": lap.cpu_s,
+        }
+
+    return _kept(settings.work / f"tuning-{name}-{seed}.json", make)
+
+
+def torch_once(settings: Settings, texts: tuned_texts.Parts, seed: int) -> dict[str, Any]:
+    """Tunes with PyTorch by the same recipe, or reads what that gave."""
     tuning = replace(settings.tuning, seed=seed)
-    done, lap = harness.clock(lambda: tune(base, train, dev, out=out, settings=tuning, progress=True))
-    best = done.history.best
-    assert best is not None
-    result = {
-        "seed": seed,
-        "sentences": {"train": train.sentence_count, "dev": dev.sentence_count, "test": test.sentence_count},
-        "steps": done.history.step,
-        "best_step": best.step,
-        "accuracy": {"dev": best.accuracy, "test": classify(done.model, test).accuracy},
-        "evaluations": done.history.table(),
-        "losses": list(done.history.losses),
-        "seconds": lap.wall_s,
-        "cpu_s": lap.cpu_s,
-    }
-    return result, done.model
+    file = settings.work / f"torch-{seed}.json"
+    return _kept(file, lambda: tune_with_torch(settings.model_folder, texts, tuning))
 
 
-def probe(model: Model, parts: tuple[Corpus, Corpus], settings: Settings) -> Probed:
-    """Fits the probe of a model to all words and to half-samples, and ranks the neurons by each."""
-    store, other = (extract(model, part) for part in parts)
-    net = ElasticNet(l1=settings.l1, l2=settings.l2)
-    probes = fit_probes(store, net, tasks=[settings.task], replicates=settings.halves, kind="halves")
-    ranking = rank_neurons(probes, settings.task)
-    one = probes.one(settings.task)
-    words = measured_words(other, probes.axis, settings.task, one.classes)
-    training, count = TrainingWords.of(probes, settings.task), round(settings.share * len(ranking.columns))
-    again = {
-        name: float(hits_of_nested_sets(training, words, order, [count]).mean())
-        for name, order in (("first", ranking.columns), ("last", ranking.columns[::-1]))
-    }
-    accuracy = float((one.predict(words.X) == words.gold).mean())
-    return Probed(ranking, rank_samples(probes, settings.task), {"all": accuracy, **again})
+def probe(settings: Settings, name: str, parts: tuple[Corpus, Corpus], model: Callable[[], Model]) -> dict[str, Probed]:
+    """Fits the probes of a model to all words and to half-samples, or reads them, and ranks the neurons by each."""
+    folder = settings.work / f"probes-{name}"
+
+    def make() -> dict[str, Any]:
+        loaded = model()
+        store, other = (extract(loaded, part) for part in parts)
+        net = ElasticNet(l1=settings.l1, l2=settings.l2)
+        probes = fit_probes(store, net, tasks=settings.tasks, replicates=settings.halves, kind="halves", control=False)
+        probes.save(folder)
+        return {task: measure_parts(probes, other, task, settings.share) for task in settings.tasks}
+
+    accuracies = _kept(settings.work / f"accuracy-{name}.json", make)
+    probes = load_probes(folder)
+    return {task: Probed.of(probes, task, accuracies[task]) for task in settings.tasks}
 
 
-def verdict_of(verdicts: Sequence[str]) -> str:
-    """Returns what the seeds say together of the claim that salient neurons move to lower layers."""
-    if all(verdict == "lower" for verdict in verdicts):
-        return "holds"
-    return "fails" if "lower" not in verdicts and "higher" in verdicts else "within noise"
-
-
-def _sentiment(path: Path) -> Corpus:
-    return read_corpus(path, tasks=["sentiment=1"], options=TextOptions(text_column="2"))
-
-
-def _state(probed: Probed, layers: list[float], centre: dict[str, float]) -> dict[str, Any]:
-    return {"accuracy": probed.measured, "layers": layers, "centre": centre}
-
-
-def _shift(one: Relocation) -> dict[str, Any]:
-    names = ("overlap", "chance", "ceiling", "of_ceiling")
-    overlap = {name: getattr(one.overlap, name) for name in names}
-    return {**one.shift._asdict(), "verdict": one.verdict, **overlap}
+def _kept(file: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Returns a piece of the result: made, or as it was made before."""
+    if not file.exists():
+        content = json.dumps(make())
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial")
+        partial.write_text(content, encoding="utf-8")
+        partial.replace(file)  # whole or not at all
+    return json.loads(file.read_text("utf-8"))
 
 
 if __name__ == "__main__":

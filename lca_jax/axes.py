@@ -25,6 +25,13 @@ DECODER_SITES: tuple[str, ...] = ("decoder.residual", "decoder.attention", "deco
 """`decoder.cross`: per-head outputs of the attention to the encoder's states. The others are as in `SITES`."""
 ARRAY_SITE = "array"
 """The site of plain arrays, whose neurons are their columns."""
+LSTM_SITES: tuple[str, ...] = ("residual", "cell", "gates")
+"""The sites of an LSTM stack. `residual`: the word vectors, then the output of every layer. `cell`: the memory cells.
+`gates`: what opens them, after the non-linearities: all input gates of a direction, then its forget gates, the new
+contents and the output gates. Layer 0 of the last two is the first LSTM. Edits of these two act on what the next slots
+read as well; an edit of `residual` acts on the next layer alone."""
+LSTM_DECODER_SITES: tuple[str, ...] = ("decoder.residual", "decoder.cell", "decoder.cross", "decoder.gates")
+"""The sites of an LSTM decoder."""
 HEAD = "head."
 """Prefix of the sites of a word's head, where words are read together with their heads (`pair_words`)."""
 

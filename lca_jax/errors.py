@@ -27,6 +27,10 @@ class StoreError(LcaError):
     """An activation store is missing, altered, incomplete or made from something else."""
 
 
+class HeldError(StoreError):
+    """Another process holds a folder; the message says which, on which machine, and since when."""
+
+
 class DataError(LcaError):
     """Activations or labels cannot answer the question (NaN, one class only, nothing labelled)."""
 

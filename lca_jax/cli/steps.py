@@ -97,7 +97,7 @@ def extract(
 def _extract_text(
     model: ModelSettings, text: Path, out: str, *, texts: TextOptions, statistics: bool, quiet: bool, **reading: Any
 ) -> None:
-    from lca_jax.experiment.inputs import open_model
+    from lca_jax.experiment.opening import open_model
     from lca_jax.extraction.extract import extract as extract_store
     from lca_jax.store.statistics import Gathering
     from lca_jax.text.formats import read_corpus

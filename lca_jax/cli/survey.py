@@ -8,6 +8,7 @@ import tyro
 from lca_jax.cli.compiling import keep_compiled_programs
 from lca_jax.cli.output import say, shows_bars
 from lca_jax.experiment.survey_settings import read_survey
+from lca_jax.machine.files import real_path
 
 
 def run_survey(
@@ -16,6 +17,7 @@ def run_survey(
     out: Path | None = None,
     plan: bool = False,
     overwrite: bool = False,
+    join: bool = False,
     quiet: bool = False,
     debug: bool = False,
 ) -> None:
@@ -29,6 +31,8 @@ def run_survey(
         out: The folder of the survey, in place of that of the file.
         plan: Say what will be made and what is there, and make nothing.
         overwrite: Let runs remove what their folders have of another model or other texts.
+        join: Share the runs out with other processes. Start the same command in each of them, on machines that share
+            the folder and with devices of their own; they may come and go.
         quiet: Show no progress.
         debug: Show tracebacks.
     """
@@ -36,9 +40,9 @@ def run_survey(
     settings = read_survey(file, out=out)
     if plan:
         from lca_jax.experiment.survey_cells import Cells
+        from lca_jax.experiment.survey_runs import Runs
 
-        cells = Cells(settings)
-        planned = cells.plan()
+        planned = Runs(Cells(settings).experiments, real_path(settings.out)).plan()
         say(
             f"{settings.out}: {len(planned)} runs, {sum(one.finished for one in planned)} of them finished; then "
             f"{' and '.join(settings.questions)} for {', '.join(settings.tasks)}",
@@ -53,5 +57,5 @@ def run_survey(
     from lca_jax.report.survey import survey_lines
 
     keep_compiled_programs()
-    results = survey(settings, overwrite=overwrite, progress=shows_bars(quiet=quiet))
+    results = survey(settings, overwrite=overwrite, join=join, progress=shows_bars(quiet=quiet))
     say(f"Page: {settings.out.absolute() / 'report' / 'index.html'}", *survey_lines(results))

@@ -83,6 +83,13 @@ class RunFolder:
             raise StoreError(f"{error}. {way_out}") from None
         return inputs
 
+    def is_finished(self) -> bool:
+        """Returns whether all steps on record are done, and what they made is there and as it was recorded."""
+        return bool(self._steps) and all(
+            step["seconds"] is not None and not find_changed(self.path, step.get("outputs", []), step.get("files", {}))
+            for step in self._steps.values()
+        )
+
     def write_inputs(self, inputs: Origins) -> None:
         """Writes name, fingerprint and pieces of everything that the steps are made from."""
         write_json(self.path / _INPUTS, inputs)

@@ -31,12 +31,13 @@ _LINES_BEFORE = 100_000
 
 
 @contextmanager
-def held_folder(path: Path, *, rank: int = 0) -> Iterator[Lock]:
+def held_folder(path: Path, *, rank: int = 0, beside_others: bool = False) -> Iterator[Lock]:
     """Makes a folder, if it is not there, and keeps all others from writing it while the block runs.
 
     Args:
         path: The folder, a path or a URL.
         rank: Number of this process in its job; process 0 goes first.
+        beside_others: Whether rank 0 may come while others hold the locks of their ranks.
 
     Raises:
         StoreError: Another process holds it, it cannot be written, or one of its entries is a link.
@@ -44,7 +45,7 @@ def held_folder(path: Path, *, rank: int = 0) -> Iterator[Lock]:
     is_local = url_of(path) is None
     path = real_path(path) if is_local else path
     made = [folder for folder in (path, *path.parents) if not folder.exists()] if is_local else []
-    lock = hold(open_folder(path), _LOCK, rank=rank)
+    lock = hold(open_folder(path), _LOCK, rank=rank, beside_others=beside_others)
     try:
         if is_local:
             refuse_links(path, [*_FILES, *_OF_A_STUDY, *_FOLDERS, *(f"activations/{part}" for part in _PARTS)])
@@ -98,7 +99,7 @@ def refuse_foreign_to_survey(path: Path) -> None:
     """
     if (path / _OF_A_SURVEY).exists():
         return
-    names = (*_FILES, *_FOLDERS, "runs", "answers")
+    names = (*_FILES, *_FOLDERS, "runs", "answers", "made_from")
     if taken := [name for name in names if name != "log.txt" and _is_taken(path / name)]:
         raise StoreError(
             f"{path} is not the folder of a survey (it has no {_OF_A_SURVEY}), and holds {', '.join(taken)}. Name a "

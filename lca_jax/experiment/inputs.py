@@ -17,13 +17,12 @@ from typing import Any, TypeVar, get_args
 
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.experiment.config import Experiment
-from lca_jax.experiment.model_settings import ModelSettings
+from lca_jax.experiment.opening import open_model
 from lca_jax.experiment.origins import Origins
 from lca_jax.experiment.request import PARTS, Request
 from lca_jax.extraction.extract import extract
 from lca_jax.extraction.recompute import recompute
 from lca_jax.machine.versions import STORE_PACKAGES, package_versions
-from lca_jax.models.load import load_model
 from lca_jax.models.model import Model
 from lca_jax.store.derived import pair_words
 from lca_jax.store.recipe import Pool, WordChoice, unit_of
@@ -208,18 +207,6 @@ class Inputs:
                 f"words ({', '.join(corpus.tasks) or request.heads}). Probe them in two runs."
             )
         return corpus
-
-
-def open_model(settings: ModelSettings, *, head: bool = False) -> Model:
-    """Loads the model of some settings, with its head where that is asked for."""
-    return load_model(
-        settings.model,
-        revision=settings.revision,
-        random_weights=settings.random_weights,
-        dtype=settings.model_dtype,
-        head=head,
-        split_over=settings.split_model,
-    )
 
 
 def _refuse_nothing_in_common(task: str, train: Corpus, other: Corpus, part: str) -> None:

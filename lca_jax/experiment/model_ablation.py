@@ -14,7 +14,7 @@ from lca_jax.experiment.ablated import keep_model_ablation
 from lca_jax.experiment.ablation_settings import ModelAblation
 from lca_jax.experiment.config import Experiment, read_experiment
 from lca_jax.experiment.holding import held_folder
-from lca_jax.experiment.inputs import open_model
+from lca_jax.experiment.opening import open_model
 from lca_jax.experiment.rankings import load_rankings
 from lca_jax.experiment.run import run
 from lca_jax.interventions.choices import Where

@@ -4,7 +4,6 @@ Means are those of the training words, raw, as the model computes them. Copies a
 follow those of the neuron on the dev words: in a residual stream the same index of the next layer often does.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ def describe_neurons(
     """
     probe, axis = rankings.probes.one(task), rankings.probes.axis
     numbers, X = rankings.first_class(task, columns), training.X[:, columns].astype(np.float64)
-    copies = _copies(dev.X, columns)
+    copies = near_copies(dev.X, columns)
     entries: list[dict[str, Any]] = []
     for place, column in enumerate(columns.tolist()):
         neuron = axis.neuron(column)
@@ -58,10 +57,10 @@ def describe_neurons(
     return entries
 
 
-def _copies(
+def near_copies(
     X: Float[np.ndarray, "word feature"], columns: Int[np.ndarray, " neuron"]
-) -> Sequence[list[tuple[int, float]]]:
-    """Returns for every column the others that follow it, strongest first, each with its correlation."""
+) -> list[list[tuple[int, float]]]:
+    """Returns for every column the others that follow it, at most three, strongest first, each with its correlation."""
     if len(X) < 3:
         return [[] for _ in columns]
     mean, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
@@ -71,11 +70,12 @@ def _copies(
     both = deviation[columns][:, None] * deviation[None, :]
     correlation = np.divide(products, both, out=np.zeros_like(products), where=both > 0)
     correlation[np.arange(len(columns)), columns] = 0
-    strongest = np.argsort(-np.abs(correlation), axis=1, kind="stable")[:, :_COPIES]
-    return [
-        [(int(other), float(row[other])) for other in of_column if abs(row[other]) >= _COPY]
-        for row, of_column in zip(np.clip(correlation, -1, 1), strongest, strict=True)
-    ]
+    found = []
+    for row in np.clip(correlation, -1, 1):
+        close = np.flatnonzero(np.abs(row) >= _COPY)
+        strongest = close[np.argsort(-np.abs(row[close]), kind="stable")][:_COPIES]
+        found.append([(int(other), float(row[other])) for other in strongest])
+    return found
 
 
 def _copy(axis: NeuronAxis, column: int, correlation: float) -> dict[str, Any]:

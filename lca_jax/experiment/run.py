@@ -24,7 +24,6 @@ from typing import Any
 
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.experiment.ablated import kept_model_ablations
-from lca_jax.experiment.cards import cards_of_tasks
 from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.controls import fit_controls
@@ -33,6 +32,7 @@ from lca_jax.experiment.holding import held_folder, log_file, refuse_foreign
 from lca_jax.experiment.inputs import Inputs, keep_corpora
 from lca_jax.experiment.layers import untrained_accuracies
 from lca_jax.experiment.origins import tell_other_inputs
+from lca_jax.experiment.pages import write_pages
 from lca_jax.experiment.rankings import Rankings, load_rankings
 from lca_jax.experiment.reliability import csv_columns, fit_halves
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
@@ -44,7 +44,6 @@ from lca_jax.machine.progress import show_bars
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet, load_probes
-from lca_jax.report.page import write_report
 from lca_jax.store.description import warn_of_excluded
 from lca_jax.store.recipe import WordChoice
 from lca_jax.store.statistics import STATISTICS
@@ -205,11 +204,7 @@ class _Run:
         def write() -> None:
             results = self._results()
             write_json(self._folder.path / "results.json", results)
-            # Only tasks that beat their baselines show neurons.
-            shown = [task for task, entry in results["tasks"].items() if entry["beats_baselines"]]
-            cards = cards_of_tasks(self._rankings, shown, self._stores.dev)
-            links = {task: f"../rankings/{name_file_of(task)}.csv" for task in self._tasks}
-            write_report(results, cards, self._folder.path / "report", links=links)
+            write_pages(results, self._rankings, self._stores.dev, self._folder.path / "report")
 
         self._folder.do("report", self._keys["report"], _RESULTS, write)
 

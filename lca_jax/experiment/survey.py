@@ -3,24 +3,30 @@
     survey.json                      the settings
     steps.json                       for every answer its key, what it makes, its seconds and checksums
     runs/MODEL/CORPUS/               an ordinary run folder, with its own steps, results and page
+    made_from/MODEL/CORPUS.json      from what it was made (`survey_runs`)
     answers/                         what the questions found, a file a step
     results.json, report/index.html  put together from them
 
 Runs keep their own steps, and the parts of a corpus depend on nothing but its sentences and the seed. So a language or
 a model that is added makes its own runs and no other anew. An answer is kept by the keys of the runs that it reads.
+
+Several processes that share a file system may do one survey together (`join`): each makes runs that no other makes, and
+one of them puts the answers together.
 """
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from lca_jax.errors import StoreError
 from lca_jax.experiment.config import Experiment
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
 from lca_jax.experiment.holding import held_folder, log_file, refuse_foreign_to_survey
-from lca_jax.experiment.run import run
+from lca_jax.experiment.joining import one_at_a_time, others_are_seated, seated
 from lca_jax.experiment.survey_answers import (
     SHARE,
     compare_sharing,
@@ -29,6 +35,7 @@ from lca_jax.experiment.survey_answers import (
     find_specific,
 )
 from lca_jax.experiment.survey_cells import Cells
+from lca_jax.experiment.survey_runs import Runs
 from lca_jax.experiment.survey_settings import Survey
 from lca_jax.machine.files import real_path
 from lca_jax.machine.json_text import read_object
@@ -43,12 +50,14 @@ _RESULTS = ("results.json", "report")
 _SETTINGS = "survey.json"
 
 
-def survey(settings: Survey, *, overwrite: bool = False, progress: bool = False) -> dict[str, Any]:
+def survey(settings: Survey, *, overwrite: bool = False, join: bool = False, progress: bool = False) -> dict[str, Any]:
     """Does a survey in its folder and skips what is finished there.
 
     Args:
         settings: The settings, with the folder.
         overwrite: Whether a run may remove what its folder has of another model or other texts.
+        join: Whether to share the runs out with other processes that do the same survey, with `join` too. Each is a
+            process of its own to JAX and needs devices of its own.
         progress: Whether to show bars on stderr.
 
     Returns:
@@ -59,20 +68,35 @@ def survey(settings: Survey, *, overwrite: bool = False, progress: bool = False)
             it.
     """
     settings = replace(settings, out=real_path(settings.out))
-    with held_folder(settings.out), log_file(settings.out / "log.txt", _log) as begin_log:
-        refuse_foreign_to_survey(settings.out)
-        cells = Cells(settings)
-        _ = cells.experiments, cells.aligned  # refuses what cannot be read before anything is written
-        folder = RunFolder(settings.out)
+    place = settings.out
+    with ExitStack() as held:
+        seat = held.enter_context(seated(place)) if join else 0
+        if not join:
+            held.enter_context(held_folder(place))
+        begin_log = held.enter_context(log_file(place / "log.txt", _log))
+        by_turns = partial(one_at_a_time, place) if join else nullcontext
+        with by_turns():
+            refuse_foreign_to_survey(place)
+            cells = Cells(settings)
+            _ = cells.experiments, cells.aligned  # refuses what cannot be read before anything is written
+            _begin(settings, is_with_others=join and others_are_seated(place, seat))
         begin_log()
-        if settings.as_json() != _settings_in(folder):
-            folder.remove(_RESULTS)
-        write_json(folder.path / _SETTINGS, settings.as_json())
-        found = {}
-        for (model, corpus), experiment in cells.experiments.items():
-            _log.info("survey: %s on %s", model, corpus)
-            found[model, corpus] = run(experiment, overwrite=overwrite, progress=progress)
-        return _Answers(settings, cells, folder, found).put_together()
+        found = Runs(cells.experiments, place).do_all(joined=join, overwrite=overwrite, progress=progress)
+        with by_turns():
+            return _Answers(settings, cells, RunFolder(place), found).put_together()
+
+
+def _begin(settings: Survey, *, is_with_others: bool) -> None:
+    """Writes the settings; results of other ones do not stay beside them."""
+    folder = RunFolder(settings.out)
+    if settings.as_json() != (before := _settings_in(folder)):
+        if before is not None and is_with_others:
+            raise StoreError(
+                f"Other processes work in {settings.out} with other settings. Give all of them the same file, or wait "
+                "until they are done."
+            )
+        folder.remove(_RESULTS)
+    write_json(folder.path / _SETTINGS, settings.as_json())
 
 
 class _Answers:
@@ -87,21 +111,23 @@ class _Answers:
         self._found = found
         self._works: dict[str, tuple[str, str, Callable[[], object]]] = {}
         """Key, file and work of every answer, by the name of its step."""
+        for model, corpus in cells.experiments:
+            self._plan_cell(model, corpus)
+        if "languages" in settings.questions:
+            for model in settings.models:
+                self._plan_languages(model)
+        self._keys = {name: key for name, (key, _, _) in self._works.items()}
+        made_by = (FORMAT, settings.as_json(), package_versions(RESULT_PACKAGES))
+        self._keys["report"] = key_of("report", self._keys, *made_by)
 
     def put_together(self) -> dict[str, Any]:
-        for model, corpus in self._cells.experiments:
-            self._plan_cell(model, corpus)
-        if "languages" in self._settings.questions:
-            for model in self._settings.models:
-                self._plan_languages(model)
-        keys = {name: key for name, (key, _, _) in self._works.items()}
-        made_by = (FORMAT, self._settings.as_json(), package_versions(RESULT_PACKAGES))
-        keys["report"] = key_of("report", keys, *made_by)
-        self._folder.settle(keys)
+        """Makes the answers that are missing, the results and the page; returns the results."""
+        self._folder.settle(self._keys)
         for name, (key, file, work) in self._works.items():
             path = self._folder.path / file
             self._folder.do(name, key, [file], lambda path=path, work=work: write_json(path, {"answer": work()}))
-        self._folder.do("report", keys["report"], _RESULTS, lambda: self._write_results(keys["report"]))
+        report = self._keys["report"]
+        self._folder.do("report", report, _RESULTS, lambda: self._write_results(report))
         return _read(self._folder, "results.json")
 
     def _plan_cell(self, model: str, corpus: str) -> None:

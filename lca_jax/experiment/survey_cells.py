@@ -1,31 +1,19 @@
 """The cells of a survey: the parts of its corpora, each read and divided once, and the run of every model on them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from lca_jax.errors import CorpusError, StoreError
-from lca_jax.experiment.config import PARTS, Experiment
-from lca_jax.experiment.inputs import corpus_file
+from lca_jax.errors import CorpusError
+from lca_jax.experiment.config import Experiment
 from lca_jax.experiment.survey_settings import Survey
-from lca_jax.machine.json_text import read_object
 from lca_jax.text.annotate import POSITION
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.division import divide_corpus, sentence_ids
 from lca_jax.text.formats import read_corpus
 from lca_jax.text.options import TextOptions
-
-
-class Planned(NamedTuple):
-    """A cell, and whether its run is finished."""
-
-    model: str
-    corpus: str
-    finished: bool
-    sentences: Mapping[str, int]
-    """Sentences of each part that was divided here; empty where the parts are files."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +46,6 @@ class Cells:
             )
         return {"common": len(common), "sentences": {name: len(of_name) for name, of_name in known.items()}}
 
-    def plan(self) -> list[Planned]:
-        """Returns all cells; a run counts as finished where its folder has results of these settings and words."""
-        return [
-            Planned(
-                model=model,
-                corpus=corpus,
-                finished=_is_finished(experiment),
-                sentences={
-                    part: text.sentence_count for part in PARTS if isinstance(text := getattr(experiment, part), Corpus)
-                },
-            )
-            for (model, corpus), experiment in self.experiments.items()
-        ]
-
     def _parts(self, name: str) -> Mapping[str, Path | Corpus]:
         sources = self.survey.sources(name)
         if "file" not in sources:
@@ -100,17 +74,3 @@ class Cells:
         if isinstance(source, Corpus):
             raise CorpusError(f"{name} is a corpus in memory, which has no sent_id. Give a CoNLL-U file to align it.")
         return sentence_ids(source)
-
-
-def _is_finished(experiment: Experiment) -> bool:
-    folder = experiment.out
-    if not (folder / "results.json").is_file():
-        return False
-    files = {
-        part: corpus_file(text, folder, part) for part in PARTS if isinstance(text := getattr(experiment, part), Corpus)
-    }
-    try:
-        kept = read_object(folder / "config.json", error=StoreError, way_out="Start the survey again.")
-    except (StoreError, FileNotFoundError):
-        return False
-    return kept == replace(experiment, **files).as_json()

@@ -47,6 +47,8 @@ def describe_sizes(config: StackConfig, params: Params, *, max_pieces: int, mesh
 def _describe_heads(config: StackConfig, site: str) -> str:
     stack = config.decoder if config.decoder is not None and site.startswith(DECODER) else config
     name = site.removeprefix(DECODER)
+    if name == "cell":
+        return "an LSTM" if stack.attention.causal else "an LSTM in both directions"
     if name not in ("attention", "cross"):
         return ""
     if name == "attention" and stack.mixing == "recurrence":

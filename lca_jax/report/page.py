@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from lca_jax.axes import Neuron
 from lca_jax.descriptors.top_words import NeuronCard
 from lca_jax.errors import DataError, SettingsError
-from lca_jax.machine.files import write_text_whole
 from lca_jax.report import formats
 from lca_jax.report.environment import page_environment
 from lca_jax.report.figures import (
@@ -33,7 +32,9 @@ from lca_jax.report.layer_curve import LayerCurve, draw_by_layer
 from lca_jax.report.method_chart import MethodChart, draw_methods, method_rows
 from lca_jax.report.model_use import UseChart, draw_use
 from lca_jax.report.reliability import neuron_sentence, overlap_rows
+from lca_jax.report.saved_figures import write_with_figures
 from lca_jax.report.search_grid import SearchGrid, arrange_search
+from lca_jax.report.sizes import render_small
 
 _FORMAT = 5
 """The format of `results.json` that is read here."""
@@ -49,6 +50,7 @@ def write_report(
     out: Path,
     *,
     links: Mapping[str, str] | None = None,
+    tables: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes the page of a run, whole or not at all.
 
@@ -57,6 +59,7 @@ def write_report(
         cards: The cards of the top neurons, by task; tasks without cards show none.
         out: A folder, which gets an `index.html`, or the name of an `.html` file.
         links: Where the whole ranking of each task lies, relative to the page; tasks without one have no link.
+        tables: Where the page of all its neurons lies, likewise.
 
     Returns:
         The path of the page.
@@ -67,7 +70,7 @@ def write_report(
         SettingsError: There are cards of a task that has no results.
     """
     page = out if out.suffix == ".html" else out / "index.html"
-    write_text_whole(page, render_report(results, cards, links=links))
+    write_with_figures(render_report(results, cards, links=links, tables=tables), page)
     return page
 
 
@@ -76,6 +79,7 @@ def render_report(
     cards: Mapping[str, Sequence[NeuronCard]],
     *,
     links: Mapping[str, str] | None = None,
+    tables: Mapping[str, str] | None = None,
 ) -> str:
     """Returns the text of the page; arguments and errors are those of `write_report`."""
     if results.get("format") != _FORMAT:
@@ -92,21 +96,19 @@ def render_report(
     unknown = sorted(set(cards) - set(tasks))
     if unknown:
         raise SettingsError(f"Cards must belong to tasks with results ({', '.join(tasks)}), got {', '.join(unknown)}.")
-    links = links or {}
-    views = [
-        _view(index, name, results, cards.get(name, ()), links.get(name)) for index, name in enumerate(results["tasks"])
-    ]
-    return (
-        page_environment()
-        .get_template("page.html.jinja")
-        .render(
-            results=results,
-            tasks=views,
-            orders=_orders(views),
-            unit=next(iter(tasks.values())).get("unit", "word"),
-            correlation=CORRELATION,
-        )
-    )
+    links, tables = links or {}, tables or {}
+
+    def render(cards: Mapping[str, Sequence[NeuronCard]], shortened: bool) -> str:
+        views = [
+            _view(index, name, results, cards.get(name, ()), (links.get(name), tables.get(name)))
+            for index, name in enumerate(results["tasks"])
+        ]
+        unit = next(iter(tasks.values())).get("unit", "word")
+        texts = {"unit": unit, "correlation": CORRELATION, "shortened": shortened}
+        page = page_environment().get_template("page.html.jinja")
+        return page.render(results=results, tasks=views, orders=_orders(views), **texts)
+
+    return render_small(cards, render, tasks=len(tasks))
 
 
 class _ClassRow(NamedTuple):
@@ -163,6 +165,8 @@ class _TaskView(NamedTuple):
     neurons: tuple[_NeuronRow, ...]
     link: str | None
     """Where its whole ranking lies."""
+    table: str | None
+    """Where the page of all its neurons lies."""
 
 
 def _without_nulls(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,7 +187,11 @@ def _without_place(name: object) -> str:
 
 
 def _view(
-    index: int, name: str, results: Mapping[str, Any], cards: Sequence[NeuronCard], link: str | None
+    index: int,
+    name: str,
+    results: Mapping[str, Any],
+    cards: Sequence[NeuronCard],
+    to: tuple[str | None, str | None],
 ) -> _TaskView:
     task: Mapping[str, Any] = results["tasks"][name]
     accuracy, beats = task.get("accuracy", {}).get("test"), beats_baselines(task)
@@ -212,7 +220,8 @@ def _view(
         classes=_class_rows(task.get("per_class", {})),
         search=arrange_search(task.get("search", ())),
         neurons=tuple(_neuron_row(card, task) for card in cards) if beats else (),
-        link=link if beats else None,
+        link=to[0] if beats else None,
+        table=to[1] if beats else None,
     )
 
 

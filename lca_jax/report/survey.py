@@ -1,9 +1,13 @@
-"""The page of a survey: its answers in sentences, tables and figures, with links to the page of every run.
+"""The pages of a survey: its answers in sentences, tables and figures, with links to the page of every run.
 
-Like the page of a run it is one file that needs only a browser, has no script and requests nothing. It begins with
-what was found, or that nothing was. Needs the extra `plots` (jinja2).
+They need only a browser and request nothing; their one script sorts and searches the tables of runs, and the content
+policy allows it by its checksum, and no other. The first page begins with what was found, or that nothing was. A large
+survey has a page a section besides, and tables of many languages show a number a pair, whose other figures are in files
+(`survey_files`). Needs the extra `plots` (jinja2).
 """
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +16,21 @@ from lca_jax.errors import DataError
 from lca_jax.machine.files import write_text_whole
 from lca_jax.report.environment import page_environment
 from lca_jax.report.figures import Spark, draw_spark
+from lca_jax.report.saved_figures import write_with_figures
+from lca_jax.report.survey_files import pairs_csv, transfer_csv
 from lca_jax.report.survey_findings import Told, caveat, specific_sentence, told_of_languages, told_of_models
 from lca_jax.report.tree_chart import TreeChart, draw_tree
+from lca_jax.text.task_names import name_file_of
 
 _FORMAT = 1
+_FIRST = "index.html"
 _HOME = "../"
 """The folder of the survey, as the page sees it."""
+_MANY = 16
+"""With more languages than these a table of pairs has one number a pair."""
+_SECTIONS = 12
+"""With more sections than these, or with many languages, every section has a page of its own."""
+_SCRIPT = Path(__file__).parent / "templates" / "sorting.js"
 
 
 class _CellRow(NamedTuple):
@@ -49,6 +62,10 @@ class _LanguageView(NamedTuple):
     transfer: _Matrix | None
     classes: Sequence[tuple[str, Sequence[object]]]
     """Neurons of each class in the smallest set, by corpus."""
+    compact: bool
+    """Whether tables have one number a pair."""
+    pairs_file: str
+    transfer_file: str
 
 
 class _ModelView(NamedTuple):
@@ -60,47 +77,107 @@ class _ModelView(NamedTuple):
     cells: Sequence[_CellRow]
 
 
+class _Section(NamedTuple):
+    """A part of the page, or a page of its own."""
+
+    file: str
+    title: str
+    answer: str
+    """What the first page says of it; empty if nothing."""
+    languages: Sequence[_LanguageView] = ()
+    specific: Mapping[str, tuple[str, Any]] = {}
+    models: Sequence[_ModelView] = ()
+
+
 def write_survey_page(results: Mapping[str, Any], out: Path) -> Path:
-    """Writes the page of a survey, whole or not at all.
+    """Writes the pages of a survey, each whole or not at all.
 
     Args:
         results: The content of its `results.json`, format 1.
         out: The folder, which gets an `index.html`; the runs lie beside it in `runs/`.
 
     Returns:
-        The path of the page.
+        The path of the first page.
 
     Raises:
         MissingExtraError: The extra `plots` is not installed.
         DataError: `results` is of another format.
     """
-    page = out / "index.html"
-    write_text_whole(page, render_survey(results))
-    return page
+    for name, content in render_survey_pages(results).items():
+        if name.endswith(".html"):
+            folder = "figures" if name == _FIRST else f"figures/{name.removesuffix('.html')}"
+            write_with_figures(content, out / name, folder=folder)
+        else:
+            write_text_whole(out / name, content)
+    return out / _FIRST
 
 
 def render_survey(results: Mapping[str, Any]) -> str:
-    """Returns the text of the page; arguments and errors are those of `write_survey_page`."""
+    """Returns the text of the first page; arguments and errors are those of `write_survey_page`."""
+    return render_survey_pages(results)[_FIRST]
+
+
+def render_survey_pages(results: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the text of every page and file of tables, by its name; otherwise as `write_survey_page`."""
     if results.get("format") != _FORMAT:
         raise DataError(f"`results` of a survey must have format {_FORMAT}, got {results.get('format')!r}.")
-    languages = [
-        _language_view(results, model, task)
-        for model in (results["languages"] or {})
-        for task in results["languages"][model]["tasks"]
-    ]
-    models = [
-        _model_view(results, corpus, task)
-        for corpus in (results["corpora"] if "architectures" in results["questions"] else ())
-        for task in results["tasks"]
-    ]
-    specific = {
-        model: (specific_sentence(entry["specific"]), entry["specific"])
-        for model, entry in (results["languages"] or {}).items()
+    sections = _sections(results)
+    has_pages = len(sections) > _SECTIONS or len(results["corpora"]) > _MANY
+    title = "Do languages share neurons?" if results["languages"] else "Where do models differ?"
+    script = _SCRIPT.read_text("utf-8")
+    common = {
+        "results": results,
+        "caveat": caveat(results["questions"]),
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
-    page = page_environment().get_template("survey.html.jinja")
-    return page.render(
-        results=results, languages=languages, models=models, specific=specific, caveat=caveat(results["questions"])
-    )
+
+    def render(shown: Sequence[_Section], title: str, home: str | None) -> str:
+        return (
+            page_environment()
+            .get_template("survey.html.jinja")
+            .render(
+                title=title,
+                home=home,
+                answers=[(one.answer, one.file if has_pages else None) for one in sections if one.answer],
+                languages=[view for one in shown for view in one.languages],
+                specific={model: told for one in shown for model, told in one.specific.items()},
+                models=[view for one in shown for view in one.models],
+                **common,
+            )
+        )
+
+    pages = {_FIRST: render([] if has_pages else sections, title, None)}
+    if has_pages:
+        pages |= {section.file: render([section], section.title, _FIRST) for section in sections}
+    for section in sections:
+        for view in section.languages:
+            entry = results["languages"][view.model]["tasks"][view.task]
+            if view.compact:
+                pages |= {
+                    view.pairs_file: pairs_csv(entry["sharing"]),
+                    view.transfer_file: transfer_csv(entry["transfer"]),
+                }
+    return pages
+
+
+def _sections(results: Mapping[str, Any]) -> list[_Section]:
+    sections = []
+    for model, entry in (results["languages"] or {}).items():
+        for task in entry["tasks"]:
+            view = _language_view(results, model, task)
+            title = f"{task} in {model}, language by language"
+            file = f"languages-{model}-{name_file_of(task)}.html"
+            sections.append(_Section(file, title, view.told.verdict, languages=[view]))
+    for model, entry in (results["languages"] or {}).items():
+        sentence, title = specific_sentence(entry["specific"]), f"Language-specific neurons of {model}"
+        sections.append(_Section(f"specific-{model}.html", title, "", specific={model: (sentence, entry["specific"])}))
+    for corpus in results["corpora"] if "architectures" in results["questions"] else ():
+        for task in results["tasks"]:
+            view, title = _model_view(results, corpus, task), f"{task} on {corpus}, model by model"
+            file = f"models-{corpus}-{name_file_of(task)}.html"
+            sections.append(_Section(file, title, view.told.verdict, models=[view]))
+    return sections
 
 
 def survey_lines(results: Mapping[str, Any]) -> list[str]:
@@ -136,6 +213,9 @@ def _language_view(results: Mapping[str, Any], model: str, task: str) -> _Langua
         trees=[(kind, tree) for kind, tree in trees.items() if tree],
         transfer=_transfer(entry["compared"], entry["transfer"]),
         classes=[(name, [of_corpus.get(name) for of_corpus in found_classes.values()]) for name in classes],
+        compact=len(entry["compared"]) > _MANY,
+        pairs_file=f"pairs-{model}-{name_file_of(task)}.csv",
+        transfer_file=f"transfer-{model}-{name_file_of(task)}.csv",
     )
 
 

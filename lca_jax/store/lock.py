@@ -24,7 +24,7 @@ from pathlib import Path
 
 import tensorstore as ts
 
-from lca_jax.errors import StoreError
+from lca_jax.errors import HeldError, StoreError
 from lca_jax.machine.folders import list_files, local_path, name_folder, reaching
 from lca_jax.machine.json_text import parse_json
 
@@ -50,7 +50,7 @@ class Lock(ABC):
         """Gives the right up; a second call does nothing."""
 
 
-def hold(folder: ts.KvStore, prefix: str, *, rank: int) -> Lock:
+def hold(folder: ts.KvStore, prefix: str, *, rank: int, beside_others: bool = False) -> Lock:
     """Takes the lock of one rank of a job.
 
     The first rank does so before the others, and makes sure that no process of an older job holds a lock.
@@ -59,13 +59,14 @@ def hold(folder: ts.KvStore, prefix: str, *, rank: int) -> Lock:
         folder: The folder.
         prefix: Beginning of the names of all ranks' locks.
         rank: Number of this process in its job; 0 if it is alone.
+        beside_others: Whether the lock of rank 0 may be taken while others hold theirs, for processes that come and go.
 
     Raises:
         StoreError: Another process holds a lock; the message says which, on which machine, and since when.
     """
     name_of_rank = f"{prefix}{rank}"
     lock = _take(folder, name_of_rank)
-    if rank == 0:
+    if rank == 0 and not beside_others:
         names = [name for name in list_files(folder, prefix) if name.removeprefix(prefix).isdigit()]
         others = [name for name in names if name != name_of_rank]
         try:
@@ -107,7 +108,7 @@ class _FileLock(Lock):
             except BlockingIOError:
                 holder = os.pread(self._file, 10_000, 0)
                 os.close(self._file)
-                raise StoreError(_name_holder(folder, holder)) from None
+                raise HeldError(_name_holder(folder, holder)) from None
             except OSError:
                 os.close(self._file)
                 raise _NoLocks from None
@@ -190,7 +191,7 @@ class Heartbeat(Lock):
                 time.sleep(WATCH_S / 15)
                 now = self._folder.read(self._name).result()
                 if now.state == "value" and now.stamp.generation != first.stamp.generation:
-                    raise StoreError(_name_holder(self._folder, now.value))
+                    raise HeldError(_name_holder(self._folder, now.value))
                 if now.state != "value":
                     return now.stamp.generation
         return first.stamp.generation

@@ -1,4 +1,4 @@
-"""The settings of the training of language models."""
+"""The settings of the training of language models and of translation models."""
 
 from dataclasses import dataclass
 
@@ -24,12 +24,47 @@ class TrainingSettings:
     row_length: int = 36
     """Number of slots of a row."""
     learning_rate: float = 5e-3
+    dropout: float = 0.0
+    """Share of the word vectors and of every layer's outputs that a step sets to zero, in [0, 1)."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        numbers = {name: getattr(self, name) for name in ("models", "epochs", "rows")}
-        if min(numbers.values()) < 1 or self.row_length < 2 or self.learning_rate <= 0:
-            raise SettingsError(
-                f"`models`, `epochs` and `rows` must be 1 or more, `row_length` 2 or more and `learning_rate` above 0, "
-                f"got {numbers}, {self.row_length} and {self.learning_rate}."
-            )
+        _check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationSettings:
+    """How translation models are trained."""
+
+    models: int = 3
+    """Number of models."""
+    divide: bool = True
+    """Whether each reads a part of the pairs of its own; if not, all read everything, from other first weights."""
+    vocabulary: int = 3000
+    """Number of pieces of both languages, the marks and single characters included."""
+    width: int = 128
+    layers: int = 2
+    epochs: int = 12
+    rows: int = 32
+    """Number of rows of a step."""
+    row_length: int = 40
+    """Number of slots of a row, of sources and of translations; longer pairs are left out and counted."""
+    learning_rate: float = 3e-3
+    dropout: float = 0.2
+    """Share of the piece vectors, of every layer's outputs and of the weights of attention that a step sets to zero, in
+    [0, 1)."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+def _check(settings: TrainingSettings | TranslationSettings) -> None:
+    if not 0 <= settings.dropout < 1:
+        raise SettingsError(f"`dropout` must be in [0, 1), got {settings.dropout}.")
+    numbers = {name: getattr(settings, name) for name in ("models", "epochs", "rows")}
+    if min(numbers.values()) < 1 or settings.row_length < 2 or settings.learning_rate <= 0:
+        raise SettingsError(
+            f"`models`, `epochs` and `rows` must be 1 or more, `row_length` 2 or more and `learning_rate` above 0, "
+            f"got {numbers}, {settings.row_length} and {settings.learning_rate}."
+        )

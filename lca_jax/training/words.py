@@ -7,8 +7,14 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Int32
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
 
 from lca_jax.errors import SettingsError
+from lca_jax.hugging_face import PreTrainedTokenizerFast
+from lca_jax.models.recurrent.config import LONGEST_WINDOW
 from lca_jax.models.stack.stack import Batch
 from lca_jax.text.packing import PackedRows, pack_windows
 from lca_jax.text.windows import Window
@@ -37,6 +43,21 @@ class Vocabulary:
         counts = Counter(word for sentence in sentences for word in sentence)
         ordered = sorted(counts, key=lambda word: (-counts[word], word))
         return cls(words=(*_MARKS, *ordered[: size - len(_MARKS)]))
+
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """Returns a tokenizer that splits at white space and begins every text with the end mark, as `pack` does."""
+        unknown, end = _MARKS
+        backend = Tokenizer(WordLevel(dict(self._numbers), unk_token=unknown))
+        backend.pre_tokenizer = WhitespaceSplit()
+        backend.post_processor = TemplateProcessing(single=f"{end} $A", special_tokens=[(end, END)])
+        return PreTrainedTokenizerFast(
+            tokenizer_object=backend,
+            unk_token=unknown,
+            bos_token=end,
+            eos_token=end,
+            model_max_length=LONGEST_WINDOW,
+            clean_up_tokenization_spaces=False,
+        )
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 
 import lca_jax
-from lca_jax import ElasticNet, Experiment, Survey, load_probes, run, survey
+from lca_jax import ElasticNet, Experiment, Model, Survey, load_model, load_probes, run, survey
 from lca_jax.cli.show import show
-from lca_jax.errors import CorpusError, SettingsError, StoreError
+from lca_jax.errors import CorpusError, HeldError, SettingsError, StoreError
+from lca_jax.experiment.joining import seated
 from lca_jax.experiment.survey_cells import Cells
+from lca_jax.experiment.survey_runs import Runs
 from lca_jax.experiment.survey_settings import read_survey
 from lca_jax.machine.checksums import checksums_in
+from tests.browser import browser
 from tests.experiment.files import write_parallel
 from tests.experiment.result_keys import keys_of
 from tests.processes import ROOT
@@ -85,13 +88,28 @@ def test_it_answers_and_says_from_what(
     (of_own,) = [one for one in entry["transfer"] if one["source"] == one["target"] == "en"]
     assert of_own["accuracy"] == pytest.approx(own["tasks"]["upos"]["accuracy"]["test"])
     page = (two.out / "report/index.html").read_text("utf-8")
-    for link in re.findall(r'href="(\.\./[^"]+)"', page):
+    for link in re.findall(r'href="([^"#:]+)"', page):
         assert (two.out / "report" / link).is_file()
-    assert "<script" not in page
     told = page.partition('class="finding"><strong>')[2].partition("<")[0]
     assert told.startswith(("The one pair of languages", "No pair of languages"))
     show(str(two.out))
     assert told in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_every_page_opens_without_an_error(two: Survey, results: dict[str, Any], tmp_path: Path) -> None:
+    assert results
+    pages = sorted(two.out.rglob("*.html"))
+    assert {path.parent.parent.name for path in pages} >= {two.out.name, "en", "de"}
+    with browser(tmp_path) as opened:
+        for page in pages:
+            assert page.stat().st_size < 2_000_000
+            opened.open(page)
+            for link in opened.evaluate("[...document.querySelectorAll('a')].map(link => link.getAttribute('href'))"):
+                assert link.startswith("#") or (page.parent / link).is_file(), (page, link)
+        assert opened.problems == []
+    if all(cell["tasks"]["upos"]["beats_baselines"] for cell in results["cells"]["bert"].values()):
+        assert len(pages) == 5
 
 
 def test_a_sentence_and_its_translations_are_in_one_part(two: Survey) -> None:
@@ -115,18 +133,53 @@ def test_every_key_is_documented(results: dict[str, Any]) -> None:
     assert [row for row, pattern in zip(rows, patterns, strict=True) if not any(map(pattern.fullmatch, names))] == []
 
 
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models that are loaded while a test runs."""
+    names: list[str] = []
+
+    def load(name: str, **choices: Any) -> Model:
+        names.append(Path(name).name)
+        return load_model(name, **choices)
+
+    monkeypatch.setattr("lca_jax.experiment.opening.load_model", load)
+    return names
+
+
+def test_no_model_is_loaded_for_what_is_finished(
+    texts: Path, two: Survey, results: dict[str, Any], loaded: list[str]
+) -> None:
+    assert survey(two) == results
+    assert loaded == []
+    cells = Cells(two).experiments
+    assert [one.finished for one in Runs(cells, two.out).plan()] == [True, True]
+    config = texts / "bert/config.json"
+    content = config.read_bytes()
+    config.write_bytes(content + b"\n")
+    assert not any(one.finished for one in Runs(cells, two.out).plan())
+    config.write_bytes(content)
+    ranking = two.out / "runs/bert/de/rankings/upos.csv"
+    content = ranking.read_bytes()
+    ranking.write_bytes(content + b"\n")
+    assert [one.finished for one in Runs(cells, two.out).plan()] == [True, False]
+    again = survey(two)
+    assert loaded == ["bert"]
+    assert ranking.read_bytes() == content
+    assert {**again, "seconds": 0, "date": 0} == {**results, "seconds": 0, "date": 0}
+
+
 @pytest.mark.slow
 def test_a_language_that_is_added_repeats_no_other(
-    texts: Path, two: Survey, results: dict[str, Any], caplog: pytest.LogCaptureFixture
+    texts: Path, two: Survey, results: dict[str, Any], loaded: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     # `config.json` and `inputs.json` are written whenever a run begins.
     made = [file for name in ("results.json", "probes.json", "upos.json") for file in two.out.rglob(f"runs/**/{name}")]
     before = {file: file.stat().st_mtime_ns for file in made}
     assert len(before) == 8
-    assert survey(two) == results
     with caplog.at_level("INFO", logger="lca_jax"):
         three = survey(survey_of(texts, two.out, "en", "de", "fr"))
     assert before == {file: file.stat().st_mtime_ns for file in before}
+    assert loaded == ["bert"]
     done = [record.message for record in caplog.records]
     assert "cell bert en: finished before, skipped" in done
     assert "sharing bert upos: its input or settings changed, done again" in done
@@ -145,11 +198,11 @@ jax.config.update("jax_platforms", "cpu")
 from lca_jax import Survey, survey
 from lca_jax.experiment.survey_settings import read_survey
 
-out, deadly = Path(sys.argv[2]), sys.argv[3:]
+out, deadly, join = Path(sys.argv[2]), sys.argv[4:], sys.argv[3] == "join"
 
 
-def work(name):
-    '''Works in a child that dies when it is about to rename a file of this name.'''
+def start(name):
+    '''Starts a child that dies when it is about to rename a file of this name.'''
     if (child := os.fork()) == 0:
         def watch(event, arguments):
             if event == "os.rename" and str(arguments[1]).endswith(name):
@@ -157,12 +210,19 @@ def work(name):
 
         if name:
             sys.addaudithook(watch)
-        survey(read_survey(Path(sys.argv[1]), out=out))
+        survey(read_survey(Path(sys.argv[1]), out=out), join=join)
         os._exit(0)
+    return child
+
+
+def end(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-print(*(work(name) for name in [*deadly, ""]))
+if join:
+    print(*(end(child) for child in [start(name) for name in [*deadly, ""]]))
+else:
+    print(*(end(start(name)) for name in [*deadly, ""]))
 """
 
 
@@ -178,10 +238,20 @@ def what_it_left(folder: Path) -> Mapping[str, object]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "deadly"),
+    [
+        ("alone", ["de/probes/probes.json", "transfer/bert/upos.json", "report/index.html"]),
+        ("join", ["results.json"]),
+    ],
+)
 def test_what_is_killed_ends_with_the_same_results(
-    texts: Path, two: Survey, results: dict[str, Any], tmp_path: Path
+    texts: Path, two: Survey, results: dict[str, Any], tmp_path: Path, how: str, deadly: list[str]
 ) -> None:
-    """Killed in a run, between the runs, among the answers, and before the page."""
+    """Killed in a run, between the runs, among the answers, and before the page; or one of two who share the runs.
+
+    Of the two, the first one dies at the end of its first run, which the other one then takes up.
+    """
     assert results
     file = tmp_path / "survey.toml"
     corpora = "\n".join(f'{name} = "{texts / name}.conllu"' for name in ("en", "de"))
@@ -190,28 +260,39 @@ def test_what_is_killed_ends_with_the_same_results(
         "[run]\nreplicates = 4\ndraws = 2\nfractions = [0.25]\n[run.probe]\nl1 = [1e-3]\nl2 = [1e-2]\n"
     )
     assert read_survey(file, out=two.out) == replace(two, corpora={n: str(p) for n, p in two.corpora.items()})
-    deadly = ["de/probes/probes.json", "transfer/bert/upos.json", "report/index.html"]
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(file), str(tmp_path / "out"), *deadly],
+        [sys.executable, "-c", KILLED, str(file), str(tmp_path / "out"), how, *deadly],
         env=os.environ | {"PYTHONPATH": str(ROOT)},  # as many devices as here, whose number changes the last digits
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split() == ["9", "9", "9", "0"]
+    assert done.stdout.split() == [*["9"] * len(deadly), "0"]
     assert what_it_left(tmp_path / "out") == what_it_left(two.out)
-    assert not [path for path in (tmp_path / "out").rglob(".*") if path.name.startswith(".lock")]
+    left = {path.name for path in (tmp_path / "out").rglob(".*") if path.name.startswith(".lock")}
+    assert left <= ({".lock-1", ".lock-2"} if how == "join" else set())  # the seat of the dead one, which is free
+
+
+def test_those_who_join_have_one_survey(texts: Path, two: Survey, results: dict[str, Any]) -> None:
+    with seated(two.out) as seat:
+        assert seat == 1
+        assert survey(two, join=True) == results
+        with pytest.raises(StoreError, match=r"Other processes work in .* with other settings"):
+            survey(survey_of(texts, two.out, "en", "fr"), join=True)
+        with pytest.raises(HeldError, match=f"is being written by process {os.getpid()}"):
+            survey(two)
+    assert json.loads((two.out / "results.json").read_text("utf-8")) == results
 
 
 def test_a_plan_makes_nothing(texts: Path, two: Survey, results: dict[str, Any]) -> None:
     assert results
     before = {path for path in two.out.rglob("*") if not path.name.startswith(".lock")}
     changed = survey_of(texts, two.out, "en", "fr", run={**RUN, "drop": 0.1})
-    planned = Cells(changed).plan()
+    planned = Runs(Cells(changed).experiments, changed.out).plan()
     assert [(one.corpus, one.finished) for one in planned] == [("en", False), ("fr", False)]
     assert sum(planned[1].sentences.values()) == 80
-    assert Cells(survey_of(texts, two.out, "en", "fr")).plan()[0].finished
+    assert Runs(Cells(survey_of(texts, two.out, "en", "fr")).experiments, two.out).plan()[0].finished
     assert {path for path in two.out.rglob("*") if not path.name.startswith(".lock")} == before
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import lca_jax as lca
 from lca_jax.errors import DataError, SettingsError, StoreError
-from lca_jax.models.recurrent.lstm import initial_params
+from lca_jax.models.recurrent.making import initial_params
 from lca_jax.training.language_models import EpochLoss, train_language_models
 from lca_jax.training.language_settings import TrainingSettings
 from lca_jax.training.words import END, UNKNOWN, Vocabulary, targets_of
@@ -66,15 +66,16 @@ def test_the_loss_curve_is_that_of_a_loop_in_pytorch() -> None:
     count = len(vocabulary.pack(text, 9).piece_ids)
     assert count < 64  # one step an epoch, whose rows are all rows, some of them twice
     for model, key in enumerate(jax.random.split(jax.random.key(0), 2)):
-        params: Any = initial_params(found.config, key)
-        words = torch.nn.Parameter(torch.tensor(np.array(params["words"])))
+        params: Any = initial_params(found.config.stack(), key)
+        words = torch.nn.Parameter(torch.tensor(np.array(params["embedding"]["pieces"]["embedding"])))
         bias = torch.nn.Parameter(torch.zeros(len(vocabulary.words)))
         lstm = torch.nn.LSTM(8, 8, 2, batch_first=True)
         with torch.no_grad():
-            for layer, (own,) in enumerate(params["layers"]):
-                getattr(lstm, f"weight_ih_l{layer}").copy_(torch.tensor(np.array(own["input"]).T))
-                getattr(lstm, f"weight_hh_l{layer}").copy_(torch.tensor(np.array(own["state"]).T))
-                getattr(lstm, f"bias_ih_l{layer}").copy_(torch.tensor(np.array(own["bias"])))
+            for layer, block in params["blocks"].items():
+                own = block["forward"]
+                getattr(lstm, f"weight_ih_l{layer}").copy_(torch.tensor(np.array(own["input"]["kernel"]).T))
+                getattr(lstm, f"weight_hh_l{layer}").copy_(torch.tensor(np.array(own["state"]["kernel"]).T))
+                getattr(lstm, f"bias_ih_l{layer}").copy_(torch.tensor(np.array(own["input"]["bias"])))
                 getattr(lstm, f"bias_hh_l{layer}").zero_()
                 getattr(lstm, f"bias_hh_l{layer}").requires_grad_(requires_grad=False)
         learnt = [words, bias, *(part for part in lstm.parameters() if part.requires_grad)]
@@ -137,13 +138,16 @@ def test_models_learn_and_their_neurons_can_be_compared() -> None:
     # One of two nouns and one of two lengths must be guessed in a sentence of five or six words and its end.
     assert max(last.perplexity) < 1.6
     text = sentences(40, seed=5)
-    vectors = [models.read_words(model, text) for model in range(2)]
-    assert vectors[0].shape == (sum(map(len, text)), 3, 12)
-    alone = models.read_words(0, [text[7]])
-    start = sum(map(len, text[:7]))
-    np.testing.assert_allclose(vectors[0][start : start + len(text[7])], alone, atol=1e-5)
-    ranking = lca.rank(vectors, method="max_corr")
+    corpus = lca.Corpus.from_words(text, name="grammar")
+    stores = [lca.extract(models.model(number), corpus) for number in range(2)]
+    ranking = lca.rank(stores, method="max_corr")
     assert ranking.scores[0] > 0.8
+    # A model is measured as the training measures it, but for the ends of sentences.
+    model = models.model(1)
+    curve = lca.ablation_curve(model, ranking, corpus, [1], sets=["top"], fill="zero")
+    assert curve.whole > models.perplexity(text)[1]
+    tokenized = model.tokenizer(" ".join(text[0]))["input_ids"]
+    assert tokenized == [END, *(models.vocabulary.words.index(word) for word in text[0])]
 
 
 def test_what_cannot_be_trained_is_refused() -> None:
@@ -155,4 +159,6 @@ def test_what_cannot_be_trained_is_refused() -> None:
         train_language_models([["a"]], TrainingSettings(vocabulary=2))
     models = train_language_models(sentences(), TrainingSettings(**{**SMALL, "epochs": 1}))
     with pytest.raises(SettingsError, match="Models run from 0 to 1, got 2"):
-        models.read_words(2, sentences())
+        models.model(2)
+    with pytest.raises(SettingsError, match=r"`dropout` must be in \[0, 1\)"):
+        TrainingSettings(dropout=1.0)

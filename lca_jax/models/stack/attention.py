@@ -41,6 +41,8 @@ class View(NamedTuple):
     """Vectors and numbers of distances, where scores depend on distance and content."""
     starts: Bool[Array, "row slot"] | None = None
     """Whether a window begins at a slot; a recurrence needs no more."""
+    ends: Bool[Array, "row slot"] | None = None
+    """Whether a window ends at a slot, for what reads it from its end."""
     factor: float = 1.0
     """Further factor of the products of query and key."""
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from lca_jax.axes import DECODER, DECODER_SITES, SITES, Layers, choose_layers
+from lca_jax.axes import DECODER, DECODER_SITES, LSTM_DECODER_SITES, LSTM_SITES, SITES, Layers, choose_layers
 from lca_jax.errors import ModelError, SettingsError
 from lca_jax.machine.fields import check_fields
 from lca_jax.models.choices import Precision
@@ -19,7 +19,7 @@ from lca_jax.models.stack.nonlinearity import NONLINEARITIES
 
 Arrangement = Literal["post_norm", "pre_norm", "parallel", "sandwich"]
 NormKind = Literal["layer", "rms"]
-Mixing = Literal["attention", "recurrence"]
+Mixing = Literal["attention", "recurrence", "lstm"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,10 @@ class StackConfig:
     """Number of the block whose parameters each layer uses, where layers share them; empty where each layer has its
     own."""
     mixing: Mixing = "attention"
-    """How pieces exchange information: by attention, or by a recurrence over the pieces before (`recurrence`)."""
+    """How pieces exchange information: by attention, by a recurrence over the pieces before (`recurrence`), or by LSTMs
+    (`lstm`). A block is then an LSTM layer, and the other words mean its parts: `attention.heads` its directions, one
+    if it is `causal` and two otherwise, `head_width` the cells of a direction, `mlp.width` the gates of all cells;
+    where the numbers of cells and residual neurons differ, a matrix leads from the first to the others."""
     cross: bool = False
     """Whether every block attends to the states of another stack, between its own two parts."""
     head: HeadConfig | None = None
@@ -158,6 +161,12 @@ class StackConfig:
             problems.append("`heads` and `key_heads` must be equal where attention is `relative`")
         if self.cross and self.arrangement not in ("post_norm", "pre_norm"):
             problems.append("`arrangement` must be post_norm or pre_norm in a decoder that attends to an encoder")
+        if self.mixing == "lstm":
+            directions = 1 if self.attention.causal else 2
+            if (self.attention.heads, self.mlp.width) != (directions, 4 * self.heads_width):
+                problems.append("an LSTM has one direction where it is causal and two otherwise, and 4 gates a cell")
+            if self.residual_width % directions:
+                problems.append("`residual_width` must be even in an LSTM of two directions")
         if self.decoder is not None and self.decoder.residual_width != self.residual_width:
             problems.append("`residual_width` must be the same in encoder and decoder")
         if not self.norm.epsilon >= 0:
@@ -199,7 +208,10 @@ class StackConfig:
     @property
     def sites(self) -> tuple[str, ...]:
         """Names of all sites, those of a decoder after those of its encoder."""
-        return SITES if self.decoder is None else SITES + DECODER_SITES
+        own = LSTM_SITES if self.mixing == "lstm" else SITES
+        if self.decoder is None:
+            return own
+        return own + (LSTM_DECODER_SITES if self.decoder.mixing == "lstm" else DECODER_SITES)
 
     @property
     def language_head(self) -> HeadConfig | None:
@@ -229,12 +241,12 @@ class StackConfig:
         stack, name = self._stack_of(site)
         if name == "residual":
             return stack.residual_width
-        return stack.mlp.width if name == "mlp" else stack.heads_width
+        return stack.mlp.width if name in ("mlp", "gates") else stack.heads_width
 
     def _stack_of(self, site: str) -> "tuple[StackConfig, str]":
         """Returns the stack that a site belongs to, and the site's name in that stack."""
         if site not in self.sites:
-            reason = " Only the encoder is loaded here." if self.decoder is None and site in DECODER_SITES else ""
+            reason = " Only the encoder is loaded here." if self.decoder is None and site.startswith(DECODER) else ""
             raise SettingsError(f"The model does not have a site {site!r}. Its sites: {', '.join(self.sites)}.{reason}")
         if self.decoder is not None and site.startswith(DECODER):
             return self.decoder, site.removeprefix(DECODER)

@@ -9,7 +9,7 @@ A cache holds 2 · layer · row · place · key_head · unit numbers, in the pre
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypedDict, TypeVar
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -29,13 +29,15 @@ class KeysValues(NamedTuple):
 
 
 States = Float[Array, "row place neuron"]
+LstmStates = tuple[Float[Array, "row place neuron"], Float[Array, "row place cell"]]
+"""Output and cells of an LSTM."""
 
 
 class Cache(TypedDict):
     """Results of all layers of a stack for the pieces so far."""
 
-    text: dict[int, KeysValues | States]
-    """Layer to keys and values of the text itself, or to the states of a recurrence."""
+    text: dict[int, KeysValues | States | LstmStates]
+    """Layer to keys and values of the text itself, or to the states of a recurrence or an LSTM."""
     encoder: dict[int, KeysValues]
     """Layer to keys and values of the encoder's states; an entry is made when it is first read."""
 
@@ -68,16 +70,23 @@ class Memory:
         self.cache["text"][layer] = all_places
         return all_places
 
-    def state_before(self, layer: int) -> States | None:
-        """Returns a recurrence's state at the place before the first new piece; None without a cache."""
+    def state_before(self, layer: int) -> Any:
+        """Returns a recurrence's or an LSTM's states, one slot of each, at the place before the first new piece.
+
+        They are zero before the first place, and None without a cache.
+        """
         if self.cache is None:
             return None
         assert self.positions is not None
         states = self.cache["text"][layer]
         assert not isinstance(states, KeysValues)
         first = self.positions[:, :1]
-        state = jnp.take_along_axis(states, jnp.maximum(first - 1, 0)[:, :, None], axis=1)
-        return jnp.where((first > 0)[:, :, None], state, 0)
+
+        def before(states: States) -> Float[Array, "row 1 neuron"]:
+            state = jnp.take_along_axis(states, jnp.maximum(first - 1, 0)[:, :, None], axis=1)
+            return jnp.where((first > 0)[:, :, None], state, 0)
+
+        return jax.tree.map(before, states)
 
     def compute_once(self, layer: int, compute: Callable[[], KeysValues]) -> KeysValues:
         """Returns the keys and values of the encoder's states, which do not change while a text grows."""
@@ -102,8 +111,17 @@ def empty_cache(config: StackConfig, *, rows: int, places: int) -> Cache:
             text={layer: jnp.zeros((rows, places, config.residual_width), dtype) for layer in range(config.layers)},
             encoder={},
         )
+    if config.mixing == "lstm":
+        widths = config.residual_width, config.heads_width
+        return Cache(
+            text={
+                layer: tuple(jnp.zeros((rows, places, width), dtype) for width in widths)
+                for layer in range(config.layers)
+            },
+            encoder={},
+        )
     shape = (rows, places, config.attention.key_heads, config.attention.head_width)
-    text: dict[int, KeysValues | States] = {
+    text: dict[int, KeysValues | States | LstmStates] = {
         layer: KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for layer in range(config.layers)
     }
     return Cache(text=text, encoder={})

@@ -30,6 +30,7 @@ from lca_jax.models.stack.dropout import Dropout
 from lca_jax.models.stack.embedding import Embedding
 from lca_jax.models.stack.head import Head
 from lca_jax.models.stack.layers import norm, normalize, table
+from lca_jax.models.stack.lstm import LstmBlock
 from lca_jax.models.stack.memory import Memory
 from lca_jax.models.stack.positions import Places, bucket_of_distance, distances, rotation, visibility_bias
 from lca_jax.models.stack.relative import Distances
@@ -64,7 +65,12 @@ class Stack(nnx.Module):
         )
         self.distances = _relative_distances(config, rngs=rngs)
         block_count = max(config.blocks) + 1
-        self.blocks = nnx.List([Block(config, first=number == 0, rngs=rngs) for number in range(block_count)])
+        self.blocks = nnx.List(
+            [
+                LstmBlock(config, rngs=rngs) if config.mixing == "lstm" else Block(config, first=number == 0, rngs=rngs)
+                for number in range(block_count)
+            ]
+        )
         self.final_norm = norm(config, config.residual_width, rngs=rngs) if config.final_norm else None
         self.head = None if config.head is None else Head(config, config.head, rngs=rngs)
         self.decoder = None if config.decoder is None else Stack(config.decoder, rngs=rngs)
@@ -149,11 +155,13 @@ class Stack(nnx.Module):
             learned = jnp.moveaxis(self.distance_bias(buckets).astype(jnp.float32), 3, 1)
         relative = None if self.distances is None else self._distances_of(batch)
         starts = jnp.asarray(batch.positions) == 0
+        segments = jnp.asarray(batch.segments)
+        ends = jnp.pad(segments[:, 1:] != segments[:, :-1], ((0, 0), (0, 1)), constant_values=True)
         views = []
         for kind in shape.kinds:
             bias = visibility_bias(queries, keys, causal=shape.causal, reach=kind.reach)
             turn = None if kind.rotary is None else rotation(kind.rotary, batch.positions)
-            views.append(View(bias if learned is None else bias + learned, turn, relative, starts, kind.factor))
+            views.append(View(bias if learned is None else bias + learned, turn, relative, starts, ends, kind.factor))
         return views
 
     def _distances_of(self, batch: Batch) -> Distances:
@@ -280,6 +288,8 @@ def check_edits(
                 f"The edit of `{site}` must have directions of shape (layer, neuron, direction) = {shape} and their "
                 f"number, got {np.shape(edit.directions)}."
             )
+        if edit.directions is not None and site.removeprefix(DECODER) in ("cell", "gates"):
+            raise ModelError(f"The edit of `{site}` must be without directions: only `residual` has them.")
         slots = targets if site.startswith(DECODER) else rows
         if edit.where is not None and np.shape(edit.where) != slots:
             means = "the rows are packed here, so slots cannot be named" if slots is None else f"it must be {slots}"

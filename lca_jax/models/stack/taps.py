@@ -53,10 +53,18 @@ class Taps:
     ) -> Float[Array, "row slot neuron"]:
         """Returns the states that flow on."""
         if site in self.edits:
-            states = _apply(self.edits[site], layer, states)
-        if layer in self.reads.get(site, ()):
-            self.captures[site, layer] = states
+            states = apply_edit(self.edits[site], layer, states)
+        if self.asks(site, layer):
+            self.capture(site, layer, states)
         return states
+
+    def asks(self, site: str, layer: int) -> bool:
+        """Returns whether the states of a layer are captured."""
+        return layer in self.reads.get(site, ())
+
+    def capture(self, site: str, layer: int, states: Float[Array, "row slot neuron"]) -> None:
+        """Keeps states that were edited where they were computed, slot by slot."""
+        self.captures[site, layer] = states
 
     def at(self, places: Int[Array, "row_beam slot"]) -> "Taps":
         """Returns taps for pieces at these places of their texts, where several beams may follow one row."""
@@ -74,7 +82,8 @@ class Taps:
         return states if self.dropout is None else self.dropout(states)
 
 
-def _apply(edit: Edit, layer: int, states: Float[Array, "row slot neuron"]) -> Float[Array, "row slot neuron"]:
+def apply_edit(edit: Edit, layer: int, states: Float[Array, "row slot neuron"]) -> Float[Array, "row slot neuron"]:
+    """Returns the states of a layer after an edit."""
     changed = states
     if edit.directions is not None:
         directions = jnp.asarray(edit.directions, states.dtype)[layer]
