@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import jax
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int
 
 from lca_jax.errors import NotConverged
-from lca_jax.machine.devices import fetch
+from lca_jax.machine.devices import fetch, platform_of
 from lca_jax.machine.profiling import stretch
 from lca_jax.probing.choices import loss_named, penalty_named, solver_of
 from lca_jax.probing.kept_answers import NONE_KEPT, KeptAnswers
@@ -134,6 +134,19 @@ def group_by_width(widths: Sequence[int]) -> Iterator[list[int]]:
         yield sorted(group)
 
 
+def problems_in_memory(mesh: Mesh, *, words: int, classes: int) -> int:
+    """Returns the number of problems whose arrays the devices hold at a time, at least 1.
+
+    Args:
+        mesh: The devices.
+        words: Words of the matrix, times its layers.
+        classes: Columns of the widest problem.
+    """
+    # A CPU's devices share one memory; accelerators divide the words among them.
+    memories = 1 if platform_of(mesh) == "cpu" else mesh.shape["data"]
+    return max(1, int(memories * _BATCH_BYTES / (4 * words * classes)))
+
+
 def _batches(requests: Sequence[_Request]) -> Iterator[list[int]]:
     """Yields the places of the requests that are solved together: of one loss, and of like width."""
     for loss in dict.fromkeys(request.labelling.loss for request in requests):
@@ -153,9 +166,7 @@ def _solve(
     """Solves all requests of a batch, as many at a time as memory allows."""
     questions = _questions(batch, settings, masks)
     classes = max(question.classes for question in questions)
-    # A CPU's devices share one memory; accelerators divide the words among them.
-    memories = 1 if jax.default_backend() == "cpu" else matrix.mesh.shape["data"]
-    at_once = max(1, int(memories * _BATCH_BYTES / (4 * matrix.layers * matrix.words * classes)))
+    at_once = problems_in_memory(matrix.mesh, words=matrix.words * matrix.layers, classes=classes)
     loss = loss_named(batch[0].labelling.loss)
     with stretch("solve"):
         known = NONE_KEPT if kept is None else kept.about(batch[0].labelling.loss).to(questions)

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from lca_jax.machine.devices import platform_of
 from lca_jax.machine.progress import shown_while
 from lca_jax.probing.kept_answers import NONE_KEPT, KeptBatch
 from lca_jax.probing.losses.loss import Loss
@@ -131,9 +132,22 @@ def lanes_of(questions: Sequence[Question], mesh: Mesh, *, at_once: int) -> int:
         mesh: The devices.
         at_once: Number of problems that memory can hold.
     """
-    columns = _BUSY_COLUMNS.get(jax.default_backend(), _BUSY_COLUMNS_ELSEWHERE)
-    busy = max(mesh.size, columns // max(question.classes for question in questions))
+    classes = max(question.classes for question in questions)
     paths = sum(question.parent is None for question in questions)
+    return lane_count(paths, classes, mesh, at_once=at_once)
+
+
+def lane_count(paths: int, classes: int, mesh: Mesh, *, at_once: int) -> int:
+    """Returns the width of a batch, as `lanes_of`.
+
+    Args:
+        paths: Questions that need no other.
+        classes: Classes of the widest question.
+        mesh: The devices.
+        at_once: Number of problems that memory can hold.
+    """
+    columns = _BUSY_COLUMNS.get(platform_of(mesh), _BUSY_COLUMNS_ELSEWHERE)
+    busy = max(mesh.size, columns // classes)
     return shareable(min(coarse_size(min(busy, paths)), at_once), mesh)
 
 
