@@ -74,7 +74,7 @@ def cases_on(name: str, *, quick: bool) -> dict[str, dict[str, object]]:
     cases = {case: _fit_row(name, device, size) for case, size in fits.items()}
     stacks: dict[str, tuple[str, Precision, int]] = {"BERT-base": ("bert", "float32", 1)}
     if not quick:
-        stacks["Llama 7B in bfloat16"] = ("llama", "bfloat16", min(4, mesh_of(name).size))
+        stacks["Llama 7B in bfloat16"] = ("llama", "bfloat16", _parts_of_llama(name, device))
     for case, (model_type, dtype, parts) in stacks.items():
         cases[f"reading, {case}"] = _stack_row(name, device, model_type, dtype, parts=parts, quick=quick)
     return cases
@@ -90,6 +90,14 @@ def stack_counts(name: str, model_type: str, dtype: Precision, *, parts: int, qu
         return counts_of(compile_extraction(mesh, config, rows=rows, slots=SLOTS, dtype=dtype))
 
     return of_blocks(1).plus_blocks(of_blocks(2), config_of(model_type, dtype).layers)
+
+
+def _parts_of_llama(name: str, device: Device) -> int:
+    """Devices that share 13.5 GB of parameters: so many that these take half of their memory at most."""
+    wanted = 1
+    while 13.5e9 / wanted > device.memory_bytes / 2 and wanted < mesh_of(name).size:
+        wanted *= 2
+    return wanted
 
 
 def _paths(pairs: Sequence[tuple[float, float]]) -> int:

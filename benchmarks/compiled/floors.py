@@ -6,8 +6,8 @@ from lca_jax.models.stack.config import StackConfig
 from lca_jax.probing.solvers.iteration import iteration_operations
 
 _ARRAYS = 5
-"""Arrays with a number for each word and class that an iteration reads or writes: scores and predictions before (three),
-scores and predictions after."""
+"""Arrays with a number for each word and class that an iteration reads or writes: three of scores and predictions
+before it, two after it."""
 
 
 def fit_floor(size: FitSize, device: Device, *, devices: int) -> Counts:
