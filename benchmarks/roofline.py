@@ -22,9 +22,10 @@ from benchmarks.compiled.bounds import DEVICES, Counts, Device, bound, counts_of
 from benchmarks.compiled.floors import fit_floor, stack_floor
 from benchmarks.compiled.programs import FitSize, compile_extraction, compile_iteration, config_of
 from benchmarks.compiled.targets import mesh_of
+from lca_jax.machine.devices import platform_of
 from lca_jax.models.stack.config import Precision
-from lca_jax.probing.batching import problems_in_memory
 from lca_jax.probing.objective import ElasticNet
+from lca_jax.probing.room import problems_in_memory
 from lca_jax.probing.solvers.path import next_stronger
 from lca_jax.probing.solvers.proximal import lane_count
 
@@ -32,6 +33,8 @@ SLOTS = 128
 ROWS = 128
 """Rows of a batch on one device: 16,384 slots, as extraction has them on an accelerator."""
 _TASKS = 100
+_GIVEN = 0.75
+"""Share of a device's memory that JAX takes for its arrays, unless it is told otherwise."""
 _SHOWN = ("seconds", "limit", "peak_share", "gap", "products_gap", "memory_gap", "exchange_gap", "fits")
 
 
@@ -108,7 +111,10 @@ def _paths(pairs: Sequence[tuple[float, float]]) -> int:
 def _fit(name: str, words: int, features: int, *, paths: int, classes: int = 17) -> FitSize:
     """A fit with as many problems at a time as a run has on these devices."""
     mesh = mesh_of(name)
-    lanes = lane_count(paths, classes, mesh, at_once=problems_in_memory(mesh, words=words, classes=classes))
+    device = DEVICES[name.split("-", maxsplit=1)[0]]
+    free = device.memory_bytes * _GIVEN - 4 * words * features / mesh.size
+    at_once = problems_in_memory(platform_of(mesh), mesh.size, words=words, classes=classes, free=max(free, 1.0))
+    lanes = lane_count(paths, classes, mesh, at_once=at_once)
     return FitSize(words=words, features=features, classes=classes, problems=lanes)
 
 

@@ -4,8 +4,7 @@ Every labelling (task, control, bootstrap sample, class against the rest) with e
 problem. Problems with the same loss whose class counts are within a factor of 1.5 share a solve, padded to the widest:
 a class that a problem does not have costs its columns of the products, and changes nothing in its result. Memory: about
 ten arrays of (problem, class, word) in float32, times the layers where the matrix has layers; at most as many problems
-are solved at a time as keep each array under `_BATCH_BYTES`, and no more than keep the devices busy
-(`solvers.proximal`).
+are solved at a time as fit beside X (`room`), and no more than keep the devices busy (`solvers.proximal`).
 """
 
 import logging
@@ -15,7 +14,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int
 
 from lca_jax.errors import NotConverged
@@ -29,12 +27,11 @@ from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.penalties.penalty import Penalty
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.problems import Answer, Question
+from lca_jax.probing.room import free_beside, problems_in_memory
 from lca_jax.probing.solvers.path import next_stronger
 from lca_jax.probing.subsets import Subset
 
 _log = logging.getLogger(__name__)
-_BATCH_BYTES = 300e6
-"""Largest size of one array (problem, class, word) on an accelerator, or on the host for all of its CPU devices."""
 _WIDER = 1.5
 """Largest ratio of the class counts of the widest and the narrowest problem of a batch."""
 
@@ -134,19 +131,6 @@ def group_by_width(widths: Sequence[int]) -> Iterator[list[int]]:
         yield sorted(group)
 
 
-def problems_in_memory(mesh: Mesh, *, words: int, classes: int) -> int:
-    """Returns the number of problems whose arrays the devices hold at a time, at least 1.
-
-    Args:
-        mesh: The devices.
-        words: Words of the matrix, times its layers.
-        classes: Columns of the widest problem.
-    """
-    # A CPU's devices share one memory; accelerators divide the words among them.
-    memories = 1 if platform_of(mesh) == "cpu" else mesh.shape["data"]
-    return max(1, int(memories * _BATCH_BYTES / (4 * words * classes)))
-
-
 def _batches(requests: Sequence[_Request]) -> Iterator[list[int]]:
     """Yields the places of the requests that are solved together: of one loss, and of like width."""
     for loss in dict.fromkeys(request.labelling.loss for request in requests):
@@ -166,7 +150,9 @@ def _solve(
     """Solves all requests of a batch, as many at a time as memory allows."""
     questions = _questions(batch, settings, masks)
     classes = max(question.classes for question in questions)
-    at_once = problems_in_memory(matrix.mesh, words=matrix.words * matrix.layers, classes=classes)
+    mesh, words = matrix.mesh, matrix.words * matrix.layers
+    devices, free = mesh.shape["data"], free_beside(matrix)
+    at_once = problems_in_memory(platform_of(mesh), devices, words=words, classes=classes, free=free)
     loss = loss_named(batch[0].labelling.loss)
     with stretch("solve"):
         known = NONE_KEPT if kept is None else kept.about(batch[0].labelling.loss).to(questions)
