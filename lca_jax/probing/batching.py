@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from lca_jax.errors import NotConverged
 from lca_jax.machine.devices import fetch, platform_of
 from lca_jax.machine.profiling import stretch
+from lca_jax.machine.spill import Spill
 from lca_jax.probing.choices import loss_named, penalty_named, solver_of
 from lca_jax.probing.kept_answers import NONE_KEPT, KeptAnswers
 from lca_jax.probing.labelling import Labelling
@@ -54,6 +55,7 @@ def fit_on_matrix(
     subsets: Sequence[Subset | None] = (None,),
     groups: Int[np.ndarray, " feature"] | None = None,
     kept: KeptAnswers | None = None,
+    spill: Spill | None = None,
 ) -> list[Probe]:
     """Fits every labelling with every penalty pair on every subset of the features.
 
@@ -67,6 +69,7 @@ def fit_on_matrix(
         groups: Number of every feature's group, for the group lasso over groups of neurons; not where the matrix has
             layers. None for neurons by themselves.
         kept: Where the answers are kept, and looked for, that are found on this matrix.
+        spill: Takes the weights; one for all matrices of a fit. None for one of this call's own.
 
     Returns:
         Probes, labelling outermost, then pair, then subset.
@@ -87,6 +90,7 @@ def fit_on_matrix(
         kept = kept.about(replace(settings, l1=0.0, l2=0.0), groups)
     scale = _Scale.of(matrix, settings)
     probes: list[list[Probe]] = [[] for _ in requests]
+    spill = spill or Spill()
     for places in _batches(requests):
         batch = [requests[place] for place in places]
         answers = _solve(matrix, batch, settings, penalty, masks, kept)
@@ -98,11 +102,15 @@ def fit_on_matrix(
             max(request.labelling.columns for request in batch),
             max(answer.iterations.max() for answer in answers),
         )
-        for place, request, answer in zip(places, batch, answers, strict=True):
+        answers.reverse()
+        for place, request in zip(places, batch, strict=True):
+            answer = answers.pop()  # a grid of thousands takes gigabytes, which are not to be there twice
             for layer in range(matrix.layers):
                 subset = subsets[request.mask if keep is not None else layer]
                 features = None if keep is None or subset is None else masks[request.mask]
-                probes[place].append(_probe(answer, layer, request, subset, features, scale.of_layer(layer), settings))
+                probes[place].append(
+                    _probe(answer, layer, request, subset, features, scale.of_layer(layer), settings, spill)
+                )
     fitted = [probe for of_request in probes for probe in of_request]
     _warn_if_not_converged(fitted, settings)
     return fitted
@@ -210,6 +218,7 @@ def _probe(
     features: Bool[np.ndarray, " feature"] | None,
     scale: _Scale,
     settings: ElasticNet,
+    spill: Spill,
 ) -> Probe:
     """Makes the probe of one solved problem: without the classes that pad it, and with its own features only."""
     labelling, classes = request.labelling, request.labelling.columns
@@ -233,7 +242,7 @@ def _probe(
         penalty=settings.penalty,
         solver=settings.solver,
         classes=labelling.classes,
-        weights=weights,
+        weights=spill.keep(weights),
         bias=bias,
         mean=mean,
         scale=scale.scale[chosen],

@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 
 from lca_jax.machine.devices import platform_of
 from lca_jax.machine.progress import shown_while
+from lca_jax.machine.spill import Spill
 from lca_jax.probing.kept_answers import NONE_KEPT, KeptBatch
 from lca_jax.probing.losses.loss import Loss
 from lca_jax.probing.matrix.matrix import Matrix
@@ -186,7 +187,7 @@ class _Queue:
         kept: KeptBatch,
     ) -> None:
         self.answers = dict(kept.known)
-        self._kept = kept
+        self._kept, self._spill = kept, Spill()
         self._settings, self._matrix, self._questions = settings, matrix, questions
         self._loss, self._penalty, self._lanes = loss, penalty, lanes
         self._classes = max(question.classes for question in questions)
@@ -223,7 +224,7 @@ class _Queue:
             if number is not None and are_over[lane]:
                 answer = answer_of(batch.lanes.state, lane, self._nulls[number], matrix)
                 self._kept.keep(number, answer)
-                self.answers[number] = answer
+                self.answers[number] = answer._replace(weights=self._spill.keep(answer.weights))
                 members[lane] = None
         batch = self._fill(batch._replace(members=members), self._ready(members.count(None)))
         if not batch.running:
