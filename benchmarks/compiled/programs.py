@@ -1,9 +1,11 @@
 """Compiles the programs of the package for a mesh of devices that need not exist.
 
-What is compiled are the package's own programs, given shapes in the place of arrays, placed as a run places them.
+What is compiled are the package's own programs, given shapes in the place of arrays, placed as a run places them, with
+products of float32 as a run on these devices makes them.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -16,6 +18,8 @@ from jax.stages import Compiled
 
 from lca_jax.extraction.running import read_vectors
 from lca_jax.hugging_face import AutoConfig
+from lca_jax.machine.devices import platform_of
+from lca_jax.machine.precision import IN_PASSES
 from lca_jax.models.families import FAMILIES
 from lca_jax.models.loading.placement import sharding
 from lca_jax.models.stack.config import Precision, StackConfig
@@ -77,7 +81,8 @@ def compile_iteration(mesh: Mesh, size: FitSize, *, options: Options | None = No
     )
     share = share_of(mesh, size.problems)
     placed = _split_words(mesh, arrays, size.words, shared=_weights(size).shape if share else None)
-    lowered = advance_whole.lower(*placed, loss=loss, penalty=penalty, share=share)
+    with products_as_on(mesh):
+        lowered = advance_whole.lower(*placed, loss=loss, penalty=penalty, share=share)
     return lowered.compile(compiler_options=options)
 
 
@@ -101,7 +106,8 @@ def compile_visit(mesh: Mesh, size: FitSize, *, block_words: int, options: Optio
     Z, *others = _split_words(mesh, arrays, size.words)
     visit = partial(look, loss=loss_named(size.loss), whole=False)
     visited: Any = programs.visit
-    return visited.lower(Z, here, *others, visit=visit).compile(compiler_options=options)
+    with products_as_on(mesh):
+        return visited.lower(Z, here, *others, visit=visit).compile(compiler_options=options)
 
 
 def config_of(model_type: str, dtype: Precision = "float32", **changes: object) -> StackConfig:
@@ -130,7 +136,8 @@ def compile_extraction(
         dtype: Dtype of the vectors.
         options: Options of the compiler.
     """
-    graph, params = _params(mesh, config)
+    with products_as_on(mesh):
+        graph, params = _params(mesh, config)
     by_row = partial(_placed, mesh, PartitionSpec("data"))
     piece = by_row(_shape(rows, slots, dtype=jnp.int32))
     batch = Batch(piece, piece, piece)  # pyright: ignore[reportArgumentType] - shapes in the place of arrays
@@ -165,6 +172,12 @@ def compile_generation(
     batch = Batch(piece, piece, piece)  # pyright: ignore[reportArgumentType] - shapes in the place of arrays
     write = partial(write_pieces, graph, rules=TextRules(ends=(2,)), search=Search(longest=longest, beams=beams))
     return jax.jit(write).lower(params, batch).compile(compiler_options=options)
+
+
+def products_as_on(mesh: Mesh) -> AbstractContextManager[None]:
+    """Chooses the way of float32 products that a run on these devices would take by itself."""
+    in_passes = platform_of(mesh) == "cuda" and mesh.size == 1
+    return jax.default_matmul_precision(IN_PASSES.name) if in_passes else nullcontext()
 
 
 def _params(mesh: Mesh, config: StackConfig) -> tuple[Any, Any]:

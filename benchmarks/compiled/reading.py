@@ -22,6 +22,10 @@ _NAME = re.compile(r"%([\w.\-]+)")
 _CALLED = re.compile(r"(calls|body|condition|to_apply|true_computation|false_computation)=%([\w.\-]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _PRECISION = re.compile(r"operand_precision=\{([\w,]+)\}")
+_ALGORITHM = re.compile(r"algorithm=dot_(\w+)")
+_LISTED_GROUP = re.compile(r"replica_groups=\{\{([\d,]+)\}")
+_NAMED_GROUP = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
+_COUNTED_GROUPS = re.compile(r"replica_groups=\[\d+,(\d+)\]<=")
 _BITS = re.compile(r"[0-9]+")
 _FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call", "after-all"}
 _COLLECTIVES = {"all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute"}
@@ -70,7 +74,7 @@ class Product:
     kinds: tuple[str, ...]
     """Element types of its factors."""
     precision: str
-    """`highest` or `default`, of both factors."""
+    """`highest` or `default`, of both factors; or the algorithm by which it is made, such as `bf16_bf16_f32_x6`."""
     flop: float
     """Operations a device: two for each product of numbers."""
     times: float
@@ -87,6 +91,18 @@ class Collective:
     bytes: float
     """Bytes of its results on one device."""
     times: float
+    devices: int
+    """Devices that exchange with each other."""
+
+    @property
+    def sent_bytes(self) -> float:
+        """Bytes that a device sends on a ring: a sum goes around twice, first to be added up and then to be spread."""
+        others = self.devices - 1
+        if self.opcode == "reduce-scatter":
+            return others * self.bytes
+        if self.opcode == "collective-permute":
+            return self.bytes
+        return (2 if self.opcode == "all-reduce" else 1) * others / self.devices * self.bytes
 
 
 @dataclass(frozen=True)
@@ -127,7 +143,7 @@ class CompiledText:
     def collectives(self) -> list[Collective]:
         """All exchanges between devices."""
         return [
-            Collective(opcode, sum(shape.bytes for shape in instruction.shapes), times)
+            Collective(opcode, sum(shape.bytes for shape in instruction.shapes), times, self._group(instruction))
             for instruction, times, _ in self._walk("", 1.0)
             if (opcode := instruction.opcode.removesuffix("-done")) in _COLLECTIVES
         ]
@@ -141,6 +157,11 @@ class CompiledText:
     def collective_bytes(self) -> float:
         """Bytes that one device has after its exchanges."""
         return sum(collective.bytes * collective.times for collective in self.collectives)
+
+    @property
+    def sent_bytes(self) -> float:
+        """Bytes that one device sends to its neighbour, where all devices stand on a ring."""
+        return sum(collective.sent_bytes * collective.times for collective in self.collectives)
 
     @cached_property
     def bytes(self) -> float:
@@ -196,18 +217,32 @@ class CompiledText:
         constant = re.search(r"s32\[\]\S* constant\((\d+)\)", limit.text) if limit else None
         return float(constant[1]) if constant else 1.0
 
+    def _group(self, instruction: Instruction) -> int:
+        """Number of devices of an exchange; of all where it names none."""
+        texts = [instruction.text, *(self._by_name[name].text for name in instruction.operands[:1])]
+        for text in texts:
+            if listed := _LISTED_GROUP.search(text):
+                return listed[1].count(",") + 1
+            if named := _NAMED_GROUP.search(text):
+                sides = dict(re.findall(r"'(\w+)'=(\d+)", named[1]))
+                return math.prod(int(sides[axis]) for axis in re.findall(r"'(\w+)'", named[2]))
+            if counted := _COUNTED_GROUPS.search(text):
+                return int(counted[1])
+        everywhere = re.search(r"num_partitions=(\d+)", self.text.split("\n", 1)[0])
+        return int(everywhere[1]) if everywhere else 1
+
     @cached_property
     def _by_name(self) -> dict[str, Instruction]:
         return {one.name: one for listed in self.computations.values() for one in listed}
 
     def _product(self, instruction: Instruction, times: float) -> Product:
         factors = [self._by_name[name].shapes[0] for name in instruction.operands[:2]]
-        precision = _PRECISION.search(instruction.text)
+        precision, algorithm = _PRECISION.search(instruction.text), _ALGORITHM.search(instruction.text)
         names = set(precision[1].split(",")) if precision else {"default"}
         origin = re.search(r'op_name="([^"]*)"', instruction.text)
         return Product(
             kinds=tuple(factor.kind for factor in factors),
-            precision="highest" if names == {"highest"} else "default",
+            precision=algorithm[1] if algorithm else "highest" if names == {"highest"} else "default",
             flop=2.0 * instruction.shapes[0].size * _summed(instruction, factors),
             times=times,
             origin=origin[1] if origin else "",

@@ -8,7 +8,7 @@ GPU unless `JAX_PLATFORMS` is `cpu`.
 import importlib.util
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -41,13 +41,15 @@ _H100 = {
     "device_memory_size": 80_000_000_000,
 }
 """An H100 in the names of XLA's description of a GPU."""
+_H200 = _H100 | {"memory_bandwidth": 4_800_000_000_000, "device_memory_size": 141_000_000_000}
+"""An H200 is an H100 with another memory."""
 
 
 class CompilerMissingError(RuntimeError):
     """The compiler of a target is not installed; the message says what to install."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Target:
     """Some devices of one kind."""
 
@@ -55,14 +57,17 @@ class Target:
     """`tpu` or `cuda`."""
     topology: str
     """A slice of a pod, such as `v5e:2x2`; for GPUs processes, hosts and devices, such as `1x1x8`."""
+    gpu: Mapping[str, object] = field(default_factory=dict)
+    """Description of a GPU."""
 
 
 TARGETS = {
     "v5e-1": Target("tpu", "v5e:1x1"),
     "v5e-4": Target("tpu", "v5e:2x2"),
     "v5e-256": Target("tpu", "v5e:16x16"),
-    "h100-1": Target("cuda", "1x1x1"),
-    "h100-8": Target("cuda", "1x1x8"),
+    "h100-1": Target("cuda", "1x1x1", _H100),
+    "h100-8": Target("cuda", "1x1x8", _H100),
+    "h200-1": Target("cuda", "1x1x1", _H200),
 }
 _PACKAGES = {"tpu": ("libtpu",), "cuda": ("jax_plugins.xla_cuda13", "jax_cuda13_plugin")}
 """Modules that a compiler needs; the last one has the names of the functions that a program may call."""
@@ -95,7 +100,7 @@ def _devices_of(target: Target) -> list[Any]:
         topology = target.topology
         options = {"chips_per_host_bounds": [1, 1, 1]} if topology.endswith("1x1") else {}
         return list(topologies.get_topology_desc(topology, "tpu", **options).devices)
-    described = f'gpu_device_info {{ {_as_text(_H100)} }} platform_name: "CUDA"'
+    described = f'gpu_device_info {{ {_as_text(target.gpu)} }} platform_name: "CUDA"'
     options = {"target_config": described, "topology": target.topology}
     return list(topologies.get_topology_desc(target.topology, "cuda", **options).devices)
 

@@ -5,13 +5,21 @@ A checksum is the SHA-256 in hexadecimal digits.
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 
 def checksum_of(content: bytes) -> str:
     """Returns the checksum of some bytes."""
     return hashlib.sha256(content).hexdigest()
+
+
+def checksum_of_parts(parts: Iterable[bytes]) -> str:
+    """Returns the checksum of some bytes that come one part after the other."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part)
+    return total.hexdigest()
 
 
 def checksum_of_file(path: Path) -> str:

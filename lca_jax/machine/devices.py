@@ -150,6 +150,12 @@ def free_bytes() -> int | None:
     return sum(one["bytes_limit"] - one["bytes_in_use"] for one in stats if one)
 
 
+def platform_of(mesh: Mesh) -> str:
+    """Returns the kind of a mesh's devices, which need not be here: `cpu`, `cuda` or `tpu`."""
+    platform = mesh.devices.flat[0].platform
+    return "cuda" if platform == "gpu" else platform
+
+
 def default_device() -> SingleDeviceSharding:
     """Returns the device of arrays for which no mesh was given."""
     return SingleDeviceSharding(jax.local_devices()[0])

@@ -5,7 +5,7 @@ elsewhere. Here all of these are one `ValueError`, or an error of the package wi
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +101,15 @@ def _refuse_depth(content: dict[str, Any]) -> None:
             raise ValueError(f"its lists or objects are nested more than {_DEEPEST} deep")
         below = (value.values() if isinstance(value, dict) else value for value in level)
         level = [inside for values in below for inside in values if isinstance(inside, dict | list)]
+
+
+def compact_parts(content: Sequence[object]) -> Iterator[bytes]:
+    """Yields the JSON text of a list, without white space: a list inside it item by item, anything else at once."""
+    yield b"["
+    for number, one in enumerate(content):
+        items = one if isinstance(one, list) else [one]
+        yield b"," * (number > 0) + b"[" * isinstance(one, list)
+        for place, item in enumerate(items):
+            yield b"," * (place > 0) + json.dumps(item, separators=(",", ":")).encode()
+        yield b"]" * isinstance(one, list)
+    yield b"]"

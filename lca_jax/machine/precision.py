@@ -3,23 +3,61 @@
 Accelerators compute products of float32 coarsely unless they are told otherwise: a TPU from factors rounded to
 bfloat16, once. So every product of this package names one of these; `tests/test_products.py` looks for those that do
 not.
+
+A GPU has two ways to make a product of float32: by its units of float32, or on its matrix units in six passes in
+bfloat16, on paper 2.5 times as fast on an H100. `float32_way` chooses. The passes are taken where one GPU does all the
+work: for several devices JAX's partitioner (Shardy, 0.10.2) forgets how a product is to be made, and it would be made
+in TF32, with a thousandth of error, without a word. `tests/compiled` watches this. Whoever sets
+`JAX_USE_SHARDY_PARTITIONER=0` has the passes on several GPUs too.
 """
 
+from functools import cache
 from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-ProductPrecision: TypeAlias = jax.lax.Precision
+ProductPrecision: TypeAlias = jax.lax.Precision | jax.lax.DotAlgorithmPreset
 """What `precision` of a product takes."""
 FLOAT32 = jax.lax.Precision.HIGHEST
 """float32 means float32: six passes in bfloat16 on a TPU, the units of float32 on a GPU."""
+IN_PASSES = jax.lax.DotAlgorithmPreset.BF16_BF16_F32_X6
+"""float32 on the matrix units of a GPU: of each factor three parts in bfloat16, and the six largest of their nine
+products, summed in float32. Its error is that of float32 products (`tests/machine/test_precision.py`)."""
 NARROW = jax.lax.Precision.DEFAULT
 """One pass, for factors of a narrow type: products of two bfloat16 numbers are exact, and summed in the type that is
 asked for."""
+_FIRST_WITH_BFLOAT16 = 8.0
+"""Compute capability of the first GPUs whose matrix units take bfloat16 (A100, L4)."""
+
+
+def float32_way() -> ProductPrecision:
+    """Returns how large products of float32 are made: `FLOAT32`, or `IN_PASSES` where they are safe and faster.
+
+    JAX's own setting decides before the devices do: under `jax.default_matmul_precision("highest")` it is `FLOAT32`,
+    under "BF16_BF16_F32_X6" `IN_PASSES`, such as for a program that is compiled for a GPU which is not here.
+    """
+    chosen = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue] - made by JAX
+    if chosen == IN_PASSES.name:
+        return IN_PASSES
+    return IN_PASSES if chosen is None and _passes_pay() and not _are_forgotten() else FLOAT32
 
 
 def precision_of(dtype: DTypeLike) -> ProductPrecision:
     """Returns the precision in which factors of a type are multiplied as they are."""
-    return FLOAT32 if jnp.dtype(dtype) == jnp.float32 else NARROW
+    return float32_way() if jnp.dtype(dtype) == jnp.float32 else NARROW
+
+
+@cache
+def _passes_pay() -> bool:
+    """Whether the devices are NVIDIA's, with matrix units that take bfloat16."""
+    device = jax.local_devices()[0]
+    if device.platform not in ("gpu", "cuda") or "NVIDIA" not in device.device_kind:
+        return False
+    return float(device.compute_capability) >= _FIRST_WITH_BFLOAT16
+
+
+def _are_forgotten() -> bool:
+    """Whether programs are for several devices, and divided among them by the partitioner that forgets the passes."""
+    return jax.device_count() > 1 and jax.config.jax_use_shardy_partitioner  # pyright: ignore[reportAttributeAccessIssue]

@@ -4,8 +4,7 @@ Every labelling (task, control, bootstrap sample, class against the rest) with e
 problem. Problems with the same loss whose class counts are within a factor of 1.5 share a solve, padded to the widest:
 a class that a problem does not have costs its columns of the products, and changes nothing in its result. Memory: about
 ten arrays of (problem, class, word) in float32, times the layers where the matrix has layers; at most as many problems
-are solved at a time as keep each array under `_BATCH_BYTES`, and no more than keep the devices busy
-(`solvers.proximal`).
+are solved at a time as fit beside X (`room`), and no more than keep the devices busy (`solvers.proximal`).
 """
 
 import logging
@@ -14,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lca_jax.errors import NotConverged
-from lca_jax.machine.devices import fetch
+from lca_jax.machine.devices import fetch, platform_of
 from lca_jax.machine.profiling import stretch
+from lca_jax.machine.spill import Spill
 from lca_jax.probing.choices import loss_named, penalty_named, solver_of
 from lca_jax.probing.kept_answers import NONE_KEPT, KeptAnswers
 from lca_jax.probing.labelling import Labelling
@@ -29,12 +28,11 @@ from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.penalties.penalty import Penalty
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.problems import Answer, Question, Start
+from lca_jax.probing.room import free_beside, problems_in_memory
 from lca_jax.probing.solvers.path import next_stronger
 from lca_jax.probing.subsets import Subset
 
 _log = logging.getLogger(__name__)
-_BATCH_BYTES = 300e6
-"""Largest size of one array (problem, class, word) on an accelerator, or on the host for all of its CPU devices."""
 _WIDER = 1.5
 """Largest ratio of the class counts of the widest and the narrowest problem of a batch."""
 
@@ -58,6 +56,7 @@ def fit_on_matrix(
     groups: Int[np.ndarray, " feature"] | None = None,
     kept: KeptAnswers | None = None,
     start: Start | None = None,
+    spill: Spill | None = None,
 ) -> list[Probe]:
     """Fits every labelling with every penalty pair on every subset of the features.
 
@@ -72,6 +71,7 @@ def fit_on_matrix(
             layers. None for neurons by themselves.
         kept: Where the answers are kept, and looked for, that are found on this matrix.
         start: Where problems start that no stronger penalty of the grid leads to; None for zero weights.
+        spill: Takes the weights; one for all matrices of a fit. None for one of this call's own.
 
     Returns:
         Probes, labelling outermost, then pair, then subset.
@@ -92,6 +92,7 @@ def fit_on_matrix(
         kept = kept.about(replace(settings, l1=0.0, l2=0.0), groups)
     scale = _Scale.of(matrix, settings)
     probes: list[list[Probe]] = [[] for _ in requests]
+    spill = spill or Spill()
     for places in _batches(requests):
         batch = [requests[place] for place in places]
         questions = _questions(batch, settings, masks, start)
@@ -104,11 +105,15 @@ def fit_on_matrix(
             max(request.labelling.columns for request in batch),
             max(answer.iterations.max() for answer in answers),
         )
-        for place, request, answer in zip(places, batch, answers, strict=True):
+        answers.reverse()
+        for place, request in zip(places, batch, strict=True):
+            answer = answers.pop()  # a grid of thousands takes gigabytes, which are not to be there twice
             for layer in range(matrix.layers):
                 subset = subsets[request.mask if keep is not None else layer]
                 features = None if keep is None or subset is None else masks[request.mask]
-                probes[place].append(_probe(answer, layer, request, subset, features, scale.of_layer(layer), settings))
+                probes[place].append(
+                    _probe(answer, layer, request, subset, features, scale.of_layer(layer), settings, spill)
+                )
     fitted = [probe for of_request in probes for probe in of_request]
     _warn_if_not_converged(fitted, settings)
     return fitted
@@ -156,9 +161,9 @@ def _solve(
 ) -> list[Answer]:
     """Solves all questions of a batch, as many at a time as memory allows."""
     classes = max(question.classes for question in questions)
-    # A CPU's devices share one memory; accelerators divide the words among them.
-    memories = 1 if jax.default_backend() == "cpu" else matrix.mesh.shape["data"]
-    at_once = max(1, int(memories * _BATCH_BYTES / (4 * matrix.layers * matrix.words * classes)))
+    mesh, words = matrix.mesh, matrix.words * matrix.layers
+    devices, free = mesh.shape["data"], free_beside(matrix)
+    at_once = problems_in_memory(platform_of(mesh), devices, words=words, classes=classes, free=free)
     with stretch("solve"):
         known = NONE_KEPT if kept is None else kept.about(loss).to(questions)
         return solver_of(settings).solve(matrix, questions, loss_named(loss), penalty, at_once=at_once, kept=known)
@@ -219,6 +224,7 @@ def _probe(
     features: Bool[np.ndarray, " feature"] | None,
     scale: _Scale,
     settings: ElasticNet,
+    spill: Spill,
 ) -> Probe:
     """Makes the probe of one solved problem: without the classes that pad it, and with its own features only."""
     labelling, classes = request.labelling, request.labelling.columns
@@ -242,7 +248,7 @@ def _probe(
         penalty=settings.penalty,
         solver=settings.solver,
         classes=labelling.classes,
-        weights=weights,
+        weights=spill.keep(weights),
         bias=bias,
         mean=mean,
         scale=scale.scale[chosen],

@@ -3,8 +3,9 @@
 `fit_probes` reads a store, `fit_elastic_net` plain arrays. Tasks that label the same words share one X; a task is never
 fitted, centred or scaled by words that it does not label, so a probe does not depend on the other tasks of the call.
 
-Memory: X on the devices (and on the host until it is there), or a few blocks of X if it does not fit; and what
-`batching` says. In a job of several processes each calls `fit_probes` with the same arguments, after
+Memory: X on the devices (and on the host until it is there), or a few blocks of X if it does not fit; what
+`batching` says; and on the host a byte a word for the labels of a task. Weights of more than 256 MB lie in files
+(`machine.spill`). In a job of several processes each calls `fit_probes` with the same arguments, after
 `jax.distributed.initialize()`; each reads the words of its own devices, and all return all probes.
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from lca_jax.errors import DataError, SettingsError
+from lca_jax.machine.spill import Spill
 from lca_jax.probing.batching import check_settings, fit_on_matrix
 from lca_jax.probing.bootstrap import check_samples, replicate_labellings
 from lca_jax.probing.kept_answers import KeptAnswers
@@ -24,13 +26,9 @@ from lca_jax.probing.labelling import (
     Labelling,
     SampleKind,
     check_classes,
-    control_task_of,
     group_by_words,
-    number_labels,
-    read_numbers,
+    label_tasks,
     take_words,
-    tell_from_rest,
-    usable_labels,
 )
 from lca_jax.probing.matrix.held import hold_matrix
 from lca_jax.probing.matrix.scale import Scale
@@ -116,18 +114,20 @@ def fit_probes(
     chosen = tuple(tasks if tasks is not None else store.tasks)
     if unknown := set(regression) - set(chosen):
         raise SettingsError(f"`regression` names {sorted(unknown)}, which are not among the tasks {list(chosen)}.")
-    labellings = _labellings(store, chosen, settings, one_vs_rest=one_vs_rest, control=control, regression=regression)
+    labellings = label_tasks(
+        store, chosen, seed=settings.seed, one_vs_rest=one_vs_rest, control=control, regression=regression
+    )
     sentences = store.words["sentence"].to_numpy()
     replicated = replicate_labellings(labellings, sentences, replicates=replicates, seed=settings.seed, kind=kind)
     by_words = group_by_words(replicated)
     for units, places in by_words:
-        for place in places:
-            check_classes(take_words(replicated[place], units))
-    free = replace(settings, l1=0.0, l2=0.0, solver="adam")
+        for labelling in take_words([replicated[place] for place in places], units):
+            check_classes(labelling)
+    free, spill = replace(settings, l1=0.0, l2=0.0, solver="adam"), Spill()
     probes: list[Probe] = []
     unpenalized: list[Probe] = []
     for plan in matrices:
-        options: dict[str, Any] = {"keep": plan.keep, "subsets": plan.subsets}
+        options: dict[str, Any] = {"keep": plan.keep, "subsets": plan.subsets, "spill": spill}
         penalized_of: dict[int, list[Probe]] = {}
         free_of: dict[int, list[Probe]] = {}
         for units, places in by_words:
@@ -135,7 +135,7 @@ def fit_probes(
             streamed = choose_streaming(source, dtype=dtype) if stream is None else stream
             make = stream_matrix if streamed else hold_matrix
             matrix = make(source, standardize=settings.standardize, dtype=dtype, split_over=split_over)
-            own = {place: take_words(replicated[place], units) for place in places}
+            own = dict(zip(places, take_words([replicated[place] for place in places], units), strict=True))
             grouped = None if groups is None else groups.group_of_column[plan.columns]
             options["kept"] = None if kept is None else kept.about(units, plan.columns, plan.layers, dtype)
             fitted = fit_on_matrix(matrix, list(own.values()), settings, groups=grouped, **options)
@@ -268,37 +268,3 @@ def _check_groups(groups: NeuronGroups | None, store: ActivationStore, matrices:
             "Probes of single layers are solved together, and groups of neurons lie across layers. Leave out `groups`, "
             "or `subsets`."
         )
-
-
-def _labellings(
-    store: ActivationStore,
-    tasks: Sequence[str],
-    settings: ElasticNet,
-    *,
-    one_vs_rest: bool,
-    control: bool,
-    regression: Sequence[str],
-) -> list[Labelling]:
-    """Returns each task and its control task, if it has one, on all words of the store; or the same for each class."""
-    forms = store.forms()
-    labellings: list[Labelling] = []
-    for task in tasks:
-        labels = usable_labels(store, task)
-        real = read_numbers(task, labels) if task in regression else number_labels(task, labels)
-        check_classes(real)
-        kinds = [real]
-        if control and (own := control_task_of(store, task, seed=settings.seed)) is not None:
-            drawn = own.label_like(forms, labels)
-            numbered = (
-                read_numbers(task, drawn) if task in regression else number_labels(task, drawn, classes=real.classes)
-            )
-            kinds.append(replace(numbered, control=True))
-        if one_vs_rest and real.classes:
-            labellings += [tell_from_rest(kind, target) for target in real.classes for kind in kinds]
-        else:
-            labellings += kinds
-    if not labellings:
-        raise SettingsError(
-            "There must be at least one task, and the store has no label column. Give `tasks` when reading the corpus."
-        )
-    return labellings

@@ -21,6 +21,7 @@ import tensorstore as ts
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.folders import list_files, open_folder, read_file, remove_subfolder, write_file
 from lca_jax.machine.processes import of_first
+from lca_jax.machine.spill import Spill
 from lca_jax.probing.problems import Answer, Question
 from lca_jax.store.tensor_file import pack_tensors, unpack_tensors
 
@@ -54,9 +55,11 @@ class KeptAnswers:
         names = _names_of(questions, self.key)
         number_of = {name: number for number, name in enumerate(names)}
         known: dict[int, Answer] = {}
+        spill = Spill()
         for name in (name for name in self._present() if name in number_of):
             try:
-                known[number_of[name]] = _unpack(read_file(self.folder, name) or b"")
+                answer = _unpack(read_file(self.folder, name) or b"")
+                known[number_of[name]] = answer._replace(weights=spill.keep(answer.weights))
             except (ValueError, KeyError, TypeError):
                 _log.warning("The kept answer %s cannot be read; its problem is solved anew.", name)
         if known:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-from lca_jax.errors import DataError, list_problems
+from lca_jax.errors import DataError, SettingsError, list_problems
 from lca_jax.probing.objective import LossName
 from lca_jax.store.store import ActivationStore
 from lca_jax.text.control import ControlTask, draw_control_task
@@ -70,6 +70,45 @@ class Labelling:
         return labelled if self.weights is None else labelled & (self.weights > 0)
 
 
+def label_tasks(
+    store: ActivationStore,
+    tasks: Sequence[str],
+    *,
+    seed: int,
+    one_vs_rest: bool,
+    control: bool,
+    regression: Sequence[str],
+) -> list[Labelling]:
+    """Returns each task and its control task, if it has one, on all words of the store; or the same for each class.
+
+    Raises:
+        DataError, SettingsError: As `probing.fit.fit_probes`.
+    """
+    forms = store.forms()
+    labellings: list[Labelling] = []
+    for task in tasks:
+        labels = usable_labels(store, task)
+        real = read_numbers(task, labels) if task in regression else number_labels(task, labels)
+        check_classes(real)
+        kinds = [real]
+        if control and (own := control_task_of(store, task, seed=seed)) is not None:
+            drawn = own.label_like(forms, labels)
+            numbered = (
+                read_numbers(task, drawn) if task in regression else number_labels(task, drawn, classes=real.classes)
+            )
+            kinds.append(replace(numbered, control=True))
+        kinds = [narrowed(kind) for kind in kinds]
+        if one_vs_rest and real.classes:
+            labellings += [tell_from_rest(kind, target) for target in real.classes for kind in kinds]
+        else:
+            labellings += kinds
+    if not labellings:
+        raise SettingsError(
+            "There must be at least one task, and the store has no label column. Give `tasks` when reading the corpus."
+        )
+    return labellings
+
+
 def number_labels(task: str, labels: Sequence[str | None], *, classes: Sequence[str] | None = None) -> Labelling:
     """Numbers the labels of a task by their position among the classes, which are the sorted labels unless given."""
     names = tuple(classes) if classes is not None else tuple(sorted({label for label in labels if label is not None}))
@@ -120,11 +159,31 @@ def tell_from_rest(labelling: Labelling, target: str) -> Labelling:
     )
 
 
-def take_words(labelling: Labelling, places: Int[np.ndarray, " word"]) -> Labelling:
-    """Returns the labelling of some of the words, given their places, in the order given."""
-    weights = None if labelling.weights is None else labelling.weights[places]
-    values = None if labelling.values is None else labelling.values[places]
-    return replace(labelling, numbers=labelling.numbers[places], weights=weights, values=values)
+def take_words(labellings: Sequence[Labelling], places: Int[np.ndarray, " word"]) -> list[Labelling]:
+    """Returns the labellings of some of the words; those that share their numbers or weights go on sharing them."""
+    if len(labellings[0].numbers) == len(places):
+        return list(labellings)  # the places are all words, in their order
+    taken: dict[int, np.ndarray] = {}
+
+    def take(array: np.ndarray) -> np.ndarray:
+        if id(array) not in taken:
+            taken[id(array)] = array[places]
+        return taken[id(array)]
+
+    return [
+        replace(
+            one,
+            numbers=take(one.numbers),
+            weights=None if one.weights is None else take(one.weights),
+            values=None if one.values is None else take(one.values),
+        )
+        for one in labellings
+    ]
+
+
+def narrowed(labelling: Labelling) -> Labelling:
+    """Returns a labelling whose numbers take a byte a word, or two: those of many tasks are in memory together."""
+    return replace(labelling, numbers=labelling.numbers.astype(np.min_scalar_type(-max(2, len(labelling.classes)))))
 
 
 def group_by_words(labellings: Sequence[Labelling]) -> list[tuple[Int[np.ndarray, " word"], list[int]]]:

@@ -215,5 +215,7 @@ def _sentence_table(store: ActivationStore, sentences: Int64[np.ndarray, "word"]
     for name in store.words.column_names:
         if name.startswith(SENTENCE_LABEL_PREFIX):
             task = name.removeprefix(SENTENCE_LABEL_PREFIX)
-            columns[LABEL_PREFIX + task] = store.words[name].combine_chunks().take(first)
+            columns[LABEL_PREFIX + task] = (
+                store.words[name].cast(pa.string()).combine_chunks().take(first).dictionary_encode()
+            )
     return pa.table(columns)

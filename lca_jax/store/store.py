@@ -53,7 +53,7 @@ class ActivationStore:
     """One row a word: `sentence`, `position`, `form`, `pieces` (null where another program made the vectors),
     `excluded` (null, or the reason), `label:TASK` and `sentence_label:TASK` (null: unlabelled). Where units are
     sentences, `form` is the text (a tab between the texts of a pair). Where they are pieces, `position` counts pieces
-    and `word` (null for special pieces) is the place of the word."""
+    and `word` (null for special pieces) is the place of the word. Labels are dictionary arrays."""
     arrays: Mapping[str, LazyArray]
     """The array of each site."""
     folder: ts.KvStore | None
@@ -123,7 +123,15 @@ class ActivationStore:
             raise SettingsError(
                 f"No labels for the task {task!r} in {self.place}. Its tasks: {', '.join(self.tasks) or 'none'}."
             )
-        return self.words[LABEL_PREFIX + task].to_pylist()
+        column = self.words[LABEL_PREFIX + task]
+        if not pa.types.is_dictionary(column.type):
+            return column.to_pylist()  # of earlier versions
+        # The texts of a class are one object, not one a word.
+        labels: list[str | None] = []
+        for chunk in column.chunks:
+            names = [*chunk.dictionary.to_pylist(), None]
+            labels += map(names.__getitem__, chunk.indices.fill_null(-1).to_pylist())
+        return labels
 
     def read(self, site: str) -> LazyArray:
         """Returns the array (word, layer, neuron) of one site in its stored type; it is read when it is sliced.

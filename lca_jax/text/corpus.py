@@ -6,7 +6,6 @@ costs what its strings cost (about 130 bytes a word). Files are read in `conllu`
 `json_lines`, pieces are made in `alignment`.
 """
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -15,7 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lca_jax.errors import CorpusError, SettingsError, list_problems
-from lca_jax.machine.checksums import checksum_of
+from lca_jax.machine.checksums import checksum_of_parts
+from lca_jax.machine.json_text import compact_parts
 from lca_jax.tables import html_table, text_table
 from lca_jax.text.problems import label_problems, pair_problems, sentence_label_problems, taken_by_both, word_problems
 
@@ -252,7 +252,7 @@ class Corpus:
         content: list[object] = [self.sentences, sorted(self.labels.items())]
         if self.sentence_labels or self.second_starts is not None:
             content += [sorted(self.sentence_labels.items()), self.second_starts]
-        return checksum_of(json.dumps(content, separators=(",", ":")).encode())
+        return checksum_of_parts(compact_parts(content))  # as one text, a hundred tasks would take gigabytes
 
     def _caption(self) -> str:
         kind = "sentences" if self.second_starts is None else "pairs"

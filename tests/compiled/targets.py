@@ -5,7 +5,7 @@ from jax.sharding import Mesh
 
 from benchmarks.compiled.targets import CompilerMissingError, mesh_of
 
-TPU, GPU = "v5e-4", "h100-8"
+TPU, GPU, ONE_GPU = "v5e-4", "h100-8", "h100-1"
 POD = "v5e-256"
 QUICK = {"exec_time_optimization_effort": -1.0}
 """The TPU's compiler tries less to make a program fast, in half of the time; precisions and exchanges are the same."""

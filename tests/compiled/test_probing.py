@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import cache
 
+import jax
 import pytest
 from jax.stages import Compiled
 
@@ -11,10 +12,11 @@ from benchmarks.compiled.reading import CompiledText, Product
 from benchmarks.compiled.targets import TARGETS
 from lca_jax.probing.objective import MatrixDtype
 from lca_jax.probing.solvers.iteration import iteration_operations
-from tests.compiled.targets import GPU, POD, QUICK, TPU, devices
+from tests.compiled.targets import GPU, ONE_GPU, POD, QUICK, TPU, devices
 
 pytestmark = pytest.mark.compilers
 
+IN_PASSES = "bf16_bf16_f32_x6"
 WORDS, FEATURES, CLASSES, PROBLEMS = 2048, 896, 5, 4
 
 
@@ -38,15 +40,30 @@ def visit(name: str, dtype: MatrixDtype = "float32") -> tuple[Compiled, Compiled
 
 
 def is_float32(product: Product) -> bool:
-    return product.kinds == ("f32", "f32") and product.precision == "highest"
+    return product.kinds == ("f32", "f32") and product.precision in ("highest", IN_PASSES)
 
 
-@pytest.mark.parametrize("name", [TPU, GPU, pytest.param(POD, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [TPU, GPU, ONE_GPU, pytest.param(POD, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("program", [iteration, visit])
 def test_every_product_is_one_of_float32(program, name: str) -> None:
     products = program(name)[1].products
     assert len(products) >= 2
     assert [product for product in products if not is_float32(product)] == []
+
+
+@pytest.mark.parametrize("program", [iteration, visit])
+def test_one_gpu_makes_float32_on_its_matrix_units(program) -> None:
+    """All but the small products of the bias: 2.5 times the rate of its units of float32, on paper."""
+    products = program(ONE_GPU)[1].products
+    in_passes = sum(one.flop * one.times for one in products if one.precision == IN_PASSES)
+    assert in_passes > 0.98 * sum(one.flop * one.times for one in products)
+
+
+def test_several_gpus_would_forget_how_a_product_is_made() -> None:
+    """Why `machine.precision` leaves the passes to one GPU; where this fails, JAX has mended it."""
+    with jax.default_matmul_precision(IN_PASSES.upper()):
+        text = CompiledText.of(compile_iteration(devices(GPU), size_on(GPU)).as_text() or "")
+    assert "default" in {product.precision for product in text.products}
 
 
 @pytest.mark.parametrize("name", [GPU, pytest.param(TPU, marks=pytest.mark.slow)])

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from lca_jax.machine.precision import FLOAT32, NARROW
+from lca_jax.machine.precision import FLOAT32, NARROW, float32_way
 
 _Result = TypeVar("_Result")
 _Axes = int | tuple[int | None, ...]
@@ -89,7 +89,7 @@ def over_layers(function: Callable[..., _Result], axes: _Axes, *, layered: bool)
 def _product(A: Float[Array, "row inner"], B: Float[Array, "inner column"]) -> Float[Array, "row column"]:
     """Returns A B in float32, where either factor may be X in a narrower type."""
     if A.dtype == B.dtype:
-        return jnp.matmul(A, B, precision=FLOAT32)
+        return jnp.matmul(A, B, precision=float32_way())
     if A.dtype == jnp.float32:
         return _sum_parts([_narrow(part, B) for part in _parts(A, B.dtype)])
     return _sum_parts([_narrow(A, part) for part in _parts(B, A.dtype)])

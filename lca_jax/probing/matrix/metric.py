@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from lca_jax.machine.precision import FLOAT32
+from lca_jax.machine.precision import FLOAT32, float32_way
 
 _THIN_WORDS = 384
 """Number of words in a thin metric, for which `_THIN_RIDGE` makes up: between 256 and 1,000 the time differs by less
@@ -47,11 +47,11 @@ class Metric(NamedTuple):
 
     def times(self, change: Float[Array, "problem class feature"]) -> Float[Array, "problem class feature"]:
         """Multiplies weights of one layer by the metric, as products of two matrices."""
-        flat = change.reshape(-1, change.shape[2])
+        flat, way = change.reshape(-1, change.shape[2]), float32_way()
         if _is_thin(self.factor):
-            product = jnp.matmul(jnp.matmul(flat, self.factor.T, precision=FLOAT32), self.factor, precision=FLOAT32)
+            product = jnp.matmul(jnp.matmul(flat, self.factor.T, precision=way), self.factor, precision=way)
         else:
-            product = jnp.matmul(flat, self.factor, precision=FLOAT32)
+            product = jnp.matmul(flat, self.factor, precision=way)
         return product.reshape(change.shape) + self.ridge * change
 
 

@@ -13,6 +13,12 @@ def coarse_size(size: int) -> int:
     return power * 3 // 4 if power >= 4 and size <= power * 3 // 4 else power
 
 
+def lower_size(size: int) -> int:
+    """Returns the last of 1, 2, 3, 4, 6, 8, 12, 16, … that is at most a size of 1 or more."""
+    power = 1 << (size.bit_length() - 1)
+    return power * 3 // 2 if power >= 2 and size >= power * 3 // 2 else power
+
+
 def fine_size(size: int, *, multiple_of: int) -> int:
     """Returns a size that is at least the given one and at most a sixteenth more, or the next multiple.
 

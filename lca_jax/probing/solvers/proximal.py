@@ -19,7 +19,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from lca_jax.machine.devices import platform_of
 from lca_jax.machine.progress import shown_while
+from lca_jax.machine.spill import Spill
 from lca_jax.probing.kept_answers import NONE_KEPT, KeptBatch
 from lca_jax.probing.losses.loss import Loss
 from lca_jax.probing.matrix.matrix import Matrix
@@ -130,9 +132,22 @@ def lanes_of(questions: Sequence[Question], mesh: Mesh, *, at_once: int) -> int:
         mesh: The devices.
         at_once: Number of problems that memory can hold.
     """
-    columns = _BUSY_COLUMNS.get(jax.default_backend(), _BUSY_COLUMNS_ELSEWHERE)
-    busy = max(mesh.size, columns // max(question.classes for question in questions))
+    classes = max(question.classes for question in questions)
     paths = sum(question.parent is None for question in questions)
+    return lane_count(paths, classes, mesh, at_once=at_once)
+
+
+def lane_count(paths: int, classes: int, mesh: Mesh, *, at_once: int) -> int:
+    """Returns the width of a batch, as `lanes_of`.
+
+    Args:
+        paths: Questions that need no other.
+        classes: Classes of the widest question.
+        mesh: The devices.
+        at_once: Number of problems that memory can hold.
+    """
+    columns = _BUSY_COLUMNS.get(platform_of(mesh), _BUSY_COLUMNS_ELSEWHERE)
+    busy = max(mesh.size, columns // classes)
     return shareable(min(coarse_size(min(busy, paths)), at_once), mesh)
 
 
@@ -171,7 +186,7 @@ class _Queue:
         kept: KeptBatch,
     ) -> None:
         self.answers = dict(kept.known)
-        self._kept = kept
+        self._kept, self._spill = kept, Spill()
         self._settings, self._matrix, self._questions = settings, matrix, questions
         self._loss, self._penalty, self._lanes = loss, penalty, lanes
         self._classes = max(question.classes for question in questions)
@@ -208,7 +223,7 @@ class _Queue:
             if number is not None and are_over[lane]:
                 answer = answer_of(batch.lanes.state, lane, self._nulls[number], matrix)
                 self._kept.keep(number, answer)
-                self.answers[number] = answer
+                self.answers[number] = answer._replace(weights=self._spill.keep(answer.weights))
                 members[lane] = None
         batch = self._fill(batch._replace(members=members), self._ready(members.count(None)))
         if not batch.running:

@@ -1,0 +1,47 @@
+"""How many problems have room on the devices beside X."""
+
+import json
+
+import jax
+
+from lca_jax.machine.devices import free_bytes, platform_of
+from lca_jax.machine.processes import of_first
+from lca_jax.probing.matrix.matrix import Matrix
+from lca_jax.probing.matrix.sizes import lower_size
+
+_BATCH_BYTES = 300e6
+"""Largest size of one array (problem, class, word) on the host for all of its CPU devices, and on an accelerator that
+does not tell its memory."""
+_ARRAYS = 18
+"""Arrays of that size for which an accelerator must have room: those of a state and what lies between two of them,
+twelve in the compiled programs, and half as many again."""
+
+
+def problems_in_memory(platform: str, devices: int, *, words: int, classes: int, free: float | None = None) -> int:
+    """Returns the number of problems whose arrays the devices hold at a time, at least 1.
+
+    An iteration reads X for all of them together. On paper (`benchmarks/roofline.py`) products on the matrix units of
+    an H100 take longer than that from some 100 columns on, problems times classes: fewer are no faster.
+
+    Args:
+        platform: Kind of the devices.
+        devices: Number of devices among which words are divided.
+        words: Words of the matrix, times its layers.
+        classes: Columns of the widest problem.
+        free: Free bytes of an accelerator that holds X; None if unknown. A number of few is returned then, of those
+            that batches are padded to, so that other bytes compile no other program.
+    """
+    # A CPU's devices share one memory; accelerators divide the words among them.
+    memories = 1 if platform == "cpu" else devices
+    each = _BATCH_BYTES if free is None else free / _ARRAYS
+    number = max(1, int(memories * each / (4 * words * classes)))
+    return number if free is None else lower_size(number)
+
+
+def free_beside(matrix: Matrix) -> float | None:
+    """Returns the free bytes of an accelerator that holds its part of X, the same in every process; None for CPUs."""
+    if platform_of(matrix.mesh) == "cpu":
+        return None
+    free = free_bytes()
+    told = of_first(json.dumps(None if free is None else free / jax.local_device_count()).encode())
+    return json.loads(told)
