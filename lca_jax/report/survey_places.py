@@ -43,13 +43,12 @@ def tasks_sentences(shared: Mapping[str, Mapping[str, Any] | None], at: float) -
     lines = []
     for name, found in shared.items():
         pairs = [pair for pair in (found or {"pairs": []})["pairs"] if pair["share"] == at]
-        told = [
-            f"{' and '.join(pair['pair'])} {percent(pair['overlap_of_halves'])} (ceiling {percent(pair['ceiling'])}, "
-            f"random sets of the same layers {percent(pair['chance_of_layers'])}: {pair['verdict']})"
+        lines += [
+            f"{name}: {' and '.join(pair['pair'])} share {percent(pair['overlap_of_halves'])} of their first "
+            f"{integer(pair['neurons'])} neurons, {pair['verdict']} (ceiling {percent(pair['ceiling'])}, random "
+            f"sets of the same layers {percent(pair['chance_of_layers'])})."
             for pair in pairs
         ]
-        if told:
-            lines.append(f"{name}: of their first {integer(pairs[0]['neurons'])} neurons share {'; '.join(told)}.")
     return lines
 
 
