@@ -33,7 +33,7 @@ from lca_jax.experiment.survey import survey
 from lca_jax.experiment.survey_settings import Survey
 
 Name = Literal["languages", "architectures"]
-_MODELS = {
+MODELS = {
     "MiniLM": "minilm-l6",
     "E5": "me5-small",
     "SmolLM2": "smollm2-135m",
@@ -42,7 +42,17 @@ _MODELS = {
 }
 """The five models by the names of their folders. ALBERT-rxn has learned chemical reactions, no language."""
 _PENALTY = {"l1": [1e-3], "l2": [0.1]}
-_KEPT = ("accuracy", "accuracy_interval", "selectivity", "minimal", "reliability", "depth", "beats_baselines")
+KEPT = (
+    "accuracy",
+    "accuracy_interval",
+    "selectivity",
+    "minimal",
+    "reliability",
+    "depth",
+    "localisation",
+    "untrained",
+    "beats_baselines",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +106,7 @@ def architectures(settings: Settings) -> Survey:
     parts = {part: ewt / f"en_ewt-ud-{part}.conllu.gz" for part in ("train", "dev", "test")}
     limits = {"max_train_words": 10_000, "max_dev_words": 5_000, "max_test_words": 10_000}
     return Survey(
-        models={name: str(_place(settings, name)) for name in _MODELS},
+        models={name: str(_place(settings, name)) for name in MODELS},
         corpora={"EWT": parts},
         tasks=("upos",),
         out=settings.work,
@@ -135,7 +145,7 @@ def told(asked: Survey, found: Mapping[str, Any], *, last_start: float) -> dict[
         "cells": {
             model: {
                 corpus: {
-                    task: {name: entry[name] for name in _KEPT} | {"words": entry["words"]}
+                    task: {name: entry[name] for name in KEPT} | {"words": entry["words"]}
                     for task, entry in cell["tasks"].items()
                 }
                 for corpus, cell in by_corpus.items()
@@ -154,7 +164,7 @@ def _without_neurons(value: Any) -> Any:
 
 
 def _place(settings: Settings, model: str) -> Path:
-    name = _MODELS[model]
+    name = MODELS[model]
     for folder in settings.models:
         if (folder / name).is_dir():
             return folder / name

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.analysis.curves import keep_curve as keep_curve
     from lca_jax.analysis.depth import depth_profile as depth_profile
     from lca_jax.analysis.information import information_curve as information_curve
+    from lca_jax.analysis.localisation import localise as localise
     from lca_jax.analysis.minimal import minimal_neurons as minimal_neurons
     from lca_jax.analysis.neuron_map import map_by_neurons as map_by_neurons
     from lca_jax.analysis.parts import divide_words as divide_words
@@ -29,6 +30,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.analysis.shared_neurons import shared_neurons as shared_neurons
     from lca_jax.analysis.similarity import canonical_directions as canonical_directions
     from lca_jax.analysis.similarity import layer_similarity as layer_similarity
+    from lca_jax.analysis.spare_sets import best_of_clusters as best_of_clusters
+    from lca_jax.analysis.spare_sets import disjoint_sets as disjoint_sets
+    from lca_jax.analysis.spare_sets import lower_layers as lower_layers
     from lca_jax.analysis.specificity import language_specificity as language_specificity
     from lca_jax.analysis.stability import measure_stability as measure_stability
     from lca_jax.analysis.transfer import measure_transfer as measure_transfer
@@ -156,6 +160,7 @@ MODULES = {
     "keep_curve": "analysis.curves",
     "depth_profile": "analysis.depth",
     "information_curve": "analysis.information",
+    "localise": "analysis.localisation",
     "minimal_neurons": "analysis.minimal",
     "map_by_neurons": "analysis.neuron_map",
     "divide_words": "analysis.parts",
@@ -167,6 +172,9 @@ MODULES = {
     "shared_neurons": "analysis.shared_neurons",
     "canonical_directions": "analysis.similarity",
     "layer_similarity": "analysis.similarity",
+    "best_of_clusters": "analysis.spare_sets",
+    "disjoint_sets": "analysis.spare_sets",
+    "lower_layers": "analysis.spare_sets",
     "language_specificity": "analysis.specificity",
     "measure_stability": "analysis.stability",
     "measure_transfer": "analysis.transfer",

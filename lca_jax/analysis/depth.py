@@ -47,6 +47,10 @@ class DepthProfile:
     """Their mean relative depth."""
     expected: float
     """Mean relative depth of all neurons."""
+    lower_half: Interval
+    """Share of the first neurons in layers of a depth below 0.5; a layer in the very middle counts by half."""
+    expected_lower_half: float
+    """The same of all neurons."""
 
 
 def depth_profile(ranking: Ranking, halves: Sequence[Ranking], *, share: float = 0.05) -> DepthProfile:
@@ -87,6 +91,8 @@ def depth_profile(ranking: Ranking, halves: Sequence[Ranking], *, share: float =
         layers=tuple(layers),
         mean_depth=interval_of_halves(float(shares @ depths), sampled @ depths),
         expected=float(widths @ depths),
+        lower_half=interval_of_halves(float(shares @ lower_part(axis)), sampled @ lower_part(axis)),
+        expected_lower_half=float(widths @ lower_part(axis)),
     )
 
 
@@ -98,6 +104,11 @@ def relative_depths(axis: NeuronAxis) -> Float64[np.ndarray, " layer"]:
         reach = max(of_site) - min(of_site)
         depths[place] = (block.layer - min(of_site)) / reach if reach else 0.0
     return depths
+
+
+def lower_part(axis: NeuronAxis) -> Float64[np.ndarray, " layer"]:
+    """Returns for every block how far it belongs to the lower half of its layers: 1, 0, or 0.5 in the very middle."""
+    return 0.5 * (1 - np.sign(relative_depths(axis) - 0.5))
 
 
 def _by_layer(ranking: Ranking, count: int) -> Float64[np.ndarray, " layer"]:

@@ -27,6 +27,7 @@ from lca_jax.experiment.config import Experiment
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
 from lca_jax.experiment.holding import held_folder, log_file, refuse_foreign_to_survey
 from lca_jax.experiment.joining import one_at_a_time, others_are_seated, seated
+from lca_jax.experiment.redundant import find_redundancy
 from lca_jax.experiment.survey_answers import (
     SHARE,
     compare_sharing,
@@ -44,7 +45,7 @@ from lca_jax.report.survey import write_survey_page
 from lca_jax.text.task_names import name_file_of
 
 _log = logging.getLogger("lca_jax")
-FORMAT = 1
+FORMAT = 2
 """Number of the layout of `results.json`."""
 _RESULTS = ("results.json", "report")
 _SETTINGS = "survey.json"
@@ -116,6 +117,9 @@ class _Answers:
         if "languages" in settings.questions:
             for model in settings.models:
                 self._plan_languages(model)
+        if "redundancy" in settings.questions:
+            for model, corpus in cells.experiments:
+                self._plan_redundancy(model, corpus)
         self._keys = {name: key for name, (key, _, _) in self._works.items()}
         made_by = (FORMAT, settings.as_json(), package_versions(RESULT_PACKAGES))
         self._keys["report"] = key_of("report", self._keys, *made_by)
@@ -133,6 +137,10 @@ class _Answers:
     def _plan_cell(self, model: str, corpus: str) -> None:
         experiment, results = self._cells.experiments[model, corpus], self._found[model, corpus]
         self._plan(("cell", model, corpus), results["key"], lambda: describe_cell(experiment, results))
+
+    def _plan_redundancy(self, model: str, corpus: str) -> None:
+        experiment, results = self._cells.experiments[model, corpus], self._found[model, corpus]
+        self._plan(("redundancy", model, corpus), results["key"], lambda: find_redundancy(experiment, results))
 
     def _plan_languages(self, model: str) -> None:
         everywhere = {corpus: self._cells.experiments[model, corpus] for corpus in self._settings.corpora}
@@ -209,6 +217,12 @@ class _Answers:
             },
             "languages": {model: self._languages(model) for model in settings.models}
             if "languages" in settings.questions
+            else None,
+            "redundancy": {
+                model: {corpus: self._answer("redundancy", model, corpus) for corpus in settings.corpora}
+                for model in settings.models
+            }
+            if "redundancy" in settings.questions
             else None,
             "seed": settings.seed,
             "seconds": {name: spent for name, spent in self._folder.seconds.items() if name != "report"},

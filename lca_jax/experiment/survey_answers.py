@@ -13,6 +13,7 @@ from lca_jax.analysis.shared_neurons import SHARED_SHARES, SharedNeurons, shared
 from lca_jax.analysis.specificity import language_specificity
 from lca_jax.analysis.transfer import measure_transfer
 from lca_jax.axes import NeuronAxis
+from lca_jax.experiment.class_places import localisation_entry
 from lca_jax.experiment.config import Experiment
 from lca_jax.experiment.rankings import Rankings, load_rankings
 from lca_jax.ranking.bagged import rank_bagged
@@ -38,6 +39,7 @@ def describe_cell(experiment: Experiment, results: Mapping[str, Any]) -> dict[st
         results: Its `results.json`.
     """
     rankings, tasks = load_rankings(experiment), {}
+    halves = {task: rankings.of_halves(task) for task in results["tasks"]}
     for task, found in results["tasks"].items():
         minimal = found["minimal"]
         at = min(found["reliability"]["overlap"], key=lambda row: abs(row["share"] - SHARE))
@@ -45,9 +47,15 @@ def describe_cell(experiment: Experiment, results: Mapping[str, Any]) -> dict[st
             "minimal": None if minimal is None else {name: minimal[name] for name in _OF_MINIMAL},
             "class_neurons": {name: entry["neurons"] for name, entry in found["per_class"].items()},
             "reliability": {name: at[name] for name in ("share", "neurons", "overlap", "chance", "chance_high")},
-            "depth": _depth(rankings, task),
+            "depth": _depth(rankings, task, halves[task]),
+            "localisation": localisation_entry(
+                rankings, task, halves[task], count=at["neurons"] if minimal is None else minimal["neurons"]
+            ),
+            "untrained": _best_untrained(found),
         }
-    return {"model": results["model"], "corpus": results["corpus"], "tasks": tasks}
+    good = [task for task, found in results["tasks"].items() if found["beats_baselines"]]
+    shared = _sharing({task: rankings.of(task) for task in good}, halves) if len(good) > 1 else None
+    return {"model": results["model"], "corpus": results["corpus"], "tasks": tasks, "tasks_shared": shared}
 
 
 def compare_sharing(experiments: Mapping[str, Experiment], task: str) -> dict[str, Any]:
@@ -100,14 +108,21 @@ def find_specific(experiments: Mapping[str, Experiment], *, seed: int) -> dict[s
     }
 
 
-def _depth(rankings: Rankings, task: str) -> dict[str, Any]:
-    found = depth_profile(rankings.of(task), rankings.of_halves(task), share=SHARE)
+def _best_untrained(found: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the layer of the untrained model that does best by itself, where it was measured."""
+    return max(found.get("by_layer_untrained") or (), key=lambda layer: layer["accuracy"], default=None)
+
+
+def _depth(rankings: Rankings, task: str, halves: Sequence[Ranking]) -> dict[str, Any]:
+    found = depth_profile(rankings.of(task), halves, share=SHARE)
     return _plain(
         {
             "neurons": found.neurons,
             "mean": found.mean_depth.value,
             "interval": [found.mean_depth.low, found.mean_depth.high],
             "expected": found.expected,
+            "lower_half": list(found.lower_half),
+            "expected_lower_half": found.expected_lower_half,
             "layers": [asdict(layer) for layer in found.layers],
         }
     )
@@ -127,6 +142,7 @@ def _group_halves(rankings: Rankings, task: str) -> Sequence[Ranking]:
 
 
 def _sharing(rankings: Mapping[str, Ranking], halves: Mapping[str, Sequence[Ranking]]) -> dict[str, Any]:
+    halves = {name: halves[name] for name in rankings}
     found = shared_neurons(rankings, halves, shares=SHARED_SHARES)
     return {
         "names": list(found.names),

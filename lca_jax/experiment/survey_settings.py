@@ -20,7 +20,7 @@ from lca_jax.text.corpus import Corpus
 from lca_jax.text.options import TextOptions
 from lca_jax.text.task_names import refuse_like_names
 
-Question = Literal["languages", "architectures"]
+Question = Literal["languages", "architectures", "redundancy"]
 QUESTIONS: tuple[Question, ...] = get_args(Question)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,60}")
 _SOURCES = ("file", *PARTS)
@@ -50,7 +50,7 @@ class Survey:
     """The label columns, the same in all corpora."""
     questions: Sequence[Question] = ()
     """What is asked: `languages`, of two corpora or more in every model; `architectures`, of two models or more on
-    every corpus. By default all that can be."""
+    every corpus; `redundancy`, of every run by itself. By default the first two, where they can be."""
     parts: tuple[float, float, float] = (0.7, 0.1, 0.2)
     """Shares of the sentences of train, dev and test, where a file is divided; together at most 1."""
     align: Literal["sent_id"] | None = None
@@ -177,11 +177,13 @@ class Survey:
         enough: dict[Question, bool] = {
             "languages": len(self.corpora) > 1,
             "architectures": len(self.models) > 1,
+            "redundancy": True,
         }
         if missing := [question for question in self.questions if not enough[question]]:
             needed = "two `corpora`" if missing[0] == "languages" else "two `models`"
             raise SettingsError(f"The question `{missing[0]}` needs {needed} or more.")
-        asked = tuple(self.questions) or tuple(question for question in QUESTIONS if enough[question])
+        # What costs a run's time again is asked for by name.
+        asked = tuple(self.questions) or tuple(name for name in QUESTIONS if enough[name] and name != "redundancy")
         if not asked:
             raise SettingsError("One model on one corpus is a run (`lca run`): a survey needs two of one of them.")
         return asked

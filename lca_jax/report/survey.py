@@ -19,11 +19,17 @@ from lca_jax.report.figures import Spark, draw_spark
 from lca_jax.report.saved_figures import write_with_figures
 from lca_jax.report.survey_files import pairs_csv, transfer_csv
 from lca_jax.report.survey_findings import Told, caveat, specific_sentence, told_of_languages, told_of_models
+from lca_jax.report.survey_places import contrast_sentence, redundancy_lines, tasks_sentences
 from lca_jax.report.tree_chart import TreeChart, draw_tree
 from lca_jax.text.task_names import name_file_of
 
-_FORMAT = 1
+_FORMAT = 2
 _FIRST = "index.html"
+_TITLES = {
+    "languages": "Do languages share neurons?",
+    "architectures": "Where do models differ?",
+    "redundancy": "How many neurons could be spared?",
+}
 _HOME = "../"
 """The folder of the survey, as the page sees it."""
 _MANY = 16
@@ -49,12 +55,22 @@ class _Matrix(NamedTuple):
     rows: Sequence[tuple[str, Sequence[Mapping[str, Any] | None]]]
 
 
+class _RedundancyView(NamedTuple):
+    """What could be spared of one run."""
+
+    name: str
+    lines: Sequence[str]
+    layers: Mapping[str, Any]
+
+
 class _LanguageView(NamedTuple):
     """One model and task in all corpora."""
 
     model: str
     task: str
     told: Told
+    more: Sequence[str]
+    """Further sentences: classes, and tasks that share neurons."""
     cells: Sequence[_CellRow]
     sizes: Sequence[tuple[str, float, _Matrix]]
     """What is compared, neurons or groups, the share of them, and the pairs."""
@@ -74,6 +90,7 @@ class _ModelView(NamedTuple):
     corpus: str
     task: str
     told: Told
+    more: Sequence[str]
     cells: Sequence[_CellRow]
 
 
@@ -87,13 +104,14 @@ class _Section(NamedTuple):
     languages: Sequence[_LanguageView] = ()
     specific: Mapping[str, tuple[str, Any]] = {}
     models: Sequence[_ModelView] = ()
+    redundancy: Sequence[_RedundancyView] = ()
 
 
 def write_survey_page(results: Mapping[str, Any], out: Path) -> Path:
     """Writes the pages of a survey, each whole or not at all.
 
     Args:
-        results: The content of its `results.json`, format 1.
+        results: The content of its `results.json`, format 2.
         out: The folder, which gets an `index.html`; the runs lie beside it in `runs/`.
 
     Returns:
@@ -123,7 +141,7 @@ def render_survey_pages(results: Mapping[str, Any]) -> dict[str, str]:
         raise DataError(f"`results` of a survey must have format {_FORMAT}, got {results.get('format')!r}.")
     sections = _sections(results)
     has_pages = len(sections) > _SECTIONS or len(results["corpora"]) > _MANY
-    title = "Do languages share neurons?" if results["languages"] else "Where do models differ?"
+    title = next(_TITLES[question] for question in _TITLES if question in results["questions"])
     script = _SCRIPT.read_text("utf-8")
     common = {
         "results": results,
@@ -143,6 +161,7 @@ def render_survey_pages(results: Mapping[str, Any]) -> dict[str, str]:
                 languages=[view for one in shown for view in one.languages],
                 specific={model: told for one in shown for model, told in one.specific.items()},
                 models=[view for one in shown for view in one.models],
+                redundancy=[view for one in shown for view in one.redundancy],
                 **common,
             )
         )
@@ -177,6 +196,11 @@ def _sections(results: Mapping[str, Any]) -> list[_Section]:
             view, title = _model_view(results, corpus, task), f"{task} on {corpus}, model by model"
             file = f"models-{corpus}-{name_file_of(task)}.html"
             sections.append(_Section(file, title, view.told.verdict, models=[view]))
+    for model, of_model in (results["redundancy"] or {}).items():
+        for corpus, entry in of_model.items():
+            view = _RedundancyView(f"{model} on {corpus}", redundancy_lines(entry), entry["layers"])
+            answer = f"{view.name}: {view.lines[0]}"
+            sections.append(_Section(f"redundancy-{model}-{corpus}.html", view.name, answer, redundancy=[view]))
     return sections
 
 
@@ -193,6 +217,9 @@ def survey_lines(results: Mapping[str, Any]) -> list[str]:
             for task in results["tasks"]:
                 told = _model_view(results, corpus, task).told
                 lines += [told.verdict, *(f"  {line}" for line in told.lines)]
+    for model, of_model in (results["redundancy"] or {}).items():
+        for corpus, entry in of_model.items():
+            lines += [f"{model} on {corpus}:", *(f"  {line}" for line in redundancy_lines(entry))]
     return [*lines, caveat(results["questions"])]
 
 
@@ -208,6 +235,7 @@ def _language_view(results: Mapping[str, Any], model: str, task: str) -> _Langua
         model=model,
         task=task,
         told=told_of_languages(entry, model=model, task=task, at=results["share"]),
+        more=_more(results, cells, task),
         cells=[_cell_row(name, cell, task) for name, cell in cells.items()],
         sizes=[(kind, size, _pairs(found, size)) for kind, found in sharing.items() for size in shares],
         trees=[(kind, tree) for kind, tree in trees.items() if tree],
@@ -226,8 +254,16 @@ def _model_view(results: Mapping[str, Any], corpus: str, task: str) -> _ModelVie
         corpus=corpus,
         task=task,
         told=told_of_models(entries, corpus=corpus, task=task, at=results["share"]),
+        more=_more(results, cells, task),
         cells=[_cell_row(model, cell, task) for model, cell in cells.items()],
     )
+
+
+def _more(results: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]], task: str) -> list[str]:
+    """Returns what is told of classes and, with the first task, of tasks that share neurons."""
+    contrast = contrast_sentence({name: cell["tasks"][task] for name, cell in cells.items()})
+    shared = {name: cell["tasks_shared"] for name, cell in cells.items()} if task == results["tasks"][0] else {}
+    return [*([contrast] if contrast else []), *tasks_sentences(shared, results["share"])]
 
 
 def _cell_row(name: str, cell: Mapping[str, Any], task: str) -> _CellRow:

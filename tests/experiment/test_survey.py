@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import lca_jax
@@ -17,10 +18,12 @@ from lca_jax import ElasticNet, Experiment, Model, Survey, load_model, load_prob
 from lca_jax.cli.show import show
 from lca_jax.errors import CorpusError, HeldError, SettingsError, StoreError
 from lca_jax.experiment.joining import seated
+from lca_jax.experiment.redundant import find_redundancy
 from lca_jax.experiment.survey_cells import Cells
 from lca_jax.experiment.survey_runs import Runs
 from lca_jax.experiment.survey_settings import read_survey
 from lca_jax.machine.checksums import checksums_in
+from lca_jax.report.survey import render_survey
 from tests.browser import browser
 from tests.experiment.files import write_parallel
 from tests.experiment.result_keys import keys_of
@@ -360,3 +363,22 @@ def test_files_that_cannot_be_aligned_are_refused(texts: Path, tmp_path: Path) -
     with pytest.raises(CorpusError, match="no sent_id is in all of them"):
         survey(replace(asked, corpora={**asked.corpora, "es": other}))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_what_could_be_spared_is_found_of_a_run(two: Survey, results: dict[str, Any]) -> None:
+    experiment = Cells(two).experiments["bert", "en"]
+    of_run = json.loads((experiment.out / "results.json").read_text("utf-8"))
+    found = json.loads(json.dumps(find_redundancy(experiment, of_run)))
+    task = found["tasks"]["upos"]
+    assert task["disjoint_sets"]["neurons"][0] <= of_run["tasks"]["upos"]["minimal"]["neurons"]
+    assert all(accuracy >= task["least"] for accuracy in task["disjoint_sets"]["accuracies"])
+    assert task["least"] == pytest.approx(
+        of_run["tasks"]["upos"]["accuracy"]["dev"]
+        - 0.01 * (of_run["tasks"]["upos"]["accuracy"]["dev"] - of_run["tasks"]["upos"]["minimal"]["constant_dev"])
+    )
+    assert found["clusters"]["neurons"] == 96
+    assert task["one_a_cluster"]["neurons"] == found["clusters"]["clusters"]
+    assert np.allclose(np.diag(found["layers"]["cka"]["values"]), 1, atol=1e-4)
+    everything = results | {"questions": ["languages", "redundancy"], "redundancy": {"bert": {"en": found}}}
+    assert "What could be spared: bert on en" in render_survey(everything)

@@ -77,10 +77,52 @@ def of_task(*verdicts: str) -> dict[str, Any]:
     }
 
 
+def class_place(neurons: float, depth: float) -> dict[str, Any]:
+    return {
+        "neurons": [neurons, neurons - 1.0, neurons + 1.0],
+        "depth": [depth, depth - 0.1, depth + 0.1],
+        "lower_half": [0.5, 0.4, 0.6],
+    }
+
+
+LOCALISATION: dict[str, Any] = {
+    "neurons": 30,
+    "classes": {"NOUN": class_place(9.0, 0.6), "<b>": class_place(2.0, 0.2) | {"depth": None}},
+    "classes_a_neuron": [8, 3],
+    "open_and_closed": {
+        "open": class_place(9.0, 0.6),
+        "closed": class_place(2.0, 0.2),
+        "more_neurons": [7.0, 5.0, 9.0],
+        "deeper": [0.4, -0.1, 0.9],
+    },
+}
+REDUNDANCY: dict[str, Any] = {
+    "clusters": {"threshold": 0.7, "neurons": 1000, "clusters": 412},
+    "layers": {
+        "names": ["residual 0", "residual 1"],
+        "cka": {"values": [[1.0, 0.83], [0.83, 1.0]], "chance": [[0.1, 0.1], [0.1, 0.1]]},
+        "pwcca": {"values": [[1.0, 0.71], [0.72, 1.0]], "chance": [[0.2, 0.2], [0.2, 0.2]]},
+    },
+    "tasks": {
+        "upos": {
+            "accuracy": 0.93,
+            "least": 0.92,
+            "disjoint_sets": {
+                "neurons": [40, 55, 90], "accuracies": [0.92, 0.92, 0.93], "is_all": True,
+                "random_sets": 5, "random_enough": 1,
+            },
+            "lower_layers": {"names": ["residual 0", "residual 1"], "accuracies": [0.9, 0.93], "enough": 2},
+            "one_a_cluster": {"neurons": 412, "accuracy": 0.91, "enough": False},
+        }
+    },
+}  # fmt: skip
+
+
 def cell(accuracy: float = 0.9, *, beats: bool = True) -> dict[str, Any]:
     layer = {"layer": "residual 0", "depth": 0.0, "share": 1.0, "interval": [0.8, 1.0], "expected": 0.5}
     return {
         "folder": "runs/m/c",
+        "tasks_shared": None,
         "tasks": {
             "upos": {
                 "words": {"test": 200},
@@ -95,7 +137,10 @@ def cell(accuracy: float = 0.9, *, beats: bool = True) -> dict[str, Any]:
                 "sharing": {"factor": 1.2},
                 "class_neurons": {"NOUN": 9, "<b>": 2},
                 "reliability": {"overlap": 0.5, "chance": 0.05},
+                "untrained": None,
+                "localisation": LOCALISATION,
                 "depth": {
+                    "lower_half": [0.9, 0.8, 1.0],
                     "mean": 0.2,
                     "interval": [0.1, 0.3],
                     "expected": 0.5,
@@ -114,11 +159,12 @@ SPECIFIC = {
 
 def results(*verdicts: str) -> dict[str, Any]:
     return {
-        "format": 1, "date": "2026-01-01", "questions": ["languages", "architectures"], "tasks": ["upos"],
+        "format": 2, "date": "2026-01-01", "questions": ["languages", "architectures"], "tasks": ["upos"],
         "models": ["m", "n"], "corpora": list(NAMES), "share": 0.05, "seed": 0,
         "aligned": {"common": 1000, "sentences": dict.fromkeys(NAMES, 1000)},
         "cells": {"m": {name: cell() for name in NAMES}, "n": {name: cell(0.8) for name in NAMES}},
         "languages": {model: {"specific": SPECIFIC, "tasks": {"upos": of_task(*verdicts)}} for model in ("m", "n")},
+        "redundancy": None,
     }  # fmt: skip
 
 

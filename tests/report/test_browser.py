@@ -102,7 +102,7 @@ def searches_and_sorts_neurons(opened: Browser, page: Path) -> None:
 
 def searches_and_sorts_runs(opened: Browser, page: Path) -> None:
     opened.open(page)
-    shown = "[...document.querySelectorAll('.sortable tbody tr')].filter(row => !row.hidden)"
+    shown = "[...document.querySelectorAll('.sortable tbody tr')].filter(row => row.getClientRects().length)"
     names = f"{shown}.map(row => row.cells[0].innerText)"
     assert opened.evaluate(names) == ["l000", "l001", "l002"]
     button = "document.querySelector('.sortable th button').click()"

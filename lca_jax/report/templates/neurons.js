@@ -32,7 +32,7 @@ function line(row) {
   head.scope = "row";
   tr.append(cell(row[RANK]), head, cell(row[SCORE]), cell(percent(row[FREQUENCY])),
     cell(row[LOW] === null ? "–" : row[LOW] + " to " + row[HIGH]));
-  const classes = element("td"), copies = element("td"), words = element("td", undefined, "words");
+  const classes = element("td"), copies = element("td"), words = element("div", undefined, "words"), told = element("td");
   row[CLASSES].forEach((one, place) => classes.append(place ? ", " : "", element("bdi", data.classes[one])));
   copies.textContent = row[COPIES].map(copy => copyName(copy) + " (" + (copy[2] / 100).toFixed(2) + ")").join(", ");
   for (const [form, score] of row[WORDS]) {
@@ -41,7 +41,8 @@ function line(row) {
     span.append(element("bdi", data.forms[form]), element("small", " " + (score > 0 ? "+" : "−") + (Math.abs(score) / 100).toFixed(2)));
     words.append(span);
   }
-  tr.append(classes, copies, words);
+  told.append(words);
+  tr.append(classes, copies, told);
   if (data.described) tr.append(element("td", row[SAID] || "–"));
   return tr;
 }
