@@ -141,8 +141,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.training.language_settings import TrainingSettings as TrainingSettings
     from lca_jax.training.language_settings import TranslationSettings as TranslationSettings
     from lca_jax.training.settings import Tuning as Tuning
-    from lca_jax.training.tune import Tuned as Tuned
     from lca_jax.training.translation_models import train_translation_models as train_translation_models
+    from lca_jax.training.tune import Tuned as Tuned
     from lca_jax.training.tune import tune as tune
 
 MODULES = {
