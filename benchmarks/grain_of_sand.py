@@ -69,8 +69,10 @@ class Settings:
     """Maximum number of pieces in a translation."""
     slots: int = 4096
     """Slots that are computed together."""
-    lm: TrainingSettings = field(default_factory=lambda: TrainingSettings(epochs=12, width=160, dropout=0.2))
-    nmt: TranslationSettings = field(default_factory=lambda: TranslationSettings(epochs=16, width=160, dropout=0.2))
+    lm: TrainingSettings = field(default_factory=lambda: TrainingSettings(epochs=6, rows=16, dropout=0.1))
+    nmt: TranslationSettings = field(
+        default_factory=lambda: TranslationSettings(epochs=6, learning_rate=5e-3, dropout=0.1)
+    )
     seed: int = 0
 
 

@@ -146,7 +146,9 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.training.classify import classify as classify
     from lca_jax.training.language_models import train_language_models as train_language_models
     from lca_jax.training.language_settings import TrainingSettings as TrainingSettings
+    from lca_jax.training.language_settings import TranslationSettings as TranslationSettings
     from lca_jax.training.settings import Tuning as Tuning
+    from lca_jax.training.translation_models import train_translation_models as train_translation_models
     from lca_jax.training.tune import Tuned as Tuned
     from lca_jax.training.tune import tune as tune
 
@@ -287,7 +289,9 @@ MODULES = {
     "write_json_lines": "text.writing",
     "classify": "training.classify",
     "train_language_models": "training.language_models",
+    "train_translation_models": "training.translation_models",
     "TrainingSettings": "training.language_settings",
+    "TranslationSettings": "training.language_settings",
     "Tuning": "training.settings",
     "Tuned": "training.tune",
     "tune": "training.tune",

@@ -15,7 +15,7 @@ from jaxtyping import Int
 
 from lca_jax.errors import SettingsError
 
-Site = Literal["residual", "attention", "mlp"]
+Site = Literal["residual", "attention", "mlp", "cell", "gates"]
 SITES: tuple[Site, ...] = ("residual", "attention", "mlp")
 """`residual`: hidden states, layer 0 is the embedding output. `attention`: per-head outputs before the output
 projection. `mlp`: units after the non-linearity. Layer 0 of the last two is the first block."""
@@ -25,7 +25,7 @@ DECODER_SITES: tuple[str, ...] = ("decoder.residual", "decoder.attention", "deco
 """`decoder.cross`: per-head outputs of the attention to the encoder's states. The others are as in `SITES`."""
 ARRAY_SITE = "array"
 """The site of plain arrays, whose neurons are their columns."""
-LSTM_SITES: tuple[str, ...] = ("residual", "cell", "gates")
+LSTM_SITES: tuple[Site, ...] = ("residual", "cell", "gates")
 """The sites of an LSTM stack. `residual`: the word vectors, then the output of every layer. `cell`: the memory cells.
 `gates`: what opens them, after the non-linearities: all input gates of a direction, then its forget gates, the new
 contents and the output gates. Layer 0 of the last two is the first LSTM. Edits of these two act on what the next slots

@@ -38,6 +38,7 @@ COMMANDS = {
     "ablate-model": Command(
         "model_ablation", "ablate_model", "Removes the neurons of a ranking from the running model."
     ),
+    "control": Command("property_control", "control", "Shifts neurons of a ranking, so that a property changes."),
     "report": Command("steps", "report", "Writes results.json and the page."),
     "study": Command("study", "run_study", "Does the probes and rankings of many tasks, in many processes."),
     "compare-models": Command(

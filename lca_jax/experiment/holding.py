@@ -19,7 +19,7 @@ from lca_jax.store.lock import Lock, hold
 
 _LOCK = ".lock-"
 _FILES = ("config.json", "steps.json", "inputs.json", "untrained.json", "results.json", "log.txt")
-_FOLDERS = ("activations", "probes", "rankings", "tasks", "model_ablation", "report")
+_FOLDERS = ("activations", "probes", "rankings", "tasks", "model_ablation", "property_control", "report")
 _PARTS = ("train", "dev", "test")
 _OF_A_RUN = ("steps.json", "inputs.json")
 """The files of which a run writes one before it makes anything else."""

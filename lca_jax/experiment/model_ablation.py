@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lca_jax.errors import CorpusError, DataError, SettingsError
-from lca_jax.experiment.ablated import keep_model_ablation
+from lca_jax.experiment.ablated import keep_measured
 from lca_jax.experiment.ablation_settings import ModelAblation
 from lca_jax.experiment.config import Experiment, read_experiment
 from lca_jax.experiment.holding import held_folder
@@ -69,7 +69,7 @@ def ablate_model(folder: Path, settings: ModelAblation, *, progress: bool = Fals
         )
     entry = model_ablation_entry(curve, text=name, where=settings.where)
     with held_folder(experiment.out):
-        keep_model_ablation(experiment.out, settings.task, entry)
+        keep_measured(experiment.out, "model_ablation", settings.task, entry)
     return run(experiment, progress=progress)
 
 

@@ -23,7 +23,7 @@ from functools import cached_property
 from typing import Any
 
 from lca_jax.errors import SettingsError, StoreError
-from lca_jax.experiment.ablated import kept_model_ablations
+from lca_jax.experiment.ablated import kept_measured
 from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.controls import fit_controls
@@ -235,7 +235,7 @@ class _Run:
         }
         if settings.untrained is not None:
             keys["untrained"] = key_of("untrained", FORMAT, settings.untrained, probe, extract["test"], settings.seed)
-        ablated = kept_model_ablations(self._folder.path, self._tasks, rank_key=keys["rank"])
+        ablated = kept_measured(self._folder.path, self._tasks, rank_key=keys["rank"])
         made_by = (FORMAT, package_versions(RESULT_PACKAGES), *([ablated] if ablated else []))
         return keys | {"report": key_of("report", keys, *made_by)}
 
@@ -266,7 +266,7 @@ class _Run:
 
     def _results(self) -> dict[str, Any]:
         whole, corpora, stores = self._inputs.whole, self._inputs.corpora, self._stores
-        ablated = kept_model_ablations(self._folder.path, self._tasks, rank_key=self._keys["rank"])
+        ablated = kept_measured(self._folder.path, self._tasks, rank_key=self._keys["rank"])
         files = {task: f"tasks/{name_file_of(task)}.json" for task in self._tasks}
         entries = {task: self._read_json(file) | ablated.get(task, {}) for task, file in files.items()}
         if self._settings.untrained is not None:

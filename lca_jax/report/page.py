@@ -18,6 +18,7 @@ from lca_jax.axes import Neuron
 from lca_jax.descriptors.top_words import NeuronCard
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.report import formats
+from lca_jax.report.control_chart import ControlChart, control_sentence, draw_control
 from lca_jax.report.environment import page_environment
 from lca_jax.report.figures import (
     KeepChart,
@@ -155,6 +156,10 @@ class _TaskView(NamedTuple):
     by_layer: LayerCurve | None
     use: tuple[UseChart, ...]
     """The model with neurons removed; empty if that was not measured."""
+    control: tuple[ControlChart, ...]
+    """The model with neurons shifted towards another class; empty if that was not measured."""
+    controlled: str
+    """The sentence about that."""
     overlap: Sequence[Mapping[str, Any]]
     """How far the ranking reproduces, by number of neurons; empty if that was not measured."""
     methods: MethodChart | None
@@ -214,6 +219,8 @@ def _view(
             task.get("by_layer", ()), task.get("by_layer_untrained", ()), accuracy=accuracy, baselines=baselines
         ),
         use=draw_use(task) if beats else (),
+        control=draw_control(task) if beats else (),
+        controlled=control_sentence(task) if beats else "",
         overlap=overlap_rows(task) if beats else (),
         methods=draw_methods(task.get("methods", {}), own=_OWN.get(task.get("ranking", ""))) if beats else None,
         method_rows=method_rows(task.get("methods", {})) if beats else (),
