@@ -9,6 +9,7 @@ from benchmarks.claimed_readings import (
     chunks_higher,
     described,
     first_keep_their_worth,
+    harm_of_first,
     last_lose_their_worth,
     lead,
     lead_below,
