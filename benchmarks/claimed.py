@@ -144,7 +144,6 @@ LCA_CLAIMS = (
         "Figure 1",
         "chunking sits in higher layers than POS",
         "mean layer of chunks less that of POS",
-        apart_from_variance,
         chunks_higher,
     ),
     claim(
