@@ -160,6 +160,32 @@ def matched_neurons(results: Results) -> list[Figure]:
     return found
 
 
+def harm_of_first(ranking: str) -> Reading:
+    """Reads how much more a model loses without the first neurons of a ranking than without the last, set to zero."""
+
+    def read(results: Results) -> list[Figure]:
+        return [
+            Figure(name, claim["excess"], claim["low"], claim["high"])
+            for name, claims in _ablations(results)
+            for claim in claims
+            if (claim["ranking"], claim["stronger"], claim["weaker"]) == (ranking, "top", "bottom")
+            and claim["fill"] == "zero"
+        ]
+
+    return read
+
+
+def apart_from_variance(results: Results) -> list[Figure]:
+    """Reads a tenth, less the overlap of rankings across models and by variance, with the range over the models."""
+    found = []
+    for file in results.every("grain_of_sand").values():
+        for kind in ("lm", "nmt"):
+            if kind in file:
+                apart = [0.1 - model["across"]["shared_with_variance"] for model in file[kind]["models"]]
+                found.append(Figure(kind, float(np.mean(apart)), min(apart), max(apart)))
+    return found
+
+
 def described(name: str, bar: float) -> Reading:
     """Reads how far descriptions of neurons are above a published figure."""
 
@@ -209,6 +235,18 @@ def _of_seeds(of: str, found: dict[str, Any]) -> Figure:
     """Returns a figure over seeds; one seed leaves it without a bound."""
     low, high = (-np.inf, np.inf) if found["low"] is None else (found["low"], found["high"])
     return Figure(of, found["value"], float(low), float(high))
+
+
+def _ablations(results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Returns the claims of every curve of the running model, by model and measure."""
+    curves = []
+    for file in results.every("ablation").values():
+        curves += [(f"{file['input']['model']}, {name}", curve["claims"]) for name, curve in file["curves"].items()]
+    for file in results.every("grain_of_sand").values():
+        for kind in ("lm", "nmt"):
+            models = file[kind]["models"] if kind in file else []
+            curves += [(f"{kind} {number}", model["ablation"]["claims"]) for number, model in enumerate(models)]
+    return curves
 
 
 def _share(of: dict[str, Any]) -> tuple[float, float, float]:

@@ -58,6 +58,15 @@ class Results:
         self.used.add(found[-1].name)
         return json.loads(found[-1].read_text("utf-8"))
 
+    def every(self, benchmark: str) -> dict[str, dict[str, Any]]:
+        """Returns all files of a benchmark by their name, without `.json`."""
+        found = {}
+        for file in sorted(self.folder.glob("*-20??-??-??-*.json")):
+            if f'"benchmark": "{benchmark}"' in (text := file.read_text("utf-8"))[:200]:
+                self.used.add(file.name)
+                found[file.stem] = json.loads(text)
+        return found
+
     def task(self, task: str) -> dict[str, Any] | None:
         """Returns one task of the papers' tables; None if it is not measured."""
         file = self.newest("paper-tables")
