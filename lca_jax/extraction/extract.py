@@ -118,7 +118,7 @@ def extract(
             edits=edits,
             row_length=row_length,
             rows_per_batch=rows_per_batch,
-            shard_words=shard_words or begun_shard_words(out),
+            shard_words=begun_shard_words(out) if shard_words is None else shard_words,
         )
         plan = None
         if statistics is not None:

