@@ -32,7 +32,7 @@ from lca_jax.probing.matrix.programs import block_programs
 from lca_jax.probing.objective import LossName, MatrixDtype, PenaltyName
 from lca_jax.probing.problems import Problems
 from lca_jax.probing.solvers.iteration import look
-from lca_jax.probing.solvers.sharing import share_of
+from lca_jax.probing.solvers.sharing import Share, by_problem, share_of
 from lca_jax.probing.solvers.state import Point, Scores, Steps, begin
 from lca_jax.probing.solvers.stepping import advance_whole
 
@@ -80,7 +80,7 @@ def compile_iteration(mesh: Mesh, size: FitSize, *, options: Options | None = No
         *counts,
     )
     share = share_of(mesh, size.problems)
-    placed = _split_words(mesh, arrays, size.words, shared=_weights(size).shape if share else None)
+    placed = _split_words(mesh, arrays, size.words, shared=(share, _weights(size).shape) if share else None)
     with products_as_on(mesh):
         lowered = advance_whole.lower(*placed, loss=loss, penalty=penalty, share=share)
     return lowered.compile(compiler_options=options)
@@ -222,15 +222,15 @@ def _block(size: FitSize, words: int) -> Any:
     return Block(_shape(words, size.features, dtype=jnp.dtype(size.dtype)), by_feature, by_feature)  # pyright: ignore[reportArgumentType]
 
 
-def _split_words(mesh: Mesh, arrays: Any, words: int, *, shared: tuple[int, ...] | None = None) -> Any:
+def _split_words(mesh: Mesh, arrays: Any, words: int, *, shared: tuple[Share, tuple[int, ...]] | None = None) -> Any:
     """Places arrays as a fit does: those with an axis of this many words split along it, the others everywhere.
 
-    Those of the shape `shared` are divided among the devices by problem.
+    Those of the shape in `shared` are divided among the devices by problem.
     """
 
     def place(shape: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        if shape.shape == shared:
-            return _placed(mesh, PartitionSpec(mesh.axis_names), shape)
+        if shared is not None and shape.shape == shared[1]:
+            return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=by_problem(shared[0], 0))
         axis = shape.shape.index(words) if words in shape.shape else None
         split = PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, "data")
         return _placed(mesh, split, shape)

@@ -66,7 +66,7 @@ def extract(
         revision: For a text: branch, tag or commit of the model on the hub.
         split_model: For a text: number of devices that share one copy of the weights.
         shard_words: For a text: words of one shard of the store, a multiple of 256 or less than that; 16,384 by
-            default.
+            default, or as few as give shards of 1 GB and every process one.
         texts: For a text: what the file does not say of itself.
         statistics: Gather means, variances, covariances, classes and quantiles too; for stores that exist already, by
             reading them.

@@ -77,8 +77,9 @@ class Request(ModelSettings):
     """Gather means, variances, covariances and quantiles of the neurons beside the activations, for
     `store.statistics()`. Stores that exist already are read once for them."""
     shard_words: int | None = None
-    """Words of one shard of the stores, a multiple of 256 or less than that; 16,384 by default. More cost memory, fewer
-    cost time. With `--no-stored`: words whose sentences are packed together, 2,048 by default."""
+    """Words of one shard of the stores, a multiple of 256 or less than that; by default those of a store that is there,
+    else 16,384, or as few as give shards of 1 GB and every process one. More cost memory, fewer cost time. With
+    `--no-stored`: words whose sentences are packed together, 2,048 by default."""
     probe: ElasticNet = field(default_factory=ElasticNet)
     """The penalties and the solver. Their seed is that of the run."""
     select: Literal["one_se", "score", "accuracy"] = "one_se"

@@ -36,7 +36,7 @@ from lca_jax.experiment.pages import write_pages
 from lca_jax.experiment.rankings import Rankings, load_rankings
 from lca_jax.experiment.reliability import csv_columns, fit_halves
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
-from lca_jax.extraction.extract import SHARD_WORDS
+from lca_jax.extraction.shapes import SHARD_WORDS
 from lca_jax.machine.devices import describe_device
 from lca_jax.machine.files import real_path
 from lca_jax.machine.json_text import read_object

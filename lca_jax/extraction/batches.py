@@ -71,11 +71,20 @@ def plan_batches(reading: Reading, *, missing: frozenset[int]) -> Iterator[Block
     blocks = [range(first, last) for first, last in pairwise(edges)]
     batch_slots = recipe.row_length * reading.shapes[recipe.row_length]
     group = max(1, _GROUP_BATCHES * batch_slots // recipe.shard_words)
+    if jax.process_count() > 1:
+        # A batch is not filled with rows that other processes compute. Alone, a run that goes on makes the same ones.
+        blocks = [block for block in blocks if not missing.isdisjoint(_shards_of([block], reading))]
     for first in range(0, len(blocks), group):
-        begin, end = bounds[blocks[first].start], bounds[blocks[first : first + group][-1].stop]
-        touched = range(begin // recipe.shard_words, -(-end // recipe.shard_words))
-        if not missing.isdisjoint(touched):
-            yield from _batches_of_group(reading, special, blocks=blocks[first : first + group], missing=missing)
+        of_group = blocks[first : first + group]
+        if not missing.isdisjoint(_shards_of(of_group, reading)):
+            yield from _batches_of_group(reading, special, blocks=of_group, missing=missing)
+
+
+def _shards_of(blocks: Sequence[range], reading: Reading) -> range:
+    """Returns the shards that have a unit of some blocks of sentences, and those between them."""
+    size = reading.recipe.shard_words
+    begin, end = reading.units.bounds[blocks[0].start], reading.units.bounds[blocks[-1].stop]
+    return range(begin // size, -(-end // size))
 
 
 def _batches_of_group(

@@ -30,7 +30,7 @@ from lca_jax.machine.progress import Progress
 from lca_jax.models.model import Model
 from lca_jax.models.stack.taps import Edit
 from lca_jax.store.description import warn_of_excluded
-from lca_jax.store.folder_writer import FolderWriter, find_finished
+from lca_jax.store.folder_writer import FolderWriter, begun_shard_words, find_finished
 from lca_jax.store.memory_writer import MemoryWriter
 from lca_jax.store.recipe import Pool, Recipe, StoreDtype, WordChoice
 from lca_jax.store.statistics import Gathering
@@ -39,8 +39,6 @@ from lca_jax.store.units import Units
 from lca_jax.store.writer import StoreWriter
 from lca_jax.text.corpus import Corpus
 
-SHARD_WORDS = 16_384
-"""Units of one shard of a store, unless another number is asked for."""
 _log = logging.getLogger(__name__)
 
 
@@ -58,7 +56,7 @@ def extract(
     edits: Mapping[str, Edit] | None = None,
     row_length: int | None = None,
     rows_per_batch: int | None = None,
-    shard_words: int = SHARD_WORDS,
+    shard_words: int | None = None,
     statistics: Gathering | None = None,
     progress: bool = False,
 ) -> ActivationStore:
@@ -90,7 +88,8 @@ def extract(
         rows_per_batch: Rows computed at once, rounded up to a multiple of the devices; by default the rows of 1,024
             pieces on CPU and of 16,384 on an accelerator.
         shard_words: Units in one shard of the store: a multiple of 256, or less than that. More cost memory, fewer cost
-            time.
+            time. By default those that the folder was begun with, else 16,384, or as few as give shards of 1 GB and
+            every process of the job a shard.
         statistics: Statistics that are gathered on the devices as well, for `store.statistics()`. A store that is whole
             already and has others, or none, is read for them.
         progress: Whether to show a bar on stderr.
@@ -119,7 +118,7 @@ def extract(
             edits=edits,
             row_length=row_length,
             rows_per_batch=rows_per_batch,
-            shard_words=shard_words,
+            shard_words=begun_shard_words(out) if shard_words is None else shard_words,
         )
         plan = None
         if statistics is not None:

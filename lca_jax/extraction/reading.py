@@ -7,13 +7,15 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from lca_jax.axes import Layers
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.extraction.planning import plan_units
-from lca_jax.extraction.shapes import choose_row_length, shapes_on
+from lca_jax.extraction.shapes import choose_row_length, choose_shard_words, shapes_on
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.devices import data_mesh
 from lca_jax.models.loading.folders import tokenizer_content
@@ -71,12 +73,15 @@ def plan_reading(
     edits: Mapping[str, Edit] | None,
     row_length: int | None,
     rows_per_batch: int | None,
-    shard_words: int,
+    shard_words: int | None,
 ) -> Reading:
     """Checks the settings of a run and settles what it reads; arguments and errors are those of `extract`."""
     choice, edits = choice or WordChoice(), edits or {}
     units = _choose_units(model, corpus, pool=pool, choice=choice)
     shapes = choose_neurons(model, model.config.choose_layers(sites, layers), neurons)
+    if shard_words is None:
+        size = jnp.dtype(dtype).itemsize
+        shard_words = choose_shard_words(units.count, shapes, word_bytes=size, processes=jax.process_count())
     if shard_words < 1 or (shard_words > CHUNK_WORDS and shard_words % CHUNK_WORDS):
         raise SettingsError(f"`shard_words` must be a multiple of {CHUNK_WORDS}, or less than that, got {shard_words}.")
     for name, given in (("row_length", row_length), ("rows_per_batch", rows_per_batch)):

@@ -1,13 +1,22 @@
 """Chooses the static shapes of a run: how long packed rows are, and how many rows a batch has.
 
 Every shape is compiled once, so a run has few: rows of `row_length` slots, and for windows longer than that rows of 256
-and of 512 slots, in batches of an eighth of the slots, as long sentences are rare.
+and of 512 slots, in batches of an eighth of the slots, as long sentences are rare. Every device of an accelerator has
+the rows of the usual batch, unless there are not so many for all the devices of a job.
+
+The shards of a store are chosen here too: small enough that every process of a job has as much work as any other, and
+that two or three of them have room on the host.
 """
 
+from collections.abc import Mapping
+
+import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lca_jax.store.recipe import Recipe
+from lca_jax.machine.devices import platform_of
+from lca_jax.store.folder import CHUNK_WORDS
+from lca_jax.store.recipe import Recipe, SiteShape
 from lca_jax.text.corpus import Corpus
 
 ROW_LENGTHS = (128, 256, 512)
@@ -17,20 +26,56 @@ CPU_BATCH_SLOTS = 1_024
 ACCELERATOR_BATCH_SLOTS = 16_384
 """Slots of the usual batch on an accelerator."""
 
+SHARD_WORDS = 16_384
+"""Units of a shard, where that is no more than `_SHARD_BYTES` and every process has a shard."""
+_SHARD_BYTES = 1e9
+"""Largest shard: 16,384 words of all layers of a 7B Llama would take 8.9 GB, and two or three of them are in memory."""
 _PIECES_PER_WORD = 1.5
 _LONG_BATCH_SHARE = 8
 
 
 def shapes_on(mesh: Mesh, recipe: Recipe, *, rows_per_batch: int | None) -> dict[int, int]:
     """Returns the static shapes of a recipe's batches on some devices: rows of a batch for each row length."""
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
-    usual = max(1, (CPU_BATCH_SLOTS if on_cpu else ACCELERATOR_BATCH_SLOTS) // recipe.row_length)
+    devices = mesh.shape["data"]
+    # The devices of a CPU share its cores.
+    slots = CPU_BATCH_SLOTS if platform_of(mesh) == "cpu" else usual_slots(recipe.words, devices, jax.process_count())
     return plan_shapes(
         row_length=recipe.row_length,
         longest_window=recipe.longest_window,
-        rows_per_batch=rows_per_batch or usual,
-        devices=mesh.shape["data"],
+        rows_per_batch=rows_per_batch or max(1, slots // recipe.row_length),
+        devices=devices,
     )
+
+
+def usual_slots(words: int, devices: int, processes: int) -> int:
+    """Returns the slots of the usual batch of one process on accelerators.
+
+    Args:
+        words: Words of the corpus.
+        devices: Devices of the process that each run a whole model.
+        processes: Processes of the job, which share the words.
+    """
+    full = ACCELERATOR_BATCH_SLOTS * devices
+    own = int(_PIECES_PER_WORD * words / processes)
+    # One process keeps its shapes for a text of any length, and with them its compiled programs.
+    return full if processes == 1 else min(full, max(own, ACCELERATOR_BATCH_SLOTS))
+
+
+def choose_shard_words(words: int, sites: Mapping[str, SiteShape], *, word_bytes: int, processes: int) -> int:
+    """Returns the units of a shard, a multiple of 256.
+
+    Args:
+        words: Units of the store.
+        sites: Layers and neurons of every site.
+        word_bytes: Bytes of one number.
+        processes: Processes of the job, each of which writes whole shards.
+    """
+    numbers = sum(len(shape.layers) * shape.width for shape in sites.values())
+    most = min(SHARD_WORDS, max(1, int(_SHARD_BYTES / (numbers * word_bytes)) // CHUNK_WORDS) * CHUNK_WORDS)
+    if processes == 1:
+        return most
+    each = -(-words // (processes * -(-words // (processes * most))))
+    return max(1, -(-each // CHUNK_WORDS)) * CHUNK_WORDS
 
 
 def plan_shapes(*, row_length: int, longest_window: int, rows_per_batch: int, devices: int) -> dict[int, int]:

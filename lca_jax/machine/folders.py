@@ -86,6 +86,12 @@ def read_file(folder: ts.KvStore, name: str) -> bytes | None:
     return found.value if found.state == "value" else None
 
 
+def is_file(folder: ts.KvStore, name: str) -> bool:
+    """Returns whether there is a file of this name, without reading it."""
+    with reaching(folder):
+        return bool(folder.list(ts.KvStore.KeyRange(name, f"{name}\0")).result())
+
+
 def write_file(folder: ts.KvStore, name: str, content: bytes) -> None:
     """Writes one file; on return it is safe."""
     with reaching(folder, writing=True):

@@ -13,7 +13,10 @@ from tempfile import TemporaryDirectory
 import tensorstore as ts
 
 from lca_jax.errors import StoreError
-from lca_jax.machine.folders import list_files, open_folder, read_file, remove_file, write_file
+from lca_jax.machine.folders import is_file, list_files, open_folder, read_file, remove_file, write_file
+
+_WITHOUT_LISTS = ("http",)
+"""Drivers of tensorstore that cannot say what there is."""
 
 
 def read_object_at(url: str) -> bytes:
@@ -28,6 +31,18 @@ def read_object_at(url: str) -> bytes:
     if content is None:
         raise FileNotFoundError(errno.ENOENT, "there is no such object", url)
     return content
+
+
+def is_object_at(url: str) -> bool:
+    """Returns whether there is an object; it is looked for in a list, and not read, where there are lists.
+
+    Raises:
+        StoreError: The object store refuses or cannot be reached.
+    """
+    folder, name = _folder_of(url)
+    if folder.spec().to_json()["driver"] in _WITHOUT_LISTS:
+        return read_file(folder, name) is not None
+    return is_file(folder, name)
 
 
 def write_object_at(url: str, content: bytes) -> None:

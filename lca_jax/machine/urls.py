@@ -56,11 +56,13 @@ def read_content(path: str | Path) -> bytes:
 
 
 def is_there(path: str | Path) -> bool:
-    """Returns whether there is a file at a path, or an object at a URL."""
-    if url_of(path) is None:
+    """Returns whether there is a file at a path, or an object at a URL.
+
+    Raises:
+        StoreError: The object store refuses or cannot be reached.
+    """
+    if (url := url_of(path)) is None:
         return Path(path).is_file()
-    try:
-        read_content(path)
-    except FileNotFoundError:
-        return False
-    return True
+    from lca_jax.machine.remote import is_object_at  # with it comes tensorstore
+
+    return is_object_at(url)

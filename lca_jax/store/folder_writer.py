@@ -236,6 +236,21 @@ def find_finished(path: str | Path, recipe: Recipe) -> ActivationStore | None:
     return open_store(path)
 
 
+def begun_shard_words(path: str | Path | None) -> int | None:
+    """Returns the units of a shard of the store that a folder holds, whole or unfinished; None if it holds none.
+
+    Raises:
+        StoreError: What it holds is damaged.
+    """
+    if path is None:
+        return None
+    folder = open_folder(path)
+    if (manifest := read_manifest(folder)) is not None:
+        return manifest.recipe.shard_words
+    begun = read_file(folder, RECIPE)
+    return None if begun is None else _read_recipe(begun, place=name_folder(folder))[0].shard_words
+
+
 def _read_recipe(text: bytes, *, place: str) -> tuple[Recipe, Mapping[str, str]]:
     """Returns the recipe of an unfinished store, and the versions of the packages that began it."""
     try:

@@ -79,15 +79,15 @@ def test_parts_of_bfloat16_keep_their_digits(program, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [GPU, pytest.param(POD, marks=pytest.mark.slow)])
-def test_devices_that_have_fewer_problems_each_make_all_inner_products(name: str) -> None:
-    """Two sums over the devices an iteration: for the bias, and of the gradient; no activation leaves its device."""
+def test_fewer_problems_than_devices_are_shared_out_over_groups(name: str) -> None:
+    """No device makes the inner products of all problems; none has its part of the sums more often than it must."""
     _, text = iteration(name)
-    gradient = 4 * PROBLEMS * CLASSES * FEATURES
-    assert {one.opcode for one in text.collectives} == {"all-reduce"}
-    assert len(text.collectives) <= 3
-    assert gradient < text.collective_bytes < gradient + 4 * PROBLEMS * (CLASSES**2 + CLASSES + 8) * 2
     with_X, inner, bias = operations(size_on(name))
-    assert text.flop == pytest.approx(with_X / devices(name).size + inner + bias, rel=0.01)
+    assert text.flop == pytest.approx(with_X / devices(name).size + inner / PROBLEMS + bias, rel=0.01)
+    weights = 4 * PROBLEMS * CLASSES * FEATURES
+    # Gradients go around once in parts and once as a sum, the next weights once.
+    assert text.sent_bytes < 3.1 * weights
+    assert text.donated == 19  # a state lies after as it did before
 
 
 @pytest.mark.parametrize("name", [TPU, pytest.param(POD, marks=pytest.mark.slow)])

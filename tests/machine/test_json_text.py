@@ -1,11 +1,12 @@
 """Whatever a JSON text holds, reading it ends in values or in one clear error."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from lca_jax.errors import StoreError
-from lca_jax.machine.json_text import parse_json, parse_object, read_object, take
+from lca_jax.machine.json_text import compact_parts, parse_json, parse_object, read_object, take
 
 DEEP = "[" * 100_000 + "]" * 100_000
 
@@ -51,3 +52,10 @@ def test_types_of_values_are_named() -> None:
         take(content, "part", int, place="it")
     with pytest.raises(ValueError, match="it has no `other`"):
         take(content, "other", int, place="it")
+
+
+@pytest.mark.parametrize(
+    "content", [[], [1], [[]], [["a", ("b", None)], ("c", []), None, [[]]], ["é", [{"k": [1, 2]}]]]
+)
+def test_parts_of_a_list_are_its_text(content: list) -> None:
+    assert b"".join(compact_parts(content)) == json.dumps(content, separators=(",", ":")).encode()

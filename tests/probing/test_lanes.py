@@ -63,15 +63,20 @@ def mesh_of(devices: int) -> Mesh:
     return Mesh(np.array(jax.devices()[:devices]).reshape(devices, 1), ("data", "model"))
 
 
-@pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize("layered", [False, True])
-def test_each_device_has_its_own_problems(layered: bool, streamed: bool) -> None:
-    """Weights lie where their problem is worked on, before and after iterations; the answers are those of one alone."""
+@pytest.mark.parametrize(
+    ("layered", "streamed", "devices_each"),
+    [(False, False, 1), (False, True, 1), (True, False, 1), (True, True, 1), (False, False, 2)],
+)
+def test_each_device_has_its_own_problems(layered: bool, streamed: bool, devices_each: int) -> None:
+    """Weights lie where their problem is worked on, before and after iterations; the answers are those of one alone.
+
+    With fewer problems than devices several have the same one.
+    """
     X, y = SHAPES["usual"]
     source = source_of_layers(np.stack([X, X[:, ::-1]]) if layered else X)
     make = partial(stream_matrix, block_bytes=1e4) if streamed else hold_matrix
     matrix = make(source, standardize=True)
-    problems = matrix.mesh.size
+    problems = matrix.mesh.size // devices_each
     values = np.geomspace(0.05, 0.5, problems).tolist()
     asked = [
         Question(labels=y.astype(np.int32), weights=None, classes=4, l1=l1, l2=0.1, keep=np.ones(X.shape[1], bool))

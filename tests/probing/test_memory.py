@@ -1,17 +1,20 @@
 """What a fit holds on the host: weights beyond a limit lie in files, and labels take a byte a word."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from lca_jax import ElasticNet
 from lca_jax.machine import spill
 from lca_jax.probing.fit import fit_probes
-from lca_jax.probing.labelling import Labelling, narrowed, take_words
-from tests.stores import planted_store
+from lca_jax.probing.labelling import Labelling, label_tasks, narrowed, take_words
+from lca_jax.text.corpus import Corpus
+from tests.stores import planted_store, store_of
 
 
 def test_spilled_weights_are_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    store, settings = planted_store(), ElasticNet(l1=(0.01, 0.1), l2=(0.01, 0.1))
+    store, settings = planted_store(), ElasticNet(l1=0.01, l2=0.1)
     held = fit_probes(store, settings)
     monkeypatch.setattr(spill.Spill, "__init__", _without_memory)
     spilled = fit_probes(store, settings)
@@ -46,3 +49,23 @@ def test_labellings_that_share_a_sample_share_it_after_the_cut() -> None:
     assert cut[2].weights is None
     np.testing.assert_array_equal(cut[1].numbers, [1, 1])
     assert take_words(made, np.arange(6))[0] is made[0]
+
+
+@pytest.mark.slow
+def test_thirty_tasks_of_a_hundred_thousand_words_are_small() -> None:
+    """A hundred tasks of a million words, 33 times as many labels, take 2 GB: corpus, table, and numbers for a fit."""
+    words, tasks = 100_000, 30
+    numbers = np.random.default_rng(0).integers(0, 17, (words // 20, 20))
+    forms = [[f"w{number}" for number in sentence] for sentence in numbers.tolist()]
+    column = [[f"Class{number:02d}" for number in sentence] for sentence in numbers.tolist()]
+    labels = {f"t{task}": column for task in range(tasks)}
+    tracemalloc.start()
+    Corpus.from_words(forms, labels).fingerprint()
+    corpus_and_text = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert corpus_and_text < 16 * words * tasks  # of which 11 are the corpus; the text of all labels takes 10 more
+    store = store_of(np.zeros((words, 1, 1), np.float32), forms, labels)
+    assert store.words.select([f"label:t{task}" for task in range(tasks)]).nbytes < 4.3 * words * tasks
+    made = label_tasks(store, store.tasks, seed=0, one_vs_rest=False, control=False, regression=())
+    assert sum(one.numbers.nbytes for one in made) == words * tasks
+    assert store.labels("t7")[:20] == column[0]

@@ -10,6 +10,7 @@ import pytest
 from lca_jax.cli.show import show
 from lca_jax.errors import StoreError
 from lca_jax.machine.folders import open_folder, read_file, write_file
+from lca_jax.machine.urls import is_there
 from lca_jax.store import lock
 from lca_jax.store.folder_writer import FolderWriter, find_finished
 from lca_jax.store.store import open_store
@@ -46,6 +47,19 @@ def test_a_bucket_is_a_place(place: str, capsys: pytest.CaptureFixture[str]) -> 
     again.verify()
     show(place, verify=True)
     assert "50 words, residual [0, 2, 5]; mlp [1], every checksum right" in capsys.readouterr().out
+
+
+def test_what_is_there_is_told_without_reading_it(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_file(open_folder(place), "large", b"0" * 100)
+
+    def refuse(*_: object) -> bytes:
+        raise AssertionError("the whole object was read")
+
+    monkeypatch.setattr("lca_jax.machine.remote.read_file", refuse)
+    assert is_there(f"{place}/large")
+    assert not is_there(f"{place}/larg")
+    assert not is_there(f"{place}/large/")
+    assert not is_there(place)
 
 
 def test_a_stopped_run_goes_on(place: str) -> None:

@@ -1,0 +1,56 @@
+"""Sizes of shards and batches: all processes of a job have work, none has more than another, and shards fit a host."""
+
+from pathlib import Path
+
+import pytest
+
+from lca_jax.extraction.extract import extract
+from lca_jax.extraction.shapes import ACCELERATOR_BATCH_SLOTS, SHARD_WORDS, choose_shard_words, usual_slots
+from lca_jax.models.load import load_model
+from lca_jax.store.recipe import SiteShape
+from tests.extraction.corpora import draw_corpus
+from tests.store.writing import hash_files
+from tests.tiny_bert import write_bert
+
+MINILM = {"residual": SiteShape(layers=tuple(range(7)), width=384)}
+LLAMA_7B = {"residual": SiteShape(layers=tuple(range(33)), width=4096)}
+EWT = 204_607
+
+
+@pytest.mark.parametrize("words", [EWT, 1_000_000, 3_000])
+@pytest.mark.parametrize("processes", [2, 7, 64])
+def test_processes_of_a_job_have_alike_much_to_do(words: int, processes: int) -> None:
+    size = choose_shard_words(words, MINILM, word_bytes=4, processes=processes)
+    shards = -(-words // size)
+    assert size % 256 == 0
+    assert size <= SHARD_WORDS
+    most = -(-shards // processes) * size
+    assert most <= words / processes + 256 * -(-shards // processes)  # no more than a chunk a shard beyond its share
+    if words >= 2560 * processes:
+        assert shards > 0.9 * processes, "at 64 processes 13 had work"
+
+
+def test_shards_of_large_models_stay_under_a_gigabyte() -> None:
+    assert choose_shard_words(EWT, MINILM, word_bytes=4, processes=1) == SHARD_WORDS
+    for processes in (1, 8):
+        size = choose_shard_words(1_000_000, LLAMA_7B, word_bytes=4, processes=processes)
+        assert 0.8e9 < size * 33 * 4096 * 4 <= 1e9
+    assert (
+        choose_shard_words(10, {"mlp": SiteShape(layers=(0,) * 1000, width=100_000)}, word_bytes=4, processes=1) == 256
+    )
+
+
+def test_every_device_has_the_rows_of_the_usual_batch() -> None:
+    assert usual_slots(EWT, devices=8, processes=1) == 8 * ACCELERATOR_BATCH_SLOTS
+    assert usual_slots(10**7, devices=4, processes=64) == 4 * ACCELERATOR_BATCH_SLOTS
+    # A share of some thousand words is not computed in a batch for ten times as many.
+    assert usual_slots(EWT, devices=4, processes=64) == ACCELERATOR_BATCH_SLOTS
+
+
+def test_a_store_goes_on_with_the_shards_that_it_has(tmp_path: Path) -> None:
+    """As one that was begun by a job of another size."""
+    model, corpus = load_model(write_bert(tmp_path / "bert")), draw_corpus(300)
+    extract(model, corpus, tmp_path / "store", shard_words=64)
+    before = hash_files(tmp_path / "store")
+    assert extract(model, corpus, tmp_path / "store").manifest.recipe.shard_words == 64
+    assert hash_files(tmp_path / "store") == before
