@@ -4,7 +4,8 @@ All ask whether a probe that is trained on some neurons alone keeps the gain, as
 all but a share `drop` of what the probe on all neurons gains over the best constant, on dev.
 
 - **Disjoint sets.** The minimal set is taken out of the ranking, then the smallest leading part of what is left, and
-  so on, until all that are left do not do together. Beside it stands what any neurons would do: random disjoint sets of the size of the first one.
+  so on, until all that are left do not do together. Beside it stands what any neurons would do: random disjoint sets of
+  the size of the first one.
 - **Layers.** Probes of the lowest one, two, … layers together (layer selection); the fewest that keep the gain.
 - **Clusters.** One neuron of each cluster of neurons that vary together, the best ranked one.
 
