@@ -4,7 +4,8 @@ All ask whether a probe that is trained on some neurons alone keeps the gain, as
 all but a share `drop` of what the probe on all neurons gains over the best constant, on dev.
 
 - **Disjoint sets.** The minimal set is taken out of the ranking, then the smallest leading part of what is left, and
-  so on. Beside it stands what any neurons would do: random disjoint sets of the size of the first one.
+  so on, until all that are left do not do together. Beside it stands what any neurons would do: random disjoint sets of
+  the size of the first one.
 - **Layers.** Probes of the lowest one, two, … layers together (layer selection); the fewest that keep the gain.
 - **Clusters.** One neuron of each cluster of neurons that vary together, the best ranked one.
 
@@ -93,6 +94,9 @@ def disjoint_sets(
     order, total = ranking.columns, len(ranking.columns)
     sets, accuracies = list[Int[np.ndarray, " _neuron"]](), list[float]()
     while len(sets) < most and len(order):
+        # One fit says whether a search among what is left is worth its many.
+        if sets and hits_of_nested_sets(training, dev, order, [len(order)]).mean() < least:
+            break
         found = _first_enough(training, dev, order, total, least)
         if found is None:
             break
