@@ -91,7 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             }
             title = f"{kind} {number}: {model['ablation']['measure']} {model['ablation']['whole']:.4g} as it is"
             harness.print_table(title, rows)
-    described = {"data": "Multi30k", **{kind: asdict(getattr(settings, kind)) for kind in settings.kinds}}
+    named = ("train", "measured", "probed", "shares", "fills", "longest", "seed")
+    described = {"data": "Multi30k", **{name: getattr(settings, name) for name in named}}
+    described |= {kind: asdict(getattr(settings, kind)) for kind in settings.kinds}
     harness.write_result(settings.out, "grain_of_sand", {"input": described, **result})
     if settings.figure is not None:
         write_text_whole(settings.figure, draw(result))

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.grain.paper import NEURONS, PAPER
 
-_WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 250, 190, 60, 58, 34
+_WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 250, 190, 60, 64, 34
 _STYLES = {
     ("max_corr", "top"): ("#b2182b", ""),
     ("max_corr", "bottom"): ("#2166ac", ""),
@@ -38,7 +38,7 @@ def draw(result: Mapping[str, Any], *, fill: str = "zero") -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
         f'font-size="11">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        *_legend(),
+        *_legend(width),
     ]
     for row, kind in enumerate(kinds):
         top = _TOP + row * (_HEIGHT + 70)
@@ -127,11 +127,14 @@ def _panel(
     return parts
 
 
-def _legend() -> Sequence[str]:
-    parts, x = [], _LEFT
+def _legend(width: float) -> Sequence[str]:
+    parts, x, y = [], float(_LEFT), 14
     for (ranking, of), (colour, dashes) in _STYLES.items():
         label = "random, mean of five" if of == "random" else f"{_NAMES.get(ranking, 'the paper, cross-model')}, {of}"
-        parts.append(f'<path d="M{x} 16h22" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>')
-        parts.append(f'<text x="{x + 26}" y="20">{label}</text>')
-        x += 36 + 6 * len(label)
+        room = 40 + 6 * len(label)
+        if x > _LEFT and x + room > width:
+            x, y = float(_LEFT), y + 15
+        parts.append(f'<path d="M{x} {y}h22" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>')
+        parts.append(f'<text x="{x + 26}" y="{y + 4}">{label}</text>')
+        x += room
     return parts
