@@ -205,7 +205,8 @@ def moved_down(task: str, by: str) -> Reading:
     def read(results: Results) -> list[Figure]:
         if (file := results.newest("fine-tuning")) is None:
             return []
-        return [_of_seeds(on, of[by]["over_seeds_and_words"]).turned() for on, of in file["shifts"][task].items()]
+        moved = {on: of[by]["over_seeds_and_words"] for on, of in file["shifts"][task].items()}
+        return [figure.turned() for figure in _with_intervals(moved)]
 
     return read
 
@@ -225,16 +226,16 @@ def _lost(results: Results, part: str) -> list[Figure]:
     if (file := results.newest("fine-tuning")) is None:
         return []
     before = file["before"]["upos"]["accuracy"][part]
-    return [
-        _of_seeds(on, interval_over_seeds([before - of["upos"]["accuracy"][part] for of in seeds.values()]))
+    lost = {
+        on: interval_over_seeds([before - of["upos"]["accuracy"][part] for of in seeds.values()])
         for on, seeds in file["after"].items()
-    ]
+    }
+    return _with_intervals(lost)
 
 
-def _of_seeds(of: str, found: dict[str, Any]) -> Figure:
-    """Returns a figure over seeds; one seed leaves it without a bound."""
-    low, high = (-np.inf, np.inf) if found["low"] is None else (found["low"], found["high"])
-    return Figure(of, found["value"], float(low), float(high))
+def _with_intervals(found: dict[str, dict[str, Any]]) -> list[Figure]:
+    """Returns the figures of several tunings; one that has a single seed has no interval and is left out."""
+    return [Figure(on, of["value"], of["low"], of["high"]) for on, of in found.items() if of["low"] is not None]
 
 
 def _ablations(results: Results) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -67,8 +67,12 @@ class Settings(ModelAndCorpus):
     """Where the result is written."""
     sentences: int | None = None
     """Training sentences of each tuning at most; None for the numbers of `tuned_texts.READERS`."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seed of each tuning."""
+    sentiment_seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds with which it is tuned for sentiment."""
+    acceptability_seeds: tuple[int, ...] = (0, 1, 2)
+    """The same for acceptability."""
+    chunks_seeds: tuple[int, ...] = (0, 1, 2)
+    """The same for chunks."""
     torch_seeds: tuple[int, ...] = ()
     """Seeds with which PyTorch tunes for sentiment by the same recipe."""
     tuning: Tuning = _TUNING
@@ -118,7 +122,7 @@ def study(settings: Settings) -> Iterator[dict[str, Any]]:
     tunings: list[dict[str, Any]] = []
     after: dict[str, Seeds] = {}
     for name, of_tuning in texts.items():
-        for seed in settings.seeds:
+        for seed in getattr(settings, f"{name}_seeds"):
             tunings.append(tune_once(settings, base, name, of_tuning, seed))
             tuned = settings.work / f"{name}-{seed}"
             probed = probe(settings, f"{name}-{seed}", parts, lambda tuned=tuned: load_model(tuned))

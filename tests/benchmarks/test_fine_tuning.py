@@ -30,7 +30,7 @@ def test_a_tiny_model_is_tuned_and_probed_before_and_after(tmp_path: Path) -> No
         "200",
         "--halves",
         "2",
-        "--seeds",
+        "--sentiment-seeds",
         "0",
         "1",
         "--tasks",
