@@ -118,7 +118,7 @@ def fit(settings: Settings) -> dict[str, float]:
     labelling = number_labels(settings.task, usable_labels(store, settings.task))
     words = np.flatnonzero(labelling.numbers >= 0)[: settings.words]
     sentences = store.words["sentence"].to_numpy()[words]
-    one = take_words(labelling, words)
+    (one,) = take_words([labelling], words)
     (problems,) = settings.problems
     labellings = replicate_labellings([one], sentences, replicates=problems - 1, seed=0)
     (plan,) = plan_matrices(store.axis(), "layers" if settings.by_layer else None)

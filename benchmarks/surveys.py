@@ -19,7 +19,7 @@ The result has
 import json
 import resource
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +122,7 @@ def told(asked: Survey, found: Mapping[str, Any], *, last_start: float) -> dict[
         found: Its `results.json`.
         last_start: Wall seconds of this start.
     """
-    spent = Counter[str]()
+    spent: dict[str, float] = defaultdict(float)
     folders = [asked.out, *(asked.folder_of(*cell) for cell in asked.cells)]
     for folder in folders:
         for name, step in json.loads((folder / "steps.json").read_text("utf-8")).items():
@@ -138,7 +138,7 @@ def told(asked: Survey, found: Mapping[str, Any], *, last_start: float) -> dict[
             "last_start": last_start,
             "cpu": time.process_time(),
             "steps": sum(spent.values()),
-            "largest_steps": dict(spent.most_common()),
+            "largest_steps": dict(sorted(spent.items(), key=lambda one: -one[1])),
         },
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "page_bytes": {str(page.relative_to(asked.out)): page.stat().st_size for page in pages},

@@ -92,10 +92,7 @@ def probe_properties(model: Model, train: Corpus, test: Corpus) -> tuple[ProbeSe
             "accuracy": compared.accuracy,
             "interval": list(compared.interval),
             "baselines": {name: rival.accuracy for name, rival in compared.rivals.items()},
-            "keep": {
-                mode: keep_curve(probes, ranking, test_store, mode=mode).table()  # pyright: ignore[reportArgumentType]
-                for mode in MODES
-            },
+            "keep": {mode: keep_curve(probes, ranking, test_store, mode=mode).table() for mode in MODES},
         }
     return probes, found
 
@@ -107,9 +104,10 @@ def describe_distribution(probes: ProbeSet, task: str) -> dict[str, Any]:
     by_class = {name: np.flatnonzero(needed[:, number]) for number, name in enumerate(probe.classes)}
     shared = sharing(by_class)
     counts = {name: len(columns) for name, columns in by_class.items()}
+    words = probe.class_words or ()
     return {
         "classes": counts,
-        "words": {name: int(probe.class_words[number]) for number, name in enumerate(probe.classes)},
+        "words": dict(zip(probe.classes, words, strict=True)),
         "neurons": probes.axis.size,
         "mean_share": float(np.mean([*counts.values()]) / probes.axis.size),
         "distinct": shared.distinct,

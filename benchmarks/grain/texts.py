@@ -31,8 +31,10 @@ def read_pairs(folder: Path, part: str, count: int | None) -> list[tuple[str, st
 def read_treebank(folder: Path, name: str, words: int, seed: int) -> Corpus:
     """Returns sentences of a treebank, lower-cased, with the labels of `TASKS`."""
     corpus = read_conllu(folder / "ud" / f"{name}.conllu.gz", tasks=TASKS[:2]).take_words(words, seed=seed)
-    labels = {task: [list(of_sentence) for of_sentence in corpus.labels[task]] for task in TASKS[:2]}
-    labels["position"] = [position_labels(sentence) for sentence in corpus.sentences]
+    labels: dict[str, list[list[str | None]]] = {
+        task: [list(of_sentence) for of_sentence in corpus.labels[task]] for task in TASKS[:2]
+    }
+    labels["position"] = [list(position_labels(sentence)) for sentence in corpus.sentences]
     sentences = [[word.lower() for word in sentence] for sentence in corpus.sentences]
     return Corpus.from_words(sentences, labels, name=name)
 

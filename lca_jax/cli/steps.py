@@ -41,6 +41,7 @@ def extract(
     revision: str | None = None,
     split_model: int = 1,
     shard_words: int | None = None,
+    longest_window: int | None = None,
     texts: Annotated[TextOptions, tyro.conf.arg(name="")] = _AS_WRITTEN,
     statistics: bool = False,
     profile: Path | None = None,
@@ -67,6 +68,8 @@ def extract(
         split_model: For a text: number of devices that share one copy of the weights.
         shard_words: For a text: words of one shard of the store, a multiple of 256 or less than that; 16,384 by
             default, or as few as give shards of 1 GB and every process one.
+        longest_window: For a text: pieces of the longest window, 512 by default. Sentences with more are cut into
+            windows that overlap; a decoder of 4,096 places takes 4,096.
         texts: For a text: what the file does not say of itself.
         statistics: Gather means, variances, covariances, classes and quantiles too; for stores that exist already, by
             reading them.
@@ -90,6 +93,8 @@ def extract(
     reading: dict[str, Any] = {"sites": sites, "layers": layers, "pool": pool, "dtype": dtype}
     if shard_words is not None:
         reading["shard_words"] = shard_words
+    if longest_window is not None:
+        reading["longest_window"] = longest_window
     with profiling(profile):
         _extract_text(settings, text, out, texts=texts, statistics=statistics, quiet=quiet, **reading)
 

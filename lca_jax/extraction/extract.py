@@ -57,6 +57,7 @@ def extract(
     row_length: int | None = None,
     rows_per_batch: int | None = None,
     shard_words: int | None = None,
+    longest_window: int | None = None,
     statistics: Gathering | None = None,
     progress: bool = False,
 ) -> ActivationStore:
@@ -90,6 +91,8 @@ def extract(
         shard_words: Units in one shard of the store: a multiple of 256, or less than that. More cost memory, fewer cost
             time. By default those that the folder was begun with, else 16,384, or as few as give shards of 1 GB and
             every process of the job a shard.
+        longest_window: Pieces of the longest window; sentences with more are cut into windows that overlap. 512 by
+            default, and never more than the model takes. Longer ones need the memory of as many slots.
         statistics: Statistics that are gathered on the devices as well, for `store.statistics()`. A store that is whole
             already and has others, or none, is read for them.
         progress: Whether to show a bar on stderr.
@@ -119,6 +122,7 @@ def extract(
             row_length=row_length,
             rows_per_batch=rows_per_batch,
             shard_words=begun_shard_words(out) if shard_words is None else shard_words,
+            longest_window=longest_window,
         )
         plan = None
         if statistics is not None:

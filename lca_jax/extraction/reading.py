@@ -74,6 +74,7 @@ def plan_reading(
     row_length: int | None,
     rows_per_batch: int | None,
     shard_words: int | None,
+    longest_window: int | None = None,
 ) -> Reading:
     """Checks the settings of a run and settles what it reads; arguments and errors are those of `extract`."""
     choice, edits = choice or WordChoice(), edits or {}
@@ -84,7 +85,11 @@ def plan_reading(
         shard_words = choose_shard_words(units.count, shapes, word_bytes=size, processes=jax.process_count())
     if shard_words < 1 or (shard_words > CHUNK_WORDS and shard_words % CHUNK_WORDS):
         raise SettingsError(f"`shard_words` must be a multiple of {CHUNK_WORDS}, or less than that, got {shard_words}.")
-    for name, given in (("row_length", row_length), ("rows_per_batch", rows_per_batch)):
+    for name, given in (
+        ("row_length", row_length),
+        ("rows_per_batch", rows_per_batch),
+        ("longest_window", longest_window),
+    ):
         if given is not None and given < 1:
             raise SettingsError(f"`{name}` must be 1 or more, got {given}. Leave it out for the usual number.")
     row_length = row_length or choose_row_length(corpus)
@@ -97,7 +102,7 @@ def plan_reading(
         dtype=dtype,
         pool=pool,
         edits=_edits_fingerprint(edits) if edits else None,
-        longest_window=min(model.max_pieces, max(LONGEST_WINDOW, row_length)),
+        longest_window=min(model.max_pieces, max(longest_window or LONGEST_WINDOW, row_length)),
         row_length=row_length,
         shard_words=shard_words,
         tokenizer=checksum_of(tokenizer_content(model.tokenizer).encode()),

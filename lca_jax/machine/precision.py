@@ -5,10 +5,11 @@ bfloat16, once. So every product of this package names one of these; `tests/test
 not.
 
 A GPU has two ways to make a product of float32: by its units of float32, or on its matrix units in six passes in
-bfloat16, on paper 2.5 times as fast on an H100. `float32_way` chooses. The passes are taken where one GPU does all the
-work: for several devices JAX's partitioner (Shardy, 0.10.2) forgets how a product is to be made, and it would be made
-in TF32, with a thousandth of error, without a word. `tests/compiled` watches this. Whoever sets
-`JAX_USE_SHARDY_PARTITIONER=0` has the passes on several GPUs too.
+bfloat16, on paper 2.5 times as fast on an H100. `float32_way` chooses. The passes are taken where a program is for one
+GPU: in one for several, JAX's partitioner (Shardy, 0.10.2) forgets how a product is to be made, and it would be made in
+TF32, with a thousandth of error, without a word. `tests/compiled` watches this. A model runs on the devices of its
+process, so processes of one GPU each read texts in passes. Whoever sets `JAX_USE_SHARDY_PARTITIONER=0` has the passes
+on several GPUs too.
 """
 
 from functools import cache
@@ -32,21 +33,25 @@ _FIRST_WITH_BFLOAT16 = 8.0
 """Compute capability of the first GPUs whose matrix units take bfloat16 (A100, L4)."""
 
 
-def float32_way() -> ProductPrecision:
+def float32_way(devices: int | None = None) -> ProductPrecision:
     """Returns how large products of float32 are made: `FLOAT32`, or `IN_PASSES` where they are safe and faster.
 
     JAX's own setting decides before the devices do: under `jax.default_matmul_precision("highest")` it is `FLOAT32`,
     under "BF16_BF16_F32_X6" `IN_PASSES`, such as for a program that is compiled for a GPU which is not here.
+
+    Args:
+        devices: Devices that the program is for; None for all of the job, as those of the solver are.
     """
     chosen = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue] - made by JAX
     if chosen == IN_PASSES.name:
         return IN_PASSES
-    return IN_PASSES if chosen is None and _passes_pay() and not _are_forgotten() else FLOAT32
+    kept = (devices or jax.device_count()) == 1 or not getattr(jax.config, "jax_use_shardy_partitioner", True)
+    return IN_PASSES if chosen is None and kept and _passes_pay() else FLOAT32
 
 
 def precision_of(dtype: DTypeLike) -> ProductPrecision:
-    """Returns the precision in which factors of a type are multiplied as they are."""
-    return float32_way() if jnp.dtype(dtype) == jnp.float32 else NARROW
+    """Returns the precision in which a model multiplies factors of its type."""
+    return float32_way(jax.local_device_count()) if jnp.dtype(dtype) == jnp.float32 else NARROW
 
 
 @cache
@@ -56,8 +61,3 @@ def _passes_pay() -> bool:
     if device.platform not in ("gpu", "cuda") or "NVIDIA" not in device.device_kind:
         return False
     return float(device.compute_capability) >= _FIRST_WITH_BFLOAT16
-
-
-def _are_forgotten() -> bool:
-    """Whether programs are for several devices, and divided among them by the partitioner that forgets the passes."""
-    return jax.device_count() > 1 and jax.config.jax_use_shardy_partitioner  # pyright: ignore[reportAttributeAccessIssue]

@@ -71,7 +71,7 @@ class _File:
 
     def write(self, array: np.ndarray) -> np.ndarray:
         """Appends an array. It is written, not copied into the mapping: a full disk would end the process there."""
-        start, content = self._end, memoryview(array.reshape(-1).view(np.uint8))
+        start, content = self._end, memoryview(array.reshape(-1).view(np.uint8))  # pyright: ignore[reportArgumentType] - an array is a buffer
         written = 0
         while written < len(content):
             written += os.pwrite(self._file, content[written:], start + written)

@@ -24,7 +24,7 @@ from lca_jax.probing.choices import loss_named, penalty_named, solver_of
 from lca_jax.probing.kept_answers import NONE_KEPT, KeptAnswers
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.matrix.matrix import Matrix
-from lca_jax.probing.objective import ElasticNet
+from lca_jax.probing.objective import ElasticNet, LossName
 from lca_jax.probing.penalties.penalty import Penalty
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.problems import Answer, Question, Start
@@ -157,7 +157,7 @@ def _solve(
     penalty: Penalty,
     kept: KeptAnswers | None,
     *,
-    loss: str,
+    loss: LossName,
 ) -> list[Answer]:
     """Solves all questions of a batch, as many at a time as memory allows."""
     classes = max(question.classes for question in questions)

@@ -28,7 +28,7 @@ class NeuronLine(NamedTuple):
 
     block: int
     """Place of its layer in `NeuronLines.blocks`."""
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride] - the field's own word; tuple.index goes unused
     score: float
     frequency: float | None
     """Share of the half-samples that select it; None where there are none."""

@@ -13,7 +13,7 @@ from lca_jax.machine.spill import Spill
 
 def test_the_first_arrays_stay_and_later_ones_come_back_from_files() -> None:
     generator = np.random.default_rng(0)
-    made = [
+    made: list[np.ndarray] = [
         generator.normal(size=(2, size)).astype(np.float32) for size in (1, 1000, 3, 0, 50_000)
     ]  # nothing needs no room
     made.append(np.asfortranarray(generator.normal(size=(7, 5))))

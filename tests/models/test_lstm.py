@@ -58,7 +58,7 @@ def states_of(config: StackConfig, params: Any, batch: Batch, edits: Any = None)
 
 def language_model(**shape: Any) -> Model:
     vocabulary = Vocabulary.of(SENTENCES, 6)
-    config = LstmConfig(vocabulary=6, **{"width": 8, "layers": 2} | shape).stack()
+    config = LstmConfig(**({"vocabulary": 6, "width": 8, "layers": 2} | shape)).stack()
     params = initial_params(config, jax.random.key(3))
     # Word vectors as large as trained ones, so that texts differ.
     params["embedding"]["pieces"]["embedding"] *= 20

@@ -1,6 +1,7 @@
 """What a fit holds on the host: weights beyond a limit lie in files, and labels take a byte a word."""
 
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def _without_memory(self: spill.Spill) -> None:
     self.in_memory, self._taken, self._file = 0.0, 0.0, None
 
 
-def labelling(classes: int, words: int = 6, **facts: object) -> Labelling:
+def labelling(classes: int, words: int = 6, **facts: Any) -> Labelling:
     numbers = np.arange(words, dtype=np.int32) % classes
     return Labelling(task="t", control=False, classes=tuple(map(str, range(classes))), numbers=numbers, **facts)
 

@@ -1,7 +1,8 @@
 """Multi-head attention inside segments of packed rows.
 
 Rows hold several windows side by side; a slot sees only the slots of its own segment, so a packed window has the same
-hidden states as one that is alone. Memory: one float32 score for each (row, head, slot, slot).
+hidden states as one that is alone. Memory: one float32 score for each (row, head, slot, slot) of rows of up to 512
+slots; in longer ones 512 slots look at a time, so that memory grows with the length and not with its square.
 
 Inside, the head axis comes first and the division by the sum comes last. On two CPU cores, a whole forward pass of 8 or
 16 rows of 128 slots took 5 to 9 % longer with `jax.nn.dot_product_attention` and 20 to 30 % longer with a softmax
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
@@ -27,6 +29,8 @@ from lca_jax.models.stack.relative import Distances
 from lca_jax.models.stack.sinusoids import SinusoidScores
 from lca_jax.models.stack.taps import Taps
 
+_SLOTS_AT_ONCE, _FEWEST_AT_ONCE = 512, 128
+"""Most slots that look at a time, and the fewest for which a row is divided."""
 States = Float[Array, "row slot neuron"]
 
 
@@ -116,7 +120,7 @@ class Attention(nnx.Module):
             scale=scale,
             softcap=self.softcap,
             precision=self.precision,
-            drop=taps.drop,
+            drop=None if taps.dropout is None else taps.drop,
         )
         return self.output(taps(self.site, layer, mixed.reshape(*states.shape[:2], -1)))
 
@@ -130,14 +134,20 @@ def attend(
     scale: float,
     softcap: float | None,
     precision: ProductPrecision,
-    drop: Callable[[Array], Array],
+    drop: Callable[[Array], Array] | None,
 ) -> Float[Array, "row slot head unit"]:
     """Computes softmax(scale · query · keyᵀ + bias) · value for every head, the softmax in float32.
 
-    `drop` sets some of the weights to zero while a model is trained; their sum is that of all of them.
+    `drop` sets some of the weights to zero while a model is trained; their sum is that of all of them. Elsewhere the
+    slots of a long row look one part after the other: a slot's weights are its own.
     Neighbouring query heads share a key head; their queries are stacked along the slot axis, for one product.
     """
     rows, slots, heads, units = query.shape
+    if drop is None and (size := _slots_at_once(slots)) < slots:
+        parts = (_in_parts(query, size, axis=1), _in_parts(bias, size, axis=2))
+        options = {"scale": scale, "softcap": softcap, "precision": precision, "drop": None}
+        mixed = jax.lax.map(lambda part: attend(part[0], key, value, bias=part[1], **options), parts)
+        return jnp.moveaxis(mixed, 0, 1).reshape(query.shape)
     places, key_heads = key.shape[1:3]
     sharing = heads // key_heads
     query, key, value = (jnp.swapaxes(each, 1, 2) for each in (query, key, value))  # (row, head, …, unit)
@@ -149,9 +159,22 @@ def attend(
     scores = scores + bias
     weights = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
     total = weights.sum(axis=-1, keepdims=True)
-    weights = drop(weights).astype(value.dtype).reshape(rows, key_heads, sharing * slots, places)
+    weights = weights if drop is None else drop(weights)
+    weights = weights.astype(value.dtype).reshape(rows, key_heads, sharing * slots, places)
     mixed = multiply(weights, value).reshape(rows, heads, slots, units) / total
     return jnp.swapaxes(mixed.astype(value.dtype), 1, 2)
+
+
+def _slots_at_once(slots: int) -> int:
+    """Returns how many slots look at a time: a divisor of all of them, where there is a large one."""
+    sizes = range(_SLOTS_AT_ONCE, _FEWEST_AT_ONCE - 1, -1)
+    return slots if slots <= _SLOTS_AT_ONCE else next((size for size in sizes if slots % size == 0), slots)
+
+
+def _in_parts(array: Array, size: int, *, axis: int) -> Array:
+    """Divides an axis into parts of a size, which come first."""
+    shape = (*array.shape[:axis], -1, size, *array.shape[axis + 1 :])
+    return jnp.moveaxis(array.reshape(shape), axis, 0)
 
 
 def _relative_scores(config: StackConfig, *, rngs: nnx.Rngs) -> DisentangledScores | SinusoidScores | None:

@@ -16,7 +16,7 @@ def linear(config: StackConfig, inputs: int, outputs: int, *, bias: bool, rngs: 
         use_bias=bias,
         param_dtype=jnp.dtype(config.dtype),
         kernel_init=nnx.initializers.normal(config.initializer_range),
-        precision=precision_of(config.dtype),
+        precision=precision_of(config.dtype),  # pyright: ignore[reportArgumentType] - JAX takes algorithms too
         rngs=rngs,
     )
 

@@ -115,7 +115,7 @@ def empty_cache(config: StackConfig, *, rows: int, places: int) -> Cache:
         widths = config.residual_width, config.heads_width
         return Cache(
             text={
-                layer: tuple(jnp.zeros((rows, places, width), dtype) for width in widths)
+                layer: (jnp.zeros((rows, places, widths[0]), dtype), jnp.zeros((rows, places, widths[1]), dtype))
                 for layer in range(config.layers)
             },
             encoder={},
