@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from lca_jax.axes import Neuron
 from lca_jax.descriptors.describing import Descriptions, NeuronDescription
+from lca_jax.errors import StoreError
 from lca_jax.machine.files import write_whole
 
 FEATURES, EXPLANATIONS, ACTIVATIONS = "features.jsonl.gz", "explanations.jsonl.gz", "activations.jsonl.gz"
@@ -51,6 +52,26 @@ def write_descriptions(
             text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines(described, model))
             file.write_bytes(gzip.compress(text.encode("utf-8"), mtime=0))
     return paths
+
+
+def read_explanations(folder: str | Path) -> dict[Neuron, str]:
+    """Returns the description of every neuron that `write_descriptions` wrote one of; none where there is no file.
+
+    Raises:
+        StoreError: The file is damaged.
+    """
+    file = Path(folder) / EXPLANATIONS
+    if not file.is_file():
+        return {}
+    found = {}
+    try:
+        for line in gzip.decompress(file.read_bytes()).decode("utf-8").splitlines():
+            said = json.loads(line)
+            layer, _, site = said["layer"].partition("-")
+            found[Neuron(site, int(layer), int(said["index"]))] = str(said["description"])
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{file} cannot be read: {error!r}. Start `lca describe` again, or delete it.") from None
+    return found
 
 
 def _table(described: list[NeuronDescription]) -> pa.Table:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lca_jax.axes import NeuronAxis
+from lca_jax.axes import Neuron, NeuronAxis
+from lca_jax.descriptors.export import EXPLANATIONS, read_explanations
 from lca_jax.descriptors.top_words import TopWords, top_words
 from lca_jax.experiment.cards import cards_of_tasks
 from lca_jax.experiment.neurons import near_copies
@@ -44,7 +45,7 @@ def write_pages(results: Mapping[str, Any], rankings: Rankings, dev: ActivationS
     write_report(results, cards_of_tasks(rankings, shown, dev), folder, links=links, tables=tables)
     if not shown:
         return
-    told = _Told(rankings.probes.axis, dev)
+    told = _Told(rankings.probes.axis, dev, described=read_explanations(description_file(folder.parent).parent))
     for task in shown:
         entry, model = results["tasks"][task], str(results["model"]["name"])
         table = _lines(rankings, task, told, model=model, minimal=(entry["minimal"] or {}).get("neurons", 0))
@@ -52,10 +53,16 @@ def write_pages(results: Mapping[str, Any], rankings: Rankings, dev: ActivationS
         write_text_whole(folder / tables[task], page)
 
 
+def description_file(run: Path) -> Path:
+    """Returns the file of descriptions that the pages of a run show, where `lca describe` has written it there."""
+    return run / "descriptions" / EXPLANATIONS
+
+
 class _Told:
     """What is told of every neuron whatever the task: the words that move it, and its near copies."""
 
-    def __init__(self, axis: NeuronAxis, dev: ActivationStore) -> None:
+    def __init__(self, axis: NeuronAxis, dev: ActivationStore, *, described: Mapping[Neuron, str]) -> None:
+        self.described = described
         units = np.flatnonzero(dev.usable)[:_WORDS]
         X, forms = dev.matrix(units), dev.forms()
         least = 1 if dev.unit == "sentence" else 2  # a text seldom comes twice
@@ -91,6 +98,7 @@ def _lines(rankings: Rankings, task: str, told: _Told, *, model: str, minimal: i
             classes=read_by.get(column, []),
             copies=[(blocks[other], indices[other], r) for other, r in told.copies[column]],
             words=told.words[column],
+            description=told.described.get(axis.neuron(column), "") if told.described else "",
         )
 
     return NeuronLines(

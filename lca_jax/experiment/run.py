@@ -32,11 +32,12 @@ from lca_jax.experiment.holding import held_folder, log_file, refuse_foreign
 from lca_jax.experiment.inputs import Inputs, keep_corpora
 from lca_jax.experiment.layers import untrained_accuracies
 from lca_jax.experiment.origins import tell_other_inputs
-from lca_jax.experiment.pages import write_pages
+from lca_jax.experiment.pages import description_file, write_pages
 from lca_jax.experiment.rankings import Rankings, load_rankings
 from lca_jax.experiment.reliability import csv_columns, fit_halves
 from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_corpus, describe_model
 from lca_jax.extraction.shapes import SHARD_WORDS
+from lca_jax.machine.checksums import checksum_of_file
 from lca_jax.machine.devices import describe_device
 from lca_jax.machine.files import real_path
 from lca_jax.machine.json_text import read_object
@@ -236,7 +237,9 @@ class _Run:
         if settings.untrained is not None:
             keys["untrained"] = key_of("untrained", FORMAT, settings.untrained, probe, extract["test"], settings.seed)
         ablated = kept_measured(self._folder.path, self._tasks, rank_key=keys["rank"])
-        made_by = (FORMAT, package_versions(RESULT_PACKAGES), *([ablated] if ablated else []))
+        told = description_file(self._folder.path)
+        later = [*([ablated] if ablated else []), *([checksum_of_file(told)] if told.is_file() else [])]
+        made_by = (FORMAT, package_versions(RESULT_PACKAGES), *later)
         return keys | {"report": key_of("report", keys, *made_by)}
 
     def _extract_key(self, part: str) -> str:

@@ -22,6 +22,7 @@ from lca_jax.experiment.folder import RunFolder, write_json
 from lca_jax.experiment.inputs import corpus_file
 from lca_jax.experiment.joining import AGAIN_S
 from lca_jax.experiment.opening import keeping_model
+from lca_jax.experiment.pages import description_file
 from lca_jax.experiment.results import FORMAT
 from lca_jax.experiment.run import run
 from lca_jax.machine.checksums import checksum_of_file
@@ -163,6 +164,7 @@ class Runs:
         if model is None or any(url_of(text) is not None or str(text).startswith(HUB) for text in texts):
             return None
         texts += sorted((experiment.out / "model_ablation").glob("*.json"))
+        texts += [file for file in [description_file(experiment.out)] if file.is_file()]
         try:
             return model | {str(text): checksum_of_file(text) for text in texts}
         except OSError:

@@ -14,7 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from lca_jax.axes import Neuron
 from lca_jax.descriptors.agreement import jaccard, measure_overlap
 from lca_jax.descriptors.describing import Descriptions, describe_neurons
-from lca_jax.descriptors.export import write_descriptions
+from lca_jax.descriptors.export import read_explanations, write_descriptions
 from lca_jax.descriptors.finding import PhraseChoice, find_descriptors
 from lca_jax.descriptors.gold import names_labels
 from lca_jax.descriptors.inventory import Descriptors
@@ -178,6 +178,10 @@ def test_descriptions_are_written_for_other_programs(pieces: tuple, tmp_path: Pa
     lines = [[json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()] for path in paths[1:]]
     assert [len(of_file) for of_file in lines] == [8, 8, 32]
     assert {line["description"] for line in lines[1]} == {*CONCEPTS, *(f"not {concept}" for concept in CONCEPTS)}
+    read = read_explanations(tmp_path)
+    assert len(read) == 8
+    assert set(read.values()) == {line["description"] for line in lines[1]}
+    assert {neuron.index for neuron in read} == {int(line["index"]) for line in lines[1]}
     before = [path.read_bytes() for path in paths]
     assert [path.read_bytes() for path in write_descriptions(told, tmp_path, model="planted", contexts=4)] == before
 

@@ -1,5 +1,6 @@
 """A survey of a tiny model in several languages: what it finds, what it keeps, and what it refuses."""
 
+import gzip
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from lca_jax import ElasticNet, Experiment, Model, Survey, load_model, load_prob
 from lca_jax.cli.show import show
 from lca_jax.errors import CorpusError, HeldError, SettingsError, StoreError
 from lca_jax.experiment.joining import seated
+from lca_jax.experiment.pages import description_file
 from lca_jax.experiment.redundant import find_redundancy
 from lca_jax.experiment.survey_cells import Cells
 from lca_jax.experiment.survey_runs import Runs
@@ -382,3 +384,24 @@ def test_what_could_be_spared_is_found_of_a_run(two: Survey, results: dict[str, 
     assert np.allclose(np.diag(found["layers"]["cka"]["values"]), 1, atol=1e-4)
     everything = results | {"questions": ["languages", "redundancy"], "redundancy": {"bert": {"en": found}}}
     assert "What could be spared: bert on en" in render_survey(everything)
+
+
+@pytest.mark.slow
+def test_descriptions_come_onto_the_page_of_all_neurons(two: Survey, results: dict[str, Any]) -> None:
+    assert results
+    cells = Cells(two).experiments
+    experiment = cells["bert", "en"]
+    file = description_file(experiment.out)
+    file.parent.mkdir()
+    said = {"layer": "1-residual", "index": "3", "description": "first words of a sentence"}
+    file.write_bytes(gzip.compress(json.dumps(said).encode()))
+    assert not Runs(cells, two.out).plan()[0].finished
+    run(experiment)
+    page = (experiment.out / "report/neurons-upos.html").read_text("utf-8")
+    (data,) = re.findall(r'id="data">(.*?)</script>', page, flags=re.DOTALL)
+    told = {(row[1], row[2]): row[-1] for row in json.loads(data)["rows"]}
+    assert [where for where, text in told.items() if text] == [(1, 3)]
+    assert '<th scope="col">description</th>' in page
+    file.write_bytes(b"no gzip")
+    with pytest.raises(StoreError, match="Start `lca describe` again, or delete it"):
+        run(experiment)
