@@ -131,7 +131,7 @@ def test_the_figure_has_the_papers_curves_beside_the_measured_ones() -> None:
     # The whole model is at 1, a quarter of its BLEU at three quarters of the height below.
     heights = [float(place.split(",")[1]) for place in measured]
     shown = [float(place.split(",")[1]) for place in papers]
-    expected = PAPER["nmt"]["top"][0] / PAPER["nmt"]["whole"]
+    expected = PAPER["nmt"].top[0] / PAPER["nmt"].whole
     assert (shown[1] - shown[0]) / (heights[1] - heights[0]) == pytest.approx((1 - expected) / 0.75, rel=1e-2)
     with pytest.raises(ValueError, match="must be trained for longer"):
         draw({"nmt": {"models": [{"ablation": {"whole": 0.0}}]}})
