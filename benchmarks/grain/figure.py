@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from benchmarks.grain.paper import NEURONS, PAPER
+from benchmarks.grain.paper import PAPER
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 250, 190, 60, 64, 34
 _STYLES = {
@@ -67,14 +67,13 @@ def _relative(curve: Mapping[str, Any], kind: str, fill: str) -> dict[tuple[str,
     for point in curve["points"]:
         key = (point["ranking"], point["set"])
         if point["fill"] == fill and key in _STYLES:
-            three = (point[name] / curve["whole"] for name in ("value", "low", "high"))
-            lines.setdefault(key, []).append((point["last"] / neurons, *three))
+            value, low, high = (point[name] / curve["whole"] for name in ("value", "low", "high"))
+            lines.setdefault(key, []).append((point["last"] / neurons, value, low, high))
     paper = PAPER[kind]
     farthest = max(share for points in lines.values() for share, *_ in points)
-    for name in ("top", "bottom"):
+    for name, values in (("top", paper.top), ("bottom", paper.bottom)):
         shares = [
-            (count / NEURONS[kind], value / paper["whole"])
-            for count, value in zip(paper["removed"], paper[name], strict=True)
+            (count / paper.neurons, value / paper.whole) for count, value in zip(paper.removed, values, strict=True)
         ]
         lines["paper", name] = [(share, value, value, value) for share, value in shares if share <= farthest]
     return {key: sorted(points) for key, points in lines.items()}

@@ -56,7 +56,8 @@ def load_model(
         dtype: Precision of matrices and hidden states, whatever the checkpoint is stored in. Products of float32 are
             computed in float32 on every device.
         head: Whether to load the language model's head too, for `Model.logits` and `Model.write`, and with it the
-            decoder of an encoder-decoder. Sentence encoders do not have a head.
+            decoder of an encoder-decoder. Sentence encoders do not have a head. A saved model has what it was saved
+            with.
         split_over: Number of devices that share one copy of the weights, for models larger than one device's memory;
             the sentences are split over groups of this many devices. Every part is sent straight to its device.
         segment_terms: Whether XLNet's attention tells pieces of different token types apart, as it was trained: its
@@ -76,11 +77,14 @@ def load_model(
     mesh = None if split_over == 1 else model_mesh(split_over)
     folder = find_folder(name, revision=revision, weights=random_weights is None)
     if (folder / DESCRIPTION).is_file():
-        if random_weights is not None or head or dtype != "float32" or not segment_terms:
+        if random_weights is not None or dtype != "float32" or not segment_terms:
             raise ModelError(
                 f"{folder} is a saved model and is loaded as it was saved: give no other choice than `split_over`."
             )
-        return _load_saved(name, folder, mesh)
+        saved = _load_saved(name, folder, mesh)
+        if head and saved.config.language_head is None:
+            raise ModelError(f"{folder} is a model that was saved without its head. Save it with its head.")
+        return saved
     family, hf_config = read_config(folder)
     try:
         config = family.read_config(hf_config, dtype)

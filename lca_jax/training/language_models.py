@@ -106,7 +106,7 @@ def train_language_models(
         vocabulary=len(vocabulary.words), width=settings.width, layers=settings.layers, tied=settings.tied
     )
     parts = split_sentences(len(sentences), settings.models, settings.seed, divide=settings.divide)
-    data = [_rows(vocabulary, [list(sentences[one]) for one in part.tolist()], settings.row_length) for part in parts]
+    data = [_rows(vocabulary, [sentences[int(one)] for one in part], settings.row_length) for part in parts]
     if not all(rows.counted.any() for rows in data):
         raise DataError(f"Every one of {settings.models} models needs words to learn from. Give more sentences.")
     keys = jax.random.split(jax.random.key(settings.seed), settings.models)

@@ -58,7 +58,8 @@ def states_of(config: StackConfig, params: Any, batch: Batch, edits: Any = None)
 
 def language_model(**shape: Any) -> Model:
     vocabulary = Vocabulary.of(SENTENCES, 6)
-    config = LstmConfig(**({"vocabulary": 6, "width": 8, "layers": 2} | shape)).stack()
+    given: dict[str, Any] = {"vocabulary": 6, "width": 8, "layers": 2} | shape
+    config = LstmConfig(**given).stack()
     params = initial_params(config, jax.random.key(3))
     # Word vectors as large as trained ones, so that texts differ.
     params["embedding"]["pieces"]["embedding"] *= 20
@@ -200,7 +201,7 @@ def test_a_text_is_written_as_by_a_loop_over_whole_texts(make: Any, tmp_path: Pa
             pieces = [*pieces, chosen[-1]]
         assert list(found.pieces) == chosen
     model.save(tmp_path)
-    loaded = lca.load_model(tmp_path)
+    loaded = lca.load_model(tmp_path, head=True)  # as commands ask that need a head
     assert loaded.fingerprint == model.fingerprint
     assert loaded.write(texts, edits, search=Search(longest=6)) == written
 
@@ -223,7 +224,7 @@ def test_a_language_model_is_like_any_other_model() -> None:
     assert np.isfinite(curve.whole)
 
 
-def test_what_cannot_be_built_or_edited_is_refused() -> None:
+def test_what_cannot_be_built_or_edited_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"`layers` must be 1 to 4, got 5; `width` must be even"):
         LstmConfig(vocabulary=5, width=7, layers=5, bidirectional=True)
     with pytest.raises(ModelError, match="`vocabulary` must be at least 1"):
@@ -232,6 +233,11 @@ def test_what_cannot_be_built_or_edited_is_refused() -> None:
         LstmConfig(vocabulary=5, width=4, cells=0)
     with pytest.raises(ModelError, match="`width` must be even, got 5"):
         TranslatorConfig(vocabulary=5, width=5)
+    config = LstmConfig(vocabulary=6, width=4, bidirectional=True).stack()
+    words = Vocabulary.of(SENTENCES, 6).tokenizer()
+    make_model("encoder", config, initial_params(config, jax.random.key(0)), words, TextRules()).save(tmp_path)
+    with pytest.raises(ModelError, match="saved without its head"):
+        lca.load_model(tmp_path, head=True)
     model = language_model()
     with pytest.raises(SettingsError, match="Its sites: residual, cell, gates"):
         model.forward(model.params, alone([1]), sites=("mlp",))

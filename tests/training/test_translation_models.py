@@ -1,5 +1,6 @@
 """Translation models that are trained at once: packed pairs, what they learn, stopped and resumed."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_models_learn_to_translate_and_a_stopped_run_goes_on(tmp_path: Path) -> 
 
 def test_what_cannot_be_trained_is_refused() -> None:
     with pytest.raises(DataError, match="Every one of 2 models needs pairs of at most 2 pieces"):
-        train_translation_models(pairs(4), TranslationSettings(**(SMALL | {"row_length": 2})))
+        train_translation_models(pairs(4), replace(TranslationSettings(**SMALL), row_length=2))
     with pytest.raises(SettingsError, match="No pair of `held_out` has at most 12 pieces"):
         train_translation_models(pairs(4), TranslationSettings(**SMALL), held_out=[("ein " * 30, "a " * 30)])
     with pytest.raises(DataError, match="learnt from texts"):

@@ -1,6 +1,7 @@
 """The shapes of recurrent models, and the stacks that they are."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from lca_jax.errors import ModelError
 from lca_jax.models.stack.attention_config import AttentionConfig
@@ -75,10 +76,10 @@ class TranslatorConfig:
 
     def stack(self) -> StackConfig:
         """Returns the stack of this shape: the encoder, which holds the decoder."""
-        sizes = {"vocabulary": self.vocabulary, "width": self.width, "layers": self.layers, "cells": None}
+        make = partial(_stack, vocabulary=self.vocabulary, width=self.width, layers=self.layers, cells=None)
         head = HeadConfig(width=self.width, tied=True, bias=True)
-        decoder = _stack(**sizes, directions=1, head=head, cross=True, shared=True)
-        return _stack(**sizes, directions=2, head=None, decoder=decoder)
+        decoder = make(directions=1, head=head, cross=True, shared=True)
+        return make(directions=2, head=None, decoder=decoder)
 
 
 def _problems(*, vocabulary: int, width: int, layers: int) -> list[str]:

@@ -112,14 +112,10 @@ def empty_cache(config: StackConfig, *, rows: int, places: int) -> Cache:
             encoder={},
         )
     if config.mixing == "lstm":
-        widths = config.residual_width, config.heads_width
-        return Cache(
-            text={
-                layer: (jnp.zeros((rows, places, widths[0]), dtype), jnp.zeros((rows, places, widths[1]), dtype))
-                for layer in range(config.layers)
-            },
-            encoder={},
+        output, cells = (
+            jnp.zeros((rows, places, width), dtype) for width in (config.residual_width, config.heads_width)
         )
+        return Cache(text=dict.fromkeys(range(config.layers), (output, cells)), encoder={})
     shape = (rows, places, config.attention.key_heads, config.attention.head_width)
     text: dict[int, KeysValues | States | LstmStates] = {
         layer: KeysValues(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)) for layer in range(config.layers)
