@@ -80,7 +80,9 @@ def compile_iteration(mesh: Mesh, size: FitSize, *, options: Options | None = No
         *counts,
     )
     share = share_of(mesh, size.problems)
-    placed = _split_words(mesh, arrays, size.words, shared=(share, _weights(size).shape) if share else None)
+    placed = _split_words(
+        mesh, arrays, size.words, shared=(share, _weights(size).shape) if share and share.groups is None else None
+    )
     with products_as_on(mesh):
         lowered = advance_whole.lower(*placed, loss=loss, penalty=penalty, share=share)
     return lowered.compile(compiler_options=options)

@@ -35,7 +35,7 @@ from lca_jax.probing.matrix.metric import Metric, metric_operations
 from lca_jax.probing.penalties.penalty import Penalty
 from lca_jax.probing.problems import Problems
 from lca_jax.probing.solvers.certificate import bound_gap
-from lca_jax.probing.solvers.sharing import Share, shared_out, state_shared_out
+from lca_jax.probing.solvers.sharing import Share, handed_over, shared_out, state_shared_out, worked_on
 from lca_jax.probing.solvers.state import Point, Proposal, Scores, State, Steps, Sums, stopped
 
 _INNER_STEPS = (5, 10)
@@ -71,10 +71,10 @@ def propose(
         penalty: Penalty of the weights.
         share: How the problems are divided among devices.
     """
-    V = shared_out(_ahead(state.W, state.W_before, state.point.beta), share)
+    V = worked_on(_ahead(state.W, state.W_before, state.point.beta), share)
     inner_steps = _inner_steps(state.scores.X_W.shape[2], V.shape[2])
     U = _minimise_model(V, state.gradient, metric, problems, state.curvature, inner_steps=inner_steps, penalty=penalty)
-    U = shared_out(jnp.where(_like(state.measures, U), state.W, U), share)
+    U = worked_on(jnp.where(_like(state.measures, U), state.W, U), share)
     bias = _moved(state.point.bias, state.newton, jnp.where(state.measures, 1.0, _BIAS_SHARE))
     bias_step = _step(state.point.bias, bias)
     in_metric = metric.times(U - V)
@@ -87,7 +87,7 @@ def propose(
     near_end = state.measures | (state.gap <= state.trust * limits)
     beta = jnp.where(near_end, 0.0, (start - 1) / momentum)
     steps = Steps(before=state.point, after=Point(beta, _moved(bias, state.bias, -beta)), bias=bias_step)
-    return Proposal(U, bias, model, momentum, steps)
+    return handed_over(Proposal(U, bias, model, momentum, steps), share)
 
 
 def look(

@@ -16,30 +16,51 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
-from lca_jax.probing.solvers.state import State
+from lca_jax.probing.solvers.state import Proposal, State
 
 
 class Share(NamedTuple):
-    """How the arrays of a batch lie on the devices."""
+    """How the problems of a batch are divided among the devices."""
 
     words: Mesh
     """The devices as words are divided among them."""
-    groups: Mesh
-    """The same devices, in the same order, as groups that work on different problems."""
+    groups: Mesh | None
+    """The same devices, in the same order, as groups that work on different problems; None where each device is one.
+    Groups hold no weights between two programs: the arrays of a batch all lie on the other mesh, as JAX wants it."""
 
 
 def share_of(mesh: Mesh, problems: int) -> Share | None:
-    """Returns how weights are divided among the devices by problem; None where every device has all problems."""
+    """Returns how a batch is divided among the devices by problem; None where every device has all problems."""
     groups = math.gcd(problems, mesh.size)
     if groups == 1:
         return None
+    if groups == mesh.size:
+        return Share(mesh, None)
     devices = np.asarray(mesh.devices).reshape(groups, -1)
     return Share(mesh, Mesh(devices, ("problem", "copy"), axis_types=(AxisType.Auto, AxisType.Auto)))
 
 
 def by_problem(share: Share, axis: int) -> NamedSharding:
-    """Returns how an array lies whose axis of this number is the one of problems."""
-    return NamedSharding(share.groups, PartitionSpec(*[None] * axis, "problem"))
+    """Returns how an array lies where its problem is worked on, given the number of its axis of problems."""
+    before = [None] * axis
+    if share.groups is None:
+        return NamedSharding(share.words, PartitionSpec(*before, share.words.axis_names))
+    return NamedSharding(share.groups, PartitionSpec(*before, "problem"))
+
+
+def worked_on(weights: Float[Array, "problem class feature"], share: Share | None) -> Array:
+    """Puts weights where their problem is worked on, inside a compiled program."""
+    if share is None:
+        return weights
+    # Without the barrier the compiler sends to all devices whatever such an array is made of, and makes it there.
+    return jax.lax.optimization_barrier(jax.lax.with_sharding_constraint(weights, by_problem(share, 0)))
+
+
+def handed_over(proposal: Proposal, share: Share | None) -> Proposal:
+    """Sends what groups of devices made to all devices."""
+    if share is None or share.groups is None:
+        return proposal
+    return jax.tree.map(lambda array: _placed(array, share), proposal)
 
 
 def shareable(problems: int, mesh: Mesh) -> int:
@@ -48,11 +69,11 @@ def shareable(problems: int, mesh: Mesh) -> int:
 
 
 def shared_out(weights: Float[Array, "*layer problem class feature"], share: Share | None) -> Array:
-    """Puts weights where their problem is worked on, in a compiled program."""
-    if share is None:
+    """Puts weights where each device has its own problems, in a compiled program; of groups every device has all."""
+    if share is None or share.groups is not None:
         return weights
-    # Without the barrier the compiler sends to all devices whatever such an array is made of, and makes it there.
-    return jax.lax.optimization_barrier(jax.lax.with_sharding_constraint(weights, by_problem(share, weights.ndim - 3)))
+    placed = jax.lax.with_sharding_constraint(weights, by_problem(share, weights.ndim - 3))
+    return jax.lax.optimization_barrier(placed)
 
 
 def state_shared_out(state: State, share: Share | None) -> State:
@@ -63,7 +84,8 @@ def state_shared_out(state: State, share: Share | None) -> State:
     if share is None:
         return state
     names = ("W", "W_before", "gradient")
-    weights = {name: shared_out(getattr(state, name), share) for name in names}
+    place = shared_out if share.groups is None else _placed
+    weights = {name: place(getattr(state, name), share) for name in names}
     words = [None] * (state.W.ndim - 1)
     scores = jax.tree.map(lambda array: _placed(array, share, *words, "data"), state.scores)
     others = jax.tree.map(lambda array: _placed(array, share), state._replace(scores=None, **dict.fromkeys(names)))

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from lca_jax.machine.devices import replicate
 from lca_jax.probing.losses.loss import Loss
 from lca_jax.probing.matrix.block import Block
 from lca_jax.probing.matrix.held import sweep_block
@@ -49,7 +50,8 @@ def advance(
     records = {"loss": loss, "penalty": penalty, "share": share_of(matrix.mesh, len(lanes.limits))}
     most = np.array(max_iterations, np.int32)  # an array: another limit is no other program
     if matrix.block is not None:
-        watched = np.isin(np.arange(len(lanes.limits)), running)
+        # Placed, or the compiler might divide it among groups of devices, of which JAX's mesh knows nothing.
+        watched = replicate(matrix.mesh, np.isin(np.arange(len(lanes.limits)), running))
         wanted = np.int32(leavers)
         arrays = (problems, means, limits, watched, wanted, most)
         state = advance_whole(state, matrix.block, metric, *arrays, **records)
