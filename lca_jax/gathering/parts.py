@@ -87,7 +87,8 @@ def plan_gathering(
 def _encode(labels: pa.Array | pa.ChunkedArray) -> tuple[tuple[str, ...], Int64[np.ndarray, " word"]]:
     """Returns the sorted classes of a column, and the number of every word's class; -1 for none."""
     whole = labels.combine_chunks() if isinstance(labels, pa.ChunkedArray) else labels
-    encoded = whole.dictionary_encode()
+    # A part of a column keeps the names of the whole, also of classes that it does not have.
+    encoded = whole.cast(pa.string()).dictionary_encode()
     names = np.array(encoded.dictionary.to_pylist(), object)
     order = np.argsort(names, kind="stable")
     # One more place, which -1 finds.
