@@ -81,8 +81,8 @@ class Results:
             read: Returns value, low and high of a task.
             tasks: The tasks.
         """
-        found = [(task, self.task(task)) for task in tasks]
-        return [] if any(of is None for _, of in found) else [Figure(task, *read(of)) for task, of in found]
+        found = {task: of for task in tasks if (of := self.task(task)) is not None}
+        return [] if len(found) < len(tasks) else [Figure(task, *read(of)) for task, of in found.items()]
 
 
 Reading = Callable[[Results], list[Figure]]
