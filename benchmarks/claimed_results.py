@@ -82,7 +82,7 @@ class Results:
             tasks: The tasks.
         """
         found = {task: of for task in tasks if (of := self.task(task)) is not None}
-        return [Figure(task, *read(of)) for task, of in found.items()] if len(found) == len(tasks) else []
+        return [] if len(found) < len(tasks) else [Figure(task, *read(of)) for task, of in found.items()]
 
 
 Reading = Callable[[Results], list[Figure]]
