@@ -71,6 +71,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.extraction.recompute import recompute as recompute
     from lca_jax.gathering.correlate import correlate_models as correlate_models
     from lca_jax.gathering.gather import gather_statistics as gather_statistics
+    from lca_jax.interventions.attribution import rank_by_attribution as rank_by_attribution
     from lca_jax.interventions.control.predicted import PredictedWords as PredictedWords
     from lca_jax.interventions.control.property_change import PropertyControl as PropertyControl
     from lca_jax.interventions.control.property_control import control_property as control_property
@@ -221,6 +222,7 @@ MODULES = {
     "stack_edits": "interventions.edits",
     "AblationCurve": "interventions.effect",
     "rank_by_ablation": "interventions.harm",
+    "rank_by_attribution": "interventions.attribution",
     "MinimalPair": "interventions.measures",
     "read_minimal_pairs": "interventions.measures",
     "PredictedWords": "interventions.control.predicted",

@@ -106,13 +106,13 @@ def ablation_curve(
         raise SettingsError(f"`where` must be one of {', '.join(WHERE)}, got {where!r}.")
     axis = next(iter(named.values())).axis
     if callable(measure):
-        fills = _fills(model, axis, fill, batches=(), where=where)
+        fills = fills_of(model, axis, fill, batches=(), where=where)
         score: Score = _Function(name=getattr(measure, "__name__", "function"))
         values = _run_function(model, measure, axis, orders, spans, list(fills.values()))
         parts = np.stack([values, np.ones_like(values)], axis=1)
     else:
         score = made = _made(measure, model, texts, slots=slots)
-        fills = _fills(model, axis, fill, batches=made.batches, where=where)
+        fills = fills_of(model, axis, fill, batches=made.batches, where=where)
         stacked = np.stack(list(fills.values()))
         parts = made.parts(run_points(model, made, axis, orders, spans, stacked, where=where, at_once=at_once))
     return measure_effect(
@@ -132,7 +132,7 @@ def _made(measure: str | Measure, model: Model, texts: Any, *, slots: int) -> Me
     return MEASURES[measure](model, texts, slots=slots)
 
 
-def _fills(
+def fills_of(
     model: Model, axis: NeuronAxis, fill: Fills, *, batches: Sequence[Rows], where: Where
 ) -> dict[str, Float32[np.ndarray, " feature"]]:
     """Returns the number that each column is set to, by the names of the fills."""

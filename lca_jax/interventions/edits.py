@@ -167,7 +167,7 @@ def fill_at(config: StackConfig, fill: Fill, axis: NeuronAxis | None) -> dict[st
 
 def edits_of_columns(
     columns: Mapping[str, Int[Array | np.ndarray, "_layer _neuron"]],
-    removed: Bool[Array, " feature"],
+    removed: Bool[Array, " feature"] | Float[Array, " feature"],
     fill: Float[Array, " feature"],
     where: Mapping[str, Bool[Array | np.ndarray, "_row _slot"] | None],
 ) -> dict[str, Edit]:
@@ -175,7 +175,7 @@ def edits_of_columns(
 
     Args:
         columns: From `columns_by_site`.
-        removed: Which columns are set.
+        removed: Which columns are set; or how far each goes from its own value (0) to its fill (1).
         fill: What they are set to.
         where: Site to the slots that are edited; None for all.
     """
@@ -185,8 +185,8 @@ def edits_of_columns(
 
     edits = {}
     for site in columns:
-        gone = at(site, removed)
-        edits[site] = Edit((~gone).astype(jnp.float32), jnp.where(gone, at(site, fill), 0.0), where[site])
+        gone = at(site, removed.astype(jnp.float32))
+        edits[site] = Edit(1 - gone, jnp.where(gone > 0, gone * at(site, fill), 0.0), where[site])
     return edits
 
 
