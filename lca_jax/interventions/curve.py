@@ -135,7 +135,18 @@ def _made(measure: str | Measure, model: Model, texts: Any, *, slots: int) -> Me
 def fills_of(
     model: Model, axis: NeuronAxis, fill: Fills, *, batches: Sequence[Rows], where: Where
 ) -> dict[str, Float32[np.ndarray, " feature"]]:
-    """Returns the number that each column is set to, by the names of the fills."""
+    """Returns the number that each column is set to, by the names of the fills.
+
+    Args:
+        model: The model.
+        axis: The neuron of each column.
+        fill: One fill or several.
+        batches: What means are taken over; none for a function of edits, which has no mean.
+        where: The slots that are edited.
+
+    Raises:
+        SettingsError: A fill is none of these, or has another length.
+    """
     if isinstance(fill, str):
         fill = (fill,)
     if isinstance(fill, np.ndarray):

@@ -30,4 +30,8 @@ def test_the_page_lists_neurons_and_allows_its_own_script_alone(tmp_path: Path) 
     (script,) = re.findall(r"<script>(.*?)</script>", text, flags=re.S)
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{allowed}'" in text
+    assert "strongest tags" not in text
+    few = write_descriptions_page(told, tmp_path / "few.html", most=3).read_text("utf-8")
+    assert few.count('<th scope="row">') == 3
+    assert "The table has the 3 neurons with the strongest tags" in few
     assert not re.search(r"(src|href)=\"(?!data:)", text)
