@@ -41,6 +41,7 @@ REFUSED = {
     },
     **{step: {"run_folder": [URL]} for step in ("probe", "rank", "ablate", "report")},
     "ablate-model": {"run": ["--run", URL, "--task", "upos", "--text", "no/such/text"]},
+    "control": {"run": ["--run", URL, "--task", "upos", "--source", "X", "--target", "Y"]},
     "study": {"profile": ["--model", MODEL, *STUDY, "--out", "study", "--profile", URL]},
     "compare-models": {"out": ["STORE", "--out", URL]},
     "describe": {"out": ["STORE", "--generator", MODEL, "--out", URL]},
@@ -97,6 +98,10 @@ ELSEWHERE = {
     ("ablate-model", "text"): "read as --train is",
     ("ablate-model", "pairs"): "below",
     ("ablate-model", "translations"): "below",
+    ("control", "source"): "a class",
+    ("control", "target"): "a class",
+    ("control", "text"): "read as --train is",
+    ("control", "lexicon"): "read as --train is",
 }
 """Options that other tests try, or that take no path."""
 
