@@ -20,6 +20,7 @@ _FILTERS = (
     formats.fact,
     formats.integer,
     formats.listing,
+    formats.model_name,
     formats.number,
     formats.percent,
     formats.points,

@@ -98,6 +98,11 @@ def listing(names: Sequence[str], shown: int = 4) -> str:
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
+def model_name(name: str) -> str:
+    """Returns the last part of a model's name; folders of packages write the slash of a hub name as two underscores."""
+    return name.rstrip("/").split("/")[-1].split("__")[-1]
+
+
 def direction(words: Iterable[str]) -> str:
     """Returns `rtl` if the first letter that has a direction runs from right to left, else `ltr`."""
     kinds = (unicodedata.bidirectional(character) for word in words for character in word)

@@ -13,6 +13,7 @@ import pytest
 
 from lca_jax.axes import Neuron
 from lca_jax.descriptors.top_words import NeuronCard, SentenceHeat, TopWord
+from lca_jax.report.formats import model_name
 from lca_jax.report.neurons import NeuronLine, NeuronLines, render_neurons
 from lca_jax.report.page import render_report
 from lca_jax.report.saved_figures import with_saved_figures
@@ -119,3 +120,12 @@ def test_made_results_are_those_of_many_languages() -> None:
     found = many_languages(5)["languages"]["m"]["tasks"]["upos"]
     assert len(found["sharing"]["neurons"]["pairs"]) == len(list(combinations(range(5), 2)))
     assert np.isclose(found["sharing"]["neurons"]["map"]["joins"][-1]["support"], 1.0)
+
+
+def test_a_model_is_called_by_the_last_part_of_its_name() -> None:
+    for name in (
+        "sentence-transformers__all-MiniLM-L6-v2",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "a/all-MiniLM-L6-v2/",
+    ):
+        assert model_name(name) == "all-MiniLM-L6-v2"
