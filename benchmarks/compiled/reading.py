@@ -266,7 +266,7 @@ def _read(line: str) -> Instruction | None:
     return Instruction(found[2], opcode[1], shapes, tuple(_NAME.findall(rest[:end])), found[3], root=bool(found[1]))
 
 
-def _summed(instruction: Instruction, factors: list[Shape]) -> int:
+def _summed(instruction: Instruction, factors: list[Shape]) -> float:
     """The number of products of numbers that are summed for one number of the result."""
     text = instruction.text
     if instruction.opcode == "dot":
@@ -277,8 +277,20 @@ def _summed(instruction: Instruction, factors: list[Shape]) -> int:
     channels = factors[1].sides[labels[2].index("i")]
     window = re.search(r"window=\{size=([\dx]+)([^}]*)\}", text)
     # A batch is written as a window over dilated rows, of which one meets a number and the others zeros.
-    dilated = window is None or "dilate" in window[2]
-    return channels * (1 if window is None or dilated else math.prod(map(int, window[1].split("x"))))
+    if window is None or "dilate" in window[2]:
+        return channels
+    sizes = [int(size) for size in window[1].split("x")]
+    told = re.search(r"pad=([\d_x]+)", window[2])
+    pads = [tuple(map(int, pad.split("_"))) for pad in told[1].split("x")] if told else [(0, 0)] * len(sizes)
+    lengths = [factors[0].sides[labels[1].index(str(axis))] for axis in range(len(sizes))]
+    return channels * math.prod(map(_met, lengths, sizes, pads))
+
+
+def _met(length: int, size: int, pad: tuple[int, int]) -> float:
+    """The number of places of a window that meet a number and not the padding beside it, mean over its positions."""
+    positions = length + sum(pad) - size + 1
+    met = sum(0 <= place + at - pad[0] < length for place in range(positions) for at in range(size))
+    return met / positions
 
 
 def _moved(instruction: Instruction, of_name: dict[str, Instruction]) -> float:

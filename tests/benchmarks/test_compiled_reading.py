@@ -73,6 +73,24 @@ def test_products_that_a_tpu_writes_as_convolutions_are_counted() -> None:
     assert program.donated == 1
 
 
+HEADS = """\
+HloModule jit_f
+
+ENTRY %main (a: bf16[128,1,4096], b: bf16[8,128,4096]) -> bf16[128,8,128] {
+  %a = bf16[128,1,4096]{2,1,0} parameter(0)
+  %b = bf16[8,128,4096]{2,1,0} parameter(1)
+  ROOT %heads = bf16[128,8,128]{0,2,1} convolution(%a, %b), WINDOW, dim_labels=b0f_0oi->b0f
+}
+"""
+
+
+def test_what_a_window_meets_of_its_padding_is_no_product() -> None:
+    """The heads of a split model: a window of eight over one number, which each position meets once."""
+    window = "window={size=8 pad=7_7 rhs_reversal=1}"
+    (product,) = CompiledText.of(HEADS.replace("WINDOW", window)).products
+    assert product.flop == 2.0 * 128 * 8 * 128 * 4096
+
+
 def test_bytes_are_those_of_the_main_memory() -> None:
     """The matrix marked S(1) lies on the chip; both operands of the other fusion are read."""
     assert CompiledText.of(PROGRAM).bytes == 2 * 4 * 64 * 32 + 2 * 4 * 8 * 17 * 50
