@@ -85,8 +85,9 @@ def test_fewer_problems_than_devices_are_shared_out_over_groups(name: str) -> No
     with_X, inner, bias = operations(size_on(name))
     assert text.flop == pytest.approx(with_X / devices(name).size + inner / PROBLEMS + bias, rel=0.01)
     weights = 4 * PROBLEMS * CLASSES * FEATURES
-    # Sums of gradients go around twice; the next weights, and their products in the metric, are sent to all.
-    assert text.sent_bytes < 4.1 * weights
+    # Sums of gradients go around twice, and up to four arrays of the weights' shape are sent to all of a group (one on
+    # four devices, four on 256: 2.6 and 5.4 times the weights).
+    assert text.sent_bytes < 5.5 * weights
     assert text.donated == 19  # a state lies after as it did before
 
 
