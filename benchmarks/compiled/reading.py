@@ -281,12 +281,12 @@ def _summed(instruction: Instruction, factors: list[Shape]) -> float:
         return channels
     sizes = [int(size) for size in window[1].split("x")]
     told = re.search(r"pad=([\d_x]+)", window[2])
-    pads = [tuple(map(int, pad.split("_"))) for pad in told[1].split("x")] if told else [(0, 0)] * len(sizes)
+    pads = [[int(side) for side in pad.split("_")] for pad in told[1].split("x")] if told else [[0, 0]] * len(sizes)
     lengths = [factors[0].sides[labels[1].index(str(axis))] for axis in range(len(sizes))]
     return channels * math.prod(map(_met, lengths, sizes, pads))
 
 
-def _met(length: int, size: int, pad: tuple[int, int]) -> float:
+def _met(length: int, size: int, pad: list[int]) -> float:
     """The number of places of a window that meet a number and not the padding beside it, mean over its positions."""
     positions = length + sum(pad) - size + 1
     met = sum(0 <= place + at - pad[0] < length for place in range(positions) for at in range(size))
