@@ -34,7 +34,7 @@ def test_programs_of_earlier_files_do_not_fill_the_memory_map() -> None:
         jax.jit(lambda x: jnp.sin(x).sum())(jnp.ones((size, 2)))
     full = count_mappings()
     assert full >= before + 80
-    let_go_of_programs(above=full)
+    let_go_of_programs(above=10 * full)
     assert count_mappings() >= before + 80  # there is room yet
-    let_go_of_programs(above=full - 1)
+    let_go_of_programs(above=before)  # other threads may have changed the number by a few since
     assert count_mappings() <= (before + full) / 2  # the rest is memory that Python keeps
