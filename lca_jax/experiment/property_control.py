@@ -13,7 +13,8 @@ from lca_jax.experiment.ablated import keep_measured
 from lca_jax.experiment.config import read_experiment
 from lca_jax.experiment.control_settings import Control
 from lca_jax.experiment.holding import held_folder
-from lca_jax.experiment.inputs import Inputs, open_model
+from lca_jax.experiment.inputs import Inputs
+from lca_jax.experiment.opening import open_model
 from lca_jax.experiment.rankings import load_rankings
 from lca_jax.experiment.run import run
 from lca_jax.gathering.gather import gather_statistics

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lca_jax.errors import HeldError, LcaError, StoreError
+from lca_jax.experiment.ablated import KINDS
 from lca_jax.experiment.config import PARTS, Experiment
 from lca_jax.experiment.folder import RunFolder, write_json
 from lca_jax.experiment.inputs import corpus_file
@@ -163,7 +164,7 @@ class Runs:
         model = self._model_of(experiment)
         if model is None or any(url_of(text) is not None or str(text).startswith(HUB) for text in texts):
             return None
-        texts += sorted((experiment.out / "model_ablation").glob("*.json"))
+        texts += [file for kind in KINDS for file in sorted((experiment.out / kind).glob("*.json"))]
         texts += [file for file in [description_file(experiment.out)] if file.is_file()]
         try:
             return model | {str(text): checksum_of_file(text) for text in texts}

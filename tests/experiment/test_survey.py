@@ -18,6 +18,7 @@ import lca_jax
 from lca_jax import ElasticNet, Experiment, Model, Survey, load_model, load_probes, run, survey
 from lca_jax.cli.show import show
 from lca_jax.errors import CorpusError, HeldError, SettingsError, StoreError
+from lca_jax.experiment.ablated import KINDS, Kind, file_of_measured, keep_measured
 from lca_jax.experiment.joining import seated
 from lca_jax.experiment.pages import description_file
 from lca_jax.experiment.redundant import find_redundancy
@@ -387,6 +388,18 @@ def test_what_could_be_spared_is_found_of_a_run(two: Survey, results: dict[str, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_measured_of_a_model_later_is_read_again(two: Survey, results: dict[str, Any], kind: Kind) -> None:
+    assert results
+    cells = Cells(two).experiments
+    place = cells["bert", "en"].out
+    assert Runs(cells, two.out).plan()[0].finished
+    keep_measured(place, kind, "upos", {})
+    assert not Runs(cells, two.out).plan()[0].finished
+    (place / file_of_measured(kind, "upos")).unlink()
+    assert Runs(cells, two.out).plan()[0].finished
+
+
 def test_descriptions_come_onto_the_page_of_all_neurons(two: Survey, results: dict[str, Any]) -> None:
     assert results
     cells = Cells(two).experiments
