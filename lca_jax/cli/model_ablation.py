@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
-from lca_jax.cli.output import say, shows_bars
+from lca_jax.cli.output import page_line, say, shows_bars
 from lca_jax.experiment.ablation_settings import ModelAblation
 
 
@@ -36,6 +36,6 @@ def ablate_model(
     results = measure(run, settings, progress=shows_bars(quiet=quiet))
     entry = results["tasks"][settings.task]
     say(
-        f"Page: {run.absolute() / 'report' / 'index.html'}",
+        page_line(run),
         *[line for line in (use_sentence(entry), *claim_lines(entry)) if line],
     )

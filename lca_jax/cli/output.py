@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from lca_jax.cli.failing import flush_output
 from lca_jax.errors import escape_controls
@@ -24,6 +25,11 @@ def say(*lines: str) -> None:
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
     flush_output()
+
+
+def page_line(folder: Path) -> str:
+    """Returns the line that says where the page of a run or a survey is."""
+    return f"Page: {folder.absolute() / 'report' / 'index.html'}"
 
 
 def shows_bars(*, quiet: bool) -> bool:

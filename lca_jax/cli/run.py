@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
-from lca_jax.cli.output import say, shows_bars
+from lca_jax.cli.output import page_line, say, shows_bars
 from lca_jax.experiment.config import Experiment, Step
 from lca_jax.machine.profiling import profiling
 
@@ -50,7 +50,7 @@ def run_and_report(experiment: Experiment, *, until: Step, quiet: bool, overwrit
 def _findings(results: dict, folder: Path) -> list[str]:
     from lca_jax.report.findings import CORRELATION, findings
 
-    lines = [f"Page: {folder.absolute() / 'report' / 'index.html'}"]
+    lines = [page_line(folder)]
     for task in results["tasks"]:
         said = findings(results, task).lines
         lines += [f"{task}:", *(f"  {number}. {text}" for number, text in enumerate(said, start=1))]

@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
-from lca_jax.cli.output import say, shows_bars
+from lca_jax.cli.output import page_line, say, shows_bars
 from lca_jax.experiment.survey_settings import read_survey
 from lca_jax.machine.files import real_path
 
@@ -58,4 +58,4 @@ def run_survey(
 
     keep_compiled_programs()
     results = survey(settings, overwrite=overwrite, join=join, progress=shows_bars(quiet=quiet))
-    say(f"Page: {settings.out.absolute() / 'report' / 'index.html'}", *survey_lines(results))
+    say(page_line(settings.out), *survey_lines(results))

@@ -9,19 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lca_jax.errors import CorpusError, DataError, SettingsError
-from lca_jax.experiment.ablated import keep_measured
+from lca_jax.errors import CorpusError, DataError
 from lca_jax.experiment.ablation_settings import ModelAblation
-from lca_jax.experiment.config import Experiment, read_experiment
-from lca_jax.experiment.holding import held_folder
+from lca_jax.experiment.config import Experiment
+from lca_jax.experiment.measuring import open_rankings, show_measured
 from lca_jax.experiment.opening import open_model
-from lca_jax.experiment.rankings import load_rankings
-from lca_jax.experiment.run import run
 from lca_jax.interventions.choices import Where
 from lca_jax.interventions.curve import ablation_curve
 from lca_jax.interventions.effect import AblationCurve
 from lca_jax.interventions.measures import read_minimal_pairs
-from lca_jax.machine.files import real_path
 from lca_jax.machine.progress import show_bars
 from lca_jax.text.formats import read_corpus
 from lca_jax.text.lines import Source
@@ -46,12 +42,7 @@ def ablate_model(folder: Path, settings: ModelAblation, *, progress: bool = Fals
         ModelError: The model has no head in its checkpoint, or cannot do what is measured.
         LcaError: As `run`.
     """
-    experiment = read_experiment(real_path(folder))
-    run(experiment, until="rank", progress=progress)
-    rankings = load_rankings(experiment)
-    if settings.task not in rankings.probes.tasks:
-        known = ", ".join(rankings.probes.tasks)
-        raise SettingsError(f"{folder} has no task {settings.task!r}. It has: {known}.")
+    experiment, rankings = open_rankings(folder, settings.task, progress=progress)
     measure, texts, name = _texts(settings, experiment)
     with show_bars(progress):
         curve = ablation_curve(
@@ -68,9 +59,7 @@ def ablate_model(folder: Path, settings: ModelAblation, *, progress: bool = Fals
             seed=experiment.seed,
         )
     entry = model_ablation_entry(curve, text=name, where=settings.where)
-    with held_folder(experiment.out):
-        keep_measured(experiment.out, "model_ablation", settings.task, entry)
-    return run(experiment, progress=progress)
+    return show_measured(experiment, "model_ablation", settings.task, entry, progress=progress)
 
 
 def model_ablation_entry(curve: AblationCurve, *, text: str, where: Where) -> dict[str, Any]:

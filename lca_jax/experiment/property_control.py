@@ -8,15 +8,11 @@ Like ablation of the model it is no step of `lca run`: it needs a model with its
 from pathlib import Path
 from typing import Any
 
-from lca_jax.errors import SettingsError, StoreError
-from lca_jax.experiment.ablated import keep_measured
-from lca_jax.experiment.config import read_experiment
+from lca_jax.errors import StoreError
 from lca_jax.experiment.control_settings import Control
-from lca_jax.experiment.holding import held_folder
 from lca_jax.experiment.inputs import Inputs
+from lca_jax.experiment.measuring import open_rankings, show_measured
 from lca_jax.experiment.opening import open_model
-from lca_jax.experiment.rankings import load_rankings
-from lca_jax.experiment.run import run
 from lca_jax.gathering.gather import gather_statistics
 from lca_jax.interventions.control.answers import Answering
 from lca_jax.interventions.control.lexicon import Lexicon
@@ -24,7 +20,6 @@ from lca_jax.interventions.control.predicted import PredictedWords
 from lca_jax.interventions.control.property_change import PropertyControl, Share
 from lca_jax.interventions.control.property_control import control_property
 from lca_jax.interventions.control.written import WrittenTexts
-from lca_jax.machine.files import real_path
 from lca_jax.machine.progress import show_bars
 from lca_jax.models.model import Model
 from lca_jax.store.statistics import Gathering, Statistics
@@ -55,12 +50,8 @@ def control(folder: Path, settings: Control, *, progress: bool = False) -> dict[
         ModelError: The model has no head in its checkpoint.
         LcaError: As `run`.
     """
-    experiment = read_experiment(real_path(folder))
-    run(experiment, until="rank", progress=progress)
-    rankings = load_rankings(experiment)
     task = settings.task
-    if task not in rankings.probes.tasks:
-        raise SettingsError(f"{folder} has no task {task!r}. It has: {', '.join(rankings.probes.tasks)}.")
+    experiment, rankings = open_rankings(folder, task, progress=progress)
     model = open_model(experiment, head=True)
     # The activations are those of the run's model, which has no head.
     inputs = Inputs(experiment, experiment.out, progress=progress)
@@ -84,9 +75,8 @@ def control(folder: Path, settings: Control, *, progress: bool = False) -> dict[
             random=settings.random,
             seed=experiment.seed,
         )
-    with held_folder(experiment.out):
-        keep_measured(experiment.out, "property_control", task, control_entry(found, text=corpus.name))
-    return run(experiment, progress=progress)
+    entry = control_entry(found, text=corpus.name)
+    return show_measured(experiment, "property_control", task, entry, progress=progress)
 
 
 def control_entry(found: PropertyControl, *, text: str) -> dict[str, Any]:
