@@ -1,4 +1,4 @@
-"""Label files for runs on the tiny BERT: words, sentences, and words with their heads."""
+"""Label files for runs on tiny models: words, sentences, and words with their heads."""
 
 from pathlib import Path
 from typing import Any
@@ -80,4 +80,16 @@ def write_heads(path: Path, source: Path) -> Path:
         if len(row) == 10 and row[0].isdecimal():
             row[6], row[7] = str(int(row[0]) - 1), row[3].lower()
     path.write_text("\n".join("\t".join(row) for row in rows), encoding="utf-8")
+    return path
+
+
+def write_odd_and_even(path: Path, sentences: int, *, seed: int) -> Path:
+    """Writes sentences of the words w4 to w39 of `tests.tiny_models`; `upos` says whether the number is odd."""
+    generator = np.random.default_rng(seed)
+    lines = []
+    for _ in range(sentences):
+        for place, number in enumerate(generator.integers(4, 40, int(generator.integers(3, 8))), 1):
+            lines.append(f"{place}\tw{number}\t_\t{'ODD' if number % 2 else 'EVEN'}\t_\t_\t_\t_\t_\t_")
+        lines.append("")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import lca_jax
@@ -14,19 +13,9 @@ from lca_jax.cli.main import main
 from lca_jax.errors import CorpusError, SettingsError, StoreError
 from lca_jax.experiment.ablation_settings import ModelAblation
 from lca_jax.experiment.model_ablation import ablate_model
+from tests.experiment.files import write_odd_and_even
 from tests.experiment.result_keys import keys_of
 from tests.tiny_models import TINY, write_model
-
-
-def write_conllu(path: Path, sentences: int, *, seed: int) -> Path:
-    generator = np.random.default_rng(seed)
-    lines = []
-    for _ in range(sentences):
-        for place, number in enumerate(generator.integers(4, 40, int(generator.integers(3, 8))), 1):
-            lines.append(f"{place}\tw{number}\t_\t{'ODD' if number % 2 else 'EVEN'}\t_\t_\t_\t_\t_\t_")
-        lines.append("")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +24,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     folder = tmp_path_factory.mktemp("ablated")
     write_model(folder / "model", TINY["llama, grouped queries"])
     parts: dict[str, Any] = {
-        part: write_conllu(folder / f"{part}.conllu", count, seed=seed)
+        part: write_odd_and_even(folder / f"{part}.conllu", count, seed=seed)
         for seed, (part, count) in enumerate((("train", 30), ("dev", 10), ("test", 10)))
     }
     settings = Experiment(

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import lca_jax
@@ -15,28 +14,18 @@ from lca_jax.experiment.control_settings import Control
 from lca_jax.experiment.property_control import control
 from lca_jax.interventions.control.lexicon import Lexicon
 from lca_jax.report.control_chart import control_lines, control_sentence, draw_control
+from tests.experiment.files import write_odd_and_even
 from tests.experiment.result_keys import keys_of
 from tests.tiny_models import TINY, write_model
 
 SHARES = ("reached", "clean", "erased", "kept", "error_rate", "clwv", "backward")
 
 
-def write_conllu(path: Path, sentences: int, *, seed: int) -> Path:
-    generator = np.random.default_rng(seed)
-    lines = []
-    for _ in range(sentences):
-        for place, number in enumerate(generator.integers(4, 40, int(generator.integers(3, 8))), 1):
-            lines.append(f"{place}\tw{number}\t_\t{'ODD' if number % 2 else 'EVEN'}\t_\t_\t_\t_\t_\t_")
-        lines.append("")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
 def test_the_command_writes_the_entry_and_draws_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     write_model(tmp_path / "model", TINY["llama, grouped queries"])
     parts: dict[str, Any] = {
-        part: write_conllu(tmp_path / f"{part}.conllu", count, seed=seed)
+        part: write_odd_and_even(tmp_path / f"{part}.conllu", count, seed=seed)
         for seed, (part, count) in enumerate((("train", 30), ("dev", 10), ("test", 10)))
     }
     out = tmp_path / "run"
