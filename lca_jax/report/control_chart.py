@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lca_jax.report.claims import claims_told
 from lca_jax.report.figures import Frame, Line, Mark, Tick, whisker
 from lca_jax.report.formats import integer, is_number, number, percent
 from lca_jax.report.scales import Scale
@@ -30,7 +31,7 @@ class ControlChart(NamedTuple):
 def control_sentence(entry: Mapping[str, Any]) -> str:
     """Says whether the first neurons turn the source into the target more often than random ones; empty if unknown."""
     found = entry.get("property_control") or {}
-    claims = {bool(claim.get("clean")): claim for claim in found.get("claims") or () if _is_claim(claim)}
+    claims = {bool(claim.get("clean")): claim for claim in claims_told(found, _VERDICTS)}
     if False not in claims:
         return ""
     parts = [
@@ -87,16 +88,9 @@ def _line(name: str, size: int, points: Sequence[Mapping[str, Any]], x: Scale, y
     of_set = [point for point in points if (point.get("set"), point["neurons"]) == (name, size)]
     for point in sorted(of_set, key=lambda point: point["strength"]):
         share = point["reached"]
-        low, high = (*(share.get("interval") or ()), None, None)[:2]
         words = f"{name}, strength {number(point['strength'])}: {percent(share['value'])}"
-        marks.append(Mark(x(point["strength"]), y(share["value"]), words, whisker(low, high, y)))
-    return Line(name, " ".join(f"{mark.x:g},{mark.y:g}" for mark in marks), tuple(marks))
-
-
-def _is_claim(claim: Mapping[str, Any]) -> bool:
-    return (
-        claim.get("outcome") in _VERDICTS and is_number(claim.get("excess")) and len(claim.get("interval") or ()) == 2
-    )
+        marks.append(Mark(x(point["strength"]), y(share["value"]), words, whisker(share.get("interval"), y)))
+    return Line.through(name, marks)
 
 
 def _signed(value: float) -> str:

@@ -69,6 +69,12 @@ class Line(NamedTuple):
     path: str
     marks: tuple[Mark, ...]
 
+    @classmethod
+    def through(cls, name: str, marks: Iterable[Mark]) -> "Line":
+        """Returns the line that joins marks in their order."""
+        marks = tuple(marks)
+        return cls(name, " ".join(f"{mark.x:g},{mark.y:g}" for mark in marks), marks)
+
 
 class KeepChart(NamedTuple):
     """Accuracy against the fraction of neurons kept."""
@@ -214,17 +220,17 @@ def _fraction(point: Mapping[str, object]) -> float:
 
 
 def _line(name: str, curve: Iterable[Mapping[str, object]], x: Scale, y: Scale) -> Line:
-    marks = tuple(
+    marks = (
         Mark(
             x(_fraction(point)),
             y(value),
             f"{name} {share(_fraction(point))}: {percent(value)}",
-            whisker(point.get(f"{name}_low"), point.get(f"{name}_high"), y),
+            whisker((point.get(f"{name}_low"), point.get(f"{name}_high")), y),
         )
         for point in curve
         if is_number(value := point.get(name))
     )
-    return Line(name, " ".join(f"{mark.x:g},{mark.y:g}" for mark in marks), marks)
+    return Line.through(name, marks)
 
 
 def _band(curve: Iterable[Mapping[str, object]], x: Scale, y: Scale) -> str:
@@ -238,8 +244,9 @@ def _band(curve: Iterable[Mapping[str, object]], x: Scale, y: Scale) -> str:
     return " ".join(upper_edge + lower_edge)
 
 
-def whisker(low: object, high: object, y: Scale) -> tuple[float, float] | None:
-    """Returns the heights of the ends of an interval, within the drawing; None where an end is missing."""
+def whisker(interval: object, y: Scale) -> tuple[float, float] | None:
+    """Returns the heights of the ends of an interval, within the drawing; None where it or an end is missing."""
+    low, high = interval if isinstance(interval, list | tuple) and len(interval) == 2 else (None, None)
     if not (is_number(low) and is_number(high)):
         return None
     return y(max(low, y.low)), y(min(high, y.high))

@@ -79,9 +79,7 @@ def _line(kind: str, layers: Sequence[Mapping[str, object]], middles: Mapping[st
     said = "untrained" if kind == "random" else "trained"
     marks = []
     for layer in layers:
-        value, interval = layer.get("accuracy"), layer.get("interval")
-        if is_number(value) and str(layer.get("layer")) in middles:
-            ends = interval if isinstance(interval, list | tuple) and len(interval) == 2 else (None, None)
+        if is_number(value := layer.get("accuracy")) and str(layer.get("layer")) in middles:
             words = f"{layer['layer']}, {said}: {percent(value)}"
-            marks.append(Mark(middles[str(layer["layer"])], y(value), words, whisker(ends[0], ends[1], y)))
-    return Line(kind, " ".join(f"{mark.x:g},{mark.y:g}" for mark in marks), tuple(marks))
+            marks.append(Mark(middles[str(layer["layer"])], y(value), words, whisker(layer.get("interval"), y)))
+    return Line.through(kind, marks)

@@ -90,6 +90,6 @@ def _labelled(
                 line = other + _LINE
         placed.append((start, start + width, line))
         words = f"{name}: overlap {percent(point['overlap'])}, accuracy {percent(point['accuracy'])}"
-        mark = Mark(across, up, words, whisker(point.get("low"), point.get("high"), y))
+        mark = Mark(across, up, words, whisker((point.get("low"), point.get("high")), y))
         marks.append(MethodMark(mark, name, name == own, across - 9 if left else across + 9, round(line, 2), left))
     return tuple(marks)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lca_jax.report.claims import claims_told
 from lca_jax.report.figures import Frame, Line, Mark, Reference, Tick, whisker
 from lca_jax.report.formats import integer, is_number, number
 from lca_jax.report.scales import Scale, linear_ticks, logarithmic_ticks
@@ -31,7 +32,7 @@ class UseChart(NamedTuple):
 def use_sentence(entry: Mapping[str, Any]) -> str:
     """Says for every fill whether the first neurons do more harm than random ones; empty if it was not measured."""
     found = entry.get("model_ablation") or {}
-    claims = [claim for claim in _claims(found) if (claim["stronger"], claim["weaker"]) == ("top", "random")]
+    claims = [claim for claim in claims_told(found, _SAID) if (claim["stronger"], claim["weaker"]) == ("top", "random")]
     if not claims:
         return ""
     unit = _UNIT.get(str(found.get("lost")), "")
@@ -55,7 +56,7 @@ def claim_lines(entry: Mapping[str, Any]) -> list[str]:
     return [
         f"{claim['fill']}: {claim['stronger']} hurts more than {claim['weaker']}: {claim['outcome']} "
         f"({_signed(claim['excess'])}, {_signed(claim['interval'][0])} to {_signed(claim['interval'][1])})"
-        for claim in _claims(entry.get("model_ablation") or {})
+        for claim in claims_told(entry.get("model_ablation") or {}, _SAID)
     ]
 
 
@@ -96,18 +97,9 @@ def _line(name: str, fill: object, points: Sequence[Mapping[str, Any]], x: Scale
     marks = []
     of_set = [point for point in points if (point.get("set"), point.get("fill")) == (name, fill)]
     for point in sorted(of_set, key=lambda point: point["neurons"]):
-        low, high = (*(point.get("interval") or ()), None, None)[:2]
         words = f"{name}, {integer(point['neurons'])} removed: {number(point['value'])}"
-        marks.append(Mark(x(point["neurons"]), y(point["value"]), words, whisker(low, high, y)))
-    return Line(name, " ".join(f"{mark.x:g},{mark.y:g}" for mark in marks), tuple(marks))
-
-
-def _claims(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [
-        claim
-        for claim in found.get("claims") or ()
-        if claim.get("outcome") in _SAID and is_number(claim.get("excess")) and len(claim.get("interval") or ()) == 2
-    ]
+        marks.append(Mark(x(point["neurons"]), y(point["value"]), words, whisker(point.get("interval"), y)))
+    return Line.through(name, marks)
 
 
 def _signed(value: float | int) -> str:
