@@ -14,17 +14,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from lca_jax.errors import DataError
 from lca_jax.models.model import Model
 from lca_jax.models.recurrent.config import LstmConfig
-from lca_jax.models.recurrent.making import initial_params, make_model
+from lca_jax.models.recurrent.making import draw_models, make_model
 from lca_jax.models.stack import stack
 from lca_jax.models.stack.dropout import Dropout
 from lca_jax.models.stack.stack import Batch, Params, Stack
@@ -34,11 +31,13 @@ from lca_jax.training.language_settings import TrainingSettings
 from lca_jax.training.many import (
     EpochLoss,
     Schedule,
+    count_models,
     file_in,
-    mean_losses,
+    perplexities,
     pick_model,
     split_sentences,
     stack_models,
+    sum_cross_entropy,
     train_many,
 )
 from lca_jax.training.words import END, Vocabulary, batch_of, targets_of
@@ -61,7 +60,7 @@ class LanguageModels:
     @property
     def count(self) -> int:
         """Number of models."""
-        return len(jax.tree.leaves(self.params)[0])
+        return count_models(self.params)
 
     def model(self, number: int) -> Model:
         """Returns one of the models, to be used like any other.
@@ -74,7 +73,7 @@ class LanguageModels:
 
     def perplexity(self, sentences: Sequence[Sequence[str]]) -> tuple[float, ...]:
         """Returns the perplexity a word, ends of sentences included, of every model."""
-        return _perplexity(_loss(self.config, 0.0), self.params, _rows(self.vocabulary, sentences, self.row_length))
+        return perplexities(_loss(self.config, 0.0), self.params, _rows(self.vocabulary, sentences, self.row_length))
 
 
 def train_language_models(
@@ -109,16 +108,15 @@ def train_language_models(
     data = [_rows(vocabulary, [sentences[int(one)] for one in part], settings.row_length) for part in parts]
     if not all(rows.counted.any() for rows in data):
         raise DataError(f"Every one of {settings.models} models needs words to learn from. Give more sentences.")
-    keys = jax.random.split(jax.random.key(settings.seed), settings.models)
     loss, held = _loss(config, settings.dropout), _rows(vocabulary, held_out, settings.row_length) if held_out else None
     params, curve = train_many(
         loss,
-        jax.vmap(lambda key: initial_params(config.stack(), key))(keys),
+        draw_models(config.stack(), settings.models, settings.seed),
         stack_models(data),
         Schedule(settings.epochs, settings.rows, settings.learning_rate, settings.seed),
         file=file,
         key=hashlib.sha256(json.dumps([asdict(settings), [*map(list, sentences)]]).encode()).hexdigest(),
-        measure=lambda params: () if held is None else _perplexity(loss, params, held),
+        measure=lambda params: () if held is None else perplexities(loss, params, held),
         told=told,
     )
     return LanguageModels(
@@ -139,10 +137,6 @@ def _rows(vocabulary: Vocabulary, sentences: Sequence[Sequence[str]], row_length
     return _Rows(batch, *targets_of(np.asarray(batch.piece_ids), np.asarray(batch.segments)))
 
 
-def _perplexity(loss: "_NextWord", params: Params, rows: _Rows) -> tuple[float, ...]:
-    return tuple(np.exp(mean_losses(loss, params, rows)).tolist())
-
-
 def _loss(config: LstmConfig, dropout: float) -> "_NextWord":
     return _NextWord(graph=stack.build(config.stack())[0], dropout=dropout)
 
@@ -160,6 +154,4 @@ class _NextWord:
         model = nnx.merge(self.graph, params)
         taps = Taps({}, {}, None if key is None else Dropout(rate=self.dropout, key=key))
         logits = model.logits(model(rows.batch, layers=model.config.layers, taps=taps))
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(rows.after))
-        counted = jnp.asarray(rows.counted)
-        return jnp.where(counted, losses, 0.0).sum(), counted.sum().astype(jnp.float32)
+        return sum_cross_entropy(logits, rows.after, rows.counted)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Float64, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Float64, Int, Key, PyTree
 
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.machine.files import real_path, write_whole
@@ -101,7 +101,7 @@ def train_many(
     return state[0], curve
 
 
-def mean_losses(loss: Loss, params: Params, rows: PyTree[np.ndarray]) -> Float64[np.ndarray, " model"]:
+def _mean_losses(loss: Loss, params: Params, rows: PyTree[np.ndarray]) -> Float64[np.ndarray, " model"]:
     """Returns the mean loss of every model on the same rows, without dropout."""
     count = len(jax.tree.leaves(rows)[0])
     missing = -count % ROWS_AT_ONCE
@@ -112,6 +112,22 @@ def mean_losses(loss: Loss, params: Params, rows: PyTree[np.ndarray]) -> Float64
         sums, counts = _sums(loss, params, part)
         total, predicted = total + np.asarray(sums, np.float64), predicted + np.asarray(counts, np.float64)
     return np.asarray(total / predicted)
+
+
+def perplexities(loss: Loss, params: Params, rows: PyTree[np.ndarray]) -> tuple[float, ...]:
+    """Returns the perplexity of every model on the same rows."""
+    return tuple(np.exp(_mean_losses(loss, params, rows)).tolist())
+
+
+def sum_cross_entropy(
+    logits: Float[Array, "row slot vocabulary"],
+    after: Int[Array | np.ndarray, "row slot"],
+    counted: Bool[Array | np.ndarray, "row slot"],
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Returns what a `Loss` does: the cross-entropy of what follows the slots that count, summed, and their number."""
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(after))
+    counted = jnp.asarray(counted)
+    return jnp.where(counted, losses, 0.0).sum(), counted.sum().astype(jnp.float32)
 
 
 def stack_models(of_models: list[PyTree[np.ndarray]]) -> PyTree[np.ndarray]:
@@ -131,13 +147,18 @@ def split_sentences(count: int, models: int, seed: int, *, divide: bool) -> list
     return [np.arange(count)] * models
 
 
+def count_models(params: Params) -> int:
+    """Returns the number of models that parameters with a leading axis are of."""
+    return len(jax.tree.leaves(params)[0])
+
+
 def pick_model(params: Params, model: int) -> Params:
     """Returns the parameters of one of several models.
 
     Raises:
         SettingsError: There is no model of this number.
     """
-    count = len(jax.tree.leaves(params)[0])
+    count = count_models(params)
     if not 0 <= model < count:
         raise SettingsError(f"Models run from 0 to {count - 1}, got {model}.")
     return jax.tree.map(lambda leaf: leaf[model], params)

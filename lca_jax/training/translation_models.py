@@ -15,9 +15,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
@@ -25,7 +22,7 @@ from lca_jax.errors import DataError, SettingsError
 from lca_jax.hugging_face import PreTrainedTokenizerFast
 from lca_jax.models.model import Model
 from lca_jax.models.recurrent.config import TranslatorConfig
-from lca_jax.models.recurrent.making import initial_params, make_model
+from lca_jax.models.recurrent.making import draw_models, make_model
 from lca_jax.models.stack import stack
 from lca_jax.models.stack.dropout import Dropout
 from lca_jax.models.stack.stack import Params, Stack
@@ -35,11 +32,13 @@ from lca_jax.training.language_settings import TranslationSettings
 from lca_jax.training.many import (
     EpochLoss,
     Schedule,
+    count_models,
     file_in,
-    mean_losses,
+    perplexities,
     pick_model,
     split_sentences,
     stack_models,
+    sum_cross_entropy,
     train_many,
 )
 from lca_jax.training.pieces import END, START, UNKNOWN, PairRows, learn_pieces, pack_pairs
@@ -64,7 +63,7 @@ class TranslationModels:
     @property
     def count(self) -> int:
         """Number of models."""
-        return len(jax.tree.leaves(self.params)[0])
+        return count_models(self.params)
 
     def model(self, number: int) -> Model:
         """Returns one of the models, to be used like any other encoder-decoder.
@@ -113,16 +112,15 @@ def train_translation_models(
     if held is not None and not held.counted.any():
         raise SettingsError(f"No pair of `held_out` has at most {settings.row_length} pieces a side.")
     loss = _NextPiece(graph=stack.build(config.stack())[0], dropout=settings.dropout)
-    keys = jax.random.split(jax.random.key(settings.seed), settings.models)
     content = [asdict(settings), [*map(list, pairs)], tokenizer.backend_tokenizer.to_str()]
     params, curve = train_many(
         loss,
-        jax.vmap(lambda key: initial_params(config.stack(), key))(keys),
+        draw_models(config.stack(), settings.models, settings.seed),
         stack_models([rows for rows, _ in packed]),
         Schedule(settings.epochs, settings.rows, settings.learning_rate, settings.seed),
         file=file,
         key=hashlib.sha256(json.dumps(content).encode()).hexdigest(),
-        measure=lambda params: () if held is None else tuple(np.exp(mean_losses(loss, params, held)).tolist()),
+        measure=lambda params: () if held is None else perplexities(loss, params, held),
         told=told,
     )
     left_out = sum(count for _, count in packed)
@@ -153,6 +151,4 @@ class _NextPiece:
         states = model(rows.source, layers=model.config.layers, taps=reading)
         layers = model.decoder.config.layers
         logits = model.logits(model.decode(rows.target, rows.source, states, layers=layers, taps=writing))
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(rows.after))
-        counted = jnp.asarray(rows.counted)
-        return jnp.where(counted, losses, 0.0).sum(), counted.sum().astype(jnp.float32)
+        return sum_cross_entropy(logits, rows.after, rows.counted)

@@ -31,6 +31,11 @@ def initial_params(config: StackConfig, key: Array) -> Params:
     return jax.tree.unflatten(tree, drawn)
 
 
+def draw_models(config: StackConfig, models: int, seed: int) -> Params:
+    """Draws the parameters of several models of one shape, with a leading axis."""
+    return jax.vmap(partial(initial_params, config))(jax.random.split(jax.random.key(seed), models))
+
+
 def _draw(config: StackConfig, path: tuple, shape: jax.ShapeDtypeStruct, key: Array) -> Array:
     names = jax.tree_util.keystr(path, simple=True, separator=".").split(".")
     if names[-2:] == ["head", "bias"]:
