@@ -13,13 +13,13 @@ A few dev words more or less often move the size by per cents, so it has an inte
 bootstrap samples of the dev sentences, with the accuracies, the gain and the constant of each sample.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from lca_jax.analysis.retraining import TrainingWords, hits, train_nested_sets, training_words
+from lca_jax.analysis.retraining import TrainingWords, hits_of_nested_sets, train_nested_sets, training_words
 from lca_jax.errors import NoGainError, SettingsError
 from lca_jax.machine.progress import counted
 from lca_jax.probing.arrays import Arrays
@@ -120,8 +120,7 @@ def minimal_neurons(
         NoGainError: There is no gain: the probe on all neurons is no better than the best constant.
         SettingsError: `drop` is not in [0, 1), or the probes do not belong to these stores and this ranking.
     """
-    if not 0 <= drop < 1:
-        raise SettingsError(f"`drop` must be in [0, 1), got {drop}. One hundredth of the gain is 0.01.")
+    _check_drop(drop)
     task, probes = ranking.task, as_probe_set(probes)
     whole = probes.one(task)
     training = training_words(train, probes, task)
@@ -134,7 +133,7 @@ def minimal_neurons(
             f"{constant:.3f}: there is no gain of which neurons could keep a share. Measure another task, or train on "
             "more words."
         )
-    size, steps = _first_within(training, words, ranking, oracle - drop * (oracle - constant))
+    size, steps = _first_within(training, words, ranking, least_accuracy(oracle, words, drop=drop))
     accuracies = {tried: float(right.mean()) for tried, right in steps.items()}
     columns = ranking.top(size)
     labellings = [training.real] if training.control is None else [training.real, training.control]
@@ -152,6 +151,21 @@ def minimal_neurons(
         probe=probe,
         control=control[0] if control else None,
     )
+
+
+def least_accuracy(oracle: float, words: MeasuredWords, *, drop: float) -> float:
+    """Returns the accuracy on some words that keeps all but a share of the gain of an accuracy on them.
+
+    Raises:
+        SettingsError: `drop` is not in [0, 1).
+    """
+    _check_drop(drop)
+    return oracle - drop * (oracle - best_constant(words))
+
+
+def _check_drop(drop: float) -> None:
+    if not 0 <= drop < 1:
+        raise SettingsError(f"`drop` must be in [0, 1), got {drop}. One hundredth of the gain is 0.01.")
 
 
 def best_constant(words: MeasuredWords) -> float:
@@ -188,19 +202,43 @@ def _first_within(
 ) -> tuple[int, dict[int, Bool[np.ndarray, " word"]]]:
     """Returns the first size that reaches the least accuracy, and what is right at all sizes up to its batch's end."""
     total = len(ranking.columns)
+
+    def batches() -> Iterator[list[int]]:
+        percent = 0
+        for end in counted(_BATCHES, f"{ranking.task}: minimal set, up to {_BATCHES[-1]} % of the neurons"):
+            yield sorted({max(1, round(step * total / 100)) for step in range(percent + 1, end + 1)})
+            percent = end
+
+    size, steps = smallest_enough(training, words, ranking.columns, batches(), least)
+    # Retrained on all neurons, a probe misses the accuracy only by the solver's tolerance: all neurons are the set.
+    return total if size is None else size, steps
+
+
+def smallest_enough(
+    training: TrainingWords,
+    words: MeasuredWords,
+    order: Int[np.ndarray, " neuron"],
+    batches: Iterable[Sequence[int]],
+    least: float,
+) -> tuple[int | None, dict[int, Bool[np.ndarray, " word"]]]:
+    """Finds the smallest leading part of an order whose own probe is right often enough.
+
+    Args:
+        training: The words to train on.
+        words: The words to measure on.
+        order: The order in which neurons are taken.
+        batches: Rising sizes to try, those of a batch in one solve; the search ends with the first that has one.
+        least: Accuracy that is enough.
+
+    Returns:
+        The size, None if none is enough; and what is right at every size that was tried.
+    """
     steps: dict[int, Bool[np.ndarray, " word"]] = {}
-    percent = 0
-    for end in counted(_BATCHES, f"{ranking.task}: minimal set, up to {_BATCHES[-1]} % of the neurons"):
-        of_batch = {max(1, round(step * total / 100)) for step in range(percent + 1, end + 1)}
-        percent = end
-        sizes = sorted(of_batch - set(steps))
-        if not sizes:
+    for sizes in batches:
+        if not (new := [size for size in sizes if size not in steps]):
             continue
-        order = ranking.top(sizes[-1])
-        trained = train_nested_sets(training, order, sizes, labellings=[training.real])
-        steps |= dict(zip(sizes, hits(trained, words, order), strict=True))
+        steps |= dict(zip(new, hits_of_nested_sets(training, words, order, new), strict=True))
         enough = [size for size, right in steps.items() if right.mean() >= least]
         if enough:
             return enough[0], steps
-    # Retrained on all neurons, a probe misses the accuracy only by the solver's tolerance: all neurons are the set.
-    return total, steps
+    return None, steps

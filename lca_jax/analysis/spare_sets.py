@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from lca_jax.analysis.minimal import best_constant
+from lca_jax.analysis.minimal import smallest_enough
 from lca_jax.analysis.retraining import TrainingWords, hits_of_nested_sets
 from lca_jax.axes import NeuronAxis
 from lca_jax.errors import SettingsError
@@ -60,13 +60,6 @@ class LowerLayers:
     """Fewest layers that keep the gain."""
 
 
-def least_accuracy(oracle: float, words: MeasuredWords, *, drop: float) -> float:
-    """Returns the accuracy on some words that keeps all but a share of the gain of an accuracy on them."""
-    if not 0 <= drop < 1:
-        raise SettingsError(f"`drop` must be in [0, 1), got {drop}. One hundredth of the gain is 0.01.")
-    return oracle - drop * (oracle - best_constant(words))
-
-
 def disjoint_sets(
     training: TrainingWords,
     dev: MeasuredWords,
@@ -97,12 +90,11 @@ def disjoint_sets(
         # One fit says whether a search among what is left is worth its many.
         if sets and hits_of_nested_sets(training, dev, order, [len(order)]).mean() < least:
             break
-        found = _first_enough(training, dev, order, total, least)
-        if found is None:
+        size, steps = smallest_enough(training, dev, order, _batches(len(order), total), least)
+        if size is None:
             break
-        size, accuracy = found
         sets.append(order[:size])
-        accuracies.append(accuracy)
+        accuracies.append(float(steps[size].mean()))
         order = order[size:]
     is_all = len(sets) < most or not len(order)
     drawn = np.random.default_rng(seed).permutation(total)
@@ -145,20 +137,6 @@ def best_of_clusters(ranking: Ranking, groups: NeuronGroups) -> Int[np.ndarray, 
         raise SettingsError("The clusters must be of the neurons that are ranked.")
     _, first = np.unique(groups.group_of_column[ranking.columns], return_index=True)
     return ranking.columns[np.sort(first)]
-
-
-def _first_enough(
-    training: TrainingWords, dev: MeasuredWords, order: Int[np.ndarray, " neuron"], total: int, least: float
-) -> tuple[int, float] | None:
-    """Returns the smallest size of a leading part whose probe is right often enough, and how often; None if none is."""
-    tried: set[int] = set()
-    for sizes in _batches(len(order), total):
-        if new := [size for size in sizes if size not in tried]:
-            tried |= set(new)
-            found = hits_of_nested_sets(training, dev, order, new).mean(axis=1)
-            if len(enough := np.flatnonzero(found >= least)):
-                return new[int(enough[0])], float(found[enough[0]])
-    return None
 
 
 def _batches(longest: int, total: int) -> Sequence[list[int]]:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lca_jax.analysis.minimal import least_accuracy
 from lca_jax.analysis.retraining import TrainingWords, hits_of_nested_sets
 from lca_jax.analysis.similarity import layer_similarity
-from lca_jax.analysis.spare_sets import best_of_clusters, disjoint_sets, least_accuracy, lower_layers
+from lca_jax.analysis.spare_sets import best_of_clusters, disjoint_sets, lower_layers
 from lca_jax.experiment.config import Experiment
 from lca_jax.experiment.rankings import load_rankings
 from lca_jax.gathering.correlate import correlate_models

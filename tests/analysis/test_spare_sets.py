@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from lca_jax import ElasticNet, correlated_groups, fit_probes, measured_words
+from lca_jax.analysis.minimal import least_accuracy
 from lca_jax.analysis.retraining import TrainingWords
-from lca_jax.analysis.spare_sets import best_of_clusters, disjoint_sets, least_accuracy, lower_layers
+from lca_jax.analysis.spare_sets import best_of_clusters, disjoint_sets, lower_layers
 from lca_jax.errors import SettingsError
 from lca_jax.probing.measuring import MeasuredWords
 from lca_jax.ranking.ranking import Ranking, rank_by_scores
