@@ -25,11 +25,9 @@ import tyro
 
 from benchmarks import harness
 from benchmarks.descriptions import Settings as Compared
-from benchmarks.descriptions import Study, read_reviews
-from lca_jax.descriptors.describing import Descriptions, describe_neurons
-from lca_jax.descriptors.finding import PhraseChoice, find_descriptors
+from benchmarks.descriptions import Study, describe, find_by, read_reviews
+from lca_jax.descriptors.describing import Descriptions
 from lca_jax.descriptors.generators import LINES
-from lca_jax.descriptors.inventory import Descriptors
 from lca_jax.descriptors.scoring import score_descriptions
 from lca_jax.descriptors.texts import texts_of_store
 from lca_jax.models.load import load_model
@@ -70,15 +68,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(settings: Settings, work: Path) -> dict:
     """Returns the content of the result file, after its head."""
-    read = Compared(explained=settings.explained, work=work, out=settings.out, reviews=settings.reviews)
-    study = read_reviews(read, load_model(settings.explained))
+    asked = Compared(
+        explained=settings.explained,
+        work=work,
+        out=settings.out,
+        reviews=settings.reviews,
+        read=settings.sentences,
+        samples=settings.samples,
+        permutations=settings.permutations,
+        seed=settings.seed,
+    )
+    study = read_reviews(asked, load_model(settings.explained))
     texts = texts_of_store(study.store, count=settings.sentences, seed=settings.seed)
     study = replace(study, texts=texts)
     generator, embedder = load_model(settings.generator, head=True), load_model(settings.embedder)
-    found, finding = harness.clock(lambda: _find(study, settings, generator, embedder))
-    told, describing = harness.clock(
-        lambda: describe_neurons(study.store, found, permutations=settings.permutations, seed=settings.seed)
-    )
+    found, finding = harness.clock(lambda: find_by(study, asked, generator, embedder, "carried", work / "found"))
+    told, describing = harness.clock(lambda: describe(study, found, asked))
     scores, scoring = harness.clock(lambda: score_descriptions(told))
     judged, judging = harness.clock(
         lambda: score_descriptions(told, scorer="detection", judge=generator, neurons=settings.judged)
@@ -108,20 +113,6 @@ def measure(settings: Settings, work: Path) -> dict:
         "auc": {"simulation": float(np.nanmean(scores.auc)), "null": scores.null_auc},
         "detection": {"auc": float(np.nanmean(judged.auc)), "null": judged.null_auc},
     }
-
-
-def _find(study: Study, settings: Settings, generator: Model, embedder: Model) -> Descriptors:
-    return find_descriptors(
-        generator,
-        study.texts,
-        prompts=[study.prompt],
-        samples=settings.samples,
-        seed=settings.seed,
-        presence="carried",
-        embedder=embedder,
-        embedding_prefix="query: ",
-        choice=PhraseChoice(reliable=0.3),
-    )
 
 
 def writing_operations(generator: Model, study: Study, *, samples: int) -> float:

@@ -8,10 +8,11 @@ from scipy.stats import binomtest
 
 from benchmarks.claimed_results import Figure, Reading, Results, over_halves
 from benchmarks.relocated import interval_over_seeds
+from lca_jax.analysis.localisation import CLOSED_CLASSES, OPEN_CLASSES
 
 TASKS = ("upos", "chunk", "sem")
-_OPEN = ("ADJ", "ADV", "NOUN", "PROPN", "VERB")
-_CLOSED = ("ADP", "AUX", "CCONJ", "DET", "NUM", "PART", "PRON", "SCONJ")
+_OPEN = tuple(name for name in OPEN_CLASSES if name != "INTJ")
+"""Interjections are left out: few words are any."""
 _SURE_DEVIATIONS = 1.96
 
 
@@ -257,5 +258,5 @@ def _share(of: dict[str, Any]) -> tuple[float, float, float]:
 
 
 def _open_less_closed(counts: dict[str, int]) -> float:
-    means = [np.mean([counts[name] for name in names if name in counts]) for names in (_OPEN, _CLOSED)]
+    means = [np.mean([counts[name] for name in names if name in counts]) for names in (_OPEN, CLOSED_CLASSES)]
     return float(means[0] - means[1])

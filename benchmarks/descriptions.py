@@ -144,7 +144,7 @@ def measure(study: Study, settings: Settings, name: str) -> dict[str, Any]:
     rows: dict[str, dict[str, dict[str, object]]] = {kind: {} for kind in gold_of(study, settings)}
     names: dict[str, Sequence[str]] = {}
     origin: dict[str, object] = {}
-    find = partial(_find, study, settings, generator, embedder)
+    find = partial(find_by, study, settings, generator, embedder)
     seconds: dict[str, dict[str, object]] = {}
     first: Descriptions | None = None
     for scorer in study.scorers:
@@ -178,7 +178,7 @@ def measure(study: Study, settings: Settings, name: str) -> dict[str, Any]:
     }
 
 
-def _find(
+def find_by(
     study: Study,
     settings: Settings,
     generator: Generator | Model,

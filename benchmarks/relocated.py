@@ -20,6 +20,7 @@ from lca_jax.analysis.agreement import agreement
 from lca_jax.analysis.relocation import Relocation, measure_relocation
 from lca_jax.analysis.retraining import TrainingWords, hits_of_nested_sets
 from lca_jax.analysis.samples import rank_samples
+from lca_jax.analysis.spare_sets import lower_layers
 from lca_jax.probing.measuring import measured_words
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.ranking.methods import rank
@@ -77,10 +78,9 @@ def measure_parts(probes: ProbeSet, other: ActivationStore, task: str, share: fl
     first, last = (
         float(hits_of_nested_sets(training, words, columns, [count]).mean()) for columns in (order, order[::-1])
     )
-    ends = np.cumsum(np.bincount(axis.block_of_column)).tolist()
-    by_layer = hits_of_nested_sets(training, words, np.arange(axis.size), ends).mean(axis=1)
+    by_layer = lower_layers(training, words, axis, least=0.0).accuracies
     whole = float((one.predict(words.X) == words.gold).mean())
-    return {"all": whole, "first": first, "last": last, "up_to_layer": by_layer.tolist(), "words": len(words.gold)}
+    return {"all": whole, "first": first, "last": last, "up_to_layer": list(by_layer), "words": len(words.gold)}
 
 
 def compare(before: Probed, after: dict[int, Probed], by: str, share: float) -> dict[str, Any]:
