@@ -6,7 +6,7 @@ A program is compiled for each shape, for seconds, and found again in JAX's comp
 _STEPS = 16
 """Number of sizes between a power of two and the next, for words: on the average 2 % of them are padding."""
 _FEW_STEPS = 8
-"""The same up to `_FEW` words, where a fit takes seconds and compiling for one more size does so too: the languages of a
+"""The same up to `_FEW` words, where a fit takes seconds and compiling for one more size does too: the languages of a
 survey share their programs."""
 _FEW = 2**15
 
