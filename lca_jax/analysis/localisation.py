@@ -137,7 +137,7 @@ def _place(
     return ClassPlace(
         neurons=interval_of_halves(float(counts[0]), counts[1:]),
         depth=depth,
-        lower_half=None if low is None else Interval(low.value, max(low.low, 0.0), min(low.high, 1.0)),
+        lower_half=None if low is None else low.within(0.0, 1.0),
     )
 
 

@@ -206,7 +206,7 @@ def _depths_sentence(good: Mapping[str, Mapping[str, Any]], at: float) -> str:
         low, high = depth["interval"]
         side = "shallower" if high < depth["expected"] else "deeper" if low > depth["expected"] else "no other"
         told.append(
-            f"{name} {number(depth['mean'], 2)} ({number(max(low, 0), 2)} to {number(min(high, 1), 2)}), {side} than "
+            f"{name} {number(depth['mean'], 2)} ({number(low, 2)} to {number(high, 2)}), {side} than "
             f"random neurons ({number(depth['expected'], 2)})"
         )
     return f"Mean depth of the first {share(at)} of the neurons, 0 for the first layer and 1 for the last: " + (
