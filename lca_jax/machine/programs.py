@@ -15,7 +15,7 @@ from lca_jax.machine.processes import of_first
 
 _MAPS = Path("/proc/self/maps")
 _MOST = Path("/proc/sys/vm/max_map_count")
-_SHARE = 0.4
+_SHARE = 0.6
 """Share of the mappings that may be taken when work begins that compiles more."""
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def let_go_of_programs(*, above: int | None = None) -> None:
     In a job every process calls it, and the first one decides: programs of several devices are compiled together.
 
     Args:
-        above: Number of mappings; by default two fifths of what the system allows, and never where it does not tell.
+        above: Number of mappings; by default three fifths of what the system allows, and never where it does not tell.
     """
     limit = _usual() if above is None else above
     taken = count_mappings()
