@@ -84,6 +84,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.interventions.edits import stack_edits as stack_edits
     from lca_jax.interventions.effect import AblationCurve as AblationCurve
     from lca_jax.interventions.harm import rank_by_ablation as rank_by_ablation
+    from lca_jax.interventions.measured_edits import MeasuredEdits as MeasuredEdits
+    from lca_jax.interventions.measured_edits import measure_edits as measure_edits
     from lca_jax.interventions.measures import MinimalPair as MinimalPair
     from lca_jax.interventions.measures import read_minimal_pairs as read_minimal_pairs
     from lca_jax.interventions.task_probe import ProbeAccuracy as ProbeAccuracy
@@ -223,6 +225,8 @@ MODULES = {
     "AblationCurve": "interventions.effect",
     "rank_by_ablation": "interventions.harm",
     "rank_by_attribution": "interventions.attribution",
+    "MeasuredEdits": "interventions.measured_edits",
+    "measure_edits": "interventions.measured_edits",
     "MinimalPair": "interventions.measures",
     "read_minimal_pairs": "interventions.measures",
     "PredictedWords": "interventions.control.predicted",

@@ -29,6 +29,15 @@ class UseChart(NamedTuple):
     whole: Reference
 
 
+class SetLayers(NamedTuple):
+    """The layers of the removed neurons, at the largest number of them."""
+
+    neurons: int
+    sets: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[int, ...]], ...]
+    """Every layer, and how many of its neurons each set has."""
+
+
 def use_sentence(entry: Mapping[str, Any]) -> str:
     """Says for every fill whether the first neurons do more harm than random ones; empty if it was not measured."""
     found = entry.get("model_ablation") or {}
@@ -91,6 +100,24 @@ def draw_use(entry: Mapping[str, Any]) -> tuple[UseChart, ...]:
         )
         for fill in dict.fromkeys(point.get("fill") for point in points)
     )
+
+
+def layers_of_sets(entry: Mapping[str, Any]) -> SetLayers | None:
+    """Returns how many neurons of each layer every set has; None where that was not measured."""
+    found = entry.get("model_ablation") or {}
+    names = found.get("layer_names") or ()
+    points = [
+        point
+        for point in found.get("points") or ()
+        if is_number(point.get("neurons")) and len(point.get("layers") or ()) == len(names) > 0
+    ]
+    if not points:
+        return None
+    most = max(point["neurons"] for point in points)
+    layers = {point["set"]: point["layers"] for point in points if point["neurons"] == most}
+    sets = tuple(name for name in _SETS if name in layers)
+    rows = tuple((str(name), tuple(layers[of][place] for of in sets)) for place, name in enumerate(names))
+    return SetLayers(most, sets, rows)
 
 
 def _line(name: str, fill: object, points: Sequence[Mapping[str, Any]], x: Scale, y: Scale) -> Line:

@@ -17,9 +17,9 @@ from lca_jax.interventions.control.judging import Excess, Judged, ends_of, rest_
 from lca_jax.interventions.control.predicted import PredictedWords
 from lca_jax.interventions.control.property_control import control_property
 from lca_jax.interventions.control.shifts import ClassPair, class_pair, falling_strengths, shift_neurons
-from lca_jax.interventions.control.stacked import run_edits
 from lca_jax.interventions.control.word_rows import edit_words
 from lca_jax.interventions.control.written import WrittenTexts, one_word_differs
+from lca_jax.interventions.edited_runs import run_edits
 from lca_jax.interventions.edits import stack_edits
 from lca_jax.interventions.task_probe import ProbeAccuracy
 from lca_jax.models.load import load_model

@@ -25,8 +25,8 @@ from lca_jax.interventions.control.answers import Answering, Answers
 from lca_jax.interventions.control.judging import Excess, Judged, ends_of, quality_of, rest_same
 from lca_jax.interventions.control.property_change import ControlClaim, ControlPoint, PropertyControl
 from lca_jax.interventions.control.shifts import ClassPair, Shift, class_pair, shift_neurons
-from lca_jax.interventions.control.stacked import run_edits
 from lca_jax.interventions.control.word_rows import edit_words
+from lca_jax.interventions.edited_runs import run_edits
 from lca_jax.interventions.edits import stack_edits
 from lca_jax.interventions.sets import Order, orders_of, spans_of
 from lca_jax.models.model import Model

@@ -108,6 +108,26 @@ class Stack(nnx.Module):
             states = taps("residual", layer + 1, states)
         return states
 
+    def last_states(
+        self, batch: Batch, edits: Mapping[str, Edit] | None = None, *, targets: Batch | None = None
+    ) -> Float[Array, "row slot neuron"]:
+        """Runs all layers and returns what the head reads: the last states of `targets` where there is a decoder.
+
+        Args:
+            batch: Rows of pieces.
+            edits: Site to edit.
+            targets: Rows of pieces for the decoder.
+
+        Raises:
+            ModelError: There is a decoder and `targets` are missing.
+        """
+        edits, batch = edits or {}, jax.tree.map(jnp.asarray, batch)
+        states = self(batch, layers=self.config.layers, taps=Taps(edits, {}))
+        if self.decoder is None:
+            return states
+        written, taps = jax.tree.map(jnp.asarray, require_targets(targets)), Taps(decoder_part(edits), {})
+        return self.decode(written, batch, states, layers=self.decoder.config.layers, taps=taps)
+
     @property
     def piece_table(self) -> nnx.Embed:
         """The piece table of this stack."""
@@ -233,12 +253,8 @@ def predict_pieces(
     targets: Batch | None = None,
 ) -> Float[Array, "row slot vocabulary"]:
     """Runs everything over packed rows and returns the logits of every slot, of `targets` where there is a decoder."""
-    stack, edits = nnx.merge(graph, params), edits or {}
-    states = stack(batch, layers=stack.config.layers, taps=Taps(edits, {}))
-    if stack.decoder is not None:
-        taps, layers = Taps(decoder_part(edits), {}), stack.decoder.config.layers
-        states = stack.decode(require_targets(targets), batch, states, layers=layers, taps=taps)
-    return stack.logits(states)
+    stack = nnx.merge(graph, params)
+    return stack.logits(stack.last_states(batch, edits, targets=targets))
 
 
 def _depth(reads: Mapping[str, tuple[int, ...]]) -> int:
