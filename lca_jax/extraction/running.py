@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from itertools import repeat
 from types import TracebackType
@@ -133,7 +133,9 @@ def _program(reading: Reading) -> "Callable[[ReadBatch], DeviceVectors]":
     def begin(batch: ReadBatch) -> DeviceVectors:
         sent: ReadBatch = jax.tree.map(partial(shard_rows, mesh), batch._replace(words=None))
         rows = Batch(sent.piece_ids, sent.positions, sent.segments, sent.token_types)
-        computed = read(params, edits, rows, sent.starts, sent.ends, sent.between, columns, copies=copies)
+        # How float32 is made follows from the devices of this process (`machine.precision`): here there are others.
+        with nullcontext() if copies is None else jax.default_matmul_precision("highest"):
+            computed = read(params, edits, rows, sent.starts, sent.ends, sent.between, columns, copies=copies)
         return jax.tree.map(own_copy, computed)
 
     return begin
