@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lca_jax.machine.devices import platform_of
+from lca_jax.machine.devices import platform_of, processes_of
 from lca_jax.store.folder import CHUNK_WORDS
 from lca_jax.store.recipe import Recipe, SiteShape
 from lca_jax.text.corpus import Corpus
@@ -38,7 +38,8 @@ def shapes_on(mesh: Mesh, recipe: Recipe, *, rows_per_batch: int | None) -> dict
     """Returns the static shapes of a recipe's batches on some devices: rows of a batch for each row length."""
     devices = mesh.shape["data"]
     # The devices of a CPU share its cores.
-    slots = CPU_BATCH_SLOTS if platform_of(mesh) == "cpu" else usual_slots(recipe.words, devices, jax.process_count())
+    copies = jax.process_count() // len(processes_of(mesh))
+    slots = CPU_BATCH_SLOTS if platform_of(mesh) == "cpu" else usual_slots(recipe.words, devices, copies)
     return plan_shapes(
         row_length=recipe.row_length,
         longest_window=recipe.longest_window,
@@ -53,7 +54,7 @@ def usual_slots(words: int, devices: int, processes: int) -> int:
     Args:
         words: Words of the corpus.
         devices: Devices of the process that each run a whole model.
-        processes: Processes of the job, which share the words.
+        processes: Processes of the job, which share the words; those that share a model count as one.
     """
     full = ACCELERATOR_BATCH_SLOTS * devices
     own = int(_PIECES_PER_WORD * words / processes)
