@@ -1,6 +1,6 @@
 """Three claims of the papers that need several probes or several rankings of one layer's neurons.
 
-    python -m benchmarks.probes_and_rankings --corpus en_ewt-ud-train.conllu.gz --out probes-and-rankings.json
+    python -m benchmarks.probes_and_rankings --corpus en_ewt-ud-train.conllu.gz --work WORK --out result.json
 
 Sentences are drawn by the seed 0 and divided: to train on, to choose by, to measure on. A *configuration* is one
 property of words (parts of speech, a feature) in one layer. Words without the property are left out, and so are values
@@ -21,7 +21,8 @@ with fewer word types than `least_types` in any part (Antverg and Belinkov ask f
 Intervals are of 95 % over properties or concepts (Student's t), each with the mean of its layers.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,17 +32,16 @@ import tyro
 from jaxtyping import Float, Int
 
 from benchmarks import harness
+from benchmarks.concepts import CONCEPTS, concepts, over_properties, overlapped
 from benchmarks.paper_tables import divide
-from benchmarks.relocated import interval_over_seeds
 from benchmarks.source import ModelAndCorpus
-from lca_jax.analysis.consensus import method_overlap
-from lca_jax.analysis.crossing import RANDOM, REVERSED, Crossing, cross_readouts, signed_rank_tests
+from lca_jax.analysis.crossing import REVERSED, Crossing, cross_readouts, signed_rank_tests
 from lca_jax.analysis.information import information_curve
 from lca_jax.analysis.parts import to_train
 from lca_jax.analysis.retraining import TrainingWords, train_nested_sets
 from lca_jax.extraction.extract import extract
 from lca_jax.models.load import load_model
-from lca_jax.probing.fit import fit_elastic_net, fit_problems
+from lca_jax.probing.fit import fit_problems
 from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.probing.probe import Probe
@@ -53,11 +53,6 @@ from lca_jax.text.formats import read_corpus
 
 _OWN = {"linear": "linear", "gaussian": "gaussian"}
 """The ranking that each probe makes."""
-_FEATURES = ("Number", "Tense", "VerbForm", "Mood", "Person", "Degree", "Case", "Definite", "PronType", "NumType")
-_CONCEPTS = "xpos"
-_PENALTY = {"lca": (1e-2, 1e-2), "lasso": (1e-2, 0.0), "ridge": (0.0, 1e-2)}
-"""l1 and l2 of the binary probes, as Fan et al. print them."""
-_TOPS = (10, 30, 50)
 _STEPS = (1, 2, 5, 10, 20, 35, 50, 100, 150, 250)
 """Numbers of neurons whose information is bounded, beside all of them."""
 
@@ -66,22 +61,29 @@ _STEPS = (1, 2, 5, 10, 20, 35, 50, 100, 150, 250)
 class Settings(ModelAndCorpus):
     """Settings of the benchmark."""
 
+    work: Path
+    """Folder in which every configuration is kept when it is done."""
     out: Path
     """Where the result is written."""
-    words: tuple[int, int, int] = (12000, 4000, 6000)
+    words: tuple[int, int, int] = (8000, 2500, 5000)
     """Words to train on, to choose by and to measure on; whole sentences."""
-    properties: tuple[str, ...] = ("upos", *(f"feats:{name}" for name in _FEATURES))
-    """Label columns."""
+    properties: tuple[str, ...] = (
+        "upos",
+        "feats:Number",
+        "feats:Tense",
+        "feats:VerbForm",
+        "feats:Mood",
+        "feats:Person",
+    )
+    """Label columns; those of which no two values are left are left out."""
     layers: tuple[int, ...] = (1, 3, 6)
     """Layers of the residual stream; the papers' are the second, the middle and the last of twelve."""
     sizes: tuple[int, ...] = (10, 50, 150)
     """Numbers of neurons that probes are trained on."""
-    least_types: int = 20
+    least_types: int = 10
     """Word types of a value, in every part."""
-    least_words: int = 200
-    """Training words of a concept; as many others are drawn."""
-    most_words: int = 1000
-    """The most that are taken of both."""
+    concept_words: int = 200
+    """Training words that are drawn of a concept, and of all others; tags with fewer are no concepts."""
     l1: float = 1e-3
     l2: float = 1e-2
 
@@ -89,28 +91,37 @@ class Settings(ModelAndCorpus):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures all configurations, prints the main figures and writes the result."""
     settings = tyro.cli(Settings, args=arguments, description="Probes crossed with rankings, information, overlaps.")
-    model, tasks = load_model(settings.model_folder), [*settings.properties, _CONCEPTS]
+    model, tasks = load_model(settings.model_folder), [*settings.properties, CONCEPTS]
     corpora = divide(read_corpus(settings.corpus_file, tasks=tasks), settings.words)
     rows: list[dict[str, Any]] = []
-    crossings: list[Crossing] = []
     overlaps: list[dict[str, Any]] = []
     for layer in settings.layers:
         stores = [extract(model, corpus, layers=[layer]) for corpus in corpora]
         for task in settings.properties:
-            if (parts := words_of_property(stores, task, settings.least_types)) is not None:
-                row, crossing = configuration(parts, settings)
-                rows.append({"property": task, "layer": layer, **row})
-                crossings.append(crossing)
-        overlaps += [{"layer": layer, **found} for found in concepts(stores[0], settings)]
+            measured = kept(settings, f"{task}-{layer}", lambda of=stores, task=task: configuration(of, task, settings))
+            rows += [{"property": task, "layer": layer, **measured}] if measured else []
+        found = kept(settings, f"concepts-{layer}", lambda of=stores: concepts(of[0], settings.concept_words))
+        overlaps += [{"layer": layer, **one} for one in found]
     compared = {
-        "crossings": judged(rows, crossings, settings.sizes),
+        "crossings": judged(rows, settings.sizes),
         "information": informed(rows),
         "overlaps": overlapped(overlaps),
     }
     harness.print_table("overlap with the other methods", {"mean": compared["overlaps"]["average"]})
-    read = {"words": list(settings.words), "layers": list(settings.layers), "least_types": settings.least_types}
+    read = {"words": list(settings.words), "layers": list(settings.layers)}
+    read |= {"least_types": settings.least_types, "concept_words": settings.concept_words}
     head = {"input": {**settings.names(), **read}, "penalty": {"l1": settings.l1, "l2": settings.l2}}
     harness.write_result(settings.out, "probes_and_rankings", {**head, **compared})
+
+
+def kept(settings: Settings, name: str, measure: Callable[[], Any]) -> Any:
+    """Returns what was measured before under this name; else measures and keeps it."""
+    file = settings.work / f"{name.replace(':', '-')}.json"
+    if not file.exists():
+        measured = measure()
+        settings.work.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(measured), encoding="utf-8")
+    return json.loads(file.read_text("utf-8"))
 
 
 def words_of_property(stores: Sequence[ActivationStore], task: str, least: int) -> list[MeasuredWords] | None:
@@ -130,8 +141,10 @@ def words_of_property(stores: Sequence[ActivationStore], task: str, least: int) 
     return [take_part(words, words.gold >= 0) for words in read]
 
 
-def configuration(parts: Sequence[MeasuredWords], settings: Settings) -> tuple[dict[str, Any], Crossing]:
-    """Measures one property in one layer."""
+def configuration(stores: Sequence[ActivationStore], task: str, settings: Settings) -> dict[str, Any]:
+    """Measures one property in one layer; nothing where too few of its values have enough word types."""
+    if (parts := words_of_property(stores, task, settings.least_types)) is None:
+        return {}
     train, dev, test = parts
     net, last = ElasticNet(l1=settings.l1, l2=settings.l2), max(settings.sizes)
     training = to_train(train, net)
@@ -142,7 +155,7 @@ def configuration(parts: Sequence[MeasuredWords], settings: Settings) -> tuple[d
         "probeless": rank(train, method="probeless"),
     }
     crossing = cross_readouts(rankings, train, test, readouts=tuple(_OWN), sizes=settings.sizes, settings=net)
-    row = {
+    return {
         "values": list(train.classes),
         "words": [len(part.X) for part in parts],
         "linear_all": float((probe.predict(test.X) == test.gold).mean()),
@@ -152,7 +165,6 @@ def configuration(parts: Sequence[MeasuredWords], settings: Settings) -> tuple[d
         },
         "information": information(rankings["gaussian"], training, train, test),
     }
-    return row, crossing
 
 
 def information(ranking: Ranking, training: TrainingWords, train: MeasuredWords, test: MeasuredWords) -> dict[str, Any]:
@@ -176,9 +188,9 @@ def bits_of(probe: Probe, X: Float[np.ndarray, "word neuron"], gold: Int[np.ndar
     return float(right.mean() / np.log(2))
 
 
-def judged(rows: Sequence[dict[str, Any]], crossings: Sequence[Crossing], sizes: Sequence[int]) -> dict[str, Any]:
+def judged(rows: Sequence[dict[str, Any]], sizes: Sequence[int]) -> dict[str, Any]:
     """Returns, by number of neurons, what the ranking of the worse probe gains over that of the better one."""
-    by_size = {}
+    by_size, crossings = {}, [_crossing(row, sizes) for row in rows]
     for at, size in enumerate(sizes):
         told = [_judgement(row["accuracy"], at) for row in rows]
         by_size[str(size)] = {
@@ -188,6 +200,19 @@ def judged(rows: Sequence[dict[str, Any]], crossings: Sequence[Crossing], sizes:
             "tests": signed_rank_tests(crossings, size=size),
         }
     return {"configurations": list(rows), "by_size": by_size}
+
+
+def _crossing(row: dict[str, Any], sizes: Sequence[int]) -> Crossing:
+    accuracy = row["accuracy"]
+    orders = tuple(next(iter(accuracy.values())))
+    return Crossing(
+        task=row["property"],
+        readouts=tuple(accuracy),
+        orders=orders,
+        sizes=tuple(sizes),
+        accuracy=np.array([[of_readout[order] for order in orders] for of_readout in accuracy.values()]),
+        measured_on=f"{row['words'][-1]} words",
+    )
 
 
 def _judgement(accuracy: dict[str, dict[str, list[float]]], at: int) -> dict[str, Any]:
@@ -219,66 +244,6 @@ def informed(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             for at, step in enumerate(next(iter(here.values()))["neurons"])
         }
     return by_layer
-
-
-def concepts(store: ActivationStore, settings: Settings) -> list[dict[str, Any]]:
-    """Returns, for every concept of a layer, the overlap of each method with the others."""
-    words = measured_words(store, store.axis(), _CONCEPTS, sorted({*store.labels(_CONCEPTS)} - {None}))
-    found = []
-    for number, concept in enumerate(words.classes):
-        inside, outside = np.flatnonzero(words.gold == number), np.flatnonzero(words.gold != number)
-        if len(inside) < settings.least_words:
-            continue
-        count, generator = min(len(inside), settings.most_words), np.random.default_rng((0, number))
-        chosen = [np.sort(generator.choice(of, count, replace=False)) for of in (inside, outside)]
-        X = words.X[np.concatenate(chosen)]
-        rankings = rankings_of_concept(X, np.repeat([concept, f"not {concept}"], count))
-        tops = [method_overlap(rankings, neurons=top) for top in _TOPS]
-        average = np.mean([one.average for one in tops], axis=0)
-        votes = np.mean([one.votes for one in tops], axis=0)
-        figures = {name: [float(average[at]), float(votes[at])] for at, name in enumerate(rankings)}
-        found.append({"concept": concept, "words": 2 * count, "methods": figures})
-    return found
-
-
-def rankings_of_concept(X: Float[np.ndarray, "word neuron"], labels: Any) -> dict[str, Ranking]:
-    """Ranks the neurons for one concept by the methods of Fan et al.; `concept` is the first of both labels."""
-    rankings = {
-        name: rank(fit_elastic_net(X, labels, l1=l1, l2=l2), method="mean_weight")
-        for name, (l1, l2) in _PENALTY.items()
-    }
-    given = (X, labels.tolist())
-    rankings["probeless"] = rank(given, method="probeless")
-    rankings["iou"] = rank(given, method="iou", direction="high").by_class[labels[0]]
-    rankings["gaussian"] = rank(given, method="gaussian", count=max(_TOPS))
-    drawn, places = rankings["lca"].random(X.shape[1], seed=0), np.arange(X.shape[1])
-    rankings[RANDOM] = replace(rankings["lca"], columns=drawn, scores=-places.astype(float), ties=places, by_class={})
-    return rankings
-
-
-def overlapped(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the mean overlap and vote of every method over concepts and layers, and the leads of one over another."""
-    names, methods = [one["concept"] for one in found], list(found[0]["methods"])
-    leads = {
-        f"{one} over {other}": over_properties(
-            names, [each["methods"][one][0] - each["methods"][other][0] for each in found]
-        )
-        for one in methods
-        for other in methods
-        if one != other
-    }
-    average, votes = (
-        {name: float(np.mean([one["methods"][name][at] for one in found])) for name in methods} for at in (0, 1)
-    )
-    return {"average": average, "votes": votes, "leads": leads, "concepts": list(found)}
-
-
-def over_properties(names: Sequence[str], values: Sequence[float]) -> dict[str, Any]:
-    """Returns the mean over properties, each with the mean of its layers, and its interval."""
-    means = [
-        np.mean([value for of, value in zip(names, values, strict=True) if of == name]) for name in dict.fromkeys(names)
-    ]
-    return {**interval_over_seeds(means), "properties": len(means)}
 
 
 if __name__ == "__main__":

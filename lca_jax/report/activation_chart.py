@@ -17,7 +17,8 @@ from lca_jax.report.scales import Scale
 
 _ROWS = 7
 """Most classes that have a histogram of their own; the smallest of more share one."""
-_LANE, _HEIGHT = 23, 19
+_LANE, _HEIGHT = 23.0, 19.0
+"""Room of a class, and of its fullest bin."""
 
 
 class ActivationRow(NamedTuple):
@@ -54,7 +55,7 @@ def draw_activations(classes: Sequence[ClassActivations], *, own: str | None, un
     shown = _shown([of for of in classes if sum(of.counts)], own)
     if not shown:
         return None
-    frame = Frame(430, _LANE * len(shown) + 34, 96, 306, 4, 4 + _LANE * len(shown))
+    frame = Frame(464.0, _LANE * len(shown) + 34, 96.0, 306.0, 4.0, 4 + _LANE * len(shown))
     x = Scale(-REACH, REACH, frame.left, frame.right)
     rows = []
     for place, of in enumerate(shown):
@@ -74,7 +75,7 @@ def _shown(classes: Sequence[ClassActivations], own: str | None) -> list[ClassAc
         sizes = [sum(of.counts) for of in others]
         mean = float(np.average([of.mean for of in others], weights=sizes))
         counts = tuple(np.sum([of.counts for of in others], axis=0).tolist())
-        shown.append(ClassActivations(f"{len(others)} other classes", mean, counts))
+        shown.append(ClassActivations(f"{len(others)} others", mean, counts))
     return shown
 
 
