@@ -21,6 +21,7 @@ CONCEPTS = "xpos"
 _PENALTY = {"lca": (1e-2, 1e-2), "lasso": (1e-2, 0.0), "ridge": (0.0, 1e-2)}
 """l1 and l2 of the binary probes, as Fan et al. print them."""
 _TOPS = (10, 30, 50)
+"""Numbers of first neurons that are compared, those that a layer has."""
 
 
 def concepts(store: ActivationStore, count: int) -> list[dict[str, Any]]:
@@ -40,7 +41,7 @@ def concepts(store: ActivationStore, count: int) -> list[dict[str, Any]]:
         chosen = [np.sort(generator.choice(of, count, replace=False)) for of in (inside, outside)]
         X = words.X[np.concatenate(chosen)]
         rankings = rankings_of_concept(X, np.repeat([concept, f"not {concept}"], count))
-        tops = [method_overlap(rankings, neurons=top) for top in _TOPS]
+        tops = [method_overlap(rankings, neurons=top) for top in _TOPS if top <= X.shape[1]]
         average = np.mean([one.average for one in tops], axis=0)
         votes = np.mean([one.votes for one in tops], axis=0)
         figures = {name: [float(average[at]), float(votes[at])] for at, name in enumerate(rankings)}
@@ -57,7 +58,7 @@ def rankings_of_concept(X: Float[np.ndarray, "word neuron"], labels: Any) -> dic
     given = (X, labels.tolist())
     rankings["probeless"] = rank(given, method="probeless")
     rankings["iou"] = rank(given, method="iou", direction="high").by_class[labels[0]]
-    rankings["gaussian"] = rank(given, method="gaussian", count=max(_TOPS))
+    rankings["gaussian"] = rank(given, method="gaussian", count=_TOPS[-1])
     drawn, places = rankings["lca"].random(X.shape[1], seed=0), np.arange(X.shape[1])
     rankings[RANDOM] = replace(rankings["lca"], columns=drawn, scores=-places.astype(float), ties=places, by_class={})
     return rankings

@@ -192,7 +192,7 @@ def judged(rows: Sequence[dict[str, Any]], sizes: Sequence[int]) -> dict[str, An
     """Returns, by number of neurons, what the ranking of the worse probe gains over that of the better one."""
     by_size, crossings = {}, [_crossing(row, sizes) for row in rows]
     for at, size in enumerate(sizes):
-        told = [_judgement(row["accuracy"], at) for row in rows]
+        told = [judgement(row["accuracy"], at) for row in rows]
         by_size[str(size)] = {
             **over_properties([row["property"] for row in rows], [one["gain_of_worse_probe"] for one in told]),
             **{name: float(np.mean([one[name] for one in told])) for name in ("misjudged", "good_probe_bad_order")},
@@ -215,7 +215,7 @@ def _crossing(row: dict[str, Any], sizes: Sequence[int]) -> Crossing:
     )
 
 
-def _judgement(accuracy: dict[str, dict[str, list[float]]], at: int) -> dict[str, Any]:
+def judgement(accuracy: dict[str, dict[str, list[float]]], at: int) -> dict[str, Any]:
     """Says of one configuration which probe and which of their rankings are better."""
     probe = {name: np.mean([of_order[at] for of_order in accuracy[name].values()]) for name in _OWN}
     ranking = {own: np.mean([accuracy[name][own][at] for name in _OWN]) for own in _OWN.values()}
