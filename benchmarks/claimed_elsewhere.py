@@ -1,5 +1,6 @@
 """The claims of the papers beside those on Linguistic Correlation Analysis, for `benchmarks.claims`."""
 
+from benchmarks.claimed_rankings import agree_most_and_least, gained_by_the_worse_probe, told_by_tens
 from benchmarks.claimed_readings import (
     kept_by_a_tenth,
     lead,
@@ -27,7 +28,8 @@ OTHER_CLAIMS = (
         ANTVERG22,
         "section 3",
         "a probe that is good does not make a good ranking",
-        "loss of a good probe's ranking against a worse probe's",
+        "ranking of the worse probe less that of the better one, mean accuracy of both probes",
+        gained_by_the_worse_probe,
         published="14 combinations of probe and ranking",
     ),
     claim(
@@ -41,7 +43,8 @@ OTHER_CLAIMS = (
         HENNIGEN20,
         "Figure 2",
         "some tens of neurons hold most of what a layer tells of a property",
-        "share of the information in 35 neurons less one half",
+        "share of a layer's bits in its first 35 neurons less one half",
+        told_by_tens,
         published="mBERT: about .42 of .44 normalised bits with 30 of 50 neurons",
     ),
     claim(
@@ -62,7 +65,8 @@ OTHER_CLAIMS = (
         FAN23,
         "Table 2",
         "LCA and Probeless agree most with the other methods, Gaussian least",
-        "mean overlap of LCA less that of Gaussian",
+        "mean overlap of LCA and Probeless less the largest of lasso, ridge, IoU; the least of these less Gaussian's",
+        agree_most_and_least,
         published="Probeless .269, LCA .258, Gaussian .086",
     ),
     claim(

@@ -11,7 +11,8 @@ test it, each turned so that it is above 0 where the claim is true, with its int
 - `cannot be tested here`: the claim needs data, models or a protocol that are not at hand; the row says which;
 - `not measured yet`: no result file has the figures.
 
-A figure has an interval of 95 % from what its file repeats: sentences, half-samples, seeds of a tuning, or corpora.
+A figure has an interval of 95 % from what its file repeats: sentences, half-samples, seeds of a tuning, properties of
+words, or corpora.
 """
 
 import json
