@@ -54,6 +54,10 @@ def test_the_command_writes_the_entry_and_draws_it(tmp_path: Path, capsys: pytes
         assert f"| `{'.'.join(general)}` |" in documented, key
     # It is shown as long as the ranking is this one.
     assert run(settings)["tasks"]["upos"]["property_control"] == entry
+    unknown = tmp_path / "odd.conllu"
+    unknown.write_text("1\tw5\t_\tODD\t_\t_\t_\t_\t_\t_\n\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"No word form of odd.conllu speaks for `upos` 'EVEN'.*: ODD\. Name another"):
+        control(out, Control(task="upos", source="ODD", target="EVEN", lexicon=unknown))
     with pytest.raises(SettingsError, match=r"has no task 'xpos'\. It has: upos"):
         control(out, Control(task="xpos", source="ODD", target="EVEN"))
 
@@ -97,4 +101,7 @@ def test_the_chart_and_the_sentence() -> None:
     assert [mark.y for mark in matched.marks] == [chart.frame.bottom - height / 4] * 2
     assert control_sentence(entry).startswith("What the model says follows these neurons: +50 % of the translations")
     assert control_lines(entry)[0] == "10 first neurons, strength 0: 50.0% Pres"
+    points[0] |= {"clean": {"value": 0.25}, "quality": {"bleu": {"value": 61.25}}}
+    told = control_lines(entry)[0].partition(": ")[2]
+    assert told == "50.0% Pres, 25.0% Pres and all else the same, BLEU 61.25"
     assert (draw_control({}), control_sentence({}), control_lines({})) == ((), "", [])

@@ -142,6 +142,10 @@ def test_shifted_states_are_those_by_hand(causal: Model) -> None:
         alpha = np.exp(np.log(4) + rank / 95 * (np.log(0.001) - np.log(4)))
         expected[2, 0, :, column % 32] += alpha * (pair.target[column] - pair.source[column])
     np.testing.assert_allclose(moved, expected, rtol=0, atol=1e-5)
+    zeroed = np.asarray(run(causal.params, shift_neurons(causal, [70, 95], pair, shift="zero")))
+    expected = plain.copy()
+    expected[2, 0, :, [6, 31]] = 0
+    np.testing.assert_allclose(zeroed, expected, rtol=0, atol=1e-6)
     still = run(causal.params, shift_neurons(causal, columns, pair, shift="translate", strength=0.0))
     np.testing.assert_array_equal(np.asarray(still), plain)
 
@@ -475,7 +479,8 @@ def test_bad_settings_are_refused(masked: Model, of_masked: Statistics, translat
     never = PredictedWords.of(masked, CORPUS, "parity", classify=lambda _: None, slots=48)
     plain: dict[str, Any] = {"source": "odd", "target": "even", "sizes": (3,), "strengths": (1.0,), "random": 2}
     wrong: tuple[tuple[dict[str, Any], type[Exception], str], ...] = (
-        ({"shift": "push"}, SettingsError, "`shift` must be one of clamp, translate"),
+        ({"shift": "push"}, SettingsError, "`shift` must be one of clamp, translate, zero"),
+        ({"shift": "zero"}, SettingsError, "their strength must be 0, got 1"),
         ({"where": "verbs"}, SettingsError, "must be one of all, words, class"),
         ({"where": [[True]]}, SettingsError, "shaped like the sentences"),
         ({"where": [[False] * len(s) for s in CORPUS.sentences]}, DataError, "No word of words is edited"),
