@@ -10,23 +10,22 @@ the share of texts that reach the target is reported on other texts. On these, a
 neurons of one layer in the middle are also translated and zeroed (Antverg and Belinkov 2022, section 4).
 
 The parts are translations, next words and what a probe of a later layer says (`controlled_cases.py`); each is left out
-where its model or texts are not given. What is done is kept in WORK: a program that was killed
-goes on there. The result has for each property and direction the whole `grid`, the `chosen` setting, and what it does
-(`reported`), beside `translated` and `zeroed`, all as `PropertyControl.to_dict` returns them, without texts.
+where its model or texts are not given. What is done is kept in WORK: a program that was killed goes on there. The
+result has for each property and direction the whole `grid`, the `chosen` setting, and what it does (`reported`),
+beside `translated` and `zeroed`, all as `PropertyControl.to_dict` returns them, without texts.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tyro
 
 from benchmarks import harness
-from benchmarks.controlled_cases import Case, next_words, probe_below, translations
+from benchmarks.controlled_cases import Case, CaseSettings, next_words, probe_below, translations
 from benchmarks.controlled_words import read_english
-from benchmarks.source import ModelAndCorpus
 from lca_jax.interventions.control.answers import Answering
 from lca_jax.interventions.control.property_change import PropertyControl
 from lca_jax.interventions.control.property_control import control_property
@@ -36,8 +35,8 @@ _PUBLISHED_STRENGTH = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ModelAndCorpus):
-    """Settings of the benchmark; `model` is the one whose last layer a probe reads."""
+class Settings(CaseSettings):
+    """Settings of the benchmark."""
 
     translator: Path | None = None
     """Encoder-decoder from English to Portuguese; None for no translations."""
@@ -51,12 +50,6 @@ class Settings(ModelAndCorpus):
     """Folder in which every measured direction is kept when it is done."""
     out: Path
     """Where the result is written."""
-    words: int = 150
-    """Words of every class that rankings and means are made of."""
-    tried: int = 24
-    """Texts of each direction that the grid is tried on."""
-    reported: int = 48
-    """Other texts that the chosen setting is reported on; half of Tatoeba, half of PUD, if there are so many."""
     sizes: tuple[int, ...] = (50, 100)
     """Numbers of neurons in the grid."""
     strengths: tuple[float, ...] = (0.0, 2.0)
@@ -65,11 +58,6 @@ class Settings(ModelAndCorpus):
     """Number of neurons of the middle layer that are translated and zeroed."""
     random: int = 3
     """Random sets beside what is reported; two beside what is tried, translated or zeroed."""
-    longest: int = 28
-    """Pieces of a translation at most."""
-    l1: float = 1e-3
-    l2: float = 1e-2
-    seed: int = 0
     quick: bool = False
     """Only tries the program, on few texts."""
 
@@ -79,12 +67,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = tyro.cli(Settings, args=arguments, description="What becomes of properties when neurons are shifted.")
     if settings.quick:
         settings = replace(settings, words=20, tried=4, reported=6, sizes=(20,), strengths=(2.0,), random=2)
+    load = harness.load_average()
     parts = measure(settings)
     for part, directions in parts.items():
         harness.print_table(part, {name: _row(of) for name, of in directions.items()})
     names = {"translator": settings.translator, "causal": settings.causal, "tatoeba": settings.tatoeba}
     names = {name: path.name for name, path in names.items() if path is not None}
-    harness.write_result(settings.out, "control", {"input": {**settings.names(), **names}, "parts": parts})
+    content = {"input": {**settings.names(), **names}, "settings": _numbers(settings), "parts": parts}
+    content["load"] = {"before": load, "after": harness.load_average()}
+    harness.write_result(settings.out, "control", content)
+
+
+def _numbers(settings: Settings) -> dict[str, object]:
+    """Returns the settings that are no files."""
+    return {name: value for name, value in asdict(settings).items() if isinstance(value, int | float | tuple)}
 
 
 def _row(of: dict[str, Any]) -> dict[str, object]:
@@ -108,14 +104,25 @@ def measure(settings: Settings) -> dict[str, dict[str, Any]]:
         if settings.causal is not None:
             parts["next_words"] = next_words(settings, english, causal=settings.causal, pud=settings.pud)
         parts["probe"] = probe_below(settings, english, model_folder=settings.model_folder, pud=settings.pud)
-    return {part: {case.name: _kept(settings, part, case) for case in cases} for part, cases in parts.items()}
+
+    def measured(part: str, cases: Iterator[Case]) -> dict[str, Any]:
+        return {
+            case.name: _kept(settings, f"{part} {case.name}", lambda case=case: measure_case(case, settings))
+            for case in cases
+        }
+
+    # A part that is whole is read without its model.
+    return {
+        part: _kept(settings, part, lambda part=part, cases=cases: measured(part, cases))
+        for part, cases in parts.items()
+    }
 
 
-def _kept(settings: Settings, part: str, case: Case) -> dict[str, Any]:
-    """Measures a direction, or reads what an earlier start measured."""
-    file = settings.work / f"{part} {case.name}.json"
+def _kept(settings: Settings, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Measures a part or a direction of it, or reads what an earlier start measured."""
+    file = settings.work / f"{name}.json"
     if not file.exists():
-        measured = measure_case(case, settings)
+        measured = make()
         settings.work.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(measured), encoding="utf-8")
     return json.loads(file.read_text("utf-8"))

@@ -11,9 +11,9 @@ import gzip
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from benchmarks.controlled_words import CLASSES, Forms, draw_words, read_english, read_portuguese, with_class
+from benchmarks.source import ModelAndCorpus
 from lca_jax.axes import Layers
 from lca_jax.extraction.extract import extract
 from lca_jax.interventions.control.answers import Answering
@@ -31,22 +31,27 @@ from lca_jax.ranking.ranking import Ranking
 from lca_jax.store.statistics import Gathering, Statistics
 from lca_jax.text.corpus import Corpus
 
-_SHORT, _GOLD = 10, 12
-"""Words of a sentence of Tatoeba and of PUD at most: the cost of a translation grows with its length."""
+_SHORT, _GOLD, _BEGINNING = 10, 12, 6
+"""Words at most of a sentence of Tatoeba, of one of PUD, and of a beginning: costs grow with their length."""
 _SLOTS = 480
 """Slots of a batch: few enough that it is full."""
 
 
-class Settings(Protocol):
-    """What the cases need of the program's settings."""
+@dataclass(frozen=True, kw_only=True)
+class CaseSettings(ModelAndCorpus):
+    """What the cases need of the program's settings; `model` is the one whose last layer a probe reads."""
 
-    words: int
-    tried: int
-    reported: int
-    longest: int
-    l1: float
-    l2: float
-    seed: int
+    words: int = 150
+    """Words of every class that rankings and means are made of."""
+    tried: int = 24
+    """Texts of each direction that the grid is tried on."""
+    reported: int = 48
+    """Other texts that the chosen setting is reported on; half of Tatoeba, half of PUD, if there are so many."""
+    longest: int = 28
+    """Pieces of a translation at most."""
+    l1: float = 1e-3
+    l2: float = 1e-2
+    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,17 +74,19 @@ class Case:
 
 
 def rank(
-    model: Model, english: Corpus, tasks: Sequence[str], settings: Settings, *, layers: Layers = None
+    model: Model, english: Corpus, tasks: Sequence[str], settings: CaseSettings, *, layers: Layers = None
 ) -> tuple[dict[str, Ranking], Statistics]:
     """Returns the papers' order of the residual neurons for each task, and the means of the classes."""
-    words = draw_words(english, settings.words, seed=settings.seed)
+    words = draw_words(english, tasks, settings.words, seed=settings.seed)
     gathering = Gathering(tasks=list(tasks), covariance=False, sample_words=0)
     store = extract(model, words, layers=layers, statistics=gathering)
     probes = fit_probes(store, ElasticNet(l1=settings.l1, l2=settings.l2), tasks=list(tasks), control=False)
     return {task: rank_neurons(probes, task) for task in tasks}, store.statistics()
 
 
-def translations(settings: Settings, english: Corpus, *, translator: Path, tatoeba: Path, pud: Path) -> Iterator[Case]:
+def translations(
+    settings: CaseSettings, english: Corpus, *, translator: Path, tatoeba: Path, pud: Path
+) -> Iterator[Case]:
     """Yields the directions of all properties in translations into Portuguese."""
     model = load_model(translator, head=True)
     rankings, statistics = rank(model, english, list(CLASSES), settings)
@@ -120,7 +127,7 @@ def _part(corpus: Corpus, first: int, count: int) -> Corpus:
     return corpus.choose(range(first, min(first + count, corpus.sentence_count)))
 
 
-def next_words(settings: Settings, english: Corpus, *, causal: Path, pud: Path) -> Iterator[Case]:
+def next_words(settings: CaseSettings, english: Corpus, *, causal: Path, pud: Path) -> Iterator[Case]:
     """Yields both directions of number, in what a causal model says after a subject."""
     model = load_model(causal, head=True)
     count = model.config.layers
@@ -132,7 +139,7 @@ def next_words(settings: Settings, english: Corpus, *, causal: Path, pud: Path) 
     lexicon = Lexicon.of(english.with_task("verbs", verbs), "verbs")
     subjects = subjects_before_verbs(read_english(pud / "en_pud-ud-test.conllu.gz"))
     for source, target in (CLASSES["number"], CLASSES["number"][::-1]):
-        texts = with_class(subjects, "number", source, most=_SHORT)
+        texts = with_class(subjects, "number", source, most=_BEGINNING)
         cut = min(settings.tried, texts.sentence_count // 2)
         answers = [
             PredictedWords.of(model, part, "number", classify=lexicon.classify)
@@ -158,12 +165,12 @@ def subjects_before_verbs(corpus: Corpus) -> Corpus:
     return Corpus.from_words([text[:-1] for text in texts], {"number": labels}, name=corpus.name)
 
 
-def probe_below(settings: Settings, english: Corpus, *, model_folder: Path, pud: Path) -> Iterator[Case]:
+def probe_below(settings: CaseSettings, english: Corpus, *, model_folder: Path, pud: Path) -> Iterator[Case]:
     """Yields both directions of tense and number, in what a probe of the last layer says."""
     model, tasks = load_model(model_folder), ["tense", "number"]
     last = model.config.layers
     rankings, statistics = rank(model, english, tasks, settings, layers=(last // 2,))
-    words = draw_words(english, settings.words, seed=settings.seed)
+    words = draw_words(english, tasks, settings.words, seed=settings.seed)
     store = extract(model, words, layers=(last,))
     probes = fit_probes(store, ElasticNet(l1=settings.l1, l2=settings.l2), tasks=tasks, control=False)
     treebank = read_english(pud / "en_pud-ud-test.conllu.gz")

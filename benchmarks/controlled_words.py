@@ -83,12 +83,12 @@ def _negators(corpus: Corpus) -> frozenset[str]:
     return frozenset(form for form, label in classes.items() if label == "Neg")
 
 
-def draw_words(corpus: Corpus, least: int, *, seed: int) -> Corpus:
-    """Returns sentences drawn until every class of every property has so many words, or all of its words."""
-    lacking = Counter({(task, name): least for task, names in CLASSES.items() for name in names})
+def draw_words(corpus: Corpus, tasks: Sequence[str], least: int, *, seed: int) -> Corpus:
+    """Returns sentences drawn until every class of some properties has so many words, or all of its words."""
+    lacking = Counter({(task, name): least for task in tasks for name in CLASSES[task]})
     taken = []
     for sentence in np.random.default_rng(seed).permutation(corpus.sentence_count).tolist():
-        found = Counter((task, label) for task in CLASSES for label in corpus.labels[task][sentence] if label)
+        found = Counter((task, label) for task in tasks for label in corpus.labels[task][sentence] if label)
         if any(lacking[one] > 0 for one in found):
             lacking.subtract(found)
             taken.append(sentence)

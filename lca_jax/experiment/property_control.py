@@ -55,7 +55,7 @@ def control(folder: Path, settings: Control, *, progress: bool = False) -> dict[
     model = open_model(experiment, head=True)
     # The activations are those of the run's model, which has no head.
     inputs = Inputs(experiment, experiment.out, progress=progress)
-    corpus = inputs.corpora["test"] if settings.text is None else _read_text(model, settings.text, settings)
+    corpus = inputs.corpora["test"] if settings.text is None else read_sources(model, settings.text, settings)
     corpus = corpus.take_words(settings.max_words, seed=experiment.seed)
     known = inputs.corpora["train"] if settings.lexicon is None else read_corpus(settings.lexicon, tasks=[task])
     lexicon = Lexicon.of(known, task)
@@ -134,8 +134,8 @@ def _statistics(store: ActivationStore, task: str) -> Statistics:
         return gather_statistics(store, Gathering(tasks=[task], covariance=False, sample_words=0))
 
 
-def _read_text(model: Model, text: Path, settings: Control) -> Corpus:
-    """Reads the text; without labels where none is needed, so that it may be plain lines."""
+def read_sources(model: Model, text: Path, settings: Control) -> Corpus:
+    """Reads what the model shall read; without labels where none is needed, so that it may be plain lines."""
     labelled = settings.where == "class" or model.config.decoder is None
     return read_corpus(text, tasks=[settings.task] if labelled else [])
 

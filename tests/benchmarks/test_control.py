@@ -72,7 +72,7 @@ def test_words_have_the_classes_that_the_treebank_says(tmp_path: Path) -> None:
     assert (before.sentences, before.labels["number"]) == ((("cats",),), (("Plur",),))
     assert with_class(corpus, "number", "Sing", least=1).sentences == (("cat", "n", "s", "y"),)
     many = read_english(write_english(tmp_path / "many.conllu", copies=20))
-    drawn = draw_words(many, 3, seed=0)
+    drawn = draw_words(many, list(CLASSES), 3, seed=0)
     assert drawn.word_count < many.word_count
     assert all(drawn.flat_labels(task).count(name) >= 3 for task, names in CLASSES.items() for name in names)
 

@@ -1,6 +1,7 @@
 """`lca control` in a run folder: what it writes and shows; and the lexicon that says which class a text has."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 import lca_jax
 from lca_jax import Corpus, ElasticNet, Experiment, run
 from lca_jax.cli.main import main
-from lca_jax.errors import DataError, SettingsError
+from lca_jax.errors import CorpusError, DataError, SettingsError
 from lca_jax.experiment.control_settings import Control
-from lca_jax.experiment.property_control import control
+from lca_jax.experiment.property_control import control, read_sources
 from lca_jax.interventions.control.lexicon import Lexicon
+from lca_jax.models.load import load_model
 from lca_jax.report.control_chart import control_lines, control_sentence, draw_control
 from tests.experiment.files import write_odd_and_even
 from tests.experiment.result_keys import keys_of
@@ -60,6 +62,19 @@ def test_the_command_writes_the_entry_and_draws_it(tmp_path: Path, capsys: pytes
         control(out, Control(task="upos", source="ODD", target="EVEN", lexicon=unknown))
     with pytest.raises(SettingsError, match=r"has no task 'xpos'\. It has: upos"):
         control(out, Control(task="xpos", source="ODD", target="EVEN"))
+
+
+def test_what_is_translated_needs_labels_for_the_words_of_a_class_alone(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    write_model(tmp_path / "model", TINY["bart, scaled embedding"])
+    model, lines = load_model(tmp_path / "model", head=True), tmp_path / "lines.txt"
+    lines.write_text("w5 w6 w7\nw8\n", encoding="utf-8")
+    plain = Control(task="upos", source="ODD", target="EVEN", where="words")
+    assert read_sources(model, lines, plain).sentences == (("w5", "w6", "w7"), ("w8",))
+    labelled = write_odd_and_even(tmp_path / "labelled.conllu", 3, seed=0)
+    assert read_sources(model, labelled, replace(plain, where="class")).labels["upos"]
+    with pytest.raises((CorpusError, SettingsError)):
+        read_sources(model, lines, replace(plain, where="class"))
 
 
 def test_a_lexicon_knows_the_class_of_words_that_have_one() -> None:

@@ -18,7 +18,7 @@ from lca_jax.interventions.control.predicted import PredictedWords
 from lca_jax.interventions.control.property_control import control_property
 from lca_jax.interventions.control.shifts import ClassPair, class_pair, falling_strengths, shift_neurons
 from lca_jax.interventions.control.stacked import run_edits
-from lca_jax.interventions.control.word_rows import edit_words
+from lca_jax.interventions.control.word_rows import edit_words, sentence_rows
 from lca_jax.interventions.control.written import WrittenTexts, one_word_differs
 from lca_jax.interventions.edits import stack_edits
 from lca_jax.interventions.task_probe import ProbeAccuracy
@@ -371,6 +371,14 @@ def test_written_texts_are_those_of_the_model_with_the_edits(kind: str, request:
     written = np.asarray(run(model.params, placed))[0]
     assert at_words[1][1] == output.decode([int(piece) for piece in written if piece >= 0]).strip()
     assert at_words[1] != everywhere[1]
+
+
+def test_texts_of_about_the_same_length_have_rows_of_one_shape(causal: Model) -> None:
+    shapes = [sentence_rows(causal, draw_corpus(counts), limit=20)[0].segments.shape for counts in ([3, 5], [8, 2])]
+    assert shapes == [(2, 8), (2, 8)]
+    cut, _ = sentence_rows(causal, draw_corpus([9]), limit=12)
+    assert cut.segments.shape == (1, 12)
+    assert cut.segments.sum() == 9
 
 
 def test_strength_zero_is_the_model_as_it_is(translator: Model) -> None:
