@@ -49,3 +49,7 @@ class Control:
             raise SettingsError(f"`source` and `target` must be two classes, got {self.source!r} twice.")
         if self.max_words < 1:
             raise SettingsError(f"`max_words` must be 1 or more, got {self.max_words}.")
+        if self.shift == "zero" and any(self.strengths):
+            raise SettingsError(
+                f"Neurons that are set to zero go nowhere: `strengths` must be 0, got {self.strengths}."
+            )

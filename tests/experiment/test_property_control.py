@@ -93,6 +93,8 @@ def test_a_lexicon_knows_the_class_of_words_that_have_one() -> None:
         Lexicon.of(Corpus.from_words([["sheep", "sheep"]], {"number": [["Sing", "Plur"]]}), "number")
     with pytest.raises(SettingsError, match="must be two classes, got 'Sing' twice"):
         Control(task="number", source="Sing", target="Sing")
+    with pytest.raises(SettingsError, match="`strengths` must be 0, got"):
+        Control(task="number", source="Sing", target="Plur", shift="zero")
 
 
 def test_the_chart_and_the_sentence() -> None:
@@ -118,5 +120,5 @@ def test_the_chart_and_the_sentence() -> None:
     assert control_lines(entry)[0] == "10 first neurons, strength 0: 50.0% Pres"
     points[0] |= {"clean": {"value": 0.25}, "quality": {"bleu": {"value": 61.25}}}
     told = control_lines(entry)[0].partition(": ")[2]
-    assert told == "50.0% Pres, 25.0% Pres and all else the same, BLEU 61.25"
+    assert told == "50.0% Pres, 25.0% Pres and all else the same, BLEU 61.2"
     assert (draw_control({}), control_sentence({}), control_lines({})) == ((), "", [])
