@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Int, Int64, Shaped
 
 from lca_jax.errors import DataError
@@ -106,7 +106,7 @@ def _program(reading: Reading) -> "Callable[[ReadBatch], DeviceVectors]":
     params = model.params if model.mesh is not None else jax.device_put(model.params, everywhere)
     edits = jax.device_put(dict(reading.edits), everywhere)
     reads = tuple((site, shape.layers) for site, shape in recipe.sites.items())
-    read = partial(read_vectors, graph=model.graph, reads=reads, pool=recipe.pool, dtype=recipe.dtype)
+    read = partial(read_vectors, graph=model.graph, reads=reads, pool=recipe.pool, dtype=recipe.dtype, mesh=mesh)
     chosen = {site: np.array(shape.neurons) for site, shape in recipe.sites.items() if shape.neurons is not None}
     columns = jax.device_put(chosen, everywhere)
 
@@ -178,7 +178,7 @@ class DeviceVectors(NamedTuple):
     """Whether all numbers of a row are finite."""
 
 
-@partial(jax.jit, static_argnames=("graph", "reads", "pool", "dtype"))
+@partial(jax.jit, static_argnames=("graph", "reads", "pool", "dtype", "mesh"))
 def read_vectors(
     params: Params,
     edits: dict[str, Edit],
@@ -192,10 +192,11 @@ def read_vectors(
     reads: tuple[tuple[str, tuple[int, ...]], ...],
     pool: Pool,
     dtype: StoreDtype,
+    mesh: Mesh,
 ) -> DeviceVectors:
     """Runs the model, pools and casts. Finite numbers are checked after the cast, which may overflow."""
     with jax.named_scope("forward"):
-        hidden = forward(graph, params, batch, edits, reads=dict(reads))
+        hidden = forward(graph, params, batch, edits, reads=dict(reads), mesh=mesh)
     with jax.named_scope("pool"):
         pooled = {site: pool_words(states, starts, ends, pool=pool, between=between) for site, states in hidden.items()}
         pooled |= {site: pooled[site][..., chosen] for site, chosen in columns.items()}
