@@ -1,5 +1,6 @@
 """The kernel without scores answers as the ordinary attention does; JAX runs it here step by step."""
 
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -16,8 +17,8 @@ from lca_jax.models.families import FAMILIES
 from lca_jax.models.stack import fused
 from lca_jax.models.stack.attention import attend
 from lca_jax.models.stack.attention_config import AttentionKind
-from lca_jax.models.stack.config import Precision
-from lca_jax.models.stack.fused import Windows, attend_fused, windows_of
+from lca_jax.models.stack.config import Precision, StackConfig
+from lca_jax.models.stack.fused import SHORTEST_ROW, Windows, attend_fused, windows_of
 from lca_jax.models.stack.positions import Places, visibility_bias
 from lca_jax.models.stack.stack import Batch, Params, build, forward
 from tests.tiny_models import TINY
@@ -71,17 +72,24 @@ def test_the_kernel_answers_as_the_ordinary_attention(case: Case, monkeypatch: p
     np.testing.assert_allclose(found[within], expected[within], rtol=0, atol=atol)
 
 
-def program(name: str, *, slots: int, dtype: Precision) -> str:
-    """The traced program of a tiny model that reads two rows on a mesh."""
+def config_of(name: str, dtype: Precision = "float32") -> StackConfig:
+    """A tiny model whose heads are as wide as kernels take them."""
     tiny = TINY[name]
     config = FAMILIES[tiny.model_type].read_config(AutoConfig.for_model(tiny.model_type, **tiny.changes), dtype)
+    return replace(config, attention=replace(config.attention, head_width=64))
+
+
+def program(name: str, dtype: Precision) -> str:
+    """The traced program that reads eight rows on a mesh."""
+    config = config_of(name, dtype)
     graph, params = build(config)
-    row = jax.ShapeDtypeStruct((8, slots), jnp.int32)
+    row = jax.ShapeDtypeStruct((8, SHORTEST_ROW[dtype]), jnp.int32)
 
     def read(params: Params, batch: Batch) -> dict[str, jax.Array]:
         return forward(graph, params, batch, reads={"residual": (config.layers,)}, mesh=data_mesh())
 
-    return str(jax.make_jaxpr(read)(params, Batch(row, row, row)))  # pyright: ignore[reportArgumentType]
+    batch = Batch(row, row, row)  # pyright: ignore[reportArgumentType] - shapes in the place of arrays
+    return str(jax.make_jaxpr(read)(params, batch))
 
 
 @pytest.fixture
@@ -93,7 +101,7 @@ def as_on_tpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("as_on_tpu")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_products_in_the_kernel_have_the_precision_of_the_models_numbers(dtype: Precision) -> None:
-    text = program("bert", slots=512, dtype=dtype)
+    text = program("bert", dtype)
     assert "pallas_call" in text
     named = {"float32": "HIGHEST", "bfloat16": "DEFAULT"}[dtype]
     assert text.count("dot_general[") == text.count(f"precision=(Precision.{named}, Precision.{named})")
@@ -102,21 +110,24 @@ def test_products_in_the_kernel_have_the_precision_of_the_models_numbers(dtype: 
 @pytest.mark.usefixtures("as_on_tpu")
 @pytest.mark.parametrize("name", ["t5", "deberta-v2, as version 3", "xlnet"])
 def test_scores_that_depend_on_distance_keep_the_ordinary_way(name: str) -> None:
-    assert "pallas_call" not in program(name, slots=512, dtype="float32")
+    config, long = config_of(name), np.zeros((1, 2_048), np.int32)
+    assert windows_of(long, config, AttentionKind(), mesh=data_mesh()) is None
 
 
 @pytest.mark.usefixtures("as_on_tpu")
 def test_where_the_kernel_is_used() -> None:
-    choose = partial(windows_of, kind=AttentionKind(reach=3), causal=True)
-    long, mesh = np.zeros((1, 640), np.int32), data_mesh()
-    chosen = choose(long, mesh=mesh)
+    kind, mesh, long = AttentionKind(reach=3), data_mesh(), np.zeros((1, 640), np.int32)
+    config = config_of("llama, grouped queries", "bfloat16")
+    chosen = windows_of(long, config, kind, mesh=mesh)
     assert chosen is not None
     assert (chosen.causal, chosen.reach, chosen.mesh) == (True, 3, mesh)
-    assert choose(long, mesh=None) is None
-    assert choose(long[:, :500], mesh=mesh) is None
-    assert choose(long[:, :256], mesh=mesh) is None
+    narrow = replace(config, attention=replace(config.attention, head_width=32))
+    assert windows_of(long, narrow, kind, mesh=mesh) is None
+    assert windows_of(long, config_of("bert"), kind, mesh=mesh) is None, "rows too short for float32"
+    assert windows_of(long, config, kind, mesh=None) is None
+    assert windows_of(long[:, :600], config, kind, mesh=mesh) is None
+    assert windows_of(long[:, :256], config, kind, mesh=mesh) is None
 
 
 def test_a_cpu_keeps_the_ordinary_way() -> None:
-    assert windows_of(np.zeros((1, 512), np.int32), AttentionKind(), causal=False, mesh=data_mesh()) is None
-    assert "pallas_call" not in program("bert", slots=512, dtype="float32")
+    assert "pallas_call" not in program("bert", "bfloat16")

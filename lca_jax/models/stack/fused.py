@@ -22,10 +22,13 @@ from jaxtyping import Array, Float, Int
 from lca_jax.machine.devices import platform_of
 from lca_jax.machine.precision import ProductPrecision, products_in
 from lca_jax.models.stack.attention_config import AttentionKind
+from lca_jax.models.stack.config import StackConfig
 
-SHORTEST_ROW = 512
-"""Slots of the shortest rows for which the kernel is used; in shorter ones the scores are few (`benchmarks/README.md`,
-On paper)."""
+SHORTEST_ROW = {"bfloat16": 512, "float32": 2_048}
+"""Slots of the shortest rows that a kernel reads, by the type of the model's numbers: from there on a layer is faster
+by the compiler's own count (`benchmarks/README.md`, On paper). In shorter rows the scores are few."""
+_HEAD_WIDTHS = (64, 128)
+"""Those for which it was counted."""
 _LANES = 128
 """Slots of a row that a kernel takes come in multiples of this many, the width of a TPU's registers."""
 TILE = 512
@@ -47,20 +50,22 @@ class Windows(NamedTuple):
 
 
 def windows_of(
-    segments: Int[Array | np.ndarray, "row slot"], kind: AttentionKind, *, causal: bool, mesh: Mesh | None
+    segments: Int[Array | np.ndarray, "row slot"], config: StackConfig, kind: AttentionKind, *, mesh: Mesh | None
 ) -> Windows | None:
     """Returns what a kernel reads of a batch of whole windows; None where there is to be no kernel.
 
     Args:
         segments: Number of the window that each slot belongs to.
+        config: The stack.
         kind: Attention of the layer.
-        causal: Whether a piece sees only itself and the pieces before it.
         mesh: The devices; None where they are not known.
     """
-    slots = segments.shape[1]
-    if mesh is None or platform_of(mesh) != "tpu" or slots < SHORTEST_ROW or slots % _LANES:
+    shape, slots = config.attention, segments.shape[1]
+    if mesh is None or platform_of(mesh) != "tpu" or shape.buckets is not None or shape.relative is not None:
         return None
-    return Windows(segments, causal, kind.reach, mesh)
+    if slots < SHORTEST_ROW[config.dtype] or slots % _LANES or shape.head_width not in _HEAD_WIDTHS:
+        return None
+    return Windows(segments, shape.causal, kind.reach, mesh)
 
 
 def attend_fused(

@@ -162,12 +162,11 @@ class Stack(nnx.Module):
         starts = jnp.asarray(batch.positions) == 0
         segments = jnp.asarray(batch.segments)
         ends = jnp.pad(segments[:, 1:] != segments[:, :-1], ((0, 0), (0, 1)), constant_values=True)
-        plain = memory.cache is None and learned is None and relative is None
         views = []
         for kind in shape.kinds:
             bias = visibility_bias(queries, keys, causal=shape.causal, reach=kind.reach)
             turn = None if kind.rotary is None else rotation(kind.rotary, batch.positions)
-            windows = windows_of(batch.segments, kind, causal=shape.causal, mesh=mesh) if plain else None
+            windows = None if memory.cache else windows_of(batch.segments, self.config, kind, mesh=mesh)
             bias = bias if learned is None else bias + learned
             views.append(View(bias, turn, relative, starts, ends, kind.factor, windows))
         return views
