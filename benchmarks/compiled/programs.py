@@ -143,7 +143,7 @@ def compile_extraction(
     piece = by_row(_shape(rows, slots, dtype=jnp.int32))
     batch = Batch(piece, piece, piece)  # pyright: ignore[reportArgumentType] - shapes in the place of arrays
     reads = (("residual", tuple(range(config.layers + 1))),)
-    records = {"graph": graph, "reads": reads, "pool": pool, "dtype": dtype}
+    records = {"graph": graph, "reads": reads, "pool": pool, "dtype": dtype, "mesh": mesh}
     return read_vectors.lower(params, {}, batch, piece, piece, None, {}, **records).compile(compiler_options=options)
 
 
