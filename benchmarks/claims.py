@@ -43,7 +43,7 @@ class Settings:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Collects the claims, writes them, and prints the table of this folder's README and the sentence of the project's."""
+    """Collects the claims, writes them, prints the table of the README and the sentence of the project's README."""
     settings = tyro.cli(Settings, args=arguments, description="What the papers claim, beside our figures.")
     content = collect(settings.results)
     settings.out.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
