@@ -21,11 +21,12 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 from lca_jax.errors import SettingsError
 from lca_jax.probing.labelling import SAMPLE_KINDS, SampleKind
 from lca_jax.probing.matrix.block import Block, scores
+from lca_jax.probing.matrix.sizes import fine_size
 from lca_jax.probing.objective import PenaltyName, SolverName
 from lca_jax.tables import html_table, text_table
 
 _BLOCK = 4096
-"""Number of words that are predicted at a time."""
+"""Most words that are predicted at a time; the blocks of one call are about equal, and padded to few sizes."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -234,10 +235,11 @@ def _predict_in_blocks(
     problems, masks, classes, features = masked.shape
     bias = np.repeat(np.stack([probe.bias for probe in probes]), masks, axis=0)
     flat = jnp.asarray(masked.reshape(problems * masks, classes, features))
-    predictions = []
-    for start in range(0, len(X), _BLOCK):
-        block = X[start : start + _BLOCK] if columns is None else X[start : start + _BLOCK, columns]
-        padded = np.zeros((_BLOCK, features), np.float32)
+    predictions, blocks = [], max(1, -(-len(X) // _BLOCK))
+    size = fine_size(max(1, -(-len(X) // blocks)), multiple_of=1)
+    for start in range(0, len(X), size):
+        block = X[start : start + size] if columns is None else X[start : start + size, columns]
+        padded = np.zeros((size, features), np.float32)
         padded[: len(block)] = block
         words = Block(jnp.asarray(padded), jnp.asarray(first.mean), jnp.asarray(first.scale))
         predictions.append(np.asarray(program(words, flat, jnp.asarray(bias)))[:, : len(block)])
