@@ -1,5 +1,7 @@
 """Finds the figures of claims on probes and rankings in the results of `benchmarks.probes_and_rankings`."""
 
+from typing import Any
+
 from benchmarks.claimed_results import Figure, Results
 
 _FILE = "probes-and-rankings"
@@ -9,28 +11,30 @@ _TENS = "35"
 
 def gained_by_the_worse_probe(results: Results) -> list[Figure]:
     """Reads what the ranking of the worse of two probes gains over that of the better one, by number of neurons."""
-    if (file := results.newest(_FILE)) is None:
-        return []
-    return [_figure(f"{size} neurons", found) for size, found in file["crossings"]["by_size"].items()]
+    found = _part(results, "crossings")
+    return [_figure(f"{size} neurons", at) for size, at in found.get("by_size", {}).items()]
 
 
 def told_by_tens(results: Results) -> list[Figure]:
     """Reads the share of what a layer tells that the first 35 neurons tell, less one half."""
-    if (file := results.newest(_FILE)) is None:
-        return []
-    return [
-        _figure(f"layer {layer}", found[_TENS]["of_all"]).above(0.5) for layer, found in file["information"].items()
-    ]
+    found = _part(results, "information")
+    return [_figure(f"layer {layer}", at[_TENS]["of_all"]).above(0.5) for layer, at in found.items()]
 
 
 def agree_most_and_least(results: Results) -> list[Figure]:
     """Reads how much more LCA and Probeless agree with others than the next best does, and the least than Gaussian."""
-    if (file := results.newest(_FILE)) is None:
+    if not (found := _part(results, "overlaps")):
         return []
-    leads, average = file["overlaps"]["leads"], file["overlaps"]["average"]
+    leads, average = found["leads"], found["average"]
     others = sorted(("lasso", "ridge", "iou"), key=lambda name: average[name])
     pairs = (f"lca over {others[-1]}", f"probeless over {others[-1]}", f"{others[0]} over gaussian")
     return [_figure(pair, leads[pair]) for pair in pairs]
+
+
+def _part(results: Results, name: str) -> dict[str, Any]:
+    """Returns a part of the newest file; empty where it was not measured."""
+    file = results.newest(_FILE)
+    return {} if file is None else file.get(name, {})
 
 
 def _figure(of: str, found: dict[str, float]) -> Figure:

@@ -11,9 +11,9 @@ from benchmarks.relocated import interval_over_seeds
 from lca_jax.analysis.consensus import method_overlap
 from lca_jax.analysis.crossing import RANDOM
 from lca_jax.probing.fit import fit_elastic_net
-from lca_jax.probing.measuring import measured_words
 from lca_jax.ranking.methods import rank
 from lca_jax.ranking.ranking import Ranking
+from lca_jax.ranking.words import read_words
 from lca_jax.store.store import ActivationStore
 
 CONCEPTS = "xpos"
@@ -31,7 +31,7 @@ def concepts(store: ActivationStore, count: int) -> list[dict[str, Any]]:
         store: The layer.
         count: Number of words that are drawn of a concept, and of all others.
     """
-    words = measured_words(store, store.axis(), CONCEPTS, sorted({*store.labels(CONCEPTS)} - {None}))
+    words = read_words(store, CONCEPTS)
     found = []
     for number, concept in enumerate(words.classes):
         inside, outside = np.flatnonzero(words.gold == number), np.flatnonzero(words.gold != number)
@@ -83,7 +83,6 @@ def overlapped(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def over_properties(names: Sequence[str], values: Sequence[float]) -> dict[str, Any]:
     """Returns the mean over properties, each with the mean of its layers, and its interval."""
-    means = [
-        np.mean([value for of, value in zip(names, values, strict=True) if of == name]) for name in dict.fromkeys(names)
-    ]
+    by_name = {name: [value for of, value in zip(names, values, strict=True) if of == name] for name in names}
+    means = [float(np.mean(of_name)) for of_name in by_name.values()]
     return {**interval_over_seeds(means), "properties": len(means)}

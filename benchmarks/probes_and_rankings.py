@@ -75,7 +75,7 @@ class Settings(ModelAndCorpus):
         "feats:Mood",
         "feats:Person",
     )
-    """Label columns; those of which no two values are left are left out."""
+    """Label columns; those of which no two values are left are left out. Without any, only overlaps are measured."""
     layers: tuple[int, ...] = (1, 3, 6)
     """Layers of the residual stream; the papers' are the second, the middle and the last of twelve."""
     sizes: tuple[int, ...] = (10, 50, 150)
@@ -102,11 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows += [{"property": task, "layer": layer, **measured}] if measured else []
         found = kept(settings, f"concepts-{layer}", lambda of=stores: concepts(of[0], settings.concept_words))
         overlaps += [{"layer": layer, **one} for one in found]
-    compared = {
-        "crossings": judged(rows, settings.sizes),
-        "information": informed(rows),
-        "overlaps": overlapped(overlaps),
-    }
+    compared = {"overlaps": overlapped(overlaps)}
+    if rows:
+        compared |= {"crossings": judged(rows, settings.sizes), "information": informed(rows)}
     harness.print_table("overlap with the other methods", {"mean": compared["overlaps"]["average"]})
     read = {"words": list(settings.words), "layers": list(settings.layers)}
     read |= {"least_types": settings.least_types, "concept_words": settings.concept_words}

@@ -146,7 +146,7 @@ def test_the_panels_of_a_neuron_are_its_histograms(fitted: tuple) -> None:
     panels = lca.plot.class_histograms(found, chosen).axes
     assert len(panels) == len(found.classes)
     for axes, (name, counts) in zip(panels, found.of(chosen).items(), strict=True):
-        (stairs,) = axes.patches
+        stairs: Any = axes.patches[0]
         np.testing.assert_allclose(stairs.get_data().values, counts / counts.sum())
         np.testing.assert_allclose(stairs.get_data().edges, found.edges[3])
         assert axes.get_ylabel() == f"{name}\n{counts.sum():,}"

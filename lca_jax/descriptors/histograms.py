@@ -8,7 +8,6 @@ result takes 8 bytes for each class, neuron and bin: 9 MB for 2,688 neurons, 17 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
@@ -135,7 +134,8 @@ def class_histograms(
     )
 
 
-class _Source(NamedTuple):
+@dataclass(frozen=True)
+class _Source:
     """The words that are counted, read block by block."""
 
     task: str

@@ -53,18 +53,19 @@ def draw_methods(methods: Mapping[str, Any], *, own: object) -> MethodChart | No
     heights = [point[name] for point in points for name in ("accuracy", "low", "high") if is_number(point.get(name))]
     constant, high = methods.get("constant"), methods.get("chance_high")
     # An axis down to a constant far below would leave the methods, which it is there to compare, a strip at its top.
-    near = is_number(constant) and min(heights) - constant <= max(heights) - min(heights)
+    reach = 2 * min(heights) - max(heights)
+    near = [constant] if is_number(constant) and constant >= reach else []
     x = Scale(0.0, 1.0, frame.left, frame.right)
-    y = Scale(*snug_range([*heights, constant] if near else heights), frame.bottom, frame.top)
+    y = Scale(*snug_range([*heights, *near]), frame.bottom, frame.top)
     marks = [_mark(point, x, y) for point in points]
     ends = (frame.left, frame.right)
     taken = [box for mark in marks for box in Line.through("", [mark]).boxes()]
     references = draw_references({}, {"most frequent class": constant} if near else {}, y, ends=ends, taken=taken)
     taken += [label_at(one.label, one.x, one.text, ends=one.right).box for one in references]
-    below = (
-        _below(f"↓ most frequent class {percent(constant)}", taken, frame) if is_number(constant) and not near else None
-    )
-    taken += [] if below is None else [below.box]
+    below = None
+    if is_number(constant) and not near:
+        below = _below(f"↓ most frequent class {percent(constant)}", taken, frame)
+        taken.append(below.box)
     return MethodChart(
         frame=frame,
         x_ticks=tuple(Tick(x(value), share(value)) for value in linear_ticks(0.0, 1.0)),

@@ -9,7 +9,7 @@ LARGEST_BYTES = 1_900_000
 """No page of a report is larger than this, whatever the number of tasks, languages or neurons."""
 _KEPT = ((20, 3), (20, 1), (20, 0), (10, 0), (5, 0), (0, 0))
 """Number of neurons of a task, and of sentences of a neuron: the first with which the page is small enough."""
-_TASK_BYTES, _CARD_BYTES, _CHART_BYTES, _WORD_BYTES = 24_000, 1_400, 4_000, 165
+_TASK_BYTES, _CARD_BYTES, _CHART_BYTES, _WORD_BYTES = 24_000, 1_400, 2_800, 165
 """About what a task, a neuron, its activations by class and a word of its sentences take on the page of a run."""
 
 Cards = Mapping[str, Sequence[NeuronCard]]

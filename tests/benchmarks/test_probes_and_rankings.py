@@ -13,7 +13,6 @@ from benchmarks.concepts import over_properties
 from tests.tiny_bert import write_bert
 
 WORDS = {"cat": ("NN", "Sing"), "cats": ("NNS", "Plur"), "sat": ("VBD", None), "the": ("DT", None), "a": ("DT", None)}
-LAYERS = (0, 1)
 
 
 def write_treebank(path: Path) -> Path:
@@ -47,19 +46,32 @@ def test_an_interval_is_over_properties_each_with_the_mean_of_its_layers() -> No
     assert found["high"] - found["value"] == pytest.approx(12.706 * 0.1, rel=1e-3)
 
 
+def test_what_was_measured_is_kept_and_claims_that_were_not_have_no_figures(tmp_path: Path) -> None:
+    settings, calls = probes_and_rankings.Settings(work=tmp_path / "work", out=tmp_path / "out.json"), []
+    for _ in range(2):
+        assert probes_and_rankings.kept(settings, "feats:Number-1", lambda: calls.append(1) or {"a": 1}) == {"a": 1}
+    assert len(calls) == 1
+    (tmp_path / "x-2026-01-01-probes-and-rankings.json").write_text('{"information": {}}', encoding="utf-8")
+    for read in (gained_by_the_worse_probe, told_by_tens, agree_most_and_least):
+        assert read(Results(tmp_path)) == []
+    thirty_five = {"35": {"of_all": {"value": 0.8, "low": 0.7, "high": 0.9}}}
+    newer = json.dumps({"information": {"6": thirty_five}})
+    (tmp_path / "x-2026-01-02-probes-and-rankings.json").write_text(newer, encoding="utf-8")
+    (figure,) = told_by_tens(Results(tmp_path))
+    assert figure.of == "layer 6"
+    assert figure[1:] == pytest.approx((0.3, 0.2, 0.4))
+
+
 @pytest.mark.slow
 def test_every_part_is_measured_and_read_by_its_claim(tmp_path: Path) -> None:
     out = tmp_path / "x-2026-01-01-probes-and-rankings.json"
     files = ["--model", str(write_bert(tmp_path / "bert")), "--corpus", str(write_treebank(tmp_path / "t.conllu"))]
     options = ["--words", "400", "200", "300", "--properties", "upos", "feats:Number", "--least-types", "1"]
-    options += ["--layers", *map(str, LAYERS), "--sizes", "2", "4", "--concept-words", "40"]
-    arguments = [*files, "--work", str(tmp_path / "work"), "--out", str(out), *options]
-    probes_and_rankings.main(arguments)
+    options += ["--layers", "1", "--sizes", "2", "4", "--concept-words", "40"]
+    probes_and_rankings.main([*files, "--work", str(tmp_path / "work"), "--out", str(out), *options])
     result = json.loads(out.read_text("utf-8"))
     rows = result["crossings"]["configurations"]
-    assert [(row["property"], row["layer"]) for row in rows] == [
-        (of, layer) for layer in LAYERS for of in ("upos", "feats:Number")
-    ]
+    assert [(row["property"], row["layer"]) for row in rows] == [("upos", 1), ("feats:Number", 1)]
     for row in rows:
         assert len(row["accuracy"]["linear"]) == len(row["accuracy"]["gaussian"]) == 7
         bound = row["information"]["bound"]
@@ -70,9 +82,4 @@ def test_every_part_is_measured_and_read_by_its_claim(tmp_path: Path) -> None:
     results = Results(tmp_path)
     assert [figure.of for figure in gained_by_the_worse_probe(results)] == ["2 neurons", "4 neurons"]
     assert len(agree_most_and_least(results)) == 3
-    assert told_by_tens(Results(tmp_path / "work")) == []
-    kept = sorted((tmp_path / "work").glob("*.json"))
-    assert len(kept) == 3 * len(LAYERS)
-    before = [file.stat().st_mtime_ns for file in kept]
-    probes_and_rankings.main(arguments)
-    assert [file.stat().st_mtime_ns for file in kept] == before
+    assert len(list((tmp_path / "work").glob("*.json"))) == 3
