@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.descriptors.export import write_descriptions as write_descriptions
     from lca_jax.descriptors.finding import PhraseChoice as PhraseChoice
     from lca_jax.descriptors.finding import find_descriptors as find_descriptors
+    from lca_jax.descriptors.histograms import class_histograms as class_histograms
     from lca_jax.descriptors.inventory import Descriptors as Descriptors
     from lca_jax.descriptors.inventory import load_descriptors as load_descriptors
     from lca_jax.descriptors.neuron_text import neuron_text as neuron_text
@@ -84,6 +85,8 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.interventions.edits import stack_edits as stack_edits
     from lca_jax.interventions.effect import AblationCurve as AblationCurve
     from lca_jax.interventions.harm import rank_by_ablation as rank_by_ablation
+    from lca_jax.interventions.measured_edits import MeasuredEdits as MeasuredEdits
+    from lca_jax.interventions.measured_edits import measure_edits as measure_edits
     from lca_jax.interventions.measures import MinimalPair as MinimalPair
     from lca_jax.interventions.measures import read_minimal_pairs as read_minimal_pairs
     from lca_jax.interventions.task_probe import ProbeAccuracy as ProbeAccuracy
@@ -189,6 +192,7 @@ MODULES = {
     "write_descriptions": "descriptors.export",
     "PhraseChoice": "descriptors.finding",
     "find_descriptors": "descriptors.finding",
+    "class_histograms": "descriptors.histograms",
     "Descriptors": "descriptors.inventory",
     "load_descriptors": "descriptors.inventory",
     "neuron_text": "descriptors.neuron_text",
@@ -223,6 +227,8 @@ MODULES = {
     "AblationCurve": "interventions.effect",
     "rank_by_ablation": "interventions.harm",
     "rank_by_attribution": "interventions.attribution",
+    "MeasuredEdits": "interventions.measured_edits",
+    "measure_edits": "interventions.measured_edits",
     "MinimalPair": "interventions.measures",
     "read_minimal_pairs": "interventions.measures",
     "PredictedWords": "interventions.control.predicted",

@@ -106,6 +106,19 @@ class Collective:
 
 
 @dataclass(frozen=True)
+class Operation:
+    """What a device runs at a time: a fusion, or an operation outside one."""
+
+    opcode: str
+    text: str
+    products: list[Product]
+    """Those that it makes."""
+    bytes: float
+    """That it reads and writes in the main memory."""
+    times: float
+
+
+@dataclass(frozen=True)
 class CompiledText:
     """The text of a compiled program, taken apart."""
 
@@ -173,11 +186,19 @@ class CompiledText:
     @cached_property
     def bytes(self) -> float:
         """Bytes between a device and its main memory."""
-        return sum(
-            times * _moved(instruction, self._by_name)
-            for instruction, times, fused in self._walk("", 1.0)
-            if not fused and instruction.opcode not in _FREE and not instruction.opcode.endswith("-start")
-        )
+        return sum(one.bytes * one.times for one in self.operations)
+
+    @cached_property
+    def operations(self) -> list[Operation]:
+        """All operations, none of which is a part of another."""
+        found: list[Operation] = []
+        for instruction, times, fused in self._walk("", 1.0):
+            if not fused and instruction.opcode not in _FREE and not instruction.opcode.endswith("-start"):
+                moved = _moved(instruction, self._by_name)
+                found.append(Operation(instruction.opcode, instruction.text, [], moved, times))
+            if instruction.opcode in ("dot", "convolution"):
+                found[-1].products.append(self._product(instruction, 1.0))
+        return found
 
     def subtracts_from_itself(self) -> list[str]:
         """The operations whose result is zero whatever their operand is: what is left of a rounding that was removed.

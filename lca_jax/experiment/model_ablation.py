@@ -1,27 +1,31 @@
 """Ablation of the model of a run: the neurons of a ranking are removed while the model runs over another text.
 
-It is no step of `lca run`, since it needs a model with its head, and a text or pairs. What it measured lies in
+It is no step of `lca run`, since it needs a model with its head or its classifier, and texts. What it measured lies in
 `model_ablation/TASK.json` with the key of the ranking that it removed; `results.json` and the page show it as long as
 the run has this ranking.
 """
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from lca_jax.errors import CorpusError, DataError
+from lca_jax.axes import Layers
+from lca_jax.errors import CorpusError, DataError, ModelError
 from lca_jax.experiment.ablation_settings import ModelAblation
 from lca_jax.experiment.config import Experiment
+from lca_jax.experiment.inputs import Inputs
+from lca_jax.experiment.last_layer import probe_of_last_layer
 from lca_jax.experiment.measuring import open_rankings, show_measured
 from lca_jax.experiment.opening import open_model
 from lca_jax.interventions.choices import Where
 from lca_jax.interventions.curve import ablation_curve
 from lca_jax.interventions.effect import AblationCurve
-from lca_jax.interventions.measures import read_minimal_pairs
+from lca_jax.interventions.measures import Measure, read_minimal_pairs
 from lca_jax.machine.progress import show_bars
+from lca_jax.models.model import Model
+from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.text.formats import read_corpus
 from lca_jax.text.lines import Source
-from lca_jax.text.options import TextOptions
 
 
 def ablate_model(folder: Path, settings: ModelAblation, *, progress: bool = False) -> dict[str, Any]:
@@ -39,26 +43,29 @@ def ablate_model(folder: Path, settings: ModelAblation, *, progress: bool = Fals
 
     Raises:
         SettingsError: The run has no such task, or a setting is out of range.
-        ModelError: The model has no head in its checkpoint, or cannot do what is measured.
+        ModelError: The model has no head in its checkpoint or no classifier, or cannot do what is measured.
         LcaError: As `run`.
     """
     experiment, rankings = open_rankings(folder, settings.task, progress=progress)
-    measure, texts, name = _texts(settings, experiment)
+    if settings.probe is None:
+        measured = _measured_on_texts(settings, experiment)
+    else:
+        measured = _measured_by_probe(settings, experiment, rankings.probes, progress=progress)
     with show_bars(progress):
         curve = ablation_curve(
-            open_model(experiment, head=True),
+            measured.model,
             {rankings.name: rankings.of(settings.task)},
-            texts,
+            measured.texts,
             settings.counts,
             sets=settings.sets,
             fill=settings.fill,
-            measure=measure,
-            layers=settings.layers,
+            measure=measured.measure,
+            layers=measured.layers,
             where=settings.where,
             random=settings.random,
             seed=experiment.seed,
         )
-    entry = model_ablation_entry(curve, text=name, where=settings.where)
+    entry = model_ablation_entry(curve, text=measured.name, where=settings.where)
     return show_measured(experiment, "model_ablation", settings.task, entry, progress=progress)
 
 
@@ -98,17 +105,55 @@ def model_ablation_entry(curve: AblationCurve, *, text: str, where: Where) -> di
     }
 
 
-def _texts(settings: ModelAblation, experiment: Experiment) -> tuple[str, Any, str]:
-    """Returns the measure, what it is made of, and the name of its file."""
-    limit = settings.max_words
+class _Measured(NamedTuple):
+    """What a curve is made of."""
+
+    model: Model
+    measure: str | Measure
+    texts: Any
+    """What a measure that is named is made of."""
+    name: str
+    """Base name of the file of the texts."""
+    layers: Layers
+    """Layers whose neurons are removed."""
+
+
+def _measured_by_probe(
+    settings: ModelAblation, experiment: Experiment, probes: ProbeSet, *, progress: bool
+) -> _Measured:
+    assert settings.probe is not None
+    inputs = Inputs(experiment, experiment.out, progress=progress)
+    measure, below = probe_of_last_layer(experiment, inputs, probes, settings.probe, max_words=settings.max_words)
+    layers = below if settings.layers is None else settings.layers
+    return _Measured(inputs.model, measure, None, measure.corpus.name, layers)
+
+
+def _measured_on_texts(settings: ModelAblation, experiment: Experiment) -> _Measured:
+    limit, layers = settings.max_words, settings.layers
+    model = open_model(experiment, head=settings.classified is None)
     if settings.pairs is not None:
-        return "minimal-pairs", read_minimal_pairs(settings.pairs)[:limit], settings.pairs.name
+        return _Measured(
+            model, "minimal-pairs", read_minimal_pairs(settings.pairs)[:limit], settings.pairs.name, layers
+        )
     if settings.translations is not None:
-        return settings.metric, _read_translations(settings.translations)[:limit], settings.translations.name
-    assert settings.text is not None
-    corpus = read_corpus(settings.text, options=TextOptions())
+        pairs = _read_translations(settings.translations)[:limit]
+        return _Measured(model, settings.metric, pairs, settings.translations.name, layers)
+    place = settings.text or settings.classified
+    assert place is not None
+    tasks = [] if settings.classified is None else [_classified_task(settings, model)]
+    corpus = read_corpus(place, tasks=tasks, options=settings.texts)
     corpus = corpus if limit is None else corpus.take_words(limit, seed=experiment.seed)
-    return "perplexity", corpus, settings.text.name
+    return _Measured(model, "classifier" if tasks else "perplexity", corpus, place.name, layers)
+
+
+def _classified_task(settings: ModelAblation, model: Model) -> str:
+    """Returns the task of the model's classifier, with the column of its labels."""
+    if model.classifier is None:
+        raise ModelError(
+            f"{model.name} has no classifier, so `classified` measures nothing. Use a run of a model from `lca tune`."
+        )
+    task = model.classifier.task
+    return task if settings.label_column is None else f"{task}={settings.label_column}"
 
 
 def _read_translations(path: Path) -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Int, Int64, Shaped
 
 from lca_jax.errors import DataError
@@ -125,7 +125,7 @@ def _program(reading: Reading) -> "Callable[[ReadBatch], DeviceVectors]":
     params = model.params if model.mesh is not None else jax.device_put(model.params, everywhere)
     edits = jax.tree.map(partial(replicate, mesh), dict(reading.edits))
     reads = tuple((site, shape.layers) for site, shape in recipe.sites.items())
-    read = partial(read_vectors, graph=model.graph, reads=reads, pool=recipe.pool, dtype=recipe.dtype)
+    read = partial(read_vectors, graph=model.graph, reads=reads, pool=recipe.pool, dtype=recipe.dtype, mesh=mesh)
     chosen = {site: np.array(shape.neurons) for site, shape in recipe.sites.items() if shape.neurons is not None}
     columns = jax.tree.map(partial(replicate, mesh), chosen)
     copies = None if everywhere.is_fully_addressable else everywhere
@@ -201,7 +201,7 @@ class DeviceVectors(NamedTuple):
     """Whether all numbers of a row are finite."""
 
 
-@partial(jax.jit, static_argnames=("graph", "reads", "pool", "dtype", "copies"))
+@partial(jax.jit, static_argnames=("graph", "reads", "pool", "dtype", "mesh", "copies"))
 def read_vectors(
     params: Params,
     edits: dict[str, Edit],
@@ -215,6 +215,7 @@ def read_vectors(
     reads: tuple[tuple[str, tuple[int, ...]], ...],
     pool: Pool,
     dtype: StoreDtype,
+    mesh: Mesh,
     copies: NamedSharding | None = None,
 ) -> DeviceVectors:
     """Runs the model, pools and casts. Finite numbers are checked after the cast, which may overflow.
@@ -222,7 +223,7 @@ def read_vectors(
     `copies`, if given, is where the results are to be whole: on devices of all processes that share the model.
     """
     with jax.named_scope("forward"):
-        hidden = forward(graph, params, batch, edits, reads=dict(reads))
+        hidden = forward(graph, params, batch, edits, reads=dict(reads), mesh=mesh)
     with jax.named_scope("pool"):
         pooled = {site: pool_words(states, starts, ends, pool=pool, between=between) for site, states in hidden.items()}
         pooled |= {site: pooled[site][..., chosen] for site, chosen in columns.items()}

@@ -1,7 +1,8 @@
 """Chooses the static shapes of a run: how long packed rows are, and how many rows a batch has.
 
 Every shape is compiled once, so a run has few: rows of `row_length` slots, and for windows longer than that rows of 256
-and of 512 slots, in batches of an eighth of the slots, as long sentences are rare. Every device of an accelerator has
+slots, of 512, and of twice as many up to the longest window, in batches of an eighth of the slots, as long sentences
+are rare. Every device of an accelerator has
 the rows of the usual batch, unless there are not so many for all the devices of a job.
 
 The shards of a store are chosen here too: small enough that every process of a job has as much work as any other, and
@@ -21,6 +22,10 @@ from lca_jax.text.corpus import Corpus
 
 ROW_LENGTHS = (128, 256, 512)
 """Slots of a row, unless the caller gives another length."""
+_LONG_ROW_LENGTHS = tuple(512 * 2**power for power in range(1, 12))
+"""Slots of rows for windows of more than 512 pieces, where the caller wants those whole."""
+_LANES = 128
+"""The longest of them is a multiple of this: so it can be attended in parts, or by a kernel."""
 CPU_BATCH_SLOTS = 1_024
 """Slots of the usual batch on a CPU."""
 ACCELERATOR_BATCH_SLOTS = 16_384
@@ -88,9 +93,10 @@ def plan_shapes(*, row_length: int, longest_window: int, rows_per_batch: int, de
         rows_per_batch: Rows of the usual batch; rounded up to a multiple of `devices`.
         devices: Number of devices over which the rows are split.
     """
-    longer = [length for length in ROW_LENGTHS if row_length < length < longest_window]
+    longer = [length for length in (*ROW_LENGTHS, *_LONG_ROW_LENGTHS) if row_length < length < longest_window]
     if longest_window > row_length:
-        longer.append(longest_window)
+        long = longest_window > ROW_LENGTHS[-1]
+        longer.append(-(-longest_window // _LANES) * _LANES if long else longest_window)
     slots = rows_per_batch * row_length // _LONG_BATCH_SHARE
     rows = {row_length: rows_per_batch} | {length: max(slots // length, 1) for length in longer}
     return {length: -(-count // devices) * devices for length, count in rows.items()}

@@ -51,26 +51,20 @@ def measure_effect(
         sweep: The sweep.
         seed: Seed of the samples.
     """
-    points, kinds, sentences = parts.shape
-    sampled = resampled_sums(parts.reshape(-1, sentences), np.arange(sentences), seed=seed)
-    # The parts themselves come first, as if they were one more sample.
-    sums = np.concatenate([parts.sum(axis=2)[None], sampled.reshape(-1, points, kinds)])
-    harm = _HARM[measure.lost](measure.value(sums))
+    harm = _HARM[measure.lost](sampled_scores(measure, parts, seed=seed))
     grid = harm[:, 1:].reshape(len(harm), len(fills), len(orders), len(spans))
     groups = _group_values(measure, parts)
     chosen = _Chosen(
         whole=harm[:, 0], grid=grid, orders=orders, lost=measure.lost, generator=np.random.default_rng((seed, 1))
     )
     value = _score(chosen.whole, measure.lost)
-    low, high = np.quantile(value[1:], _LEVEL)
     return AblationCurve(
         measure=measure.name,
         sweep=sweep,
         whole=float(value[0]),
-        whole_low=float(low),
-        whole_high=float(high),
+        **ends("whole_", value),
         lost=measure.lost,
-        sentences=sentences,
+        sentences=parts.shape[2],
         draws=len({order.draw for order in orders if order.set in (_RANDOM, "matched")}),
         layers=tuple(axis.layer_names),
         points=tuple(
@@ -82,6 +76,15 @@ def measure_effect(
         claims=tuple(chosen.claims(fills)),
         whole_by_group={name: float(of_points[0]) for name, of_points in groups.items()},
     )
+
+
+def sampled_scores(
+    measure: Score, parts: Float[np.ndarray, "point part sentence"], *, seed: int
+) -> Float[np.ndarray, "sample point"]:
+    """Returns the score of every point in samples of the sentences, the same for all points; sample 0 is the data."""
+    points, kinds, sentences = parts.shape
+    sampled = resampled_sums(parts.reshape(-1, sentences), np.arange(sentences), seed=seed)
+    return measure.value(np.concatenate([parts.sum(axis=2)[None], sampled.reshape(-1, points, kinds)]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,9 +147,9 @@ class _Chosen:
             first=spans[span].first,
             last=spans[span].last,
             value=float(value[0]),
-            **_ends("", value),
+            **ends("", value),
             change=float(change[0]),
-            **_ends("change_", change),
+            **ends("change_", change),
             draws=tuple(_score(self.grid[0, fill, members, span], self.lost).tolist()) if len(members) > 1 else (),
             layers=tuple(np.rint(blocks / len(members)).astype(int).tolist()),
             by_group={group: float(of_points[places].mean()) for group, of_points in groups.items()},
@@ -180,7 +183,8 @@ def _score(harm: Float[np.ndarray, "..."], lost: Lost) -> Float[np.ndarray, "...
     return np.asarray(_SCORE[lost](harm))
 
 
-def _ends(name: str, sampled: Float[np.ndarray, " sample"]) -> dict[str, float]:
+def ends(name: str, sampled: Float[np.ndarray, " sample"]) -> dict[str, float]:
+    """Returns both ends of the 95 % interval of samples, as `NAMElow` and `NAMEhigh`; sample 0 is the data itself."""
     low, high = np.quantile(sampled[1:], _LEVEL).tolist()
     return {f"{name}low": low, f"{name}high": high}
 

@@ -27,6 +27,7 @@ from lca_jax.axes import Layers, NeuronAxis
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.interventions.chance import measure_effect
 from lca_jax.interventions.choices import WHERE, SetName, Sweep, Where
+from lca_jax.interventions.classifier_accuracy import ClassifierAccuracy
 from lca_jax.interventions.edits import ablate
 from lca_jax.interventions.effect import AblationCurve
 from lca_jax.interventions.measures import SLOTS, Lost, Measure, MinimalPairs, Perplexity, Score
@@ -47,6 +48,7 @@ MEASURES: Mapping[str, Callable[..., Measure]] = {
     "minimal-pairs": MinimalPairs.of,
     "bleu": partial(Translations.of, metric="bleu"),
     "chrf": partial(Translations.of, metric="chrf"),
+    "classifier": ClassifierAccuracy.of,
 }
 """Measures by their names; each is made of a model and texts."""
 ByHand = Callable[[Mapping[str, Edit] | None], Sequence[float] | Float[np.ndarray, " sentence"]]
@@ -73,10 +75,11 @@ def ablation_curve(
     """Measures a model with neurons of rankings removed, and how sure the differences are.
 
     Args:
-        model: The model, with its head unless a probe is measured.
+        model: The model, with its head unless a probe or a classifier is measured.
         rankings: One ranking, or several by their names, all of the same neurons.
         texts: What a measure that is named is made of: a corpus or lines for `perplexity` (pairs of lines for an
-            encoder-decoder), `MinimalPair`s for `minimal-pairs`, pairs of source and reference for `bleu` and `chrf`.
+            encoder-decoder), `MinimalPair`s for `minimal-pairs`, pairs of source and reference for `bleu` and `chrf`, a
+            labelled corpus for `classifier`, the accuracy of the head that a model was tuned with.
         counts: Numbers of neurons that are removed.
         sets: Which sets are removed: `top`, `random`, `matched`, `bottom`.
         fill: What removed neurons are set to: `zero`, `mean` (over the slots that are edited, of the text itself), or a
@@ -97,7 +100,7 @@ def ablation_curve(
     Raises:
         SettingsError: A name is unknown, a count is out of range, or a fill has another length than the rankings.
         DataError: Rankings are of different neurons, or the texts have nothing to measure.
-        ModelError: The model has no head, or cannot do what the measure asks for.
+        ModelError: The model has no head or no classifier, or cannot do what the measure asks for.
     """
     named = {rankings.task: rankings} if isinstance(rankings, Ranking) else dict(rankings)
     orders = orders_of(named, sets=sets, layers=layers, random=random, seed=seed)
@@ -111,7 +114,7 @@ def ablation_curve(
         values = _run_function(model, measure, axis, orders, spans, list(fills.values()))
         parts = np.stack([values, np.ones_like(values)], axis=1)
     else:
-        score = made = _made(measure, model, texts, slots=slots)
+        score = made = measure_of(measure, model, texts, slots=slots)
         fills = fills_of(model, axis, fill, batches=made.batches, where=where)
         stacked = np.stack(list(fills.values()))
         parts = made.parts(run_points(model, made, axis, orders, spans, stacked, where=where, at_once=at_once))
@@ -120,7 +123,13 @@ def ablation_curve(
     )
 
 
-def _made(measure: str | Measure, model: Model, texts: Any, *, slots: int) -> Measure:
+def measure_of(measure: str | Measure, model: Model, texts: Any, *, slots: int) -> Measure:
+    """Makes a measure that is named; one that is given stays as it is.
+
+    Raises:
+        SettingsError: The name is unknown.
+        DataError: It needs texts.
+    """
     if not isinstance(measure, str):
         return measure
     if measure not in MEASURES:

@@ -32,10 +32,11 @@ def rank_by_ablation(
     Costs one pass of the model over the texts for every neuron.
 
     Args:
-        model: The model, with its head unless a probe is measured.
+        model: The model, with its head unless a probe or a classifier is measured.
         axis: The neurons, such as those of a store (`store.axis()`).
         texts: What a measure that is named is made of, as in `ablation_curve`.
-        measure: `perplexity`, `minimal-pairs`, `bleu`, `chrf`, or a measure such as `ProbeAccuracy`.
+        measure: `perplexity`, `minimal-pairs`, `bleu`, `chrf`, `classifier`, or a measure such as
+            `ProbeAccuracy`.
         fill: What a removed neuron is set to: `zero`, `mean`, or a number for each column. `mean` leaves out what the
             shift of a constant does.
         where: Which slots are edited.

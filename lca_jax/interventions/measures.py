@@ -2,7 +2,7 @@
 
 A measure has batches of one shape, a pure `score` of one batch, and turns what `score` returned into numbers that are
 summed over sentences. The score of any sample of the sentences is a function of the sums, so that intervals need no
-further run. `lca_jax.ablation_curve` knows these by name; a probe and translations are in files of their own.
+further run. `lca_jax.ablation_curve` knows these by name; probes, classifiers and translations have files of their own.
 
 References:
     Perplexity a word: Dalvi et al. 2019, section 5 (language models).
@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from lca_jax.errors import CorpusError, DataError
 from lca_jax.hugging_face import special_piece
@@ -118,6 +118,30 @@ def sum_by_sentence(
         flat = np.bincount(place, weights=values[:, counts].ravel().astype(np.float64), minlength=sums.size)
         sums += flat.reshape(sums.shape)
     return sums
+
+
+def classes_of_units(
+    scored: Sequence[np.ndarray], batches: Sequence[Rows], *, units: int
+) -> Int[np.ndarray, "point unit"]:
+    """Returns the class number that each unit was given, of the units whose numbers are the rows' `sentences`.
+
+    -1 stands for units that no slot is of.
+    """
+    classes = np.full((len(scored[0]), units), -1)
+    for values, rows in zip(scored, batches, strict=True):
+        numbers = np.asarray(rows.sentences)
+        classes[:, numbers[numbers >= 0]] = values[:, numbers >= 0]
+    return classes
+
+
+def count_right(
+    predicted: Int[np.ndarray, "point unit"], gold: Int[np.ndarray, " unit"], sentences: Int[np.ndarray, " unit"]
+) -> Float[np.ndarray, "point part sentence"]:
+    """Returns right units and units of every sentence that has one."""
+    place, number = np.unique(sentences, return_inverse=True)
+    hits = np.stack([np.bincount(number, weights=row, minlength=len(place)) for row in predicted == gold])
+    units = np.broadcast_to(np.bincount(number, minlength=len(place)), hits.shape)
+    return np.stack([hits, units], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

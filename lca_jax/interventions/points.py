@@ -1,21 +1,22 @@
 """Runs all points of a curve over a text as one compiled program, whose memory is that of one point.
 
 A point is four numbers: an order, the places of it that are removed, and a fill. The edits are made from them inside
-`lax.map`; with `vmap` over all points memory would grow with their number, and on a CPU the time too.
+the program (`edited_runs`).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int, PyTree
+from jaxtyping import Array, Float, Float32, Int
 
 from lca_jax.axes import DECODER, NeuronAxis
 from lca_jax.errors import SettingsError
 from lca_jax.interventions.choices import Where
+from lca_jax.interventions.edited_runs import score_edits
 from lca_jax.interventions.edits import columns_by_site, edits_of_columns
 from lca_jax.interventions.measures import Measure, Setting, setting_of
 from lca_jax.interventions.rows import Rows
@@ -23,6 +24,7 @@ from lca_jax.interventions.sets import Order, Span
 from lca_jax.machine.progress import counted
 from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Params, forward
+from lca_jax.models.stack.taps import Edit
 
 
 class Points(NamedTuple):
@@ -78,34 +80,28 @@ def run_points(
     for number, order in enumerate(orders):
         places[number, order.columns] = np.arange(len(order.columns))
     points = points_of(len(orders), spans, len(fills))
-    run = partial(_score_points, score=measure.score, setting=setting_of(model), where=where, at_once=at_once)
-    given = (model.params, columns, jnp.asarray(places), jnp.asarray(fills), points, measure.further)
-    return [np.asarray(run(rows, *given)) for rows in counted(batches, f"{measure.name}: batches of the curve")]
+    chosen = {"score": measure.score, "setting": setting_of(model), "where": where, "at_once": at_once}
+    given = (model.params, points, _Shared(columns, jnp.asarray(places), jnp.asarray(fills)), measure.further)
+    return [
+        np.asarray(score_edits(rows, *given, edits_of=_edits_of, **chosen))
+        for rows in counted(batches, f"{measure.name}: batches of the curve")
+    ]
 
 
-@partial(jax.jit, static_argnames=("score", "setting", "where", "at_once"))
-def _score_points(
-    rows: Rows,
-    params: Params,
-    columns: Mapping[str, Int[Array, "_layer _neuron"]],
-    places: Int[Array, "order feature"],
-    fills: Float[Array, "fill feature"],
-    points: Points,
-    further: PyTree[Array],
-    *,
-    score: Callable[..., Array],
-    setting: Setting,
-    where: Where,
-    at_once: int,
-) -> Array:
-    edited = {site: rows.edited(where, decoder=site.startswith(DECODER)) for site in columns}
+class _Shared(NamedTuple):
+    """What the edits of all points are made of."""
 
-    def at(point: Points) -> Array:
-        place = places[point.orders]
-        removed = (place >= point.first) & (place < point.last)
-        return score(setting, params, rows, edits_of_columns(columns, removed, fills[point.fills], edited), further)
+    columns: Mapping[str, Int[Array | np.ndarray, "_layer _neuron"]]
+    """The column of every neuron."""
+    places: Int[Array, "order feature"]
+    """The place of every column in each order."""
+    fills: Float[Array, "fill feature"]
 
-    return jax.lax.map(at, points, batch_size=None if at_once == 1 else at_once)
+
+def _edits_of(point: Points, shared: _Shared) -> dict[str, Edit]:
+    place = shared.places[point.orders]
+    removed = (place >= point.first) & (place < point.last)
+    return edits_of_columns(shared.columns, removed, shared.fills[point.fills], dict.fromkeys(shared.columns))
 
 
 def slot_means(

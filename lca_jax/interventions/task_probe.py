@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from lca_jax.axes import NeuronAxis
 from lca_jax.errors import DataError
 from lca_jax.interventions.control.answers import Answers
-from lca_jax.interventions.measures import SLOTS, Lost, Setting
+from lca_jax.interventions.measures import SLOTS, Lost, Setting, classes_of_units, count_right
 from lca_jax.interventions.rows import Rows, WordPlaces, read_rows
 from lca_jax.machine.precision import FLOAT32
 from lca_jax.models.model import Model
@@ -64,15 +65,24 @@ class ProbeAccuracy:
 
     @classmethod
     def of(
-        cls, model: Model, probes: ProbeSet, task: str, corpus: Corpus, *, pool: str = "last", slots: int = SLOTS
+        cls,
+        model: Model,
+        probes: ProbeSet,
+        task: str,
+        corpus: Corpus,
+        *,
+        subset: str | None = None,
+        pool: str = "last",
+        slots: int = SLOTS,
     ) -> "ProbeAccuracy":
         """Measures the probe of a task.
 
         Args:
             model: The model that the probes' activations came from.
-            probes: Fitted probes, one for the task; of whole layers.
+            probes: Fitted probes, one for the task; of whole layers. Layers without a weight are not read.
             task: The task.
             corpus: Labelled words.
+            subset: Name of the neurons that the probe was fitted on, such as those of one layer; None for all.
             pool: The piece that words were read at: `last` or `first`.
             slots: Number of slots in a batch.
 
@@ -81,15 +91,10 @@ class ProbeAccuracy:
             DataError: The probe reads a part of its layers' neurons or of several sites between each other, or no word
                 has a label that it knows.
         """
-        probe = probes.one(task)
-        reads: dict[str, tuple[int, ...]] = {}
-        for block in probes.axis.blocks:
-            reads[block.site] = (*reads.get(block.site, ()), block.layer)
-        in_order = [(site, layer) for site, layers in reads.items() for layer in layers]
-        if in_order != [(block.site, block.layer) for block in probes.axis.blocks] or any(
-            block.indices is not None for block in probes.axis.blocks
-        ):
-            raise DataError(f"The probe of `{task}` must read whole layers, site by site. Fit one of such a store.")
+        probe = probes.one(task, subset=subset)
+        weights = np.zeros((probes.axis.size, len(probe.classes)), np.float32)
+        weights[slice(None) if probe.columns is None else probe.columns] = probe.raw_weights
+        reads, weights = _read_layers(probes.axis, weights, task)
         batches, words = read_rows(model, corpus, slots=slots, pool=pool)
         number = {name: place for place, name in enumerate(probe.classes)}
         labels = [number.get(label, -1) if label is not None else -1 for label in corpus.flat_labels(task)]
@@ -98,12 +103,10 @@ class ProbeAccuracy:
         gold = np.where(read, labels, -1)
         if not (gold >= 0).any():
             raise DataError(f"No word of {corpus.name} has a label of `{task}` that the probe knows.")
-        weights = np.zeros((probes.axis.size, len(probe.classes)), np.float32)
-        weights[slice(None) if probe.columns is None else probe.columns] = probe.raw_weights
         # A class that no training word had has a bias of -inf, which no product can outweigh.
         bias = np.asarray(probe.raw_bias, np.float32)
         return cls(
-            name=f"accuracy on {task}",
+            name=f"accuracy on {task}" + (f" in {subset}" if subset else ""),
             corpus=corpus,
             batches=batches,
             places=words,
@@ -111,17 +114,13 @@ class ProbeAccuracy:
             gold=gold,
             sentences=np.repeat(np.arange(corpus.sentence_count), [len(one) for one in corpus.sentences]),
             further={"weights": weights, "bias": bias},
-            score=_scores_of(tuple((site, layers) for site, layers in reads.items())),
+            score=_scores_of(reads),
         )
 
     def parts(self, scored: Sequence[np.ndarray]) -> Float[np.ndarray, "point part sentence"]:
         """Returns right words and words."""
         counts = self.gold >= 0
-        place, number = np.unique(self.sentences[counts], return_inverse=True)
-        right = self._predicted(scored) == self.gold[counts]
-        hits = np.stack([np.bincount(number, weights=row, minlength=len(place)) for row in right])
-        words = np.broadcast_to(np.bincount(number, minlength=len(place)), hits.shape)
-        return np.stack([hits, words], axis=1)
+        return count_right(self._predicted(scored), self.gold[counts], self.sentences[counts])
 
     def value(self, sums: Float[np.ndarray, "... part"]) -> Float[np.ndarray, "..."]:
         """Returns the share of right words."""
@@ -142,11 +141,27 @@ class ProbeAccuracy:
 
     def _predicted(self, scored: Sequence[np.ndarray]) -> Int[np.ndarray, "point _word"]:
         """Returns the predicted class of every word that counts."""
-        predicted = np.full((len(scored[0]), len(self.gold)), -1)
-        for values, rows in zip(scored, self.batches, strict=True):
-            at = np.asarray(rows.sentences)
-            predicted[:, at[at >= 0]] = values[:, at >= 0]
-        return predicted[:, self.gold >= 0]
+        return classes_of_units(scored, self.batches, units=len(self.gold))[:, self.gold >= 0]
+
+
+def _read_layers(
+    axis: NeuronAxis, weights: Float[np.ndarray, "feature class"], task: str
+) -> tuple[Reads, Float[np.ndarray, "_feature class"]]:
+    """Returns the layers that have a weight, and their weights; of a probe without any all layers.
+
+    Raises:
+        DataError: The axis has parts of layers, or does not go site by site.
+    """
+    sites = [block.site for block in axis.blocks]
+    if sites != sorted(sites, key=sites.index) or any(block.indices is not None for block in axis.blocks):
+        raise DataError(f"The probe of `{task}` must read whole layers, site by site. Fit one of such a store.")
+    weighted = np.bincount(axis.block_of_column, weights=np.abs(weights).sum(axis=1), minlength=len(sites)) > 0
+    kept = weighted | ~weighted.any()
+    reads: dict[str, tuple[int, ...]] = {}
+    for place in np.flatnonzero(kept):
+        block = axis.blocks[place]
+        reads[block.site] = (*reads.get(block.site, ()), block.layer)
+    return tuple(reads.items()), weights[kept[axis.block_of_column]]
 
 
 @cache

@@ -10,7 +10,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from lca_jax.machine.precision import FLOAT32
 from lca_jax.models.choices import OF_SENTENCES, Reading
@@ -60,6 +61,23 @@ class Classifier:
         """Returns a line for people."""
         what = "sentences" if self.of_sentences else "words"
         return f"{self.task} of {what}, {len(self.classes)} classes, read from the pieces `{self.pool}`"
+
+
+def unit_vectors(
+    states: Float[Array, "row slot neuron"], units: Int[Array | np.ndarray, "row slot"], count: int
+) -> Float[Array, "unit neuron"]:
+    """Returns the mean state of each unit's slots, in float32; zeros for a unit without any.
+
+    Args:
+        states: The last hidden states.
+        units: Number of the unit that a slot belongs to; `count` where there is none.
+        count: Number of units.
+    """
+    flat = states.astype(jnp.float32).reshape(-1, states.shape[-1])
+    numbers = units.reshape(-1)
+    total = jax.ops.segment_sum(flat, numbers, num_segments=count + 1)[:count]
+    slots = jax.ops.segment_sum(jnp.ones(numbers.shape, jnp.float32), numbers, num_segments=count + 1)[:count]
+    return total / jnp.maximum(slots, 1.0)[:, None]
 
 
 def class_logits(

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lca_jax.report.claims import claims_told
-from lca_jax.report.figures import Frame, Line, Mark, Reference, Tick, whisker
+from lca_jax.report.figures import Frame, Line, Mark, Tick, whisker
 from lca_jax.report.formats import integer, is_number, number
+from lca_jax.report.references import Reference, place_references
 from lca_jax.report.scales import Scale, linear_ticks, logarithmic_ticks
 
 _SETS = ("top", "random", "matched", "bottom")
@@ -27,6 +28,15 @@ class UseChart(NamedTuple):
     y_ticks: tuple[Tick, ...]
     lines: tuple[Line, ...]
     whole: Reference
+
+
+class SetLayers(NamedTuple):
+    """The layers of the removed neurons, at the largest number of them."""
+
+    neurons: int
+    sets: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[int, ...]], ...]
+    """Every layer, and how many of its neurons each set has."""
 
 
 def use_sentence(entry: Mapping[str, Any]) -> str:
@@ -79,18 +89,45 @@ def draw_use(entry: Mapping[str, Any]) -> tuple[UseChart, ...]:
     x = Scale(min(counts), max(counts), frame.left + 8, frame.right - 8, logarithmic=counts[-1] > counts[0])
     y = Scale(min(heights) - room, max(heights) + room, frame.bottom, frame.top, logarithmic)
     ticks = logarithmic_ticks(y.low, y.high) if logarithmic else linear_ticks(y.low, y.high)
-    return tuple(
-        UseChart(
-            fill=str(fill),
-            measure=str(found.get("measure", "score")),
-            frame=frame,
-            x_ticks=tuple(Tick(x(count), integer(count)) for count in counts),
-            y_ticks=tuple(Tick(y(value), number(value)) for value in ticks or [whole]),
-            lines=tuple(line for line in (_line(name, fill, points, x, y) for name in _SETS) if line.marks),
-            whole=Reference(y(whole), y(whole) - 5, right=True, label=f"the model as it is {number(whole)}"),
+    charts = []
+    for fill in dict.fromkeys(point.get("fill") for point in points):
+        lines = tuple(line for line in (_line(name, fill, points, x, y) for name in _SETS) if line.marks)
+        (reference,) = place_references(
+            [(f"the model as it is {number(whole)}", y(whole), True)],
+            y,
+            ends=(frame.left, frame.right),
+            taken=[box for line in lines for box in line.boxes()],
         )
-        for fill in dict.fromkeys(point.get("fill") for point in points)
-    )
+        charts.append(
+            UseChart(
+                fill=str(fill),
+                measure=str(found.get("measure", "score")),
+                frame=frame,
+                x_ticks=tuple(Tick(x(count), integer(count)) for count in counts),
+                y_ticks=tuple(Tick(y(value), number(value)) for value in ticks or [whole]),
+                lines=lines,
+                whole=reference,
+            )
+        )
+    return tuple(charts)
+
+
+def layers_of_sets(entry: Mapping[str, Any]) -> SetLayers | None:
+    """Returns how many neurons of each layer every set has; None where that was not measured."""
+    found = entry.get("model_ablation") or {}
+    names = found.get("layer_names") or ()
+    points = [
+        point
+        for point in found.get("points") or ()
+        if is_number(point.get("neurons")) and len(point.get("layers") or ()) == len(names) > 0
+    ]
+    if not points:
+        return None
+    most = max(point["neurons"] for point in points)
+    layers = {point["set"]: point["layers"] for point in points if point["neurons"] == most}
+    sets = tuple(name for name in _SETS if name in layers)
+    rows = tuple((str(name), tuple(layers[of][place] for of in sets)) for place, name in enumerate(names))
+    return SetLayers(most, sets, rows)
 
 
 def _line(name: str, fill: object, points: Sequence[Mapping[str, Any]], x: Scale, y: Scale) -> Line:

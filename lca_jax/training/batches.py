@@ -60,7 +60,10 @@ class Shapes:
         length = next((length for length in ROW_LENGTHS if longest <= length), longest)
         single = all(len(window.words) == 1 for part in texts for window in part.windows)
         shapes = cls(row_length=length, rows=1, windows=windows, units=windows if single else None)
-        first = [_pack(texts[0], chosen, length) for chosen in split_order(texts[0], shapes, seed=seed, epoch=0)]
+        first = [
+            pack_texts(texts[0], chosen, row_length=length)
+            for chosen in split_order(texts[0], shapes, seed=seed, epoch=0)
+        ]
         usual = np.quantile([len(packed.piece_ids) for packed in first], _USUAL, method="inverted_cdf")
         return cls(row_length=length, rows=int(usual), windows=windows, units=shapes.units)
 
@@ -91,7 +94,7 @@ def make_batch(texts: Texts, chosen: Int64[np.ndarray, "window"], shapes: Shapes
         chosen: Numbers of the windows.
         shapes: The shapes.
     """
-    packed = _pack(texts, chosen, shapes.row_length)
+    packed = pack_texts(texts, chosen, row_length=shapes.row_length)
     rows = shapes.rows_for(len(packed.piece_ids))
     missing = ((0, rows - len(packed.piece_ids)), (0, 0))
     places = shapes.units or rows * shapes.row_length
@@ -105,12 +108,19 @@ def make_batch(texts: Texts, chosen: Int64[np.ndarray, "window"], shapes: Shapes
             np.pad(packed.segments, missing),
             None if packed.token_types is None else np.pad(packed.token_types, missing),
         ),
-        units=np.pad(_units_of_slots(packed, places), missing, constant_values=places),
+        units=np.pad(units_of_slots(packed, nothing=places), missing, constant_values=places),
         classes=classes,
     )
 
 
-def _pack(texts: Texts, chosen: Int64[np.ndarray, "window"], row_length: int) -> PackedRows:
+def pack_texts(texts: Texts, chosen: Int64[np.ndarray, "window"], *, row_length: int) -> PackedRows:
+    """Packs some windows into rows; their units are numbered in the order of the windows.
+
+    Args:
+        texts: The texts.
+        chosen: Numbers of the windows.
+        row_length: Slots of a row.
+    """
     windows = [
         texts.windows[number]._replace(
             sentence=place, words=np.arange(len(texts.windows[number].words), dtype=np.int32)
@@ -122,14 +132,14 @@ def _pack(texts: Texts, chosen: Int64[np.ndarray, "window"], row_length: int) ->
     return pack_windows(windows, row_length=row_length, word_offsets=offsets, pad_id=_PAD_ID)
 
 
-def _units_of_slots(packed: PackedRows, places: int) -> Int32[np.ndarray, "row slot"]:
-    """Returns the unit that is read from each slot."""
+def units_of_slots(packed: PackedRows, *, nothing: int) -> Int32[np.ndarray, "row slot"]:
+    """Returns the unit that is read from each slot; `nothing` where none is."""
     rows, length = packed.piece_ids.shape
     sizes = (packed.ends - packed.starts).astype(np.int64)
     inside = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    units = np.full(rows * length, places, np.int32)
+    units = np.full(rows * length, nothing, np.int32)
     units[np.repeat(packed.rows.astype(np.int64) * length + packed.starts, sizes) + inside] = np.repeat(
         packed.words, sizes
     )
     units = units.reshape(rows, length)
-    return units if packed.between is None else np.where(packed.between, np.int32(places), units)
+    return units if packed.between is None else np.where(packed.between, np.int32(nothing), units)

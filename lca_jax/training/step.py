@@ -18,13 +18,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
-from lca_jax.models.classifier import class_logits
+from lca_jax.models.classifier import class_logits, unit_vectors
 from lca_jax.models.stack import stack
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.dropout import Dropout
@@ -152,7 +151,7 @@ def _measure(plan: Plan, trained: Trained, kept: Params, batch: TextBatch, dropo
     params = _cast(join_params(trained["stack"], kept), plan)
     reads = {"residual": (plan.layers,)}
     (states,) = stack.forward(plan.graph, params, batch.pieces, reads=reads, dropout=dropout)["residual"]
-    vectors = _pool(states, batch.units, len(batch.classes))
+    vectors = unit_vectors(states, batch.units, len(batch.classes))
     logits = class_logits(trained["classifier"], vectors if dropout is None else dropout(vectors))
     counted = batch.classes >= 0
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.maximum(batch.classes, 0))
@@ -162,17 +161,6 @@ def _measure(plan: Plan, trained: Trained, kept: Params, batch: TextBatch, dropo
 def _cast(params: Params, plan: Plan) -> Params:
     leaves, tree = jax.tree.flatten(params)
     return jax.tree.unflatten(tree, [leaf.astype(dtype) for leaf, dtype in zip(leaves, plan.dtypes, strict=True)])
-
-
-def _pool(
-    states: Float[Array, "row slot neuron"], units: Int[Array | np.ndarray, "row slot"], count: int
-) -> Float[Array, "unit neuron"]:
-    """Returns the mean state of each unit's slots, in float32; zeros for a unit without any."""
-    flat = states.astype(jnp.float32).reshape(-1, states.shape[-1])
-    numbers = units.reshape(-1)
-    total = jax.ops.segment_sum(flat, numbers, num_segments=count + 1)[:count]
-    slots = jax.ops.segment_sum(jnp.ones(numbers.shape, jnp.float32), numbers, num_segments=count + 1)[:count]
-    return total / jnp.maximum(slots, 1.0)[:, None]
 
 
 def _adam(plan: Plan) -> optax.GradientTransformation:

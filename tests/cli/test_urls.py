@@ -100,6 +100,7 @@ ELSEWHERE = {
     ("describe", "labels"): "names of tasks",
     ("describe", "embedder"): "loaded as --generator is",
     ("ablate-model", "text"): "read as --train is",
+    ("ablate-model", "classified"): "read as --train is",
     ("ablate-model", "pairs"): "below",
     ("ablate-model", "translations"): "below",
     ("control", "source"): "a class",

@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 
 import lca_jax
-from lca_jax import ElasticNet, Experiment, run
+from lca_jax import ElasticNet, Experiment, Tuning, classify, load_model, read_corpus, run, tune
+from lca_jax.axes import NeuronAxis
 from lca_jax.cli.main import main
-from lca_jax.errors import CorpusError, SettingsError, StoreError
+from lca_jax.errors import CorpusError, ModelError, SettingsError, StoreError
 from lca_jax.experiment.ablation_settings import ModelAblation
+from lca_jax.experiment.inputs import Inputs
+from lca_jax.experiment.last_layer import probe_of_last_layer
 from lca_jax.experiment.model_ablation import ablate_model
+from lca_jax.probing.probe_set import load_probes
 from tests.experiment.files import write_odd_and_even
 from tests.experiment.result_keys import keys_of
 from tests.tiny_models import TINY, write_model
@@ -75,9 +79,46 @@ def test_results_have_it_as_long_as_the_run_has_the_ranking(experiment: Experime
     file.unlink()
 
 
+def test_the_classifier_of_a_tuned_model_is_measured(
+    experiment: Experiment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpora = [read_corpus(str(file), tasks=["upos"]) for file in (experiment.train, experiment.test)]
+    settings = Tuning(epochs=1, batch=8, rate=1e-2)
+    tuned = tune(load_model(experiment.model), corpora[0], task="upos", out=tmp_path / "tuned", settings=settings)
+    of_tuned = replace(experiment, model=str(tmp_path / "tuned"), out=tmp_path / "run")
+    run(of_tuned, until="probe")
+    options = ["--task", "upos", "--classified", str(experiment.test), "--counts", "4", "--random", "2", "--quiet"]
+    main(["ablate-model", "--run", str(of_tuned.out), *options])
+    entry = json.loads((of_tuned.out / "results.json").read_text())["tasks"]["upos"]["model_ablation"]
+    assert entry["measure"] == "accuracy of the classifier on upos"
+    assert entry["whole"] == classify(tuned.model, corpora[1]).accuracy
+    assert entry["text"] == "test.conllu"
+    assert "(accuracy of the classifier on upos of test.conllu)" in capsys.readouterr().out
+    with pytest.raises(ModelError, match="has no classifier, so `classified` measures nothing"):
+        ablate_model(experiment.out, ModelAblation(task="upos", classified=tmp_path / "none.conllu"))
+    with pytest.raises(CorpusError, match="none"):
+        ablate_model(of_tuned.out, ModelAblation(task="upos", classified=tmp_path / "none.conllu"))
+
+
+def test_a_probe_of_the_last_layer_is_measured_without_neurons_below(experiment: Experiment) -> None:
+    settings = ModelAblation(task="upos", probe="upos", counts=(4,), fill=("zero",), random=2, max_words=None)
+    entry = ablate_model(experiment.out, settings)["tasks"]["upos"]
+    found = entry["model_ablation"]
+    assert found["measure"] == "accuracy on upos in residual 2"
+    assert found["text"] == "test.conllu"
+    assert found["whole"] == pytest.approx(entry["by_layer"][2]["accuracy"], abs=0.02)
+    assert all(sum(point["layers"]) == 4 and point["layers"][2] == 0 for point in found["points"])
+    with pytest.raises(SettingsError, match=r"has no task 'xpos' to probe\. It has: upos"):
+        ablate_model(experiment.out, ModelAblation(task="upos", probe="xpos"))
+    probes = load_probes(experiment.out / "probes")
+    of_one_layer = replace(probes, axis=NeuronAxis(blocks=probes.axis.blocks[:1]))
+    with pytest.raises(SettingsError, match="removes neurons below it; there are residual 0"):
+        probe_of_last_layer(experiment, Inputs(experiment, None), of_one_layer, "upos", max_words=None)
+
+
 def test_what_cannot_be_measured_is_said(experiment: Experiment, tmp_path: Path) -> None:
     text = experiment.out.parent / "text.txt"
-    with pytest.raises(SettingsError, match="Give one of `text`, `pairs` and `translations`, got none"):
+    with pytest.raises(SettingsError, match=r"Give one of .* `classified`, `probe`, got none"):
         ModelAblation(task="upos")
     with pytest.raises(SettingsError, match=r"has no task 'xpos'\. It has: upos"):
         ablate_model(experiment.out, ModelAblation(task="xpos", text=text))

@@ -120,12 +120,12 @@ def test_a_whole_curve_is_one_program_and_the_next_one_is_none(model: Model) -> 
     settings: dict[str, Any] = {"counts": (1, 4), "random": 2, "slots": 32, "where": "after first"}
     with count_programs() as first:
         ablation_curve(model, {"one": RANKING, "other": OTHER}, lines, **settings)
-    scoring = [name for name in first if "score_points" in name]
+    scoring = [name for name in first if "score_edits" in name]
     assert len(scoring) == 1
     with count_programs() as second:  # other neurons, texts, counts and fills of the same number
         settings |= {"counts": (2, 7), "seed": 3, "fill": {"a": np.ones(AXIS.size), "zero": "zero"}}
         ablation_curve(model, {"a": OTHER, "b": RANKING}, draw_lines([6, 7, 5, 9, 4, 30], seed=3), **settings)
-    assert not [name for name in second if "score_points" in name]
+    assert not [name for name in second if "score_edits" in name]
 
 
 def loop(model: Model, columns_of_points: list[np.ndarray]) -> list[float]:
@@ -277,6 +277,14 @@ def test_the_accuracy_of_a_probe_is_that_of_extracting_with_the_edits(model: Mod
     expected = (probes.one("parity").predict(edited.matrix()) == gold).mean()
     assert found.points[0].value == pytest.approx(expected, abs=0.01)
     assert found.points[0].value < found.whole - 0.05
+    of_layers = fit_probes(store, ElasticNet(l1=1e-3, l2=1e-3), tasks=["parity"], subsets="layers", control=False)
+    one = ProbeAccuracy.of(model, of_layers, "parity", corpus, subset="residual 1", slots=128)
+    assert one.further["weights"].shape == (32, 2)  # other layers are not read
+    of_one = ablation_curve(model, RANKING, counts=(20,), sets=("top",), fill="zero", measure=one)
+    probe = of_layers.one("parity", subset="residual 1")
+    assert of_one.whole == (probe.predict(store.matrix()) == gold).mean()
+    assert of_one.points[0].value == pytest.approx((probe.predict(edited.matrix()) == gold).mean(), abs=0.01)
+    assert of_one.measure == "accuracy on parity in residual 1"
     with pytest.raises(SettingsError, match="`last` or `first`"):
         ProbeAccuracy.of(model, probes, "parity", corpus, pool="mean")
 

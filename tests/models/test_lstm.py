@@ -224,6 +224,18 @@ def test_a_language_model_is_like_any_other_model() -> None:
     assert np.isfinite(curve.whole)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_head_has_the_vectors_of_the_words_or_its_own(tied: bool) -> None:
+    model = language_model(tied=tied)
+    batch = alone([1, 3, 2, 4])
+    params: Any = model.params
+    states = np.asarray(model.forward(params, batch)["residual"])[2, 0]
+    vectors = np.asarray(params["embedding"]["pieces"]["embedding"] if tied else params["head"]["pieces"]["embedding"])
+    assert ("pieces" in params["head"]) != tied
+    expected = states @ vectors.T + np.asarray(params["head"]["bias"])
+    np.testing.assert_allclose(np.asarray(model.logits(params, batch))[0], expected, atol=1e-5)
+
+
 def test_what_cannot_be_built_or_edited_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"`layers` must be 1 to 4, got 5; `width` must be even"):
         LstmConfig(vocabulary=5, width=7, layers=5, bidirectional=True)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lca_jax.report.findings import findings
-from lca_jax.report.model_use import draw_use
+from lca_jax.report.model_use import draw_use, layers_of_sets
 from lca_jax.report.page import render_report
 from tests.report.results import beaten, good
 
@@ -59,6 +59,21 @@ def test_the_page_has_a_curve_for_every_fill() -> None:
     assert "the model as it is 50" in page
     for results in (good(), with_use(beaten())):
         assert "Does the model use them?" not in render_report(results, {})
+
+
+def test_the_layers_of_every_set_stand_beside_its_curve() -> None:
+    results = with_use(good())
+    entry = results["tasks"]["upos"]
+    assert layers_of_sets(entry) is None
+    entry["model_ablation"]["layer_names"] = ["residual 0", "residual 1"]
+    for place, one in enumerate(entry["model_ablation"]["points"]):
+        one["layers"] = [one["neurons"] - place, place]
+    found = layers_of_sets(entry)
+    assert found is not None
+    # Both fills remove the same neurons; here the numbers of the last are told.
+    assert found == (100, ("top", "random", "bottom"), (("residual 0", (93, 91, 89)), ("residual 1", (7, 9, 11))))
+    page = render_report(results, {})
+    assert "The 100 neurons of each set, by layer" in page
 
 
 def test_higher_perplexities_lie_higher() -> None:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from lca_jax.errors import ModelError
 from lca_jax.models.stack.attention_config import RelativeSinusoids
 from lca_jax.models.stack.stack import Batch, Params, Stack, require_targets
-from lca_jax.models.stack.taps import Edit, Taps, decoder_part
+from lca_jax.models.stack.taps import Edit
 
 _LOGITS = 6 * 2**20
 """Number of logits in a block."""
@@ -47,14 +47,9 @@ def log_probabilities(
         ModelError: `targets` or the mask piece are missing, or the model predicts pieces in a way of its own.
     """
     stack, edits = nnx.merge(graph, params), edits or {}
-    batch = jax.tree.map(jnp.asarray, batch)
-    if stack.decoder is not None:
-        written: Batch = jax.tree.map(jnp.asarray, require_targets(targets))
-        states = stack(batch, layers=stack.config.layers, taps=Taps(edits, {}))
-        taps, layers = Taps(decoder_part(edits), {}), stack.decoder.config.layers
-        return _of_following(stack, written, stack.decode(written, batch, states, layers=layers, taps=taps))
-    if stack.config.attention.causal:
-        return _of_following(stack, batch, stack(batch, layers=stack.config.layers, taps=Taps(edits, {})))
+    if stack.decoder is not None or stack.config.attention.causal:
+        written = batch if stack.decoder is None else require_targets(targets)
+        return _of_following(stack, written, stack.last_states(batch, edits, targets=targets))
     if isinstance(stack.config.attention.relative, RelativeSinusoids) or mask_piece is None:
         why = "its tokenizer has no mask piece" if mask_piece is None else "it predicts pieces in a drawn order"
         raise ModelError(
@@ -66,7 +61,7 @@ def log_probabilities(
 
 def _of_following(stack: Stack, texts: Batch, states: Float[Array, "row slot neuron"]) -> Float[Array, "row slot"]:
     """Every slot predicts the piece of the next one, so a window's first piece is predicted by none."""
-    ids, positions, segments = texts.piece_ids, jnp.asarray(texts.positions), jnp.asarray(texts.segments)
+    ids, positions, segments = (jnp.asarray(part) for part in texts[:3])
     chosen = _of_pieces(stack, states, jnp.roll(ids, -1, axis=1))
     return jnp.where((positions > 0) & (segments > 0), jnp.roll(chosen, 1, axis=1), 0.0)
 
@@ -84,7 +79,7 @@ def _masked_states(
     def mask(place: Int[Array, ""], kept: Float[Array, "row slot neuron"]) -> Float[Array, "row slot neuron"]:
         here = positions == place
         masked = batch._replace(piece_ids=jnp.where(here, mask_piece, batch.piece_ids))
-        return jnp.where(here[:, :, None], stack(masked, layers=stack.config.layers, taps=Taps(edits, {})), kept)
+        return jnp.where(here[:, :, None], stack.last_states(masked, edits), kept)
 
     nothing = jnp.zeros((*positions.shape, stack.config.residual_width), jnp.dtype(stack.config.dtype))
     return jax.lax.fori_loop(jnp.zeros_like(last), last + 1, mask, nothing)
