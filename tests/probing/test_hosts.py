@@ -77,7 +77,7 @@ print(*[f"{probe.objective:.6f}" for probe in study(settings)])
         ("upos", {"max_train_per_class": 40, "layers": (1, 2)}),
         ("deprel", {"heads": "head"}),
         ("upos", {"layers": (1,), "stored": False}),
-        ("upos", {"layers": (1,), "stored": False, "split_model": 2, "stream": True, "max_train_per_class": 6}),
+        ("upos", {"layers": (1,), "stored": False, "split_model": 2, "stream": True, "max_train_per_class": 20}),
     ],
 )
 def test_a_study_of_two_processes_is_that_of_one(tmp_path: Path, task: str, options: dict) -> None:
