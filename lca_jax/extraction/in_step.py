@@ -65,7 +65,7 @@ class Steps:
                 "model, failed; its own message says why. Mend that and start the whole job again."
             )
 
-    def run_down(self, begin: Callable[[_Step], None], steps: Iterator[_Step]) -> None:
+    def run_down(self, begin: Callable[[_Step], object], steps: Iterator[_Step]) -> None:
         """Goes on after an error of this process, until all others have heard of it.
 
         Args:

@@ -125,7 +125,7 @@ def shard_rows(
 
 def replicate(mesh: Mesh, array: Shaped[np.ndarray, "..."] | Shaped[Array, "..."]) -> Shaped[Array, "..."]:
     """Puts an array, the same in every process, on every device of the mesh."""
-    return put(np.asarray(array), NamedSharding(mesh, PartitionSpec()))
+    return put(array, NamedSharding(mesh, PartitionSpec()))
 
 
 def put(array: Shaped[np.ndarray, "..."] | Shaped[Array, "..."], where: Sharding) -> Shaped[Array, "..."]:

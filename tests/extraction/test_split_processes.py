@@ -13,7 +13,7 @@ from tests.processes import run_processes
 from tests.tiny_bert import write_bert
 
 pytestmark = pytest.mark.slow
-SETTINGS = {"shard_words": 64, "row_length": 24}
+SETTINGS: dict = {"shard_words": 64, "row_length": 24}
 SCRIPT = """
 import json
 import numpy as np
