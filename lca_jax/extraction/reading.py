@@ -20,8 +20,7 @@ from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.devices import data_mesh
 from lca_jax.models.loading.folders import tokenizer_content
 from lca_jax.models.model import Model
-from lca_jax.models.stack.stack import check_edits
-from lca_jax.models.stack.taps import Edit
+from lca_jax.models.stack.taps import Edit, check_edits
 from lca_jax.store.folder import CHUNK_WORDS
 from lca_jax.store.recipe import Pool, Recipe, SiteShape, StoreDtype, WordChoice
 from lca_jax.store.units import Units

@@ -26,8 +26,7 @@ from lca_jax.interventions.edits import stack_edits
 from lca_jax.interventions.measures import SLOTS, Measure
 from lca_jax.models.model import Model
 from lca_jax.models.stack.config import StackConfig
-from lca_jax.models.stack.stack import check_edits
-from lca_jax.models.stack.taps import Edit
+from lca_jax.models.stack.taps import Edit, check_edits
 from lca_jax.tables import html_table, text_table
 
 

@@ -27,7 +27,7 @@ from lca_jax.models.stack import stack
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.log_probabilities import log_probabilities
 from lca_jax.models.stack.stack import Batch, Params, Stack
-from lca_jax.models.stack.taps import Edit
+from lca_jax.models.stack.taps import Edit, check_edits
 from lca_jax.models.writing.generation import Generation, Search, TextRules, check_writer, write_pieces, write_texts
 from lca_jax.models.writing.search import GeneratedPieces
 from lca_jax.tables import html_table, text_table
@@ -203,7 +203,7 @@ class Model:
         rows, slots = prompts.piece_ids.shape
         alone = self.config.decoder is None
         read, written = (rows, slots + alone * search.longest), (rows, len(rules.start) + search.longest)
-        stack.check_edits(self.config, edits or {}, rows=read, targets=written)
+        check_edits(self.config, edits or {}, rows=read, targets=written)
         return write_pieces(self.graph, params, prompts, edits, rules=rules, search=search)
 
     def write(
@@ -232,7 +232,7 @@ class Model:
             ModelError: As in `write_pieces`; or a text has no piece, or more than fit into a window.
         """
         self.check_head()
-        stack.check_edits(self.config, edits or {})
+        check_edits(self.config, edits or {})
         rules, search = self._rules_from(start), search or Search()
         check_writer(self.config.decoder or self.config, slots=1, search=search)
         run = partial(_write_pieces, self.graph, self.params, edits=edits, rules=rules, search=search)
@@ -248,7 +248,7 @@ class Model:
 
     def _check_edits(self, edits: Mapping[str, Edit] | None, batch: Batch, targets: Batch | None) -> None:
         read, written = (None if one is None else np.shape(one.piece_ids) for one in (batch, targets))
-        stack.check_edits(self.config, edits or {}, rows=read, targets=written)
+        check_edits(self.config, edits or {}, rows=read, targets=written)
 
     def _rules_from(self, start: Sequence[int] | None) -> TextRules:
         return self.rules if start is None else replace(self.rules, start=tuple(start))

@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from lca_jax.axes import DECODER
+from lca_jax.errors import ModelError
 from lca_jax.machine.precision import FLOAT32
+from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.dropout import Dropout
 
 _Value = TypeVar("_Value")
@@ -97,3 +99,45 @@ def apply_edit(edit: Edit, layer: int, states: Float[Array, "row slot neuron"]) 
 def decoder_part(by_site: Mapping[str, _Value]) -> dict[str, _Value]:
     """Returns the entries of a decoder's sites, under the names that these sites have inside the decoder."""
     return {site.removeprefix(DECODER): value for site, value in by_site.items() if site.startswith(DECODER)}
+
+
+def check_edits(
+    config: StackConfig,
+    edits: Mapping[str, Edit],
+    *,
+    rows: tuple[int, ...] | None = None,
+    targets: tuple[int, ...] | None = None,
+) -> None:
+    """Checks that every edit has a scale and a shift for each neuron of each layer of its site.
+
+    Args:
+        config: The stack.
+        edits: Site to edit.
+        rows: Number of rows and slots of the batch; None where the caller packs the rows itself.
+        targets: The same of what the decoder reads, where there is one.
+
+    Raises:
+        SettingsError: The model does not have a site of this name; the message lists those it has.
+        ModelError: An edit is of another shape than its site or its batch; the message says which shape is right.
+    """
+    for site, edit in edits.items():
+        shape = (config.layer_count(site), config.site_width(site))
+        if (np.shape(edit.scale), np.shape(edit.shift)) != (shape, shape):
+            raise ModelError(
+                f"The edit of `{site}` must have scale and shift of shape (layer, neuron) = {shape}, "
+                f"got {np.shape(edit.scale)} and {np.shape(edit.shift)}."
+            )
+        if edit.directions is not None and np.shape(edit.directions)[:-1] != shape:
+            raise ModelError(
+                f"The edit of `{site}` must have directions of shape (layer, neuron, direction) = {shape} and their "
+                f"number, got {np.shape(edit.directions)}."
+            )
+        if edit.directions is not None and site.removeprefix(DECODER) in ("cell", "gates"):
+            raise ModelError(f"The edit of `{site}` must be without directions: only `residual` has them.")
+        slots = targets if site.startswith(DECODER) else rows
+        if edit.where is not None and np.shape(edit.where) != slots:
+            means = "the rows are packed here, so slots cannot be named" if slots is None else f"it must be {slots}"
+            raise ModelError(
+                f"The edit of `{site}` has a `where` of shape {np.shape(edit.where)}, but {means}. Use a batch of your "
+                "own with `forward`, `logits`, `log_probabilities` or `write_pieces`, or leave `where` out."
+            )
