@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 from scipy.stats import binomtest
 
 from benchmarks.claimed_results import Figure, Reading, Results, over_halves
@@ -13,7 +14,8 @@ from lca_jax.analysis.localisation import CLOSED_CLASSES, OPEN_CLASSES
 TASKS = ("upos", "chunk", "sem")
 _OPEN = tuple(name for name in OPEN_CLASSES if name != "INTJ")
 """Interjections are left out: few words are any."""
-_SURE_DEVIATIONS = 1.96
+_SURE_DEVIATIONS = float(ndtri(0.975))
+"""Half the width of a 95 % interval, in standard errors."""
 
 
 def lead(how: str, share: float, name: str, *, tasks: Sequence[str] = TASKS, turned: bool = False) -> Reading:

@@ -11,10 +11,12 @@ test it, each turned so that it is above 0 where the claim is true, with its int
 - `cannot be tested here`: the claim needs data, models or a protocol that are not at hand; the row says which;
 - `not measured yet`: no result file has the figures.
 
-A figure has an interval of 95 % from what its file repeats: sentences, half-samples, seeds of a tuning, or corpora.
+A figure has an interval of 95 % from what its file repeats: sentences, half-samples, seeds of a tuning, properties of
+words, or corpora.
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +43,11 @@ class Settings:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Collects the claims, writes them, and prints the table of the README."""
+    """Collects the claims, writes them, prints the table of the README and the sentence of the project's README."""
     settings = tyro.cli(Settings, args=arguments, description="What the papers claim, beside our figures.")
     content = collect(settings.results)
     settings.out.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print("\n".join(table_of(content)))
+    print("\n".join(table_of(content)), f"\n\n{summary_of(content)}")
 
 
 def collect(folder: Path) -> dict[str, Any]:
@@ -102,9 +104,20 @@ def table_of(content: dict[str, Any]) -> list[str]:
     return lines
 
 
+def summary_of(content: dict[str, Any]) -> str:
+    """Returns what the project's README says of the claims."""
+    count = Counter(row["verdict"] for row in content["rows"])
+    told = [f"{count['holds']} hold", f"{count['fails']} fail", f"{count['within noise']} are within noise"]
+    if count["not measured yet"]:
+        told.append(f"{count['not measured yet']} are not measured yet")
+    untested = f"{count['cannot be tested here']} cannot be tested here"
+    return f"of {len(content['rows'])} claims of the papers {', '.join(told)}, and {untested}"
+
+
 def _signed(value: float) -> str:
     """Writes a share as the README does: three digits, no zero before the point."""
-    return f"{value:+.3f}".replace("0.", ".", 1)
+    sign, digits = f"{value:+.3f}"[0], f"{abs(value):.3f}"
+    return sign + digits.removeprefix("0")
 
 
 if __name__ == "__main__":

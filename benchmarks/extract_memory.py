@@ -11,16 +11,15 @@ extraction and in each tenth of its time, and its peak over the whole run (`VmHW
 import json
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
 from benchmarks import harness
+from benchmarks.memory import read_bytes, sampled
 from benchmarks.source import ModelAndCorpus
 from lca_jax.extraction.extract import extract
 from lca_jax.models.load import load_model
@@ -30,7 +29,6 @@ from lca_jax.text.conllu import read_conllu
 from lca_jax.text.corpus import Corpus
 
 _STAND_IN_UNITS = 16
-_SAMPLE_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +62,7 @@ def measure(settings: Settings) -> dict[str, object]:
         model = load_stand_in(settings.model_folder, Path(scratch) / "model")
         with_model = read_bytes("VmRSS")
         started = time.perf_counter()
-        with _sampled() as samples:
+        with sampled() as samples:
             store = extract(model, corpus, Path(scratch) / "store", dtype=settings.dtype)
         seconds = time.perf_counter() - started
         stored_bytes = store.read("residual").nbytes
@@ -104,34 +102,8 @@ def load_stand_in(folder: Path, target: Path) -> Model:
     return load_model(target, random_weights=0)
 
 
-def read_bytes(field: str) -> int:
-    """Returns the memory that Linux counts for this process: `VmRSS` for the present, `VmHWM` for the peak."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    (size,) = (line.split()[1] for line in lines if line.startswith(f"{field}:"))
-    return int(size) * 1024
-
-
 def _fresh(word: str) -> str:
     return word.encode().decode()
-
-
-@contextmanager
-def _sampled() -> Iterator[list[int]]:
-    """Records the memory in use at intervals while the block runs."""
-    samples: list[int] = [read_bytes("VmRSS")]
-    stop = threading.Event()
-
-    def sample() -> None:
-        while not stop.wait(_SAMPLE_S):
-            samples.append(read_bytes("VmRSS"))
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield samples
-    finally:
-        stop.set()
-        thread.join()
 
 
 if __name__ == "__main__":

@@ -165,7 +165,9 @@ def depth(samples: ProbeSet, task: str, share: float) -> dict[str, Any]:
         "neurons": count,
         "layers": first.tolist(),
         "centre": list(interval_of_halves(float(first @ numbers), sampled @ numbers)),
-        "lower_half": list(interval_of_halves(float(first[lower].sum()), sampled[:, lower].sum(axis=1))),
+        "lower_half": list(
+            interval_of_halves(float(first[lower].sum()), sampled[:, lower].sum(axis=1)).within(0.0, 1.0)
+        ),
         "lower_half_of_all": float(np.isin(axis.block_of_column, np.flatnonzero(lower)).mean()),
         "centre_of_halves": (sampled @ numbers).tolist(),
     }

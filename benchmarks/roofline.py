@@ -123,7 +123,7 @@ def _fit_row(name: str, device: Device, size: FitSize) -> dict[str, object]:
     floor = fit_floor(size, device, devices=mesh.size)
     if floor.memory_bytes > device.memory_bytes:
         return {"fits": False, **floor._asdict(), **asdict(size)}
-    counts = counts_of(compile_iteration(mesh, size))
+    counts = counts_of(compile_iteration(mesh, size), iteration=True)
     row: dict[str, Any] = bound(counts, device) | gaps(counts, floor, device) | asdict(size)
     return row | {"problem_words_per_s": size.words * size.problems / row["seconds"]}
 

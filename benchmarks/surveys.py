@@ -13,7 +13,8 @@ The result has
 - `load`: the averages before and after, which say whether other work ran beside it;
 - `peak_bytes`: the largest resident memory of this process;
 - `page_bytes`: the sizes of the pages;
-- `cells` and `languages`: what the survey found, without what is listed for each neuron.
+- `cells` and `languages`: what the survey found, of pairs at the survey's own `share`, without what is listed for each
+  neuron.
 """
 
 import json
@@ -127,6 +128,16 @@ def told(asked: Survey, found: Mapping[str, Any], *, last_start: float) -> dict[
     for folder in folders:
         for name, step in json.loads((folder / "steps.json").read_text("utf-8")).items():
             spent[name.partition(" ")[0]] += step["seconds"] or 0.0
+    cells = {
+        model: {
+            corpus: {
+                task: {name: entry[name] for name in KEPT} | {"words": entry["words"]}
+                for task, entry in cell["tasks"].items()
+            }
+            for corpus, cell in by_corpus.items()
+        }
+        for model, by_corpus in found["cells"].items()
+    }
     pages = [page for folder in folders for page in (folder / "report").rglob("*.html")]
     return {
         "input": {
@@ -142,25 +153,27 @@ def told(asked: Survey, found: Mapping[str, Any], *, last_start: float) -> dict[
         },
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "page_bytes": {str(page.relative_to(asked.out)): page.stat().st_size for page in pages},
-        "cells": {
-            model: {
-                corpus: {
-                    task: {name: entry[name] for name in KEPT} | {"words": entry["words"]}
-                    for task, entry in cell["tasks"].items()
-                }
-                for corpus, cell in by_corpus.items()
-            }
-            for model, by_corpus in found["cells"].items()
-        },
-        "languages": None if found["languages"] is None else _without_neurons(found["languages"]),
+        "cells": brief(cells),
+        "languages": brief(found["languages"], share=found["share"]),
     }
 
 
-def _without_neurons(value: Any) -> Any:
-    """Returns results without the lists named `first`, which have an entry a neuron."""
+def brief(value: Any, *, share: float | None = None) -> Any:
+    """Returns results to four digits, without the lists named `first`, which have an entry a neuron.
+
+    Args:
+        value: A part of `results.json`.
+        share: Where entries are of a share of the neurons, only those of this one are returned; None for all.
+    """
     if isinstance(value, dict):
-        return {name: _without_neurons(part) for name, part in value.items() if name != "first"}
-    return [_without_neurons(part) for part in value] if isinstance(value, list) else value
+        return {name: brief(part, share=share) for name, part in value.items() if name != "first"}
+    if isinstance(value, list):
+        return [brief(part, share=share) for part in value if share is None or _share_of(part, share) == share]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _share_of(part: Any, default: float) -> float:
+    return part.get("share", default) if isinstance(part, dict) else default
 
 
 def _place(settings: Settings, model: str) -> Path:

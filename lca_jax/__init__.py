@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see names that 
     from lca_jax.descriptors.export import write_descriptions as write_descriptions
     from lca_jax.descriptors.finding import PhraseChoice as PhraseChoice
     from lca_jax.descriptors.finding import find_descriptors as find_descriptors
+    from lca_jax.descriptors.histograms import class_histograms as class_histograms
     from lca_jax.descriptors.inventory import Descriptors as Descriptors
     from lca_jax.descriptors.inventory import load_descriptors as load_descriptors
     from lca_jax.descriptors.neuron_text import neuron_text as neuron_text
@@ -191,6 +192,7 @@ MODULES = {
     "write_descriptions": "descriptors.export",
     "PhraseChoice": "descriptors.finding",
     "find_descriptors": "descriptors.finding",
+    "class_histograms": "descriptors.histograms",
     "Descriptors": "descriptors.inventory",
     "load_descriptors": "descriptors.inventory",
     "neuron_text": "descriptors.neuron_text",

@@ -15,6 +15,7 @@ from lca_jax.analysis.reliability_validity import ReliabilityAndValidity
 from lca_jax.analysis.similarity import LayerSimilarity
 from lca_jax.analysis.validity import ValidityCurve
 from lca_jax.axes import Neuron
+from lca_jax.descriptors.histograms import ClassHistograms
 from lca_jax.descriptors.neuron_text import colour, neuron_text
 from lca_jax.errors import MissingExtraError, SettingsError
 from lca_jax.interventions.effect import AblationCurve
@@ -189,6 +190,29 @@ def layers(ranking: Ranking, *, count: int = 100) -> "Figure":
     return figure
 
 
+def class_histograms(found: ClassHistograms, neuron: Neuron | tuple[str, int, int]) -> "Figure":
+    """Draws a neuron's activations class by class, one panel each on one axis, as shares of the class's words.
+
+    Args:
+        found: From `lca_jax.class_histograms`.
+        neuron: One of its neurons.
+
+    Raises:
+        SettingsError: The neuron was not counted.
+        MissingExtraError: matplotlib is not installed.
+    """
+    edges, counts = found.edges[found.place(neuron)], found.of(neuron)
+    height = 0.9 + 0.55 * len(counts)
+    figure, _ = _figure(height=height, width=_WIDTH, rows=len(counts))
+    for axes, (name, of_class) in zip(figure.axes, counts.items(), strict=True):
+        axes.stairs(of_class / max(1, of_class.sum()), edges, fill=True, color="0.4")
+        axes.set_yticks([])
+        axes.set_ylabel(f"{name}\n{of_class.sum():,}", rotation=0, ha="right", va="center", fontsize=8)
+    figure.axes[0].set_title(f"neuron {Neuron(*neuron)} by {found.task}, with the number of words", fontsize=10)
+    figure.axes[-1].set_xlabel("activation; the outermost bins have all words beyond")
+    return figure
+
+
 def layer_similarity(found: LayerSimilarity) -> "Figure":
     """Draws how alike the layers of two models are, each number in its square.
 
@@ -261,11 +285,11 @@ def _draw_band(
     axes.fill_between(places, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
 
 
-def _figure(*, height: float = _HEIGHT, width: float = _WIDTH, panels: int = 1) -> tuple["Figure", Any]:
-    """Returns a figure and its first panel."""
+def _figure(*, height: float = _HEIGHT, width: float = _WIDTH, panels: int = 1, rows: int = 1) -> tuple["Figure", Any]:
+    """Returns a figure and its first panel; panels in a row share one axis, as those in a column do."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise MissingExtraError("matplotlib", "plots", "Drawing figures") from None
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(1, panels, sharey=True, squeeze=False)[0, 0]
+    return figure, figure.subplots(rows, panels, sharey="row", sharex="col" if rows > 1 else False, squeeze=False)[0, 0]

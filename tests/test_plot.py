@@ -137,3 +137,16 @@ def test_figures_of_methods_have_a_point_a_cell_and_a_line_for_each_number(fitte
     lines = {line.get_label(): np.asarray(line.get_ydata()) for line in axes.lines}
     np.testing.assert_allclose(lines["first (95 % interval)"], [point.top for point in curve.points])
     assert axes.get_xlabel() == "neurons kept"
+
+
+def test_the_panels_of_a_neuron_are_its_histograms(fitted: tuple) -> None:
+    train, *_ = fitted
+    found = lca.class_histograms(train, bins=8, statistics=lca.gather_statistics(train))
+    chosen = found.neurons[3]
+    panels = lca.plot.class_histograms(found, chosen).axes
+    assert len(panels) == len(found.classes)
+    for axes, (name, counts) in zip(panels, found.of(chosen).items(), strict=True):
+        (stairs,) = axes.patches
+        np.testing.assert_allclose(stairs.get_data().values, counts / counts.sum())
+        np.testing.assert_allclose(stairs.get_data().edges, found.edges[3])
+        assert axes.get_ylabel() == f"{name}\n{counts.sum():,}"

@@ -64,9 +64,15 @@ class Counts(NamedTuple):
         return Counts(*(one + (blocks - 1) * (both - one) for one, both in zip(self, two, strict=True)))
 
 
-def counts_of(compiled: jax.stages.Compiled) -> Counts:
-    """Reads what a program does on one device."""
+def counts_of(compiled: jax.stages.Compiled, *, iteration: bool = False) -> Counts:
+    """Reads what a program does on one device.
+
+    Args:
+        compiled: The program.
+        iteration: Whether to read one iteration of its open loop, without what is done once before and after all.
+    """
     text = CompiledText.of(compiled.as_text() or "")
+    text = text.iteration() if iteration else text
     wide = [one for one in text.products if set(one.kinds) == {"f32"}]
     split = sum(one.flop * one.times for one in wide if one.precision.endswith("_x6"))
     full = sum(one.flop * one.times for one in wide) - split

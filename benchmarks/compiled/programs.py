@@ -27,7 +27,7 @@ from lca_jax.models.stack.stack import Batch, build
 from lca_jax.models.writing.generation import Search, TextRules, write_pieces
 from lca_jax.probing.choices import loss_named, penalty_named
 from lca_jax.probing.matrix.block import Block
-from lca_jax.probing.matrix.metric import Metric, metric_stride, takes_thin
+from lca_jax.probing.matrix.metric import Metric, takes_thin, thin_rows
 from lca_jax.probing.matrix.programs import block_programs
 from lca_jax.probing.objective import LossName, MatrixDtype, PenaltyName
 from lca_jax.probing.problems import Problems
@@ -56,8 +56,7 @@ class FitSize:
     @property
     def metric_rows(self) -> int:
         """Rows of the metric's factor."""
-        stride = metric_stride(self.words, self.features)
-        return -(-self.words // stride) if takes_thin(self.features) else self.features
+        return thin_rows(self.words, self.features) if takes_thin(self.features) else self.features
 
 
 def compile_iteration(mesh: Mesh, size: FitSize, *, options: Options | None = None) -> Compiled:
@@ -144,7 +143,7 @@ def compile_extraction(
     piece = by_row(_shape(rows, slots, dtype=jnp.int32))
     batch = Batch(piece, piece, piece)  # pyright: ignore[reportArgumentType] - shapes in the place of arrays
     reads = (("residual", tuple(range(config.layers + 1))),)
-    records = {"graph": graph, "reads": reads, "pool": pool, "dtype": dtype}
+    records = {"graph": graph, "reads": reads, "pool": pool, "dtype": dtype, "mesh": mesh}
     return read_vectors.lower(params, {}, batch, piece, piece, None, {}, **records).compile(compiler_options=options)
 
 

@@ -1,7 +1,7 @@
 """Reads the text of a compiled program: its products of matrices, what its devices exchange, the bytes it moves.
 
 All counts are those of one device. A loop with a known number of steps counts as often as it runs; one that runs until
-something is true, such as the iterations of the solver, counts once.
+something is true, such as the iterations of the solver, counts once: `iteration` is that part alone.
 
 What is counted is what the compiler wrote down. `flop` are those of products; `bytes` are the operands and results that
 lie in the device's main memory, of every operation outside a fusion. The latter is an upper bound: a fusion that reads
@@ -11,7 +11,7 @@ a part of an operand counts as if it read all of it.
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) (?:\(.*)?\{$")
@@ -106,6 +106,19 @@ class Collective:
 
 
 @dataclass(frozen=True)
+class Operation:
+    """What a device runs at a time: a fusion, or an operation outside one."""
+
+    opcode: str
+    text: str
+    products: list[Product]
+    """Those that it makes."""
+    bytes: float
+    """That it reads and writes in the main memory."""
+    times: float
+
+
+@dataclass(frozen=True)
 class CompiledText:
     """The text of a compiled program, taken apart."""
 
@@ -123,6 +136,13 @@ class CompiledText:
             elif here is not None and (instruction := _read(line)):
                 here.append(instruction)
         return program
+
+    def iteration(self) -> "CompiledText":
+        """Returns one round of the loop that runs until something is true; all around it is done once for many."""
+        [loop] = [one for one in self.computations[""] if one.opcode == "while"]
+        called = dict(_CALLED.findall(loop.text))
+        around = [*self.computations[called["condition"]], *self.computations[called["body"]]]
+        return replace(self, computations={**self.computations, "": around})
 
     @property
     def donated(self) -> int:
@@ -143,9 +163,9 @@ class CompiledText:
     def collectives(self) -> list[Collective]:
         """All exchanges between devices."""
         return [
-            Collective(opcode, sum(shape.bytes for shape in instruction.shapes), times, self._group(instruction))
+            self._exchange(instruction, times)
             for instruction, times, _ in self._walk("", 1.0)
-            if (opcode := instruction.opcode.removesuffix("-done")) in _COLLECTIVES
+            if instruction.opcode.removesuffix("-done") in _COLLECTIVES
         ]
 
     @property
@@ -166,11 +186,19 @@ class CompiledText:
     @cached_property
     def bytes(self) -> float:
         """Bytes between a device and its main memory."""
-        return sum(
-            times * _moved(instruction, self._by_name)
-            for instruction, times, fused in self._walk("", 1.0)
-            if not fused and instruction.opcode not in _FREE and not instruction.opcode.endswith("-start")
-        )
+        return sum(one.bytes * one.times for one in self.operations)
+
+    @cached_property
+    def operations(self) -> list[Operation]:
+        """All operations, none of which is a part of another."""
+        found: list[Operation] = []
+        for instruction, times, fused in self._walk("", 1.0):
+            if not fused and instruction.opcode not in _FREE and not instruction.opcode.endswith("-start"):
+                moved = _moved(instruction, self._by_name)
+                found.append(Operation(instruction.opcode, instruction.text, [], moved, times))
+            if instruction.opcode in ("dot", "convolution"):
+                found[-1].products.append(self._product(instruction, 1.0))
+        return found
 
     def subtracts_from_itself(self) -> list[str]:
         """The operations whose result is zero whatever their operand is: what is left of a rounding that was removed.
@@ -216,6 +244,26 @@ class CompiledText:
         limit = listed.get(root.operands[1])
         constant = re.search(r"s32\[\]\S* constant\((\d+)\)", limit.text) if limit else None
         return float(constant[1]) if constant else 1.0
+
+    def _exchange(self, instruction: Instruction, times: float) -> Collective:
+        scatter = self._scatters.get(instruction.name)
+        opcode = "reduce-scatter" if scatter else instruction.opcode.removesuffix("-done")
+        size = sum(shape.bytes for shape in (scatter or instruction).shapes)
+        return Collective(opcode, size, times, self._group(instruction))
+
+    @cached_property
+    def _scatters(self) -> dict[str, Instruction]:
+        """The fusions that are a TPU's reduce-scatter, by the name of the sum that is written inside each of them."""
+        fusions = [
+            (one, dict(_CALLED.findall(one.text))["calls"]) for one in self._by_name.values() if one.opcode == "fusion"
+        ]
+        return {
+            inner.name: fusion
+            for fusion, called in fusions
+            if called.startswith("all-reduce-scatter")
+            for inner in self.computations[called]
+            if inner.opcode == "all-reduce"
+        }
 
     def _group(self, instruction: Instruction) -> int:
         """Number of devices of an exchange; of all where it names none."""

@@ -76,22 +76,22 @@ def depth_profile(ranking: Ranking, halves: Sequence[Ranking], *, share: float =
     widths = np.array([block.width for block in axis.blocks]) / axis.size
     layers = []
     for place, name in enumerate(axis.layer_names):
-        value, low, high = interval_of_halves(float(shares[place]), sampled[:, place])
+        found = interval_of_halves(float(shares[place]), sampled[:, place]).within(0.0, 1.0)
         layers.append(
             LayerShare(
                 layer=name,
                 depth=float(depths[place]),
-                share=value,
-                interval=(max(low, 0.0), min(high, 1.0)),
+                share=found.value,
+                interval=(found.low, found.high),
                 expected=float(widths[place]),
             )
         )
     return DepthProfile(
         neurons=count,
         layers=tuple(layers),
-        mean_depth=interval_of_halves(float(shares @ depths), sampled @ depths),
+        mean_depth=interval_of_halves(float(shares @ depths), sampled @ depths).within(0.0, 1.0),
         expected=float(widths @ depths),
-        lower_half=interval_of_halves(float(shares @ lower_part(axis)), sampled @ lower_part(axis)),
+        lower_half=interval_of_halves(float(shares @ lower_part(axis)), sampled @ lower_part(axis)).within(0.0, 1.0),
         expected_lower_half=float(widths @ lower_part(axis)),
     )
 

@@ -26,6 +26,10 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def within(self, least: float, most: float) -> "Interval":
+        """Returns it with its ends in a range, such as that of shares: beyond it the normal law says nothing."""
+        return Interval(self.value, max(self.low, least), min(self.high, most))
+
 
 def interval_of_halves(value: float, halves: Float64[np.ndarray, " half"]) -> Interval:
     """Returns a number with its interval.

@@ -135,9 +135,9 @@ def _place(
     counts, *means = (np.array([figure(of) for of in sets]) for figure in (_count, _mean(depths), _mean(lower)))
     depth, low = map(_interval, means)
     return ClassPlace(
-        neurons=interval_of_halves(float(counts[0]), counts[1:]),
+        neurons=interval_of_halves(float(counts[0]), counts[1:]).within(0.0, float("inf")),
         depth=depth,
-        lower_half=None if low is None else Interval(low.value, max(low.low, 0.0), min(low.high, 1.0)),
+        lower_half=None if low is None else low.within(0.0, 1.0),
     )
 
 

@@ -8,7 +8,6 @@ import tyro
 from lca_jax.cli.compiling import keep_compiled_programs
 from lca_jax.cli.output import page_line, say, shows_bars
 from lca_jax.experiment.survey_settings import read_survey
-from lca_jax.machine.files import real_path
 
 
 def run_survey(
@@ -27,7 +26,7 @@ def run_survey(
     only what has changed or is new: a language that is added repeats no other.
 
     Args:
-        file: The survey, in TOML.
+        file: The survey, in TOML: a path or a URL.
         out: The folder of the survey, in place of that of the file.
         plan: Say what will be made and what is there, and make nothing.
         overwrite: Let runs remove what their folders have of another model or other texts.
@@ -39,10 +38,11 @@ def run_survey(
     del debug
     settings = read_survey(file, out=out)
     if plan:
+        from lca_jax.experiment.holding import place_on_disk
         from lca_jax.experiment.survey_cells import Cells
         from lca_jax.experiment.survey_runs import Runs
 
-        planned = Runs(Cells(settings).experiments, real_path(settings.out)).plan()
+        planned = Runs(Cells(settings).experiments, place_on_disk(settings.out)).plan()
         say(
             f"{settings.out}: {len(planned)} runs, {sum(one.finished for one in planned)} of them finished; then "
             f"{' and '.join(settings.questions)} for {', '.join(settings.tasks)}",

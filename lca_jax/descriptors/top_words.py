@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lca_jax.axes import Neuron
+from lca_jax.descriptors.activation_bins import ClassActivations, activations_by_class
 from lca_jax.errors import DataError
 
 BLOCK_VALUES = 2**23
@@ -60,6 +61,8 @@ class NeuronCard:
     """The words that move the neuron most, with signed scores in -1..1."""
     sentences: tuple[SentenceHeat, ...]
     """The sentences in which the neuron varies most."""
+    activations: tuple[ClassActivations, ...] = ()
+    """The words of every class by activation; none where words have no labels."""
 
 
 def top_words(
@@ -134,7 +137,7 @@ def neuron_cards(
     shortest: int = 5,
     longest: int = 30,
 ) -> tuple[NeuronCard, ...]:
-    """Describes neurons by their top words and by the sentences in which they vary most.
+    """Describes neurons by their top words, the sentences in which they vary most, and their activations by class.
 
     Sentences are ordered by the standard deviation of the neuron over their words, ties by the order of the corpus.
     Each text is shown once.
@@ -170,6 +173,7 @@ def neuron_cards(
 
     scores = np.full(activations.shape, np.nan)
     scores[words] = _standardise(activations[words].astype(np.float64))
+    by_class = activations_by_class(scores[words], [labels[word] for word in words.tolist()])
     texts = _Texts(forms, labels, scores, _group_words(np.unique(sentence_of_word, return_inverse=True)[1]))
     order = _order_by_deviation(texts, shortest=shortest, longest=longest)
     return tuple(
@@ -179,6 +183,7 @@ def neuron_cards(
             classes=tuple(classes[column]),
             top_words=lists[column],
             sentences=tuple(islice(_distinct_sentences(texts, order[column], column), sentences)),
+            activations=by_class[column],
         )
         for column, neuron in enumerate(neurons)
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from lca_jax.errors import StoreError
 from lca_jax.machine.files import real_path, refuse_links
 from lca_jax.machine.folders import list_files, open_folder
-from lca_jax.machine.urls import is_there, name_place, url_of
+from lca_jax.machine.urls import is_there, name_place, refuse_url, url_of
 from lca_jax.store.lock import Lock, hold
 
 _LOCK = ".lock-"
@@ -28,6 +28,16 @@ _OF_A_SURVEY = "survey.json"
 """The file that a survey writes before it makes anything else."""
 _LINES_BEFORE = 100_000
 """Lines of the log that are kept until the folder may be written."""
+
+
+def place_on_disk(path: Path) -> Path:
+    """Returns the absolute path of a folder whose many small files change while it is written.
+
+    Raises:
+        SettingsError: The path is a URL, or none at all.
+    """
+    refuse_url(path, instead="What does write to URLs: `lca study` without a file, and `lca extract --out`.")
+    return real_path(path)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ Like ablation of the model it is no step of `lca run`: it needs a model with its
 from pathlib import Path
 from typing import Any
 
-from lca_jax.errors import StoreError
+from lca_jax.errors import DataError, StoreError
 from lca_jax.experiment.control_settings import Control
 from lca_jax.experiment.inputs import Inputs
 from lca_jax.experiment.measuring import open_rankings, show_measured
@@ -46,7 +46,7 @@ def control(folder: Path, settings: Control, *, progress: bool = False) -> dict[
 
     Raises:
         SettingsError: The run has no such task or class, or a setting is out of range.
-        DataError: The lexicon has no word of the task, or no answer shows the source class.
+        DataError: The lexicon has no word of a class, or no answer shows the source class.
         ModelError: The model has no head in its checkpoint.
         LcaError: As `run`.
     """
@@ -55,15 +55,17 @@ def control(folder: Path, settings: Control, *, progress: bool = False) -> dict[
     model = open_model(experiment, head=True)
     # The activations are those of the run's model, which has no head.
     inputs = Inputs(experiment, experiment.out, progress=progress)
-    corpus = inputs.corpora["test"] if settings.text is None else read_corpus(settings.text, tasks=[task])
+    corpus = inputs.corpora["test"] if settings.text is None else read_sources(model, settings.text, settings)
     corpus = corpus.take_words(settings.max_words, seed=experiment.seed)
     known = inputs.corpora["train"] if settings.lexicon is None else read_corpus(settings.lexicon, tasks=[task])
+    lexicon = Lexicon.of(known, task)
+    _check_classes(lexicon, known, settings)
     with show_bars(progress):
         found = control_property(
             model,
             {rankings.name: rankings.of(task)},
             _statistics(inputs.store("train"), task),
-            _output(model, corpus, settings, Lexicon.of(known, task)),
+            _output(model, corpus, settings, lexicon),
             source=settings.source,
             target=settings.target,
             sizes=settings.sizes,
@@ -130,6 +132,22 @@ def _statistics(store: ActivationStore, task: str) -> Statistics:
         return store.statistics()
     except StoreError:
         return gather_statistics(store, Gathering(tasks=[task], covariance=False, sample_words=0))
+
+
+def read_sources(model: Model, text: Path, settings: Control) -> Corpus:
+    """Reads what the model shall read; without labels where none is needed, so that it may be plain lines."""
+    labelled = settings.where == "class" or model.config.decoder is None
+    return read_corpus(text, tasks=[settings.task] if labelled else [])
+
+
+def _check_classes(lexicon: Lexicon, known: Corpus, settings: Control) -> None:
+    """Raises an error if no word form speaks for the source or the target: nothing could be counted."""
+    classes = set(lexicon.classes.values())
+    if missing := [name for name in (settings.source, settings.target) if name not in classes]:
+        raise DataError(
+            f"No word form of {known.name} speaks for `{settings.task}` {missing[0]!r}, so no answer can show it. "
+            f"Classes with word forms: {', '.join(sorted(classes))}. Name another text with --lexicon."
+        )
 
 
 def _output(model: Model, corpus: Corpus, settings: Control, lexicon: Lexicon) -> Answering:

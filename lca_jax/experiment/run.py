@@ -28,7 +28,7 @@ from lca_jax.experiment.checks import check_inputs
 from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.controls import fit_controls
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
-from lca_jax.experiment.holding import held_folder, log_file, refuse_foreign
+from lca_jax.experiment.holding import held_folder, log_file, place_on_disk, refuse_foreign
 from lca_jax.experiment.inputs import Inputs, keep_corpora
 from lca_jax.experiment.layers import untrained_accuracies
 from lca_jax.experiment.origins import tell_other_inputs
@@ -39,7 +39,6 @@ from lca_jax.experiment.results import FORMAT, Stores, analyse_task, describe_co
 from lca_jax.extraction.shapes import SHARD_WORDS
 from lca_jax.machine.checksums import checksum_of_file
 from lca_jax.machine.devices import describe_device
-from lca_jax.machine.files import real_path
 from lca_jax.machine.json_text import read_object
 from lca_jax.machine.progress import show_bars
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
@@ -77,7 +76,7 @@ def run(
     """
     if until not in STEPS:
         raise SettingsError(f"`until` must be one of {', '.join(STEPS)}, got {until!r}.")
-    experiment = replace(experiment, out=real_path(experiment.out))
+    experiment = replace(experiment, out=place_on_disk(experiment.out))
     with held_folder(experiment.out), log_file(experiment.out / "log.txt", _log) as begin_log, show_bars(progress):
         refuse_foreign(experiment.out)
         experiment = keep_corpora(experiment, experiment.out)

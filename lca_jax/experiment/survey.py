@@ -25,7 +25,7 @@ from typing import Any
 from lca_jax.errors import StoreError
 from lca_jax.experiment.config import Experiment
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
-from lca_jax.experiment.holding import held_folder, log_file, refuse_foreign_to_survey
+from lca_jax.experiment.holding import held_folder, log_file, place_on_disk, refuse_foreign_to_survey
 from lca_jax.experiment.joining import one_at_a_time, others_are_seated, seated
 from lca_jax.experiment.redundant import find_redundancy
 from lca_jax.experiment.survey_answers import (
@@ -38,7 +38,6 @@ from lca_jax.experiment.survey_answers import (
 from lca_jax.experiment.survey_cells import Cells
 from lca_jax.experiment.survey_runs import Runs
 from lca_jax.experiment.survey_settings import Survey
-from lca_jax.machine.files import real_path
 from lca_jax.machine.json_text import read_object
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.report.survey import write_survey_page
@@ -68,7 +67,7 @@ def survey(settings: Survey, *, overwrite: bool = False, join: bool = False, pro
         LcaError: Something about the input, the settings or the folder is wrong; the message says what and how to mend
             it.
     """
-    settings = replace(settings, out=real_path(settings.out))
+    settings = replace(settings, out=place_on_disk(settings.out))
     place = settings.out
     with ExitStack() as held:
         seat = held.enter_context(seated(place)) if join else 0

@@ -15,6 +15,7 @@ from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import PARTS, Experiment
 from lca_jax.machine.fields import check_fields
 from lca_jax.machine.files import real_path
+from lca_jax.machine.urls import name_place, read_content
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.options import TextOptions
@@ -207,27 +208,28 @@ def read_survey(file: Path, *, out: Path | None = None) -> Survey:
     """Reads a survey from a TOML file. Paths in it are relative to the folder of the process, as everywhere.
 
     Args:
-        file: The file.
+        file: The file, a path or a URL.
         out: The folder of the survey, in place of that of the file.
 
     Raises:
         SettingsError: The file cannot be read, a setting is unknown, missing or out of its range.
     """
+    place = name_place(file)
     try:
-        content = tomllib.loads(file.read_text("utf-8"))
+        content = tomllib.loads(read_content(file).decode("utf-8"))
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{file} cannot be read as TOML: {error}") from None
+        raise SettingsError(f"{place} cannot be read as TOML: {error}") from None
     names = [item.name for item in fields(Survey)]
     if unknown := sorted(set(content) - set(names)):
-        raise SettingsError(f"{file}: unknown settings {', '.join(unknown)}. Known: {', '.join(names)}.")
+        raise SettingsError(f"{place}: unknown settings {', '.join(unknown)}. Known: {', '.join(names)}.")
     chosen = out if out is not None else content.get("out")
     if missing := [
         name for name, value in (("out", chosen), *((n, content.get(n)) for n in ("models", "corpora"))) if not value
     ]:
-        raise SettingsError(f"{file}: `{missing[0]}` is missing.")
+        raise SettingsError(f"{place}: `{missing[0]}` is missing.")
     try:
         plain: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in content.items()}
         plain["out"] = Path(str(chosen))
         return Survey(**plain)
     except SettingsError as error:
-        raise SettingsError(f"{file}: {error}") from None
+        raise SettingsError(f"{place}: {error}") from None

@@ -44,6 +44,11 @@ class ReadBatch(NamedTuple):
     between: Bool[np.ndarray, "row slot"] | None = None
     """Slots of the special pieces between two texts, as in `PackedRows`; None for single texts."""
 
+    def is_needed(self, recipe: Recipe, shards: frozenset[int]) -> bool:
+        """Returns whether some shards have a word of the batch."""
+        words = self.words[self.words >= 0]
+        return not shards.isdisjoint(np.unique(words // recipe.shard_words).tolist())
+
 
 class BlockNotes(NamedTuple):
     """The facts about a block's words that are known before the model runs."""
@@ -99,10 +104,10 @@ def _batches_of_group(
             packed = pack_windows(fitting, row_length=length, word_offsets=reading.units.bounds, pad_id=_PAD_ID)
             waiting[length].append(_list_words_by_row(packed))
             full, waiting[length] = _cut_rows(waiting[length], reading.shapes[length])
-            yield from (batch for batch in full if _is_needed(batch, reading.recipe, missing))
+            yield from (batch for batch in full if batch.is_needed(reading.recipe, missing))
     for length, rows in reading.shapes.items():
         for rest in waiting[length]:
-            if _is_needed(rest, reading.recipe, missing):
+            if rest.is_needed(reading.recipe, missing):
                 yield _pad_rows(rest, rows)
 
 
@@ -160,8 +165,3 @@ def _pad_rows(batch: ReadBatch, rows: int) -> ReadBatch:
     padded: ReadBatch = jax.tree.map(lambda array: np.pad(array, missing), batch)
     padded.words[len(batch.words) :] = -1
     return padded
-
-
-def _is_needed(batch: ReadBatch, recipe: Recipe, missing: frozenset[int]) -> bool:
-    words = batch.words[batch.words >= 0]
-    return not missing.isdisjoint(np.unique(words // recipe.shard_words).tolist())

@@ -6,7 +6,7 @@ sorts the vectors into shards, and a writer of the store makes each shard safe. 
 Memory on the host: two or three shards (`shard_words` times the bytes of a word) when written to disk, whatever the
 corpus; the whole store when kept in memory. With several devices the rows of a batch are split over them. With several
 processes (`jax.distributed`) each one makes its own part of the missing shards, and the first one makes the store
-whole.
+whole. Processes that share one copy of a model run the batches of all their shards together, and each writes its own.
 """
 
 import logging
@@ -25,7 +25,8 @@ from lca_jax.extraction.running import compute_vectors
 from lca_jax.extraction.sorting import ShardSorter
 from lca_jax.gathering.gather import BatchGatherer, finish_gathering, gather_statistics
 from lca_jax.gathering.parts import GatheringPlan, plan_gathering
-from lca_jax.machine.processes import share_of_process, together
+from lca_jax.machine.devices import mesh_of_copies, processes_of
+from lca_jax.machine.processes import share_of_team, together, turns_of_process
 from lca_jax.machine.progress import Progress
 from lca_jax.models.model import Model
 from lca_jax.models.stack.taps import Edit
@@ -146,7 +147,7 @@ def _write(
     is_first = out is None or jax.process_index() == 0
     with _begin(out, reading.recipe) as writer:
         with together("reading what is there"):
-            shards = share_of_process(writer.missing)
+            shards = share_of_team(writer.missing, processes_of(reading.mesh))
         with together("shards"):
             _fill(writer, reading, shards, plan, progress=progress)
         with together("statistics"):
@@ -176,18 +177,20 @@ def _begin(out: str | Path | None, recipe: Recipe) -> StoreWriter:
 def _fill(
     writer: StoreWriter, reading: Reading, shards: frozenset[int], plan: GatheringPlan | None, *, progress: bool
 ) -> None:
-    """Computes and writes some shards."""
+    """Computes some shards and writes them; of processes that share the model each writes its own of them."""
     recipe = reading.recipe
-    stored = recipe.words - sum(last - first for first, last in map(recipe.shard_range, shards))
+    own = turns_of_process(shards, processes_of(reading.mesh))
+    stored = recipe.words - sum(last - first for first, last in map(recipe.shard_range, own))
     progress_bar = Progress(total=recipe.words, done=stored, unit=reading.units.unit, bar=progress)
-    gatherer = None if plan is None else BatchGatherer(plan, shards, reading.mesh)
+    gatherer = None if plan is None else BatchGatherer(plan, own, mesh_of_copies(reading.mesh))
     items = compute_vectors(
         reading,
         plan_batches(reading, missing=shards),
         progress=progress_bar,
         watch=None if gatherer is None else gatherer.add,
+        shards=own,
     )
-    with progress_bar, closing(items), ShardSorter(writer, recipe, shards, progress_bar, gatherer=gatherer) as sorter:
+    with progress_bar, closing(items), ShardSorter(writer, recipe, own, progress_bar, gatherer=gatherer) as sorter:
         for item in items:
             if isinstance(item, BlockNotes):
                 progress_bar.count_done(sorter.note(item))

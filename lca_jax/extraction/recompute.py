@@ -13,18 +13,22 @@ from collections import OrderedDict
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import numpy as np
 import tensorstore as ts
+from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Int, Int32, Shaped
 
 from lca_jax.axes import Layers
+from lca_jax.errors import SettingsError
 from lca_jax.extraction.batches import BlockNotes, ReadBatch, plan_batches
 from lca_jax.extraction.reading import Neurons, Reading, plan_reading
 from lca_jax.extraction.running import WordVectors, compute_vectors
+from lca_jax.machine.devices import processes_of, replicate
 from lca_jax.machine.progress import Progress
 from lca_jax.models.model import Model
 from lca_jax.models.stack.taps import Edit
@@ -68,7 +72,9 @@ def recompute(
 
     Reading neighbouring words one stretch after the other computes each of them once. Words that lie apart cost whole
     batches (1,024 pieces on CPU), and reading site after site costs a run of the model each: `matrix` reads all sites
-    in one run. Making the store tokenizes the corpus, once. Each of several processes computes what it reads.
+    in one run. Making the store tokenizes the corpus, once. Each of several processes computes what it reads. Where
+    processes share one copy of the model (`split_over`), all processes of the job must read at the same time, each what
+    it needs, and in the thread that made the store; they compute together what any of them needs.
 
     Args:
         model: A model from `load_model`; it is kept as long as the store.
@@ -156,7 +162,7 @@ class _Recomputation:
         everywhere = NamedSharding(reading.mesh, PartitionSpec())
         model = reading.model
         placed = model.params if model.mesh is not None else jax.device_put(model.params, everywhere)
-        edits = jax.device_put(dict(reading.edits), everywhere)
+        edits = jax.tree.map(partial(replicate, reading.mesh), dict(reading.edits))
         self._reading = replace(reading, model=replace(model, params=placed), edits=edits)
         self._batches = batches
         words = reading.recipe.words
@@ -173,13 +179,26 @@ class _Recomputation:
         self._cache: OrderedDict[int, _BatchVectors] = OrderedDict()
         self._cache_size = _most_at_once(first_word, self._last_word) * reading.mesh.shape["data"]
         self._lock = threading.Lock()
+        self._team = processes_of(reading.mesh)
+        self._thread = threading.get_ident()
+
+    @property
+    def in_step(self) -> bool:
+        """Whether all processes must read at the same time, since the model is split over several of them."""
+        return len(self._team) > 1
 
     def compute(self, requests: Sequence[VectorRequest]) -> None:
         """Fills the targets of all requests, as `Computer` says.
 
         Raises:
             DataError: The model computed something that is not finite; the message names layer, sentence and word.
+            SettingsError: The model is split over several processes, and another thread reads.
         """
+        if self.in_step and threading.get_ident() != self._thread:
+            raise SettingsError(
+                "A model that is split over several processes computes in the thread that made the store, in all "
+                "processes at the same time. Read there, or split the model over the devices of one process."
+            )
         with self._lock:
             batches = [_WordsByBatch.of(self._batch_of_word[request.words]) for request in requests]
             for request, by_batch in zip(requests, batches, strict=True):
@@ -195,7 +214,8 @@ class _Recomputation:
 
     def _run(self, numbers: Sequence[int], last_word: int) -> Generator[tuple[int, _BatchVectors], None, None]:
         """Yields the vectors of some batches, those in the cache first; caches batches that reach beyond a word."""
-        missing = [number for number in numbers if number not in self._cache]
+        missing = self._missing_in_team([number for number in numbers if number not in self._cache])
+        own = set(numbers)
         for number in numbers:
             if number in self._cache:
                 self._cache.move_to_end(number)
@@ -206,11 +226,20 @@ class _Recomputation:
         with closing(compute_vectors(self._reading, items, progress=Progress(total=0))) as computed:
             for number, batch in zip(missing, computed, strict=True):
                 assert isinstance(batch, WordVectors)
-                if self._last_word[number] > last_word:
+                if self._last_word[number] > last_word and number in own:
                     self._cache[number] = batch.vectors
                     if len(self._cache) > self._cache_size:
                         self._cache.popitem(last=False)
                 yield number, batch.vectors
+
+    def _missing_in_team(self, numbers: list[int]) -> list[int]:
+        """Returns the batches that any of the processes that share the model has to compute."""
+        if not self.in_step:
+            return numbers
+        missing = np.zeros(len(self._batches), bool)
+        missing[numbers] = True
+        of_all = multihost_utils.process_allgather(missing)
+        return np.flatnonzero(of_all[list(self._team)].any(axis=0)).tolist()
 
 
 class _WordsByBatch(NamedTuple):

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from itertools import repeat
 from types import TracebackType
@@ -22,14 +22,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Int, Int64, Shaped
 
 from lca_jax.errors import DataError
 from lca_jax.extraction.batches import BlockNotes, ReadBatch
+from lca_jax.extraction.in_step import Steps
 from lca_jax.extraction.pooling import finite_rows, pool_words
 from lca_jax.extraction.reading import Reading
-from lca_jax.machine.devices import shard_rows
+from lca_jax.machine.devices import own_copy, replicate, shard_rows
 from lca_jax.machine.prefetch import prefetch
 from lca_jax.machine.profiling import stretch
 from lca_jax.machine.progress import Progress
@@ -56,6 +57,11 @@ class WordVectors(NamedTuple):
     pieces: int
     """Number of slots that held a piece."""
 
+    @classmethod
+    def none_of(cls, batch: ReadBatch) -> "WordVectors":
+        """Returns no vector of a batch that was computed."""
+        return cls(np.zeros(0, np.int64), {}, *_count_slots(batch))
+
 
 def compute_vectors(
     reading: Reading,
@@ -63,6 +69,7 @@ def compute_vectors(
     *,
     progress: Progress,
     watch: Callable[[Int64[np.ndarray, "row read"], dict[str, Array]], None] | None = None,
+    shards: frozenset[int] | None = None,
 ) -> Generator[BlockNotes | WordVectors, None, None]:
     """Runs the batches; notes pass through as soon as they are met, before the vectors of their words.
 
@@ -71,32 +78,44 @@ def compute_vectors(
         items: Notes and batches from `plan_batches`.
         progress: Counter of the seconds in which batches were made, computed and copied.
         watch: Function that is given the words of every batch and their vectors on the devices, before they are copied.
+        shards: Shards whose words are wanted here; batches without one are computed, for the processes that share the
+            model, and give no vector. All are wanted if None.
 
     Raises:
         DataError: The model computed something that is not finite; the message names layer, sentence and word.
+        StoreError: Another process that shares the model failed.
     """
-    read = _program(reading)
+    read, steps = _program(reading), Steps(reading.mesh, ahead=_BATCHES_IN_FLIGHT)
     in_flight: deque[Future[WordVectors]] = deque()
-    with _DeviceClock(progress) as clock, closing(_Thread("copier")) as copier:
+    coming = _plan_ahead(items, progress)
+    with _DeviceClock(progress) as clock, closing(_Thread("copier")) as copier, closing(coming):
 
         def copy(batch: ReadBatch, computed: DeviceVectors) -> WordVectors:
             jax.block_until_ready(computed)
+            if shards is not None and not batch.is_needed(reading.recipe, shards):
+                return WordVectors.none_of(batch)
             with progress.working("copying"), stretch("copy"):
                 return copy_to_host(batch, computed, reading)
 
-        for item in _plan_ahead(items, progress):
-            if isinstance(item, BlockNotes):
-                yield item
-                continue
-            computed = read(item)
-            if watch is not None:
-                watch(item.words, computed.vectors)
-            clock.watch(computed)
-            in_flight.append(copier.submit(copy, item, computed))
-            if len(in_flight) > _BATCHES_IN_FLIGHT:
-                yield in_flight.popleft().result()
-        for copied in in_flight:
-            yield copied.result()
+        try:
+            for item in coming:
+                if isinstance(item, BlockNotes):
+                    yield item
+                    continue
+                computed = read(item)
+                steps.ask()
+                if watch is not None:
+                    watch(item.words, computed.vectors)
+                clock.watch(computed)
+                in_flight.append(copier.submit(copy, item, computed))
+                if len(in_flight) > _BATCHES_IN_FLIGHT:
+                    steps.refuse_failed()
+                    yield in_flight.popleft().result()
+            for copied in in_flight:
+                yield copied.result()
+        except BaseException:
+            steps.run_down(read, (item for item in coming if isinstance(item, ReadBatch)))
+            raise
 
 
 def _program(reading: Reading) -> "Callable[[ReadBatch], DeviceVectors]":
@@ -104,21 +123,25 @@ def _program(reading: Reading) -> "Callable[[ReadBatch], DeviceVectors]":
     model, recipe, mesh = reading.model, reading.recipe, reading.mesh
     everywhere = NamedSharding(mesh, PartitionSpec())
     params = model.params if model.mesh is not None else jax.device_put(model.params, everywhere)
-    edits = jax.device_put(dict(reading.edits), everywhere)
+    edits = jax.tree.map(partial(replicate, mesh), dict(reading.edits))
     reads = tuple((site, shape.layers) for site, shape in recipe.sites.items())
-    read = partial(read_vectors, graph=model.graph, reads=reads, pool=recipe.pool, dtype=recipe.dtype)
+    read = partial(read_vectors, graph=model.graph, reads=reads, pool=recipe.pool, dtype=recipe.dtype, mesh=mesh)
     chosen = {site: np.array(shape.neurons) for site, shape in recipe.sites.items() if shape.neurons is not None}
-    columns = jax.device_put(chosen, everywhere)
+    columns = jax.tree.map(partial(replicate, mesh), chosen)
+    copies = None if everywhere.is_fully_addressable else everywhere
 
     def begin(batch: ReadBatch) -> DeviceVectors:
         sent: ReadBatch = jax.tree.map(partial(shard_rows, mesh), batch._replace(words=None))
         rows = Batch(sent.piece_ids, sent.positions, sent.segments, sent.token_types)
-        return read(params, edits, rows, sent.starts, sent.ends, sent.between, columns)
+        # How float32 is made follows from the devices of this process (`machine.precision`): here there are others.
+        with nullcontext() if copies is None else jax.default_matmul_precision("highest"):
+            computed = read(params, edits, rows, sent.starts, sent.ends, sent.between, columns, copies=copies)
+        return jax.tree.map(own_copy, computed)
 
     return begin
 
 
-def _plan_ahead(items: Iterator[Item], progress: Progress) -> Iterator[Item]:
+def _plan_ahead(items: Iterator[Item], progress: Progress) -> Generator[Item, None, None]:
     """Yields the same items, the next few of them made in another thread meanwhile."""
 
     def make(_: None) -> Item | None:
@@ -178,7 +201,7 @@ class DeviceVectors(NamedTuple):
     """Whether all numbers of a row are finite."""
 
 
-@partial(jax.jit, static_argnames=("graph", "reads", "pool", "dtype"))
+@partial(jax.jit, static_argnames=("graph", "reads", "pool", "dtype", "mesh", "copies"))
 def read_vectors(
     params: Params,
     edits: dict[str, Edit],
@@ -192,16 +215,22 @@ def read_vectors(
     reads: tuple[tuple[str, tuple[int, ...]], ...],
     pool: Pool,
     dtype: StoreDtype,
+    mesh: Mesh,
+    copies: NamedSharding | None = None,
 ) -> DeviceVectors:
-    """Runs the model, pools and casts. Finite numbers are checked after the cast, which may overflow."""
+    """Runs the model, pools and casts. Finite numbers are checked after the cast, which may overflow.
+
+    `copies`, if given, is where the results are to be whole: on devices of all processes that share the model.
+    """
     with jax.named_scope("forward"):
-        hidden = forward(graph, params, batch, edits, reads=dict(reads))
+        hidden = forward(graph, params, batch, edits, reads=dict(reads), mesh=mesh)
     with jax.named_scope("pool"):
         pooled = {site: pool_words(states, starts, ends, pool=pool, between=between) for site, states in hidden.items()}
         pooled |= {site: pooled[site][..., chosen] for site, chosen in columns.items()}
         vectors = {site: of_words.astype(dtype) for site, of_words in pooled.items()}
         finite = jnp.stack([finite_rows(of_site, starts, ends) for of_site in vectors.values()])
-    return DeviceVectors(vectors, finite.all(axis=0))
+    computed = DeviceVectors(vectors, finite.all(axis=0))
+    return computed if copies is None else jax.lax.with_sharding_constraint(computed, copies)
 
 
 def copy_to_host(batch: ReadBatch, computed: DeviceVectors, reading: Reading) -> WordVectors:
@@ -214,7 +243,12 @@ def copy_to_host(batch: ReadBatch, computed: DeviceVectors, reading: Reading) ->
     vectors = {site: np.asarray(array).reshape(-1, *array.shape[2:]) for site, array in computed.vectors.items()}
     if not np.asarray(computed.finite).all():
         raise DataError(_describe_infinite(words, vectors, reading))
-    return WordVectors(words, vectors, batch.segments.size, int(np.count_nonzero(batch.segments)))
+    return WordVectors(words, vectors, *_count_slots(batch))
+
+
+def _count_slots(batch: ReadBatch) -> tuple[int, int]:
+    """Returns the number of slots of a batch, and of those that hold a piece."""
+    return batch.segments.size, int(np.count_nonzero(batch.segments))
 
 
 def _describe_infinite(

@@ -1,7 +1,8 @@
 """Chooses the static shapes of a run: how long packed rows are, and how many rows a batch has.
 
 Every shape is compiled once, so a run has few: rows of `row_length` slots, and for windows longer than that rows of 256
-and of 512 slots, in batches of an eighth of the slots, as long sentences are rare. Every device of an accelerator has
+slots, of 512, and of twice as many up to the longest window, in batches of an eighth of the slots, as long sentences
+are rare. Every device of an accelerator has
 the rows of the usual batch, unless there are not so many for all the devices of a job.
 
 The shards of a store are chosen here too: small enough that every process of a job has as much work as any other, and
@@ -14,13 +15,17 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lca_jax.machine.devices import platform_of
+from lca_jax.machine.devices import platform_of, processes_of
 from lca_jax.store.folder import CHUNK_WORDS
 from lca_jax.store.recipe import Recipe, SiteShape
 from lca_jax.text.corpus import Corpus
 
 ROW_LENGTHS = (128, 256, 512)
 """Slots of a row, unless the caller gives another length."""
+_LONG_ROW_LENGTHS = tuple(512 * 2**power for power in range(1, 12))
+"""Slots of rows for windows of more than 512 pieces, where the caller wants those whole."""
+_LANES = 128
+"""The longest of them is a multiple of this: so it can be attended in parts, or by a kernel."""
 CPU_BATCH_SLOTS = 1_024
 """Slots of the usual batch on a CPU."""
 ACCELERATOR_BATCH_SLOTS = 16_384
@@ -38,7 +43,8 @@ def shapes_on(mesh: Mesh, recipe: Recipe, *, rows_per_batch: int | None) -> dict
     """Returns the static shapes of a recipe's batches on some devices: rows of a batch for each row length."""
     devices = mesh.shape["data"]
     # The devices of a CPU share its cores.
-    slots = CPU_BATCH_SLOTS if platform_of(mesh) == "cpu" else usual_slots(recipe.words, devices, jax.process_count())
+    copies = jax.process_count() // len(processes_of(mesh))
+    slots = CPU_BATCH_SLOTS if platform_of(mesh) == "cpu" else usual_slots(recipe.words, devices, copies)
     return plan_shapes(
         row_length=recipe.row_length,
         longest_window=recipe.longest_window,
@@ -53,7 +59,7 @@ def usual_slots(words: int, devices: int, processes: int) -> int:
     Args:
         words: Words of the corpus.
         devices: Devices of the process that each run a whole model.
-        processes: Processes of the job, which share the words.
+        processes: Processes of the job, which share the words; those that share a model count as one.
     """
     full = ACCELERATOR_BATCH_SLOTS * devices
     own = int(_PIECES_PER_WORD * words / processes)
@@ -87,9 +93,10 @@ def plan_shapes(*, row_length: int, longest_window: int, rows_per_batch: int, de
         rows_per_batch: Rows of the usual batch; rounded up to a multiple of `devices`.
         devices: Number of devices over which the rows are split.
     """
-    longer = [length for length in ROW_LENGTHS if row_length < length < longest_window]
+    longer = [length for length in (*ROW_LENGTHS, *_LONG_ROW_LENGTHS) if row_length < length < longest_window]
     if longest_window > row_length:
-        longer.append(longest_window)
+        long = longest_window > ROW_LENGTHS[-1]
+        longer.append(-(-longest_window // _LANES) * _LANES if long else longest_window)
     slots = rows_per_batch * row_length // _LONG_BATCH_SHARE
     rows = {row_length: rows_per_batch} | {length: max(slots // length, 1) for length in longer}
     return {length: -(-count // devices) * devices for length, count in rows.items()}

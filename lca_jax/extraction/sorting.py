@@ -93,6 +93,8 @@ class ShardSorter:
         """Takes the vectors of some words, where -1 stands for none; returns how many words were stored."""
         stored = 0
         real = words[words >= 0]
+        if not real.size:
+            return 0
         for shard in self._shards_between(int(real.min()), int(real.max()) + 1):
             first, last = self._recipe.shard_range(shard)
             read = np.flatnonzero((words >= first) & (words < last))

@@ -136,14 +136,17 @@ def gather_statistics(store: ActivationStore, gathering: Gathering | None = None
         labels = {task: store.words[LABEL_PREFIX + task] for task in store.tasks}
         plan = plan_gathering(store.manifest.recipe, labels, gathering or Gathering())
     share = Total(plan=plan)
+    # A store that is computed by several processes together is read by all of them, at the same time.
+    is_shared_out = jax.process_count() > 1 and not store.in_step
     with together("gathering statistics"):
         stretches = _stretches(plan)
-        for number in sorted(share_of_process(frozenset(range(len(stretches))))):
+        numbers = frozenset(range(len(stretches)))
+        for number in sorted(share_of_process(numbers) if is_shared_out else numbers):
             part = _sum_stretch(plan, store.arrays, stretches[number], store.usable)
             _refuse_not_finite(store, part, stretches[number])
             share.add(part)
     total = share
-    if jax.process_count() > 1:
+    if is_shared_out:
         total = Total(plan=plan)
         for content in all_bytes(share.as_part().to_bytes(plan)):
             total.add(Part.from_bytes(content, plan))
@@ -214,7 +217,8 @@ def _read_ahead(plan: GatheringPlan, arrays: Mapping[str, LazyArray], stretch: r
         return _Block(words, vectors)
 
     ranges = [range(first, min(first + size, stretch.stop)) for first in range(stretch.start, stretch.stop, size)]
-    return prefetch(read, ranges, name="block-reader")
+    ahead = int(not any(array.in_step for array in arrays.values()))
+    return prefetch(read, ranges, ahead=ahead, name="block-reader")
 
 
 def _begin(

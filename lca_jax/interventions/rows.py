@@ -172,8 +172,14 @@ def source_rows(model: Model, sources: Sequence[str]) -> tuple[Batch, Bool[np.nd
     return batch, (np.asarray(batch.segments) > 0) & ~special
 
 
-def in_rows(texts: Sequence[Sequence[int]], *, limit: int) -> Batch:
+def in_rows(texts: Sequence[Sequence[int]], *, limit: int, multiple: int = 1) -> Batch:
     """Puts one text of pieces in each row.
+
+    Args:
+        texts: Pieces of each text.
+        limit: Pieces of a text at most.
+        multiple: Rows have a multiple of so many slots, if that is within the limit: texts that are about as long then
+            share a program.
 
     Raises:
         ModelError: A text is empty or has more pieces than `limit`.
@@ -181,8 +187,9 @@ def in_rows(texts: Sequence[Sequence[int]], *, limit: int) -> Batch:
     lengths = np.array([len(text) for text in texts])
     if wrong := [number for number, length in enumerate(lengths) if not 0 < length <= limit]:
         raise ModelError(f"A text must have 1 to {limit} pieces, text {wrong[0]} has {lengths[wrong[0]]}.")
-    places = np.broadcast_to(np.arange(lengths.max(), dtype=np.int32), (len(texts), lengths.max()))
-    ids = np.stack([np.pad(np.asarray(text, np.int32), (0, lengths.max() - len(text))) for text in texts])
+    slots = max(int(lengths.max()), min(-(-int(lengths.max()) // multiple) * multiple, limit))
+    places = np.broadcast_to(np.arange(slots, dtype=np.int32), (len(texts), slots))
+    ids = np.stack([np.pad(np.asarray(text, np.int32), (0, slots - len(text))) for text in texts])
     inside = (places < lengths[:, None]).astype(np.int32)
     return Batch(ids, places * inside, inside)
 

@@ -3,7 +3,8 @@
 The mesh has the axis `data` (words, sentences), and `model` where a model, or the columns of a very wide matrix, are
 split over devices. A matrix whose row count is not a multiple of the device count is padded here; callers mask or cut
 the padding of results. Several processes that were joined (`job`) make one mesh for probes
-(`joint_mesh`), and each puts and reads only what lies on its own devices. Each process runs models for itself.
+(`joint_mesh`), and each puts and reads only what lies on its own devices. Each process runs models for itself, unless
+a model is split over more devices than a process has: then neighbouring processes run it together.
 """
 
 import os
@@ -14,12 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 from jaxtyping import Array, Shaped
 from numpy.typing import DTypeLike
 
 from lca_jax.errors import SettingsError
 
+_AUTO = (AxisType.Auto, AxisType.Auto)
 _ALIGNMENT = 64
 """Multiple of bytes at which a CPU device wants memory to begin."""
 
@@ -32,15 +34,50 @@ def data_mesh() -> Mesh:
 def model_mesh(parts: int) -> Mesh:
     """Returns the mesh of all devices of this process along `data` and `model`.
 
-    Neighbouring devices have the parts of one copy of a model.
+    Neighbouring devices have the parts of one copy of a model. Where a process has fewer devices than there are parts,
+    the mesh is that of all devices of as many neighbouring processes as are needed.
 
     Args:
         parts: Number of devices that share a model.
 
     Raises:
-        SettingsError: The devices cannot be shared out evenly.
+        SettingsError: The devices or the processes cannot be shared out evenly.
     """
-    return _mesh(jax.local_devices(), parts)
+    own, processes = jax.local_device_count(), jax.process_count()
+    if processes == 1 or parts <= own:
+        return _mesh(jax.local_devices(), parts)
+    sharing, rest = divmod(parts, own)
+    first = jax.process_index() // sharing * sharing
+    devices = [device for device in jax.devices() if first <= device.process_index < first + sharing]
+    if rest or processes % sharing or len(devices) != parts:
+        raise SettingsError(
+            f"A model can be split over some devices of a process, or over all devices of 2 or more processes. "
+            f"{processes} processes with {own} devices each cannot be shared out so that {parts} devices have one "
+            "model: give a number of devices that divides those of a process, or a multiple of them whose processes "
+            "divide the job's."
+        )
+    devices.sort(key=lambda device: (device.process_index, device.id))
+    return Mesh(np.array(devices).reshape(1, parts), ("data", "model"), axis_types=_AUTO)
+
+
+def processes_of(mesh: Mesh) -> tuple[int, ...]:
+    """Returns the numbers of the processes whose devices a mesh has, in rising order."""
+    return tuple(sorted({device.process_index for device in mesh.devices.flat}))
+
+
+def mesh_of_copies(mesh: Mesh) -> Mesh:
+    """Returns the devices on which this process finds what `own_copy` gives it."""
+    if len(processes_of(mesh)) == 1:
+        return mesh
+    return _mesh([device for device in mesh.devices.flat if device.process_index == jax.process_index()][:1], 1)
+
+
+def own_copy(array: Shaped[Array, "..."]) -> Shaped[Array, "..."]:
+    """Returns an array that is whole on every device of several processes as an array of one device of this process.
+
+    An array of this process alone is returned as it is.
+    """
+    return array if array.is_fully_addressable else array.addressable_data(0)
 
 
 def joint_mesh(parts: int = 1) -> Mesh:
@@ -60,8 +97,7 @@ def _mesh(devices: list, parts: int) -> Mesh:
         raise SettingsError(
             f"A model or matrix can be split over a number of devices that divides {len(devices)}, got {parts}."
         )
-    axes = (AxisType.Auto, AxisType.Auto)
-    return jax.make_mesh((len(devices) // parts, parts), ("data", "model"), axis_types=axes, devices=devices)
+    return jax.make_mesh((len(devices) // parts, parts), ("data", "model"), axis_types=_AUTO, devices=devices)
 
 
 def shard_rows(
@@ -84,12 +120,20 @@ def shard_rows(
         shape = list(array.shape)
         shape[axis] = missing
         array = np.concatenate([array, np.full(shape, fill, array.dtype)], axis=axis)
-    return _put(array, NamedSharding(mesh, PartitionSpec(*[None] * axis, "data")))
+    return put(array, NamedSharding(mesh, PartitionSpec(*[None] * axis, "data")))
 
 
-def replicate(mesh: Mesh, array: Shaped[np.ndarray, "..."]) -> Shaped[Array, "..."]:
+def replicate(mesh: Mesh, array: Shaped[np.ndarray, "..."] | Shaped[Array, "..."]) -> Shaped[Array, "..."]:
     """Puts an array, the same in every process, on every device of the mesh."""
-    return _put(np.asarray(array), NamedSharding(mesh, PartitionSpec()))
+    return put(np.asarray(array), NamedSharding(mesh, PartitionSpec()))
+
+
+def put(array: Shaped[np.ndarray, "..."] | Shaped[Array, "..."], where: Sharding) -> Shaped[Array, "..."]:
+    """Puts an array, the same in every process, on devices; each process sends what belongs to its own."""
+    if where.is_fully_addressable:
+        return jax.device_put(array, where)
+    whole = np.asarray(array)
+    return jax.make_array_from_callback(whole.shape, where, lambda index: whole[index])
 
 
 def zeros_by_word(mesh: Mesh, shape: tuple[int, ...]) -> Shaped[Array, "..."]:
@@ -177,12 +221,6 @@ def use_compilation_cache(folder: Path) -> None:
     """Keeps compiled programs in a folder, so that a second run with the same shapes compiles nothing."""
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
-def _put(array: np.ndarray, sharding: NamedSharding) -> Array:
-    if sharding.is_fully_addressable:
-        return jax.device_put(array, sharding)
-    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
 
 def _bounded(index: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:

@@ -12,6 +12,7 @@ process, so processes of one GPU each read texts in passes. Whoever sets `JAX_US
 on several GPUs too.
 """
 
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import TypeAlias
 
@@ -52,6 +53,11 @@ def float32_way(devices: int | None = None) -> ProductPrecision:
 def precision_of(dtype: DTypeLike) -> ProductPrecision:
     """Returns the precision in which a model multiplies factors of its type."""
     return float32_way(jax.local_device_count()) if jnp.dtype(dtype) == jnp.float32 else NARROW
+
+
+def products_in(precision: ProductPrecision) -> AbstractContextManager[None]:
+    """Names the precision of products that have no room for a name: those inside a kernel of JAX's own."""
+    return jax.default_matmul_precision(precision.name.lower())
 
 
 @cache

@@ -21,9 +21,13 @@ def prefetch(
     Args:
         make: Function that is called in the thread; an error that it raises is raised here.
         items: Arguments of `make`. The caller's thread takes each one from the iterable when its turn comes.
-        ahead: Number of results that are made before they are asked for, 1 or more.
+        ahead: Number of results that are made before they are asked for; with 0 each is made when it is asked for, in
+            the caller's thread.
         name: Name of the thread.
     """
+    if ahead == 0:
+        yield from map(make, items)
+        return
     remaining = iter(items)
     coming: deque[Future[_Result]] = deque()
     thread = ThreadPoolExecutor(1, name)

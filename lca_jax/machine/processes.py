@@ -5,7 +5,7 @@ without a message. So an error is kept until all processes have reached the mile
 process that is alone waits for no other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import jax
@@ -45,9 +45,24 @@ def together(milestone: str) -> Iterator[None]:
 
 def share_of_process(items: frozenset[int]) -> frozenset[int]:
     """Returns this process's share of neighbouring items; shares differ by at most one item."""
-    index, count = jax.process_index(), jax.process_count()
+    return share_of_team(items, (jax.process_index(),))
+
+
+def share_of_team(items: frozenset[int], team: Sequence[int]) -> frozenset[int]:
+    """Returns the share of neighbouring items of processes that work together; shares differ by at most one item.
+
+    Args:
+        items: Numbers of the items.
+        team: Numbers of the processes: neighbours, and as many as in every other team of the job.
+    """
+    number, teams = team[0] // len(team), jax.process_count() // len(team)
     ordered = sorted(items)
-    return frozenset(ordered[len(ordered) * index // count : len(ordered) * (index + 1) // count])
+    return frozenset(ordered[len(ordered) * number // teams : len(ordered) * (number + 1) // teams])
+
+
+def turns_of_process(items: frozenset[int], team: Sequence[int]) -> frozenset[int]:
+    """Returns the items of a team that this process takes: they take turns, one item each."""
+    return frozenset(sorted(items)[team.index(jax.process_index()) :: len(team)])
 
 
 def all_bytes(content: bytes) -> list[bytes]:

@@ -28,8 +28,13 @@ def name_place(path: str | Path) -> str:
     return url_of(path) or str(path)
 
 
-def refuse_url(path: str | Path, *, error: type[LcaError] = SettingsError) -> None:
+def refuse_url(path: str | Path, *, error: type[LcaError] = SettingsError, instead: str = "") -> None:
     """Checks that a path is none of an object store.
+
+    Args:
+        path: The path.
+        error: Kind of the error.
+        instead: A sentence that says what does write to object stores.
 
     Raises:
         LcaError: It is a URL; the message names it and the way out.
@@ -38,6 +43,7 @@ def refuse_url(path: str | Path, *, error: type[LcaError] = SettingsError) -> No
         raise error(
             f"{url} is a URL, and here only a path on this machine will do. Give a local folder or file, or mount the "
             "bucket (gcsfuse, mountpoint-s3) and give its path; a local folder of such a name has its absolute path."
+            + (instead and f" {instead}")
         )
 
 

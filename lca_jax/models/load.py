@@ -59,15 +59,17 @@ def load_model(
             decoder of an encoder-decoder. Sentence encoders do not have a head. A saved model has what it was saved
             with.
         split_over: Number of devices that share one copy of the weights, for models larger than one device's memory;
-            the sentences are split over groups of this many devices. Every part is sent straight to its device.
+            the sentences are split over groups of this many devices. Every part is sent straight to its device. More
+            devices than a process has are those of several neighbouring processes of a job, which all load the model
+            and run it together.
         segment_terms: Whether XLNet's attention tells pieces of different token types apart, as it was trained: its
             piece `<cls>` has a type of its own, and so has each text of a pair. False is for comparisons with NeuroX,
             which gives the model no token types. Other families have no such terms.
 
     Raises:
         ModelError: The folder or repository cannot be read, its family is not supported, or its files do not agree.
-        SettingsError: `split_over` does not divide the number of devices, or `segment_terms=False` is given for
-            another family than XLNet.
+        SettingsError: `split_over` neither divides the devices of this process nor is the number of devices of several,
+            or `segment_terms=False` is given for another family than XLNet.
     """
     if (url := url_of(name)) is not None:
         refuse_revision(revision, url)

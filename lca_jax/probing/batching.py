@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from lca_jax.errors import NotConverged
 from lca_jax.machine.devices import fetch, platform_of
 from lca_jax.machine.profiling import stretch
+from lca_jax.machine.programs import let_go_of_programs
 from lca_jax.machine.spill import Spill
 from lca_jax.probing.choices import loss_named, penalty_named, solver_of
 from lca_jax.probing.kept_answers import NONE_KEPT, KeptAnswers
@@ -80,6 +81,7 @@ def fit_on_matrix(
         SettingsError: The penalty lacks a method that the solver needs, or has no groups.
     """
     check_settings(settings, groups)
+    let_go_of_programs()  # a program is compiled for each shape, and callers fit one corpus after another
     penalty = penalty_named(settings.penalty, groups)
     masks = keep if keep is not None else np.ones((1, matrix.features), bool)
     requests = [

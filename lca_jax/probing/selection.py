@@ -207,10 +207,13 @@ def _measure(
     """Measures the pairs of one task, target and subset, by the probes of the task itself on all training words."""
     probes = [probe for probe in candidates if not probe.control and not probe.replicate]
     keep = np.stack([_ends_of(probe, fraction) for probe in probes])
-    accuracies = _score(probes, X, gold, keep)
-    errors = [_error(probe, X, gold, sentences) for probe in probes]
-    all_features = np.ones((1, 1, keep.shape[2]), bool)
-    reference = float(_score(without[:1], X, gold, all_features)[0, 0] if without else accuracies[:, 0].max())
+    predicted, numbers = _predict(probes, X, keep), probes[0].regression
+    accuracies = _score(predicted, gold, numbers=numbers)
+    errors = [_error(one[0], gold, sentences, numbers=numbers) for one in predicted]
+    reference = float(accuracies[:, 0].max())
+    if without:
+        all_features = np.ones((1, 1, keep.shape[2]), bool)
+        reference = float(_score(_predict(without[:1], X, all_features), gold, numbers=numbers)[0, 0])
     return [
         PenaltyScore(
             task=probe.task,
@@ -229,30 +232,36 @@ def _measure(
     ]
 
 
-def _error(
-    probe: Probe,
-    X: Float[np.ndarray, "word neuron"],
-    gold: Int[np.ndarray, " word"] | Float[np.ndarray, " word"],
-    sentences: Int[np.ndarray, " word"],
-) -> float:
-    """Returns the standard error of a probe's accuracy, or R², over sentences."""
-    if not probe.regression:
-        return mean_error(probe.predict(X) == gold, sentences)
-    variance = float(gold.astype(np.float64).var())
-    errors = (probe.predict_numbers(X) - gold.astype(np.float64)) ** 2
-    return mean_error(errors / variance, sentences) if variance > 0 else 0.0
+def _predict(
+    probes: Sequence[Probe], X: Float[np.ndarray, "word neuron"], keep: Bool[np.ndarray, "problem mask feature"]
+) -> Int[np.ndarray, "problem mask word"] | Float[np.ndarray, "problem mask word"]:
+    """Predicts classes, by regressions numbers, by every probe with every mask."""
+    return (predict_masked_numbers if probes[0].regression else predict_masked)(probes, X, keep=keep)
 
 
 def _score(
-    probes: Sequence[Probe],
-    X: Float[np.ndarray, "word neuron"],
+    predicted: Int[np.ndarray, "problem mask word"] | Float[np.ndarray, "problem mask word"],
     gold: Int[np.ndarray, " word"] | Float[np.ndarray, " word"],
-    keep: Bool[np.ndarray, "problem mask feature"],
+    *,
+    numbers: bool,
 ) -> Float[np.ndarray, "problem mask"]:
-    """Returns the accuracy, for regressions R², of every probe with every mask."""
-    if probes[0].regression:
-        return determination(predict_masked_numbers(probes, X, keep=keep), gold.astype(np.float64))
-    return accuracy(predict_masked(probes, X, keep=keep), gold.astype(np.int32))
+    """Returns the accuracy, for numbers R², of predictions."""
+    return determination(predicted, gold.astype(np.float64)) if numbers else accuracy(predicted, gold.astype(np.int32))
+
+
+def _error(
+    predicted: Int[np.ndarray, " word"] | Float[np.ndarray, " word"],
+    gold: Int[np.ndarray, " word"] | Float[np.ndarray, " word"],
+    sentences: Int[np.ndarray, " word"],
+    *,
+    numbers: bool,
+) -> float:
+    """Returns the standard error of that over sentences."""
+    if not numbers:
+        return mean_error(predicted == gold, sentences)
+    variance = float(gold.astype(np.float64).var())
+    errors = (predicted - gold.astype(np.float64)) ** 2
+    return mean_error(errors / variance, sentences) if variance > 0 else 0.0
 
 
 def _ends_of(probe: Probe, fraction: float) -> Bool[np.ndarray, "mask feature"]:

@@ -123,4 +123,5 @@ def source_of(store: ActivationStore, words: Int[np.ndarray, " word"], plan: Mat
         name_place=lambda word, column: place(word, int(plan.columns[column])),
         layers=plan.layers,
         blocks=None if plan.layers is not None else store.axis().block_of_column[plan.columns],
+        in_step=store.in_step,
     )

@@ -14,6 +14,8 @@ _VERDICTS = {
     "fails": "What the model says follows these neurons less than others",
     "within noise": "That what the model says follows these neurons is not shown",
 }
+_METRICS = {"bleu": "BLEU", "chrf": "chrF"}
+"""Scores of texts against those without edits."""
 _ROOM = 6
 
 
@@ -46,12 +48,17 @@ def control_sentence(entry: Mapping[str, Any]) -> str:
 def control_lines(entry: Mapping[str, Any]) -> list[str]:
     """Returns what became of the answers for every number of first neurons and strength, one a line."""
     found = entry.get("property_control") or {}
-    named = {"reached": found.get("target"), "erased": "no class", "error_rate": "another answer"}
+    target = found.get("target")
+    named = {"reached": target, "clean": f"{target} and all else the same", "erased": "no class"}
+    named["error_rate"] = "another answer"
     lines = []
     for point in found.get("points") or ():
-        shares = [f"{percent(point[key]['value'])} {name}" for key, name in named.items() if point.get(key)]
+        told = [f"{percent(point[key]['value'])} {name}" for key, name in named.items() if point.get(key)]
+        told += [
+            f"{_METRICS.get(name, name)} {number(of['value'])}" for name, of in (point.get("quality") or {}).items()
+        ]
         who = "first neurons" if point.get("set") == "top" else "random neurons"
-        lines.append(f"{point.get('neurons')} {who}, strength {number(point.get('strength'))}: {', '.join(shares)}")
+        lines.append(f"{point.get('neurons')} {who}, strength {number(point.get('strength'))}: {', '.join(told)}")
     return lines
 
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lca_jax.report.formats import is_number, percent, share
+from lca_jax.report.labels import Box, boxes_of_line
+from lca_jax.report.references import Reference, draw_references
 from lca_jax.report.scales import Scale, linear_ticks, logarithmic_ticks
 
 _LOG_RATIO = 20
@@ -43,15 +45,6 @@ class Tick(NamedTuple):
     label: str
 
 
-class Reference(NamedTuple):
-    """A height to compare with. Its label is at the height `text`, at the right or left end of the line."""
-
-    position: float
-    text: float
-    right: bool
-    label: str
-
-
 class Mark(NamedTuple):
     """One measured point, with its value in words."""
 
@@ -74,6 +67,11 @@ class Line(NamedTuple):
         """Returns the line that joins marks in their order."""
         marks = tuple(marks)
         return cls(name, " ".join(f"{mark.x:g},{mark.y:g}" for mark in marks), marks)
+
+    def boxes(self) -> list[Box]:
+        """Returns what the line takes of the drawing, for labels that should not hide it."""
+        whiskers = [(mark.x, *mark.whisker) for mark in self.marks if mark.whisker]
+        return boxes_of_line([(mark.x, mark.y) for mark in self.marks], whiskers)
 
 
 class KeepChart(NamedTuple):
@@ -144,19 +142,25 @@ def draw_keep(
     logarithmic = max(fractions) >= _LOG_RATIO * min(fractions)
     x = Scale(min(fractions), max(fractions), frame.left + 8, frame.right - 8, logarithmic)
     y = Scale(*rounded_range(heights), frame.bottom, frame.top)
+    lines = {mode: tuple(_line(name, curve, x, y) for name in _SERIES) for mode, curve in curves.items() if curve}
     return tuple(
         KeepChart(
             mode=mode,
             frame=frame,
             x_ticks=tuple(Tick(x(value), share(value)) for value in _fraction_ticks(fractions, x)),
             y_ticks=tuple(Tick(y(value), share(value)) for value in linear_ticks(y.low, y.high)),
-            lines=tuple(_line(name, curve, x, y) for name in _SERIES),
-            band=_band(curve, x, y),
-            references=draw_references({"all neurons": accuracy}, baselines, y),
+            lines=of_mode,
+            band=_band(curves[mode], x, y),
+            references=draw_references(
+                {"all neurons": accuracy},
+                baselines,
+                y,
+                ends=(frame.left, frame.right),
+                taken=[box for line in of_mode for box in line.boxes()],
+            ),
             logarithmic=logarithmic,
         )
-        for mode, curve in curves.items()
-        if curve
+        for mode, of_mode in lines.items()
     )
 
 
@@ -265,29 +269,6 @@ def _fraction_ticks(fractions: Sequence[float], x: Scale) -> list[float]:
     if len(distinct) <= _FEW and (distance >= _TICK_ROOM or len(distinct) == 1):
         return distinct
     return logarithmic_ticks(x.low, x.high) if x.logarithmic else linear_ticks(x.low, x.high)
-
-
-def draw_references(left: Mapping[str, object], right: Mapping[str, object], y: Scale) -> tuple[Reference, ...]:
-    """Places lines to compare with, and their labels: some at the left, where curves are low, the others at the right.
-
-    A label at the left stands above its line, one at the right below it where it fits there and hides no other.
-    """
-    references = [
-        Reference(y(value), y(value) - 5, right=False, label=f"{name} {percent(value)}")
-        for name, value in left.items()
-        if is_number(value)
-    ]
-    taken: list[float] = []
-    for name, value in right.items():
-        if not is_number(value):
-            continue
-        at = y(value)
-        text = at + 13 if y.start - at >= 16 else at - 5
-        if any(abs(text - other) < 13 for other in taken):
-            text = at - 5 if text > at else at + 13
-        taken.append(text)
-        references.append(Reference(at, text, right=True, label=f"{name} {percent(value)}"))
-    return tuple(references)
 
 
 def _centre_mark(centre: object, numbers: Sequence[str], middles: Sequence[float]) -> Tick | None:

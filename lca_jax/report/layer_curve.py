@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from lca_jax.report.figures import Frame, Line, Mark, Reference, Tick, draw_references, rounded_range, whisker
+from lca_jax.report.figures import Frame, Line, Mark, Tick, rounded_range, whisker
 from lca_jax.report.formats import is_number, percent, share
+from lca_jax.report.references import Reference, draw_references
 from lca_jax.report.scales import Scale, linear_ticks
 
 _LABEL_ROOM = 18
@@ -66,7 +67,13 @@ def draw_by_layer(
         ),
         y_ticks=tuple(Tick(y(value), share(value)) for value in linear_ticks(y.low, y.high)),
         lines=tuple(line for line in lines if line.marks),
-        references=draw_references({"all layers together": accuracy}, baselines, y),
+        references=draw_references(
+            {"all layers together": accuracy},
+            baselines,
+            y,
+            ends=(frame.left, frame.right),
+            taken=[box for line in lines for box in line.boxes()],
+        ),
         sites=tuple(
             Tick(round(sum(middles[name] for name in members) / len(members), 2), site)
             for site, members in of_site.items()

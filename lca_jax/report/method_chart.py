@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lca_jax.report.figures import Frame, Mark, Reference, Tick, draw_references, rounded_range, whisker
+from lca_jax.report.figures import Frame, Line, Mark, Tick, whisker
 from lca_jax.report.formats import is_number, percent, share
-from lca_jax.report.scales import Scale, linear_ticks
-
-_LETTER, _LINE = 6.6, 14
-"""Room of a letter and of a line of a label."""
+from lca_jax.report.labels import Box, Label, label_at, least_hiding, name_points
+from lca_jax.report.references import Reference, draw_references
+from lca_jax.report.scales import Scale, linear_ticks, snug_range
 
 
 class MethodMark(NamedTuple):
@@ -21,7 +20,9 @@ class MethodMark(NamedTuple):
     text_x: float
     text_y: float
     left: bool
-    """Whether the name ends at its place, to the left of the point."""
+    """Whether the name ends at its place."""
+    leader: tuple[float, float, float, float] | None
+    """A line from the point to a name that found no room beside it."""
 
 
 class MethodChart(NamedTuple):
@@ -33,6 +34,8 @@ class MethodChart(NamedTuple):
     chance: tuple[float, float]
     """Ends of the strip of overlaps that random orders seldom exceed."""
     references: tuple[Reference, ...]
+    below: Label | None
+    """The most frequent class, where it lies so far below the methods that the axis does not reach it."""
     marks: tuple[MethodMark, ...]
 
 
@@ -48,17 +51,28 @@ def draw_methods(methods: Mapping[str, Any], *, own: object) -> MethodChart | No
         return None
     frame = Frame(760, 400, 60, 740, 16, 346)
     heights = [point[name] for point in points for name in ("accuracy", "low", "high") if is_number(point.get(name))]
-    constant = methods.get("constant")
+    constant, high = methods.get("constant"), methods.get("chance_high")
+    # An axis down to a constant far below would leave the methods, which it is there to compare, a strip at its top.
+    near = is_number(constant) and min(heights) - constant <= max(heights) - min(heights)
     x = Scale(0.0, 1.0, frame.left, frame.right)
-    y = Scale(*rounded_range([*heights, *([constant] if is_number(constant) else [])]), frame.bottom, frame.top)
-    high = methods.get("chance_high")
+    y = Scale(*snug_range([*heights, constant] if near else heights), frame.bottom, frame.top)
+    marks = [_mark(point, x, y) for point in points]
+    ends = (frame.left, frame.right)
+    taken = [box for mark in marks for box in Line.through("", [mark]).boxes()]
+    references = draw_references({}, {"most frequent class": constant} if near else {}, y, ends=ends, taken=taken)
+    taken += [label_at(one.label, one.x, one.text, ends=one.right).box for one in references]
+    below = (
+        _below(f"↓ most frequent class {percent(constant)}", taken, frame) if is_number(constant) and not near else None
+    )
+    taken += [] if below is None else [below.box]
     return MethodChart(
         frame=frame,
         x_ticks=tuple(Tick(x(value), share(value)) for value in linear_ticks(0.0, 1.0)),
         y_ticks=tuple(Tick(y(value), share(value)) for value in linear_ticks(y.low, y.high)),
         chance=(x(0.0), x(high) if is_number(high) else x(0.0)),
-        references=draw_references({}, {"most frequent class": constant}, y),
-        marks=_labelled(points, own, x, y, frame),
+        references=references,
+        below=below,
+        marks=_named(points, marks, taken, frame, own),
     )
 
 
@@ -72,24 +86,33 @@ def method_rows(methods: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return sorted(known, key=lambda point: -point["overlap"])
 
 
-def _labelled(
-    points: Sequence[Mapping[str, Any]], own: object, x: Scale, y: Scale, frame: Frame
+def _below(words: str, taken: Sequence[Box], frame: Frame) -> Label:
+    """Places words at the foot of the chart where they hide least."""
+    width = frame.right - frame.left
+    places = [frame.right - 2 - share * width for share in (0.0, 0.15, 0.3, 0.45, 0.6)]
+    return least_hiding([label_at(words, x, frame.bottom - 6, ends=True) for x in places], taken, _room(frame))
+
+
+def _room(frame: Frame) -> Box:
+    """Returns where names may stand: to the right also beside the axes."""
+    return Box(frame.left, frame.top, frame.width, frame.bottom)
+
+
+def _mark(point: Mapping[str, Any], x: Scale, y: Scale) -> Mark:
+    words = f"{point.get('method', '')}: overlap {percent(point['overlap'])}, accuracy {percent(point['accuracy'])}"
+    interval = whisker((point.get("low"), point.get("high")), y)
+    return Mark(x(point["overlap"]), y(point["accuracy"]), words, interval)
+
+
+def _named(
+    points: Sequence[Mapping[str, Any]], marks: Sequence[Mark], taken: Sequence[Box], frame: Frame, own: object
 ) -> tuple[MethodMark, ...]:
-    """Places the name of every method beside its point, below those that it would hide, from the top down."""
-    placed: list[tuple[float, float, float]] = []
-    marks = []
-    for point in sorted(points, key=lambda point: -point["accuracy"]):
-        name = str(point.get("method", ""))
-        across, up = x(point["overlap"]), y(point["accuracy"])
-        width = _LETTER * len(name)
-        left = across + 9 + width > frame.right
-        start = across - 9 - width if left else across + 9
-        line = up + 4
-        for begin, end, other in sorted(placed, key=lambda one: one[2]):
-            if begin < start + width and start < end and abs(line - other) < _LINE:
-                line = other + _LINE
-        placed.append((start, start + width, line))
-        words = f"{name}: overlap {percent(point['overlap'])}, accuracy {percent(point['accuracy'])}"
-        mark = Mark(across, up, words, whisker((point.get("low"), point.get("high")), y))
-        marks.append(MethodMark(mark, name, name == own, across - 9 if left else across + 9, round(line, 2), left))
-    return tuple(marks)
+    """Places the name of every method, from the top down."""
+    pairs = sorted(zip(points, marks, strict=True), key=lambda pair: pair[1].y)
+    names = [(str(point.get("method", "")), mark.x, mark.y) for point, mark in pairs]
+    return tuple(
+        MethodMark(mark, name, name == own, round(label.x, 2), round(label.y, 2), label.ends, leader)
+        for (name, *_), (_, mark), (label, leader) in zip(
+            names, pairs, name_points(names, taken, _room(frame)), strict=True
+        )
+    )

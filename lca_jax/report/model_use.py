@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lca_jax.report.claims import claims_told
-from lca_jax.report.figures import Frame, Line, Mark, Reference, Tick, whisker
+from lca_jax.report.figures import Frame, Line, Mark, Tick, whisker
 from lca_jax.report.formats import integer, is_number, number
+from lca_jax.report.references import Reference, place_references
 from lca_jax.report.scales import Scale, linear_ticks, logarithmic_ticks
 
 _SETS = ("top", "random", "matched", "bottom")
@@ -88,18 +89,27 @@ def draw_use(entry: Mapping[str, Any]) -> tuple[UseChart, ...]:
     x = Scale(min(counts), max(counts), frame.left + 8, frame.right - 8, logarithmic=counts[-1] > counts[0])
     y = Scale(min(heights) - room, max(heights) + room, frame.bottom, frame.top, logarithmic)
     ticks = logarithmic_ticks(y.low, y.high) if logarithmic else linear_ticks(y.low, y.high)
-    return tuple(
-        UseChart(
-            fill=str(fill),
-            measure=str(found.get("measure", "score")),
-            frame=frame,
-            x_ticks=tuple(Tick(x(count), integer(count)) for count in counts),
-            y_ticks=tuple(Tick(y(value), number(value)) for value in ticks or [whole]),
-            lines=tuple(line for line in (_line(name, fill, points, x, y) for name in _SETS) if line.marks),
-            whole=Reference(y(whole), y(whole) - 5, right=True, label=f"the model as it is {number(whole)}"),
+    charts = []
+    for fill in dict.fromkeys(point.get("fill") for point in points):
+        lines = tuple(line for line in (_line(name, fill, points, x, y) for name in _SETS) if line.marks)
+        (reference,) = place_references(
+            [(f"the model as it is {number(whole)}", y(whole), True)],
+            y,
+            ends=(frame.left, frame.right),
+            taken=[box for line in lines for box in line.boxes()],
         )
-        for fill in dict.fromkeys(point.get("fill") for point in points)
-    )
+        charts.append(
+            UseChart(
+                fill=str(fill),
+                measure=str(found.get("measure", "score")),
+                frame=frame,
+                x_ticks=tuple(Tick(x(count), integer(count)) for count in counts),
+                y_ticks=tuple(Tick(y(value), number(value)) for value in ticks or [whole]),
+                lines=lines,
+                whole=reference,
+            )
+        )
+    return tuple(charts)
 
 
 def layers_of_sets(entry: Mapping[str, Any]) -> SetLayers | None:

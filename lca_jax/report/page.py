@@ -32,7 +32,8 @@ from lca_jax.report.findings import CORRELATION, Findings, beats_baselines, find
 from lca_jax.report.layer_curve import LayerCurve, draw_by_layer
 from lca_jax.report.method_chart import MethodChart, draw_methods, method_rows
 from lca_jax.report.model_use import SetLayers, UseChart, draw_use, layers_of_sets
-from lca_jax.report.reliability import neuron_sentence, overlap_rows
+from lca_jax.report.neuron_rows import NeuronRow, neuron_row
+from lca_jax.report.reliability import overlap_rows
 from lca_jax.report.saved_figures import write_with_figures
 from lca_jax.report.search_grid import SearchGrid, arrange_search
 from lca_jax.report.sizes import render_small
@@ -128,20 +129,6 @@ class _ClassRow(NamedTuple):
     """Its first neurons, as they are written."""
 
 
-class _NeuronRow(NamedTuple):
-    """One neuron of the first list: its card, and what the weights say of it."""
-
-    card: NeuronCard
-    facts: Mapping[str, Any]
-    """Its entry of `top_neurons`; empty if there is none."""
-    direction: str
-    """Where it lies in its class; empty if that is not known."""
-    copies: Sequence[str]
-    """Its near copies, each with the correlation."""
-    reproduced: str
-    """How often half-samples select it, and its ranks there; empty if that was not measured."""
-
-
 class _TaskView(NamedTuple):
     """Everything that the page shows for one task: its numbers as they are, and its charts."""
 
@@ -169,7 +156,7 @@ class _TaskView(NamedTuple):
     """Every ranking method's reliability and validity; None and empty where that was not measured."""
     classes: tuple[_ClassRow, ...]
     search: SearchGrid | None
-    neurons: tuple[_NeuronRow, ...]
+    neurons: tuple[NeuronRow, ...]
     link: str | None
     """Where its whole ranking lies."""
     table: str | None
@@ -229,7 +216,7 @@ def _view(
         method_rows=method_rows(task.get("methods", {})) if beats else (),
         classes=_class_rows(task.get("per_class", {})),
         search=arrange_search(task.get("search", ())),
-        neurons=tuple(_neuron_row(card, task) for card in cards) if beats else (),
+        neurons=tuple(neuron_row(card, task) for card in cards) if beats else (),
         link=to[0] if beats else None,
         table=to[1] if beats else None,
     )
@@ -259,28 +246,6 @@ def _orders(views: Sequence[_TaskView]) -> list[dict[str, int]]:
         for place, index in enumerate(sorted(range(len(views)), key=keys.__getitem__)):
             places[index][by] = place
     return places
-
-
-def _neuron_row(card: NeuronCard, task: Mapping[str, Any]) -> _NeuronRow:
-    def of_card(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        named = [one for one in entries if tuple(map(one.get, ("site", "layer", "index"))) == tuple(card.neuron)]
-        return named[0] if named else {}
-
-    entry = of_card(task.get("top_neurons", ()))
-    reliability = task.get("reliability", {})
-    ends = [entry.get(name) for name in ("mean_inside", "mean_outside")]
-    said = ""
-    if all(formats.is_number(end) for end in ends) and formats.is_number(weight := entry.get("weight")):
-        inside, outside = (formats.number(end) for end in ends)
-        said = f"mean {inside} inside, {outside} outside, weight {formats.signed(weight, 3)}"
-    copies = [
-        f"{Neuron(copy['site'], copy['layer'], copy['index'])} ({formats.signed(copy.get('correlation'), 2)})"
-        for copy in entry.get("copies", ())
-        if {"site", "layer", "index"} <= set(copy)
-    ]
-    return _NeuronRow(
-        card, entry, said, copies, neuron_sentence(reliability, of_card(reliability.get("top_neurons", ())))
-    )
 
 
 def _numbers(values: Sequence[object]) -> list[float]:

@@ -14,7 +14,9 @@ from lca_jax.machine.files import write_text_whole
 _CSS = Path(__file__).parent / "templates" / "page.css"
 _FIGURE = re.compile(r'<svg class="chart[^"]*" viewBox="0 0 ([0-9.]+) ([0-9.]+)".*?</svg>', re.DOTALL)
 _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
-_RULE = re.compile(r"^\.(?:chart|halo|middle|end|grid|base|reference|series|whisker|band|mark|bar|pointer)\b.*$", re.M)
+_RULE = re.compile(
+    r"^\.(?:chart|halo|middle|end|grid|base|reference|series|leader|whisker|band|mark|bar|pointer)\b.*$", re.M
+)
 _COLOUR = re.compile(r"--([a-z]+): ([^;]+);")
 
 

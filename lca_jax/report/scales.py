@@ -1,6 +1,7 @@
 """Axes of a chart: a scale maps values to positions on a drawing, ticks are the round values written along it."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -25,11 +26,18 @@ def linear_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Returns about `count` round values from `low` to `high`: multiples of 1, 2 or 5 times a power of ten."""
     if high <= low:
         return [low]
-    rough = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = min((factor * power for factor in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / rough)))
+    step = _round_step(high - low, count)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def snug_range(values: Sequence[float]) -> tuple[float, float]:
+    """Returns the round values around shares, within 0..1; around equal ones a hundredth to both sides."""
+    low, high = min(values), max(values)
+    if high - low < 1e-9:
+        return max(0.0, low - 0.01), min(1.0, high + 0.01)
+    step = _round_step(high - low, 5)
+    return max(0.0, step * math.floor(low / step + 1e-9)), min(1.0, step * math.ceil(high / step - 1e-9))
 
 
 def logarithmic_ticks(low: float, high: float, count: int = 8) -> list[float]:
@@ -41,3 +49,10 @@ def logarithmic_ticks(low: float, high: float, count: int = 8) -> list[float]:
         if len(ticks) <= count:
             break
     return ticks
+
+
+def _round_step(span: float, count: int) -> float:
+    """Returns the round value nearest to a span's part of so many: 1, 2 or 5 times a power of ten."""
+    rough = span / count
+    power = 10.0 ** math.floor(math.log10(rough))
+    return min((factor * power for factor in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / rough)))

@@ -9,8 +9,8 @@ LARGEST_BYTES = 1_900_000
 """No page of a report is larger than this, whatever the number of tasks, languages or neurons."""
 _KEPT = ((20, 3), (20, 1), (20, 0), (10, 0), (5, 0), (0, 0))
 """Number of neurons of a task, and of sentences of a neuron: the first with which the page is small enough."""
-_TASK_BYTES, _CARD_BYTES, _WORD_BYTES = 24_000, 1_400, 165
-"""About what a task, a neuron and a word of its sentences take on the page of a run."""
+_TASK_BYTES, _CARD_BYTES, _CHART_BYTES, _WORD_BYTES = 24_000, 1_400, 4_000, 165
+"""About what a task, a neuron, its activations by class and a word of its sentences take on the page of a run."""
 
 Cards = Mapping[str, Sequence[NeuronCard]]
 
@@ -38,11 +38,13 @@ def render_small(
 
 
 def _shorter(card: NeuronCard, sentences: int) -> NeuronCard:
-    return card if len(card.sentences) <= sentences else replace(card, sentences=card.sentences[:sentences])
+    """Returns a card with so many sentences at most; without any it has no activations either."""
+    return replace(card, sentences=card.sentences[:sentences], activations=card.activations if sentences else ())
 
 
 def _bytes_of(cards: Sequence[NeuronCard]) -> int:
-    return sum(_CARD_BYTES + _WORD_BYTES * sum(len(heat.words) for heat in card.sentences) for card in cards)
+    words = sum(len(heat.words) for card in cards for heat in card.sentences)
+    return _CARD_BYTES * len(cards) + _CHART_BYTES * sum(bool(card.activations) for card in cards) + _WORD_BYTES * words
 
 
 def size_of(text: str) -> int:

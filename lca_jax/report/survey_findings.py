@@ -161,9 +161,10 @@ def _groups_sentence(groups: Mapping[str, Any] | None, at: float) -> str:
 
 def _all_sentence(entry: Mapping[str, Any], at: float, languages: int) -> str:
     (row,) = [row for row in entry["by_all"] if row["share"] == at]
+    expected = number(row["expected"], 2) if row["expected"] >= 0.01 else "fewer than 0.01"
     return (
         f"{integer(row['neurons'])} neurons are among the first {integer(row['of'])} of all {integer(languages)} "
-        f"languages; {number(row['expected'], 2)} are expected of random sets"
+        f"languages; {expected} are expected of random sets"
         + (" (p < 0.001)." if row["p"] < 0.001 else f" (p = {number(row['p'], 2)}).")
     )
 
@@ -206,7 +207,7 @@ def _depths_sentence(good: Mapping[str, Mapping[str, Any]], at: float) -> str:
         low, high = depth["interval"]
         side = "shallower" if high < depth["expected"] else "deeper" if low > depth["expected"] else "no other"
         told.append(
-            f"{name} {number(depth['mean'], 2)} ({number(max(low, 0), 2)} to {number(min(high, 1), 2)}), {side} than "
+            f"{name} {number(depth['mean'], 2)} ({number(low, 2)} to {number(high, 2)}), {side} than "
             f"random neurons ({number(depth['expected'], 2)})"
         )
     return f"Mean depth of the first {share(at)} of the neurons, 0 for the first layer and 1 for the last: " + (

@@ -76,6 +76,11 @@ class LazyArray:
         return isinstance(self._source, np.ndarray) and self._words is None
 
     @property
+    def in_step(self) -> bool:
+        """Whether the array is computed by several processes together, which must all read at the same time."""
+        return isinstance(self._source, ComputedArray) and self._source.computer.in_step
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the whole array, once read."""
         return int(np.prod(self.shape)) * self.dtype.itemsize

@@ -24,6 +24,11 @@ class VectorRequest(NamedTuple):
 class Computer(Protocol):
     """Computes the vectors of a store."""
 
+    @property
+    def in_step(self) -> bool:
+        """Whether all processes of the job must read at the same time, from the thread that made the store."""
+        ...
+
     def compute(self, requests: Sequence[VectorRequest]) -> None:
         """Fills all targets, computing each vector once for all of them; words without a vector get zeros."""
         ...

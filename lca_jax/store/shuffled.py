@@ -80,7 +80,7 @@ def read_shuffled(
         return WordBatch(words, store.matrix(words, sites=sites, layers=layers, out=target))
 
     rest: WordBatch | None = None
-    for window in prefetch(read, range(len(windows)), name="window-reader"):
+    for window in prefetch(read, range(len(windows)), ahead=int(not store.in_step), name="window-reader"):
         order = generator.permutation(np.flatnonzero(mask[window.words]))
         if rest is not None:
             head, order = np.split(order, [batch_words - len(rest.words)])

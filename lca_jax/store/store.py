@@ -104,6 +104,11 @@ class ActivationStore:
         """Name of the store in messages: its path or URL, or `memory`."""
         return "memory" if self.folder is None else name_folder(self.folder)
 
+    @property
+    def in_step(self) -> bool:
+        """Whether several processes compute the vectors together, and must all read at the same time."""
+        return any(array.in_step for array in self.arrays.values())
+
     @cached_property
     def usable(self) -> Bool[np.ndarray, "word"]:
         """Whether each word has a vector."""

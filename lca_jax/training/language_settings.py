@@ -16,17 +16,23 @@ class TrainingSettings:
     vocabulary: int = 2500
     """Number of words, the two marks included."""
     width: int = 128
+    """Size of the states of a layer, and of the vectors of words or pieces."""
     layers: int = 2
+    """Number of layers of every stack, 1 to 4."""
     tied: bool = True
+    """Whether the vectors of words that are read are also those by which words are told."""
     epochs: int = 5
+    """Number of times that every sentence is seen."""
     rows: int = 32
     """Number of rows of a step."""
     row_length: int = 36
     """Number of slots of a row."""
     learning_rate: float = 5e-3
+    """Rate of Adam at the beginning, above 0; it falls to 0 along a cosine."""
     dropout: float = 0.0
     """Share of the word vectors and of every layer's outputs that a step sets to zero, in [0, 1)."""
     seed: int = 0
+    """Seed of the parts, the first weights, the order of the rows and the dropout."""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -43,17 +49,22 @@ class TranslationSettings:
     vocabulary: int = 3000
     """Number of pieces of both languages, the marks and single characters included."""
     width: int = 128
+    """Size of the states of a layer, and of the vectors of words or pieces."""
     layers: int = 2
+    """Number of layers of every stack, 1 to 4."""
     epochs: int = 12
+    """Number of times that every pair is seen."""
     rows: int = 32
     """Number of rows of a step."""
     row_length: int = 40
     """Number of slots of a row, of sources and of translations; longer pairs are left out and counted."""
     learning_rate: float = 3e-3
+    """Rate of Adam at the beginning, above 0; it falls to 0 along a cosine."""
     dropout: float = 0.2
     """Share of the piece vectors, of every layer's outputs and of the weights of attention that a step sets to zero, in
     [0, 1)."""
     seed: int = 0
+    """Seed of the parts, the first weights, the order of the rows and the dropout."""
 
     def __post_init__(self) -> None:
         _check(self)

@@ -88,3 +88,13 @@ def test_the_lower_half_counts_a_middle_layer_by_half() -> None:
     found = depth_profile(rank_by_scores("t", four, scores), [rank_by_scores("t", four, scores)] * 2, share=3 / 8)
     assert found.lower_half.value == pytest.approx(1.0)
     assert found.expected_lower_half == 0.5
+
+
+def test_intervals_of_shares_and_depths_stay_within_their_range() -> None:
+    """Halves that disagree have a wide interval, and no share is below nothing or above all."""
+    scores = np.arange(12.0)
+    low_first, high_first = (rank_by_scores("t", AXIS, of) for of in (scores[::-1].copy(), scores))
+    found = depth_profile(low_first, [low_first, high_first], share=1 / 6)
+    assert (found.lower_half.low, found.lower_half.high) == (0, 1)
+    assert (found.mean_depth.low, found.mean_depth.high) == (0, 1)
+    assert all(0 <= layer.interval[0] <= layer.interval[1] <= 1 for layer in found.layers)

@@ -17,12 +17,14 @@ from benchmarks import (
     bench_kills,
     bench_store,
     extract_memory,
+    fit_memory,
     harness,
     incumbent,
     packing_share,
     reference,
 )
 from benchmarks.probing.reached import Penalties
+from lca_jax.errors import NotConverged
 from lca_jax.extraction.extract import extract
 from lca_jax.models.load import load_model
 from lca_jax.probing.fit import fit_elastic_net
@@ -254,6 +256,22 @@ def test_memory_program(folder: Path, tmp_path: Path) -> None:
     memory = content["memory_bytes"]
     assert 5900 < content["input"]["words"] <= 6000
     assert memory["imported"] <= memory["with_corpus"] <= memory["with_model"] <= memory["largest"]
+
+
+def test_fit_memory_program(folder: Path, tmp_path: Path) -> None:
+    out, corpus = tmp_path / "memory.json", tmp_path / "corpus.conllu"
+    tagged = (("the", "DET"), ("cats", "NOUN"), ("sat", "VERB"))
+    rows = [f"{place}\t{word}\t_\t{tag}" + "\t_" * 6 for place, (word, tag) in enumerate(tagged, 1)]
+    corpus.write_text("\n".join([*rows, "", ""]) * 3)
+    asked = ["--model", str(folder), "--corpus", str(corpus), "--words", "50", "--tasks", "4", "--l1", "1", ".1"]
+    with pytest.warns(NotConverged):
+        fit_memory.main([*asked, "--max-iterations", "1", "--out", str(out)])
+    content = json.loads(out.read_text())
+    assert content["input"]["words"] == 51
+    assert content["input"]["classes"] == 3
+    assert content["answers"] == 2 * 4 * 2
+    memory = content["memory_bytes"]
+    assert 0 < memory["largest_own"] <= memory["largest"]
 
 
 def test_packing_program(folder: Path, tmp_path: Path) -> None:

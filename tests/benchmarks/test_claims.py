@@ -18,6 +18,18 @@ def test_the_committed_claims_are_those_of_the_committed_results() -> None:
     assert committed == claims.collect(RESULTS), "Run `python -m benchmarks.claims`, and put its table into the README."
 
 
+def test_the_readme_of_the_project_counts_the_verdicts() -> None:
+    readme = " ".join((RESULTS.parents[1] / "README.md").read_text("utf-8").split())
+    assert claims.summary_of(claims.collect(RESULTS)) in readme
+
+
+def test_figures_keep_all_their_digits() -> None:
+    """A zero is left out before the point alone: 40.1 is not 4.1."""
+    figure = {"of": "x", "value": -40.118, "low": -100.5, "high": 0.25}
+    row = {"paper": "P", "section": "1", "claim": "c", "tested_by": "t", "figures": [figure], "verdict": "within noise"}
+    assert "x -40.118 (-100.500 to +.250)" in claims.table_of({"rows": [row]})[-1]
+
+
 def test_the_readme_has_the_table() -> None:
     readme = (RESULTS.parent / "README.md").read_text("utf-8")
     missing = [line for line in claims.table_of(claims.collect(RESULTS)) if line not in readme]

@@ -73,6 +73,52 @@ def test_products_that_a_tpu_writes_as_convolutions_are_counted() -> None:
     assert program.donated == 1
 
 
+SCATTER = """\
+HloModule jit_f, num_partitions=4
+
+%add (x: f32[], y: f32[]) -> f32[] {
+  %x = f32[] parameter(0)
+  %y = f32[] parameter(1)
+  ROOT %sum = f32[] add(%x, %y)
+}
+
+%all-reduce-scatter.1 (input: f32[4,5,896]) -> f32[1,5,896] {
+  %input = f32[4,5,896]{2,1,0} parameter(0)
+  %all-reduce = f32[4,5,896]{2,1,0} all-reduce(%input), replica_groups={{0,1,2,3}}, to_apply=%add
+  ROOT %own = f32[1,5,896]{2,1,0} dynamic-slice(%all-reduce), dynamic_slice_sizes={1,5,896}
+}
+
+%once (c: (f32[4,5,896], pred[])) -> pred[] {
+  %c = (f32[4,5,896], pred[]) parameter(0)
+  ROOT %going = pred[] get-tuple-element(%c), index=1
+}
+
+%body (b: (f32[4,5,896], pred[])) -> (f32[4,5,896], pred[]) {
+  %b = (f32[4,5,896], pred[]) parameter(0)
+  %weights = f32[4,5,896]{2,1,0} get-tuple-element(%b), index=0
+  %flag = pred[] get-tuple-element(%b), index=1
+  %fusion = f32[1,5,896]{2,1,0} fusion(%weights), kind=kCustom, calls=%all-reduce-scatter.1
+  %all = f32[4,5,896]{2,1,0} all-gather(%fusion), replica_groups={{0,1,2,3}}, dimensions={0}
+  ROOT %next = (f32[4,5,896], pred[]) tuple(%all, %flag)
+}
+
+ENTRY %main (a: (f32[4,5,896], pred[])) -> f32[4,5,896] {
+  %a = (f32[4,5,896], pred[]) parameter(0)
+  %while = (f32[4,5,896], pred[]) while(%a), condition=%once, body=%body
+  %last = f32[4,5,896]{2,1,0} get-tuple-element(%while), index=0
+  ROOT %whole = f32[4,5,896]{2,1,0} all-gather(%last), replica_groups={{0,1,2,3}}, dimensions={0}
+}
+"""
+
+
+def test_a_sum_that_a_tpu_divides_while_it_adds_it_up_goes_around_once() -> None:
+    weights = 4 * 4 * 5 * 896
+    in_loop, after = CompiledText.of(SCATTER).iteration(), CompiledText.of(SCATTER)
+    assert [one.opcode for one in in_loop.collectives] == ["reduce-scatter", "all-gather"]
+    assert in_loop.sent_bytes == 2 * 3 / 4 * weights
+    assert after.sent_bytes == 3 * 3 / 4 * weights, "what is sent when the loop has ended counts for the whole alone"
+
+
 HEADS = """\
 HloModule jit_f
 

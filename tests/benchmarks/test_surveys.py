@@ -58,7 +58,13 @@ def test_it_tells_what_the_survey_cost_and_found(folder: Path) -> None:
     entry = dict.fromkeys((*surveys.KEPT, "words", "class_neurons"), 1)
     found = {
         "cells": {"E5": {name: {"tasks": {"upos": entry}} for name in ("de", "en")}},
-        "languages": {"E5": {"specific": {"neurons": 3, "first": [["residual", 1, 2]]}}},
+        "share": 0.05,
+        "languages": {
+            "E5": {
+                "specific": {"neurons": 3, "first": [["residual", 1, 2]]},
+                "pairs": [{"share": 0.01, "overlap": 0.5}, {"share": 0.05, "overlap": 1 / 3}],
+            }
+        },
     }
     content = told(asked, found, last_start=1.5)
     assert content["seconds"]["steps"] == 3 * 3.5
@@ -66,5 +72,5 @@ def test_it_tells_what_the_survey_cost_and_found(folder: Path) -> None:
     assert content["peak_bytes"] > 1e7
     assert content["page_bytes"]["report/index.html"] == 4
     assert set(content["cells"]["E5"]["de"]["upos"]) == {*surveys.KEPT, "words"}
-    assert content["languages"] == {"E5": {"specific": {"neurons": 3}}}
+    assert content["languages"] == {"E5": {"specific": {"neurons": 3}, "pairs": [{"share": 0.05, "overlap": 0.3333}]}}
     assert str(folder) not in json.dumps(content)

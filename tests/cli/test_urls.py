@@ -13,6 +13,10 @@ import pytest
 from lca_jax import Corpus, load_model, read_corpus, read_minimal_pairs, write_arrow, write_conllu
 from lca_jax.cli.main import COMMANDS, main
 from lca_jax.errors import CorpusError, LcaError, SettingsError
+from lca_jax.experiment.config import Experiment
+from lca_jax.experiment.run import run
+from lca_jax.experiment.survey import survey
+from lca_jax.experiment.survey_settings import Survey, read_survey
 from lca_jax.machine.files import real_path
 from lca_jax.machine.urls import refuse_url, url_of
 from lca_jax.training.language_models import train_language_models
@@ -160,6 +164,16 @@ def test_a_url_is_looked_up_or_refused(
     assert not list(folder.glob("memory:*"))
 
 
+def test_a_refused_run_folder_names_what_writes_to_urls(folder: Path) -> None:
+    for refused in (
+        lambda: run(Experiment(model=MODEL, train=Path("no/train"), test=Path("no/test"), out=Path(URL))),
+        lambda: survey(Survey(models={"one": MODEL}, corpora={"a": "no/a", "b": "no/b"}, out=Path(URL))),
+    ):
+        with pytest.raises(SettingsError, match=f"{URL} is a URL.*`lca study` without a file, and `lca extract"):
+            refused()
+    assert not list(folder.iterdir())
+
+
 def test_functions_refuse_what_commands_refuse(folder: Path) -> None:
     store = planted_store(words=40)
     for write in (
@@ -190,6 +204,14 @@ def test_texts_and_models_are_read_at_urls(folder: Path) -> None:
     loaded.save(f"file://{folder}/saved")
     assert load_model(f"file://{folder}/saved").fingerprint == loaded.fingerprint
     assert len({file.parts[-3] for file in (folder / "saved").glob("parts-*/params/*") if file.is_file()}) == 1
+
+
+def test_the_file_of_a_survey_is_read_at_a_url(folder: Path) -> None:
+    (folder / "two.toml").write_text('out = "here"\n[models]\na = "x"\nb = "y"\n[corpora]\nc = "words"\n', "utf-8")
+    read = read_survey(Path(f"file://{folder}/two.toml"))
+    assert (read.models, read.out) == ({"a": "x", "b": "y"}, Path("here"))
+    with pytest.raises(SettingsError, match=f"{URL} cannot be read as TOML"):
+        read_survey(Path(URL))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from jax.stages import Compiled
 from benchmarks.compiled.programs import compile_extraction, compile_generation, config_of, memory_bytes
 from benchmarks.compiled.reading import CompiledText
 from benchmarks.compiled.targets import TARGETS
-from lca_jax.models.stack.config import StackConfig
+from lca_jax.models.stack.config import Precision, StackConfig
 from tests.compiled.targets import GPU, ONE_GPU, QUICK, TPU, devices
 
 pytestmark = pytest.mark.compilers
@@ -38,6 +38,11 @@ def matrix_operations(config: StackConfig, slots: int) -> float:
     mlp = (3 if config.mlp.gated else 2) * width * config.mlp.width
     of_slot = 2 * (2 * width * heads + 2 * width * keys + mlp) + 4 * slots * heads
     return float(config.layers * slots * of_slot)
+
+
+def scores(config: StackConfig, slots: int) -> float:
+    """Operations of the attention's two products alone."""
+    return float(config.layers * slots * 4 * slots * config.heads_width)
 
 
 @pytest.mark.parametrize("name", [*ONE_KIND, ONE_GPU])
@@ -75,6 +80,25 @@ def test_a_split_llama_is_summed_twice_a_block(name: str) -> None:
     assert sum(one.bytes * one.times for one in text.collectives) <= 4 * states * (2 * config.layers + 1)
     quarter = 2 * (config.layers * (4 * 4096**2 + 3 * 4096 * 11_008) + 32_000 * 4096) / 4
     assert memory_bytes(made) < 1.1 * quarter + 2**27
+
+
+@pytest.mark.parametrize(
+    ("model_type", "dtype", "parts"),
+    [("llama", "bfloat16", 2), pytest.param("bert", "float32", 1, marks=pytest.mark.slow)],
+)
+def test_long_rows_on_a_tpu_are_attended_without_scores(model_type: str, dtype: Precision, parts: int) -> None:
+    """By a kernel on every device's own rows and heads: nothing is exchanged for it."""
+    mesh, slots = devices(TPU, parts=parts), 640 if dtype == "bfloat16" else 2_176
+    config = config_of(model_type, dtype, num_hidden_layers=1, **TINY_LLAMA)
+    rows = mesh.shape["data"]
+    made = compile_extraction(mesh, config, rows=rows, slots=slots, dtype=dtype, options=options(TPU))
+    text = text_of(made)
+    assert "splash_mha_fwd_segmented" in text.text
+    every = (one for listed in text.computations.values() for one in listed)
+    assert [one.name for one in every if any(shape.sides.count(slots) > 1 for shape in one.shapes)] == []
+    assert text.flop == pytest.approx((matrix_operations(config, slots) - scores(config, slots)) / parts, rel=0.01)
+    gathered = [one for one in text.collectives if one.opcode in ("all-gather", "all-to-all", "collective-permute")]
+    assert sum(one.bytes * one.times for one in gathered) <= 4 * slots * config.residual_width
 
 
 @pytest.mark.parametrize("name", [TPU, GPU])

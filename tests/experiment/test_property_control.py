@@ -1,6 +1,7 @@
 """`lca control` in a run folder: what it writes and shows; and the lexicon that says which class a text has."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 import lca_jax
 from lca_jax import Corpus, ElasticNet, Experiment, run
 from lca_jax.cli.main import main
-from lca_jax.errors import DataError, SettingsError
+from lca_jax.errors import CorpusError, DataError, SettingsError
 from lca_jax.experiment.control_settings import Control
-from lca_jax.experiment.property_control import control
+from lca_jax.experiment.property_control import control, read_sources
 from lca_jax.interventions.control.lexicon import Lexicon
+from lca_jax.models.load import load_model
 from lca_jax.report.control_chart import control_lines, control_sentence, draw_control
 from tests.experiment.files import write_odd_and_even
 from tests.experiment.result_keys import keys_of
@@ -54,8 +56,25 @@ def test_the_command_writes_the_entry_and_draws_it(tmp_path: Path, capsys: pytes
         assert f"| `{'.'.join(general)}` |" in documented, key
     # It is shown as long as the ranking is this one.
     assert run(settings)["tasks"]["upos"]["property_control"] == entry
+    unknown = tmp_path / "odd.conllu"
+    unknown.write_text("1\tw5\t_\tODD\t_\t_\t_\t_\t_\t_\n\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"No word form of odd.conllu speaks for `upos` 'EVEN'.*: ODD\. Name another"):
+        control(out, Control(task="upos", source="ODD", target="EVEN", lexicon=unknown))
     with pytest.raises(SettingsError, match=r"has no task 'xpos'\. It has: upos"):
         control(out, Control(task="xpos", source="ODD", target="EVEN"))
+
+
+def test_what_is_translated_needs_labels_for_the_words_of_a_class_alone(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    write_model(tmp_path / "model", TINY["bart, scaled embedding"])
+    model, lines = load_model(tmp_path / "model", head=True), tmp_path / "lines.txt"
+    lines.write_text("w5 w6 w7\nw8\n", encoding="utf-8")
+    plain = Control(task="upos", source="ODD", target="EVEN", where="words")
+    assert read_sources(model, lines, plain).sentences == (("w5", "w6", "w7"), ("w8",))
+    labelled = write_odd_and_even(tmp_path / "labelled.conllu", 3, seed=0)
+    assert read_sources(model, labelled, replace(plain, where="class")).labels["upos"]
+    with pytest.raises((CorpusError, SettingsError)):
+        read_sources(model, lines, replace(plain, where="class"))
 
 
 def test_a_lexicon_knows_the_class_of_words_that_have_one() -> None:
@@ -74,6 +93,8 @@ def test_a_lexicon_knows_the_class_of_words_that_have_one() -> None:
         Lexicon.of(Corpus.from_words([["sheep", "sheep"]], {"number": [["Sing", "Plur"]]}), "number")
     with pytest.raises(SettingsError, match="must be two classes, got 'Sing' twice"):
         Control(task="number", source="Sing", target="Sing")
+    with pytest.raises(SettingsError, match="`strengths` must be 0, got"):
+        Control(task="number", source="Sing", target="Plur", shift="zero")
 
 
 def test_the_chart_and_the_sentence() -> None:
@@ -97,4 +118,7 @@ def test_the_chart_and_the_sentence() -> None:
     assert [mark.y for mark in matched.marks] == [chart.frame.bottom - height / 4] * 2
     assert control_sentence(entry).startswith("What the model says follows these neurons: +50 % of the translations")
     assert control_lines(entry)[0] == "10 first neurons, strength 0: 50.0% Pres"
+    points[0] |= {"clean": {"value": 0.25}, "quality": {"bleu": {"value": 61.25}}}
+    told = control_lines(entry)[0].partition(": ")[2]
+    assert told == "50.0% Pres, 25.0% Pres and all else the same, BLEU 61.2"
     assert (draw_control({}), control_sentence({}), control_lines({})) == ((), "", [])

@@ -359,6 +359,8 @@ def test_shapes_fit_windows_and_devices() -> None:
     usual = {"row_length": 128, "longest_window": 512, "rows_per_batch": 16}
     assert plan_shapes(**usual, devices=1) == {128: 16, 256: 1, 512: 1}
     assert plan_shapes(**usual, devices=8) == {128: 16, 256: 8, 512: 8}
+    rows = dict.fromkeys((256, 512, 1024, 2048, 2176), 1)
+    assert plan_shapes(**usual | {"longest_window": 2_100}, devices=1) == {128: 16} | rows
     assert plan_shapes(row_length=128, longest_window=24, rows_per_batch=3, devices=2) == {128: 4}
     assert plan_shapes(row_length=64, longest_window=300, rows_per_batch=64, devices=1) == {
         64: 64,

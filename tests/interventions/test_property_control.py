@@ -17,7 +17,7 @@ from lca_jax.interventions.control.judging import Excess, Judged, ends_of, rest_
 from lca_jax.interventions.control.predicted import PredictedWords
 from lca_jax.interventions.control.property_control import control_property
 from lca_jax.interventions.control.shifts import ClassPair, class_pair, falling_strengths, shift_neurons
-from lca_jax.interventions.control.word_rows import edit_words
+from lca_jax.interventions.control.word_rows import edit_words, sentence_rows
 from lca_jax.interventions.control.written import WrittenTexts, one_word_differs
 from lca_jax.interventions.edited_runs import run_edits
 from lca_jax.interventions.edits import stack_edits
@@ -142,6 +142,10 @@ def test_shifted_states_are_those_by_hand(causal: Model) -> None:
         alpha = np.exp(np.log(4) + rank / 95 * (np.log(0.001) - np.log(4)))
         expected[2, 0, :, column % 32] += alpha * (pair.target[column] - pair.source[column])
     np.testing.assert_allclose(moved, expected, rtol=0, atol=1e-5)
+    zeroed = np.asarray(run(causal.params, shift_neurons(causal, [70, 95], pair, shift="zero")))
+    expected = plain.copy()
+    expected[2, 0, :, [6, 31]] = 0
+    np.testing.assert_allclose(zeroed, expected, rtol=0, atol=1e-6)
     still = run(causal.params, shift_neurons(causal, columns, pair, shift="translate", strength=0.0))
     np.testing.assert_array_equal(np.asarray(still), plain)
 
@@ -369,6 +373,14 @@ def test_written_texts_are_those_of_the_model_with_the_edits(kind: str, request:
     assert at_words[1] != everywhere[1]
 
 
+def test_texts_of_about_the_same_length_have_rows_of_one_shape(causal: Model) -> None:
+    shapes = [sentence_rows(causal, draw_corpus(counts), limit=20)[0].segments.shape for counts in ([3, 5], [8, 2])]
+    assert shapes == [(2, 8), (2, 8)]
+    cut, _ = sentence_rows(causal, draw_corpus([9]), limit=12)
+    assert cut.segments.shape == (1, 12)
+    assert cut.segments.sum() == 9
+
+
 def test_strength_zero_is_the_model_as_it_is(translator: Model) -> None:
     pytest.importorskip("sacrebleu")
     output = WrittenTexts.of(translator, CORPUS, classify=of_text, search=Search(longest=8), slots=256)
@@ -475,7 +487,8 @@ def test_bad_settings_are_refused(masked: Model, of_masked: Statistics, translat
     never = PredictedWords.of(masked, CORPUS, "parity", classify=lambda _: None, slots=48)
     plain: dict[str, Any] = {"source": "odd", "target": "even", "sizes": (3,), "strengths": (1.0,), "random": 2}
     wrong: tuple[tuple[dict[str, Any], type[Exception], str], ...] = (
-        ({"shift": "push"}, SettingsError, "`shift` must be one of clamp, translate"),
+        ({"shift": "push"}, SettingsError, "`shift` must be one of clamp, translate, zero"),
+        ({"shift": "zero"}, SettingsError, "their strength must be 0, got 1"),
         ({"where": "verbs"}, SettingsError, "must be one of all, words, class"),
         ({"where": [[True]]}, SettingsError, "shaped like the sentences"),
         ({"where": [[False] * len(s) for s in CORPUS.sentences]}, DataError, "No word of words is edited"),

@@ -8,7 +8,7 @@ import pytest
 from lca_jax.machine.prefetch import prefetch
 
 
-@pytest.mark.parametrize("ahead", [1, 3])
+@pytest.mark.parametrize("ahead", [0, 1, 3])
 def test_in_order_and_no_further_ahead_than_asked(ahead: int) -> None:
     made: list[int] = []
 
@@ -28,6 +28,8 @@ def test_the_maker_has_a_thread_of_its_own() -> None:
     names = set(prefetch(lambda _: threading.current_thread().name, range(3), name="maker"))
     assert len(names) == 1
     assert names.pop().startswith("maker")
+    beside = set(prefetch(lambda _: threading.current_thread().name, range(3), ahead=0, name="maker"))
+    assert beside == {threading.current_thread().name}, "nothing ahead, no thread"
 
 
 def test_an_error_comes_where_its_result_would() -> None:

@@ -77,15 +77,18 @@ print(*[f"{probe.objective:.6f}" for probe in study(settings)])
         ("upos", {"max_train_per_class": 40, "layers": (1, 2)}),
         ("deprel", {"heads": "head"}),
         ("upos", {"layers": (1,), "stored": False}),
+        ("upos", {"layers": (1,), "stored": False, "split_model": 2, "stream": True, "max_train_per_class": 20}),
     ],
 )
 def test_a_study_of_two_processes_is_that_of_one(tmp_path: Path, task: str, options: dict) -> None:
+    """In the last study both run one model, split over them, whenever X is read."""
     model = str(write_bert(tmp_path / "bert"))
     files = [str(write_heads(tmp_path / f"{part}.conllu", demo_corpus_file(part))) for part in ("test", "dev")]
     asked, found = {"tasks": (task,), **options}, []
     for count in (1, 2):
         out = tmp_path / f"by{count}"
-        printed = run_processes(STUDY, [model, *files, str(out), repr(asked)], count=count, devices=1)
+        of_job = asked | {"split_model": min(count, options.get("split_model", 1))}
+        printed = run_processes(STUDY, [model, *files, str(out), repr(of_job)], count=count, devices=1)
         assert len({text.splitlines()[-1] for text in printed}) == 1
         found.append([float(part) for part in printed[0].splitlines()[-1].split()])
         assert load_probes(out / "probes").one(task).converged

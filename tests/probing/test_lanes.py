@@ -167,6 +167,20 @@ def source_of_layers(X: np.ndarray) -> MatrixSource:
     return MatrixSource.of(flat)._replace(layers=len(X))
 
 
+@pytest.mark.parametrize("features", [40, 800])
+def test_a_corpus_of_about_the_same_size_shares_the_programs(features: int) -> None:
+    """Each language of a survey has a number of words of its own, and a program takes seconds to compile."""
+    rng = np.random.default_rng(0)
+    settings = ElasticNet(l1=1e-1, l2=1e-1, tolerance=1e-2)
+    X, y = planted(2040, features, [0.4, 0.3, 0.3], noise=6.0)
+    problems_of(X, y, settings)
+    fewer = np.sort(rng.permutation(2040)[:1930])
+    with count_programs() as compiled:
+        problems_of(X[fewer], y[fewer], settings)
+    assert "jit(advance_whole)" not in compiled
+    assert len(compiled) <= 1  # the metric's, which is small
+
+
 @pytest.mark.parametrize("words", [500, 2000])
 def test_a_thin_metric_is_that_of_its_words(words: int) -> None:
     rng = np.random.default_rng(0)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from lca_jax.axes import Neuron
+from lca_jax.descriptors.activation_bins import ClassActivations
 from lca_jax.descriptors.top_words import NeuronCard, SentenceHeat, TopWord
 from lca_jax.report.neurons import NeuronLine, NeuronLines, render_neurons
 from lca_jax.report.page import write_report
@@ -15,13 +16,23 @@ from tests.report.survey_results import many_languages
 
 RIGHT_TO_LEFT = ("هذا", "كتاب", "جديد", "2026", "<b>")
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+INSIDE = """(() => {
+    document.querySelector('.neuron').open = true;
+    const spread = document.querySelector('svg.spread'), box = spread.getBoundingClientRect();
+    const ends = one => one.getBoundingClientRect();
+    const within = one => ends(one).left >= box.left && ends(one).right <= box.right;
+    return spread.querySelectorAll('path').length === 3 && [...spread.querySelectorAll('text')].every(within);
+})()"""
 GROUND = "getComputedStyle(document.body).backgroundColor"
 
 
 def write_pages(folder: Path) -> list[Path]:
     heat = SentenceHeat(words=RIGHT_TO_LEFT, labels=("DET",) * 5, values=(0.5, -1.0, 2.0, None, 0.1))
     top = tuple(TopWord(word, 0.5, 7) for word in RIGHT_TO_LEFT)
-    card = NeuronCard(neuron=Neuron("residual", 2, 7), rank=1, classes=("NOUN",), top_words=top, sentences=(heat,))
+    spread = tuple(ClassActivations(name, 0.5, (0, 3, 9, 1) * 6) for name in ("NOUN", RIGHT_TO_LEFT[0], "<b>"))
+    card = NeuronCard(
+        neuron=Neuron("residual", 2, 7), rank=1, classes=("NOUN",), top_words=top, sentences=(heat,), activations=spread
+    )
     lines = [
         NeuronLine(
             place % 3, place // 3, 1 / (1 + place), place / 250, (1, 9 + place), [place % 2], [], top[place % 5 :]
@@ -61,6 +72,7 @@ def test_pages_open_without_an_error_and_answer(tmp_path: Path) -> None:
             "getComputedStyle([...document.querySelectorAll('bdi')].find(one => one.textContent === 'كتاب')).direction"
         )
         assert opened.evaluate(direction) == "rtl"
+        assert opened.evaluate(INSIDE), "words of a histogram stand outside of its drawing"
         searches_and_sorts_neurons(opened, pages[1])
         searches_and_sorts_runs(opened, pages[2])
         leads_from_the_first_page_to_sections_and_back(opened, pages[3])

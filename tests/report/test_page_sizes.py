@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from lca_jax.axes import Neuron
+from lca_jax.descriptors.activation_bins import ClassActivations
 from lca_jax.descriptors.top_words import NeuronCard, SentenceHeat, TopWord
 from lca_jax.report.formats import model_name
 from lca_jax.report.neurons import NeuronLine, NeuronLines, render_neurons
@@ -49,7 +50,13 @@ def test_thirty_tasks_make_no_large_page_and_it_says_what_it_shortens() -> None:
     words = tuple(f"word{place}" for place in range(30))
     heat = SentenceHeat(words=words, labels=("NOUN",) * 30, values=(0.5,) * 30)
     top = tuple(TopWord(word, 0.5, 7) for word in words[:10])
-    of_all: dict[str, Any] = {"classes": ("NOUN",), "top_words": top[:2], "sentences": (heat,) * 3}
+    spread = tuple(ClassActivations(f"class {place}", 0.5, tuple(range(24))) for place in range(17))
+    of_all: dict[str, Any] = {
+        "classes": ("NOUN",),
+        "top_words": top[:2],
+        "sentences": (heat,) * 3,
+        "activations": spread,
+    }
     cards = {
         task: [NeuronCard(neuron=Neuron("residual", 2, index), rank=index + 1, **of_all) for index in range(8)]
         for task in results["tasks"]
@@ -59,7 +66,9 @@ def test_thirty_tasks_make_no_large_page_and_it_says_what_it_shortens() -> None:
     assert len(page.encode()) < LARGEST
     assert told in page
     assert "2:7" in page
-    assert told not in render_report(one, {"upos": cards["feats:Task0"]})
+    whole = render_report(one, {"upos": cards["feats:Task0"]})
+    assert told not in whole
+    assert whole.count('<svg class="spread"') == 8
 
 
 def lines(count: int) -> NeuronLines:

@@ -6,7 +6,8 @@ is reached; the class is erased; all else is as it was; and how far the texts ar
 every set of neurons stand random neurons of the same layers, with the same shift.
 
 All sets, sizes and strengths are one compiled program; a point costs one run of the model over the text. With strength
-0 `translate` leaves everything as it is, which is the model itself; `clamp` sets neurons to the target's mean.
+0 `translate` leaves everything as it is, which is the model itself; `clamp` sets neurons to the target's mean. `zero`
+is the ablation to compare both with.
 
 References:
     Bau et al. 2019, section 6. Antverg and Belinkov 2022, section 4.
@@ -68,7 +69,7 @@ def control_property(
         sizes: Numbers of neurons that are shifted.
         strengths: How far they are shifted: see `shifts`.
         task: The task; that of the first ranking if None.
-        shift: `clamp` (Bau et al. 2019) or `translate` (Antverg and Belinkov 2022).
+        shift: `clamp` (Bau et al. 2019), `translate` (Antverg and Belinkov 2022), or `zero`, with strength 0.
         where: Which words are edited: `class`, those that the corpus labels with the source class; `words`; `all`
             slots; or a mask. Units without an edited word do not count.
         layers: Layers whose neurons are shifted; all of the rankings if None.
@@ -177,7 +178,7 @@ class _Plan:
         over = [
             excess.over(top, random)
             for name, _, strength, top, random in self.sets()
-            if name == ranking and (strength or self.shift == "clamp")
+            if name == ranking and (strength or self.shift != "translate")
         ]
         mean = np.mean(over, axis=0)
         low, high = ends_of(mean)
@@ -279,7 +280,8 @@ def _judge(
         found = ", ".join(f"{name} ({count})" for name, count in zip(names, counts, strict=True)) or "none"
         raise DataError(
             f"No answer of the model as it is shows {source!r} where a word is edited, so nothing can be turned into "
-            f"{target!r}. Classes found in {output.name}: {found}."
+            f"{target!r}. Classes found in {output.name}: {found}. If most answers show none, the classes are told by "
+            "words that the model does not say, such as those of another language."
         )
     return Judged(
         source=said[:, kept] == source,

@@ -8,6 +8,7 @@ With the mean q(from) of the words of the class that is left and q(to) of the on
   -1 - β.
 - `translate` adds α · (q(to) - q(from)), with an α that falls in equal steps of its logarithm from the strength at the
   first neuron of the ranking to 0.001 at the last one. Strength 0 leaves every neuron alone.
+- `zero` sets a neuron to 0: the ablation that both papers compare with. It leads nowhere, so its strength is 0.
 
 Residual layers add up what is added to them: a translation of neurons of several layers is stronger with each layer.
 The published strengths (8, tried from 1 to 12) are for neurons of one layer; give `layers` one layer to compare.
@@ -30,8 +31,8 @@ from lca_jax.models.model import Model
 from lca_jax.models.stack.taps import Edit
 from lca_jax.store.statistics import Statistics
 
-Shift = Literal["clamp", "translate"]
-"""`clamp` sets neurons to a number, the same in all words; `translate` adds one."""
+Shift = Literal["clamp", "translate", "zero"]
+"""`clamp` sets neurons to a number, the same in all words; `translate` adds one; `zero` sets them to 0."""
 SHIFTS: tuple[Shift, ...] = get_args(Shift)
 LAST_STRENGTH = 0.001
 """What the strength of a translation falls to at the last neuron of a ranking."""
@@ -86,7 +87,7 @@ def shift_neurons(
         model: The model that will run with the edits.
         columns: Columns of the neurons, best first, such as `ranking.top(10)`.
         pair: From `class_pair`.
-        shift: `clamp` or `translate`.
+        shift: `clamp`, `translate` or `zero`.
         strength: How far: see above.
         ranked: Number of neurons in the whole ranking, over which the strength of a translation falls; all of the axis
             if None.
@@ -102,7 +103,11 @@ def shift_neurons(
         raise SettingsError(f"`shift` must be one of {', '.join(SHIFTS)}, got {shift!r}.")
     apart = (pair.target - pair.source)[columns]
     scale, added = np.ones(pair.axis.size, np.float32), np.zeros(pair.axis.size, np.float32)
-    if shift == "clamp":
+    if shift == "zero":
+        if strength != 0:
+            raise SettingsError(f"Neurons that are set to zero go nowhere: their strength must be 0, got {strength}.")
+        scale[columns] = 0
+    elif shift == "clamp":
         _check_strength(strength, least=0.0)
         scale[columns] = 0
         added[columns] = pair.target[columns] + strength * apart

@@ -11,6 +11,9 @@ from lca_jax.models.stack.stack import Batch
 from lca_jax.text.alignment import align_sentences, special_pieces
 from lca_jax.text.corpus import Corpus
 
+_MULTIPLE = 8
+"""Rows have a multiple of so many slots: other texts, of about the same length, do not compile the program anew."""
+
 
 def sentence_rows(model: Model, corpus: Corpus, *, limit: int, ended: bool = True) -> tuple[Batch, WordPlaces]:
     """Puts every sentence in a row of its own, from its first slot on, with the tokenizer's special pieces.
@@ -35,7 +38,7 @@ def sentence_rows(model: Model, corpus: Corpus, *, limit: int, ended: bool = Tru
             if end > start:
                 places.append((number, first + word, number, start + len(prefix), end + len(prefix)))
         first += len(aligned.starts)
-    return in_rows(texts, limit=limit), WordPlaces(*np.array(places, np.int64).reshape(-1, 5).T)
+    return in_rows(texts, limit=limit, multiple=_MULTIPLE), WordPlaces(*np.array(places, np.int64).reshape(-1, 5).T)
 
 
 def edit_words(batches: Sequence[Rows], places: WordPlaces, chosen: Bool[np.ndarray, " word"]) -> list[Rows]:

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Array, Shaped
 
-from lca_jax.machine.devices import aligned_empty, default_device
+from lca_jax.machine.devices import aligned_empty, default_device, put
 
 _SPLIT_ALONG_OUTPUTS = ("query", "key", "value", "gate", "expand")
 _SPLIT_ALONG_INPUTS = ("output", "contract")
@@ -23,7 +23,7 @@ _BYTES_PER_RUN = 2**20
 
 def move(array: Shaped[Array, "..."], path: str, mesh: Mesh | None) -> Shaped[Array, "..."]:
     """Moves a parameter from the device it is on to the devices where it belongs."""
-    return jax.device_put(array, sharding(path, array.shape, mesh))
+    return put(array, sharding(path, array.shape, mesh))
 
 
 def place(
@@ -36,6 +36,8 @@ def place(
 ) -> Shaped[Array, "entry *axes"]:
     """Puts a parameter where it belongs, straight from the host; each device gets only its own part.
 
+    Of several processes each makes the parts of its own devices.
+
     The host holds the tensor and its parts, never the whole parameter beside them.
 
     Args:
@@ -47,7 +49,8 @@ def place(
             last; what it is given does not depend on the mesh.
     """
     where = sharding(path, tensor.shape, mesh)
-    bounds = {device: _bounds(index, tensor.shape) for device, index in where.devices_indices_map(tensor.shape).items()}
+    own = where.addressable_devices_indices_map(tensor.shape)
+    bounds = {device: _bounds(index or (), tensor.shape) for device, index in own.items()}
     # Devices that hold the same part are sent the same memory.
     parts = {part: aligned_empty(tuple(end - start for start, end in part), dtype) for part in bounds.values()}
     for first, run in _cast_in_runs(tensor, dtype):

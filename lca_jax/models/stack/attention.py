@@ -22,6 +22,7 @@ from lca_jax.machine.precision import ProductPrecision, precision_of
 from lca_jax.models.stack.attention_config import Disentangled
 from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.disentangled import DisentangledScores
+from lca_jax.models.stack.fused import Windows, attend_fused
 from lca_jax.models.stack.layers import linear, norm, normalize
 from lca_jax.models.stack.memory import KeysValues, Memory
 from lca_jax.models.stack.positions import Rotation, rotate
@@ -49,6 +50,8 @@ class View(NamedTuple):
     """Whether a window ends at a slot, for what reads it from its end."""
     factor: float = 1.0
     """Further factor of the products of query and key."""
+    windows: Windows | None = None
+    """What a kernel reads in the place of the bias; None where there is to be none."""
 
 
 class EncoderStates(NamedTuple):
@@ -106,23 +109,24 @@ class Attention(nnx.Module):
             query = normalize(self.query_norm, query)
         if view.rotation is not None:
             query = rotate(query, view.rotation)
+        scale = self.scale * view.factor
+        options = {"scale": scale, "softcap": self.softcap, "precision": self.precision}
+        if view.windows is not None and taps.dropout is None:
+            mixed = attend_fused(query, key, value, windows=view.windows, **options)
+        else:
+            bias = self._bias(query, key, view)
+            drop = None if taps.dropout is None else taps.drop
+            mixed = attend(query, key, value, bias=bias, drop=drop, **options)
+        return self.output(taps(self.site, layer, mixed.reshape(*states.shape[:2], -1)))
+
+    def _bias(self, query: Array, key: Array, view: View) -> Float[Array, "row _head slot place"]:
+        """Returns what is added to the scores."""
         bias = view.bias
         if isinstance(self.relative, DisentangledScores) and view.distances is not None:
             bias = bias + self.relative(query, key, view.distances, content=(self.query, self.key))
         if isinstance(self.relative, SinusoidScores) and view.distances is not None:
             bias = bias + self.relative(query, key, view.distances)
-        scale = self.scale * view.factor
-        mixed = attend(
-            query,
-            key,
-            value,
-            bias=bias,
-            scale=scale,
-            softcap=self.softcap,
-            precision=self.precision,
-            drop=None if taps.dropout is None else taps.drop,
-        )
-        return self.output(taps(self.site, layer, mixed.reshape(*states.shape[:2], -1)))
+        return bias
 
 
 def attend(

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PyTree
 
 from lca_jax.axes import DECODER
@@ -28,6 +29,7 @@ from lca_jax.models.stack.config import StackConfig
 from lca_jax.models.stack.disentangled import DistanceTable
 from lca_jax.models.stack.dropout import Dropout
 from lca_jax.models.stack.embedding import Embedding
+from lca_jax.models.stack.fused import windows_of
 from lca_jax.models.stack.head import Head
 from lca_jax.models.stack.layers import norm, normalize, table
 from lca_jax.models.stack.lstm import LstmBlock
@@ -84,6 +86,7 @@ class Stack(nnx.Module):
         pieces: nnx.Embed | None = None,
         encoder: EncoderStates | None = None,
         memory: Memory | None = None,
+        mesh: Mesh | None = None,
     ) -> Float[Array, "row slot neuron"]:
         """Runs the first `layers` layers and returns their hidden states.
 
@@ -94,9 +97,10 @@ class Stack(nnx.Module):
             pieces: The piece table, where it is another stack's.
             encoder: The states of the encoder, for a decoder.
             memory: The key/value cache, while a text grows; None where the batch holds whole windows.
+            mesh: The devices that run it, where they are known.
         """
         memory = memory or Memory()
-        views = self._views(batch, memory)
+        views = self._views(batch, memory, mesh)
         kinds = self.config.attention.kind_of_layer or (0,) * self.config.layers
         embedded = self.embedding(batch.piece_ids, batch.positions, batch.token_types, shared=pieces)
         states = taps("residual", 0, taps.drop(embedded))
@@ -143,6 +147,7 @@ class Stack(nnx.Module):
         layers: int,
         taps: Taps,
         memory: Memory | None = None,
+        mesh: Mesh | None = None,
     ) -> Float[Array, "row slot neuron"]:
         """Runs the decoder over `targets`, which read this stack's last `states` of `batch`."""
         assert self.decoder is not None
@@ -154,8 +159,8 @@ class Stack(nnx.Module):
         )
         # Padding sees all of the source: where that fills its row it would see nothing, and NaN would spread from it.
         bias = jnp.where(jnp.asarray(targets.segments)[:, None, :, None] == 0, jnp.float32(0), bias)
-        encoder = EncoderStates(states, View(bias))
-        return self.decoder(targets, layers=layers, taps=taps, pieces=self.piece_table, encoder=encoder, memory=memory)
+        options = {"encoder": EncoderStates(states, View(bias)), "memory": memory, "mesh": mesh}
+        return self.decoder(targets, layers=layers, taps=taps, pieces=self.piece_table, **options)
 
     def logits(self, states: Float[Array, "row slot neuron"]) -> Float[Array, "row slot vocabulary"]:
         """Computes the logits of last hidden states, with the head of this stack or of its decoder."""
@@ -163,7 +168,7 @@ class Stack(nnx.Module):
         assert last.head is not None
         return last.head(states, last.embedding.pieces or self.piece_table)
 
-    def _views(self, batch: Batch, memory: Memory) -> list[View]:
+    def _views(self, batch: Batch, memory: Memory, mesh: Mesh | None) -> list[View]:
         """Returns the positions of a batch as attention uses them, for each kind of layer."""
         shape = self.config.attention
         queries = Places(batch.positions, batch.segments)
@@ -181,7 +186,9 @@ class Stack(nnx.Module):
         for kind in shape.kinds:
             bias = visibility_bias(queries, keys, causal=shape.causal, reach=kind.reach)
             turn = None if kind.rotary is None else rotation(kind.rotary, batch.positions)
-            views.append(View(bias if learned is None else bias + learned, turn, relative, starts, ends, kind.factor))
+            windows = None if memory.cache else windows_of(batch.segments, self.config, kind, mesh=mesh)
+            bias = bias if learned is None else bias + learned
+            views.append(View(bias, turn, relative, starts, ends, kind.factor, windows))
         return views
 
     def _distances_of(self, batch: Batch) -> Distances:
@@ -215,6 +222,7 @@ def forward(
     reads: Mapping[str, tuple[int, ...]],
     targets: Batch | None = None,
     dropout: Dropout | None = None,
+    mesh: Mesh | None = None,
 ) -> dict[str, Float[Array, "_layer row _slot _neuron"]]:
     """Runs the stack over packed rows and returns the requested layers, after their edits.
 
@@ -227,6 +235,8 @@ def forward(
         reads: Site to layer numbers, as `StackConfig.choose_layers` returns them.
         targets: Rows of pieces for the decoder: as many rows as `batch`, with windows of the same numbers in each.
         dropout: Masks of a training step; the decoder has none.
+        mesh: The devices over whose axis `data` the rows are split, where nothing is to be differentiated: there long
+            rows are attended by a kernel (`fused`). None keeps the ordinary way on every device.
 
     Raises:
         ModelError: A site of the decoder is read and `targets` are missing.
@@ -235,9 +245,11 @@ def forward(
     decoder_reads = decoder_part(reads)
     encoder_reads = {site: layers for site, layers in reads.items() if not site.startswith(DECODER)}
     taps, decoder_taps = Taps(edits, encoder_reads, dropout), Taps(decoder_part(edits), decoder_reads)
-    states = stack(batch, layers=stack.config.layers if decoder_reads else _depth(encoder_reads), taps=taps)
+    depth = stack.config.layers if decoder_reads else _depth(encoder_reads)
+    states = stack(batch, layers=depth, taps=taps, mesh=mesh)
     if decoder_reads:
-        stack.decode(require_targets(targets), batch, states, layers=_depth(decoder_reads), taps=decoder_taps)
+        depth = _depth(decoder_reads)
+        stack.decode(require_targets(targets), batch, states, layers=depth, taps=decoder_taps, mesh=mesh)
     captures = taps.captures | {
         (DECODER + site, layer): states for (site, layer), states in decoder_taps.captures.items()
     }

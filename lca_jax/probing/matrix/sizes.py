@@ -5,6 +5,10 @@ A program is compiled for each shape, for seconds, and found again in JAX's comp
 
 _STEPS = 16
 """Number of sizes between a power of two and the next, for words: on the average 2 % of them are padding."""
+_FEW_STEPS = 8
+"""The same up to `_FEW` words, where a fit takes seconds and compiling for one more size does too: the languages of a
+survey share their programs."""
+_FEW = 2**15
 
 
 def coarse_size(size: int) -> int:
@@ -20,12 +24,13 @@ def lower_size(size: int) -> int:
 
 
 def fine_size(size: int, *, multiple_of: int) -> int:
-    """Returns a size that is at least the given one and at most a sixteenth more, or the next multiple.
+    """Returns a size that is at least the given one and at most an eighth more, or the next multiple.
 
     Args:
         size: Size to be reached.
         multiple_of: Number that divides the result, such as that of the devices.
     """
-    step = max(1, (1 << max(size - 1, 0).bit_length()) // (2 * _STEPS))
+    steps = _FEW_STEPS if size <= _FEW else _STEPS
+    step = max(1, (1 << max(size - 1, 0).bit_length()) // (2 * steps))
     rounded = size + -size % step
     return rounded + -rounded % multiple_of

@@ -23,6 +23,8 @@ class MatrixSource(NamedTuple):
     """None for one matrix; else the number of matrices, of equal widths, whose columns stand side by side."""
     blocks: Int[np.ndarray, " feature"] | None = None
     """Number of the layer that each feature is of; None where that is not known, or where every matrix is a layer."""
+    in_step: bool = False
+    """Whether all processes must read at the same time, from the thread that the matrix is used in."""
 
     @staticmethod
     def of(X: Float[np.ndarray, "word feature"]) -> "MatrixSource":

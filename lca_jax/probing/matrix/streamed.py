@@ -213,7 +213,8 @@ class StreamedMatrix:
             X = place_parts(self.mesh, shape, split, part).block_until_ready()
             return number, Block(X, self.mean, self.scale)
 
-        yield from prefetch(read, enumerate(numbers), ahead=BLOCKS_AHEAD, name="block-reader")
+        ahead = 0 if self.source.in_step else BLOCKS_AHEAD
+        yield from prefetch(read, enumerate(numbers), ahead=ahead, name="block-reader")
 
 
 def choose_streaming(source: MatrixSource, *, dtype: MatrixDtype) -> bool:

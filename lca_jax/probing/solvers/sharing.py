@@ -4,8 +4,9 @@ Words are divided among the devices, so the products with X are too, and their s
 words: the inner steps of a problem, its certificate and the choice between its weights touch no other problem. Where
 every device can have as many problems as any other, each does this work for its own ones alone and holds their weights
 alone. Where there are fewer problems than devices, as many devices as can have alike many each work on the same ones:
-16 problems on 256 devices are 16 groups of 16 devices, each with one problem. Beside the sums of the gradients an
-iteration then sends the proposed weights to all devices, which is half as many bytes more.
+16 problems on 256 devices are 16 groups of 16 devices, each with one problem. An iteration adds the gradients up where
+their problem is and sends the proposed weights to all devices: twice the bytes of the weights on a ring. Groups also
+make three arrays whole again, once for all iterations of a program.
 """
 
 import math
