@@ -140,8 +140,10 @@ class AblationCurve:
         """
         points = {(point.ranking, point.set, point.first, point.last): point for point in self.points}.values()
         names = ("ranking", "set", "count")
-        rows = {name: [getattr(point, name) for point in points] for name in names}
-        return rows | {name: [point.layers[place] for point in points] for place, name in enumerate(self.layers)}
+        table: dict[str, list[object]] = {name: [getattr(point, name) for point in points] for name in names}
+        for place, name in enumerate(self.layers):
+            table[name] = [point.layers[place] for point in points]
+        return table
 
     def __repr__(self) -> str:
         """Describes the curve: the score of the whole model, every point, every claim."""
