@@ -91,7 +91,7 @@ def ablation_curve(curve: AblationCurve) -> "Figure":
     """Draws the score of a model against the number of neurons removed, one panel a fill.
 
     Bands are 95 % intervals over sentences, and over the draws where sets are random. Scores that rise with the damage
-    are drawn on a logarithmic axis. The layers of the sets are in `curve.points`: compare sets of equal depth.
+    are drawn on a logarithmic axis. `curve.layer_table()` has the layers of the sets: compare sets of equal depth.
 
     Args:
         curve: From `lca_jax.ablation_curve`.

@@ -19,8 +19,9 @@ def ablate_model(
 ) -> None:
     """Removes the neurons of a ranking from the running model.
 
-    Measures perplexity, minimal pairs, translations or the classifier of a tuned model, with top, random and bottom
-    neurons set to zero or their means. The curve and its verdict come into results.json and onto the page of the run.
+    Measures perplexity, minimal pairs, translations, the classifier of a tuned model or a probe of the last layer, with
+    top, random and bottom neurons set to zero or their means. The curve and its verdict come into results.json and onto
+    the page of the run.
 
     Args:
         settings: What is removed, and what is measured.

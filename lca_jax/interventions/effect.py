@@ -133,6 +133,18 @@ class AblationCurve:
         names = ("ranking", "set", "fill", "count", "value", "change", "change_low", "change_high")
         return {name: [getattr(point, name) for point in self.points] for name in names}
 
+    def layer_table(self) -> dict[str, list[object]]:
+        """Returns one row a set and count: how many of its neurons each layer has, a column a layer.
+
+        Sets that differ in depth differ in harm for that alone: low layers disturb all above them.
+        """
+        points = {(point.ranking, point.set, point.first, point.last): point for point in self.points}.values()
+        names = ("ranking", "set", "count")
+        table: dict[str, list[object]] = {name: [getattr(point, name) for point in points] for name in names}
+        for place, name in enumerate(self.layers):
+            table[name] = [point.layers[place] for point in points]
+        return table
+
     def __repr__(self) -> str:
         """Describes the curve: the score of the whole model, every point, every claim."""
         return "\n".join([text_table(self.table(), caption=self._caption()), *map(str, self.claims)])

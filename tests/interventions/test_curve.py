@@ -188,6 +188,9 @@ def test_layers_of_every_set_and_sets_of_equal_depth(model: Model) -> None:
     assert list(found.at("task", "matched", 10).layers) == expected
     assert len(found.at("task", "matched", 10).draws) == 2
     assert found.layers == ("residual 0", "residual 1", "residual 2")
+    table = found.layer_table()
+    assert table["set"] == ["top", "bottom", "matched"]
+    assert [table[name][0] for name in found.layers] == expected
     chosen = ablation_curve(model, RANKING, LINES, (10,), fill="zero", random=2, slots=64, layers=(1,))
     assert all(point.layers == (0, 10, 0) for point in chosen.points)
     with pytest.raises(SettingsError, match="from 1 to 32"):
