@@ -4,6 +4,8 @@ r"""Ablation curves of real models: do neurons that a probe finds matter to the 
         --text wikitext2-test.txt.gz --text-words 2000 --out ablation.json
     python -m benchmarks.bench_ablation --model marian-tiny-en-pt --corpus en_ewt-ud-train.conllu.gz \
         --pairs por.tsv.gz --count 100 --measures bleu chrf --out ablation.json
+    python -m benchmarks.bench_ablation --model tuned --corpus sst2-train.tsv --task sentiment=1 --text-column 2 \
+        --classified sst2-test.tsv --measures classifier --out ablation.json
 
 Rankings are made on a part of the corpus: LCA, Probeless and variance. Each is removed from the running model, top,
 random, matched and bottom sets, set to zero and to their means. The result has every curve as `AblationCurve.to_dict`
@@ -40,8 +42,9 @@ from lca_jax.ranking.ranking import Ranking
 from lca_jax.ranking.variance import rank_by_variance
 from lca_jax.store.statistics import Gathering
 from lca_jax.text.columns import read_text
-from lca_jax.text.conllu import read_conllu
 from lca_jax.text.corpus import Corpus
+from lca_jax.text.formats import read_corpus
+from lca_jax.text.options import TextOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,7 @@ class Settings(ModelAndCorpus):
     task: str = "upos"
     """Label column of the rankings."""
     words: int = 4000
-    """Number of words that rankings are made of."""
+    """Number of words that rankings are made of; with labels of sentences, of the words in them."""
     l1: float = 1e-3
     l2: float = 1e-2
     text: Path | None = None
@@ -66,6 +69,10 @@ class Settings(ModelAndCorpus):
     """Number of pairs: the first ones of `least` to `most` source words."""
     least: int = 4
     most: int = 12
+    classified: Path | None = None
+    """Texts with labels of `task`, for the classifier of a model from `lca tune`; `text_words` limits them."""
+    text_column: str | None = None
+    """Column of the texts in `corpus` and `classified`, where there is a text a row."""
     measures: tuple[str, ...] = ("perplexity",)
     counts: tuple[int, ...] = (5, 10, 20, 40, 80)
     """Numbers of neurons that are removed."""
@@ -93,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(settings: Settings) -> dict[str, Any]:
     """Returns the content of the result file, after its head."""
-    model = load_model(settings.model_folder, head=True)
+    model = load_model(settings.model_folder, head=settings.classified is None)
     rankings, facts = rank(settings, model)
     curves, seconds = {}, {}
     for name in settings.measures:
@@ -123,17 +130,20 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 def rank(settings: Settings, model: Model) -> tuple[dict[str, Ranking], dict[str, object]]:
     """Returns rankings of the residual neurons by three methods, and what they were made of."""
-    corpus = read_conllu(settings.corpus_file, tasks=[settings.task]).take_words(settings.words, seed=settings.seed)
-    store = extract(model, corpus, statistics=Gathering(tasks=[settings.task], covariance=False, sample_words=0))
-    probes = fit_probes(store, ElasticNet(l1=settings.l1, l2=settings.l2), tasks=[settings.task])
+    corpus = read_labelled(settings, settings.corpus_file).take_words(settings.words, seed=settings.seed)
+    (task,) = corpus.sentence_tasks or corpus.tasks
+    pool = "sentence-mean" if corpus.sentence_tasks else "last"
+    gathering = Gathering(tasks=[task], covariance=False, sample_words=0)
+    store = extract(model, corpus, pool=pool, statistics=gathering)
+    probes = fit_probes(store, ElasticNet(l1=settings.l1, l2=settings.l2), tasks=[task])
     rankings = {
-        "lca": rank_neurons(probes, settings.task),
-        "probeless": rank_by_means(store.statistics(), settings.task),
+        "lca": rank_neurons(probes, task),
+        "probeless": rank_by_means(store.statistics(), task),
         "variance": rank_by_variance(store.statistics()),
     }
-    probe = probes.one(settings.task)
+    probe = probes.one(task)
     facts = {
-        "task": settings.task,
+        "task": task,
         "words": probe.words,
         "neurons": probes.axis.size,
         "l1": settings.l1,
@@ -144,14 +154,21 @@ def rank(settings: Settings, model: Model) -> tuple[dict[str, Ranking], dict[str
 
 
 def read_texts(settings: Settings) -> Corpus | list[tuple[str, str]]:
-    """Returns the text, or pairs of source and reference."""
+    """Returns the text, labelled texts, or pairs of source and reference."""
+    if settings.classified is not None:
+        return read_labelled(settings, settings.classified).take_words(settings.text_words, seed=settings.seed)
     if settings.text is not None:
         return read_text(settings.text).take_words(settings.text_words, seed=settings.seed)
-    assert settings.pairs is not None, "give --text or --pairs"
+    assert settings.pairs is not None, "give --text, --classified or --pairs"
     with gzip.open(settings.pairs, "rt", encoding="utf-8") as lines:
         cut = [line.rstrip("\n").split("\t")[:2] for line in lines]
     pairs = [(source, reference) for reference, source in cut]
     return [pair for pair in pairs if settings.least <= len(pair[0].split()) <= settings.most][: settings.count]
+
+
+def read_labelled(settings: Settings, file: Path) -> Corpus:
+    """Returns texts with labels of the task."""
+    return read_corpus(file, tasks=[settings.task], options=TextOptions(text_column=settings.text_column))
 
 
 def measure_cost(model: Model, axis: NeuronAxis, perplexity: Perplexity, *, points: int = 4) -> Mapping[str, object]:
