@@ -25,7 +25,7 @@ ROW_LENGTHS = (128, 256, 512)
 _LONG_ROW_LENGTHS = tuple(512 * 2**power for power in range(1, 12))
 """Slots of rows for windows of more than 512 pieces, where the caller wants those whole."""
 _LANES = 128
-"""The longest of them is a multiple of this: so it can be attended in parts, or by a kernel."""
+"""Slots of the longest row are a multiple of this, where they are more than 512: so they can be attended in parts."""
 CPU_BATCH_SLOTS = 1_024
 """Slots of the usual batch on a CPU."""
 ACCELERATOR_BATCH_SLOTS = 16_384
