@@ -2,8 +2,8 @@
 
 Every shape is compiled once, so a run has few: rows of `row_length` slots, and for windows longer than that rows of 256
 slots, of 512, and of twice as many up to the longest window, in batches of an eighth of the slots, as long sentences
-are rare. Every device of an accelerator has
-the rows of the usual batch, unless there are not so many for all the devices of a job.
+are rare. Every device of an accelerator has the rows of the usual batch, unless there are not so many for all the
+devices of a job.
 
 The shards of a store are chosen here too: small enough that every process of a job has as much work as any other, and
 that two or three of them have room on the host.
