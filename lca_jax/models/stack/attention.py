@@ -111,14 +111,14 @@ class Attention(nnx.Module):
             query = normalize(self.query_norm, query)
         if view.rotation is not None:
             query = rotate(query, view.rotation)
-        scale = self.scale * view.factor
-        options = {"scale": scale, "softcap": self.softcap, "precision": self.precision}
+        scale, softcap, precision = self.scale * view.factor, self.softcap, self.precision
         if view.windows is not None and taps.dropout is None:
-            mixed = attend_fused(query, key, value, windows=view.windows, **options)
+            mixed = attend_fused(
+                query, key, value, windows=view.windows, scale=scale, softcap=softcap, precision=precision
+            )
         else:
-            bias = self._bias(query, key, view)
-            drop = None if taps.dropout is None else taps.drop
-            mixed = attend(query, key, value, bias=bias, drop=drop, **options)
+            bias, drop = self._bias(query, key, view), None if taps.dropout is None else taps.drop
+            mixed = attend(query, key, value, bias=bias, scale=scale, softcap=softcap, precision=precision, drop=drop)
         return self.output(taps(self.site, layer, mixed.reshape(*states.shape[:2], -1)))
 
     def _bias(self, query: Array, key: Array, view: View) -> Float[Array, "row _head slot place"]:
