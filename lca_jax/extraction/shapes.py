@@ -2,8 +2,8 @@
 
 Every shape is compiled once, so a run has few: rows of `row_length` slots, and for windows longer than that rows of 256
 slots, of 512, and of twice as many up to the longest window, in batches of an eighth of the slots, as long sentences
-are rare. Every device of an accelerator has
-the rows of the usual batch, unless there are not so many for all the devices of a job.
+are rare. Every device of an accelerator has the rows of the usual batch, unless there are not so many for all the
+devices of a job.
 
 The shards of a store are chosen here too: small enough that every process of a job has as much work as any other, and
 that two or three of them have room on the host.
@@ -25,7 +25,7 @@ ROW_LENGTHS = (128, 256, 512)
 _LONG_ROW_LENGTHS = tuple(512 * 2**power for power in range(1, 12))
 """Slots of rows for windows of more than 512 pieces, where the caller wants those whole."""
 _LANES = 128
-"""The longest of them is a multiple of this: so it can be attended in parts, or by a kernel."""
+"""Slots of the longest row are a multiple of this, where they are more than 512: so they can be attended in parts."""
 CPU_BATCH_SLOTS = 1_024
 """Slots of the usual batch on a CPU."""
 ACCELERATOR_BATCH_SLOTS = 16_384

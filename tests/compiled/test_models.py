@@ -7,6 +7,7 @@ from benchmarks.compiled.programs import compile_extraction, compile_generation,
 from benchmarks.compiled.reading import CompiledText
 from benchmarks.compiled.targets import TARGETS
 from lca_jax.models.stack.config import Precision, StackConfig
+from lca_jax.models.stack.fused import SHORTEST_ROW
 from tests.compiled.targets import GPU, ONE_GPU, QUICK, TPU, devices
 
 pytestmark = pytest.mark.compilers
@@ -88,8 +89,9 @@ def test_a_split_llama_is_summed_twice_a_block(name: str) -> None:
 )
 def test_long_rows_on_a_tpu_are_attended_without_scores(model_type: str, dtype: Precision, parts: int) -> None:
     """By a kernel on every device's own rows and heads: nothing is exchanged for it."""
-    mesh, slots = devices(TPU, parts=parts), 640 if dtype == "bfloat16" else 2_176
-    config = config_of(model_type, dtype, num_hidden_layers=1, **TINY_LLAMA)
+    mesh, slots = devices(TPU, parts=parts), SHORTEST_ROW[dtype]
+    changes = TINY_LLAMA | {"intermediate_size": 768}  # not as many as slots
+    config = config_of(model_type, dtype, num_hidden_layers=1, **changes)
     rows = mesh.shape["data"]
     made = compile_extraction(mesh, config, rows=rows, slots=slots, dtype=dtype, options=options(TPU))
     text = text_of(made)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import fused_attention
 from benchmarks.compiled.bounds import Counts, Device, bound, gaps
 from benchmarks.roofline import main
 from tests.compiled.targets import devices
@@ -46,3 +47,19 @@ def test_the_program_end_to_end(tmp_path: Path) -> None:
     assert result["measured"] is False
     assert len(result["rows"]) == 2
     assert all(0 < row["seconds"] < 1 and 0 < row["peak_share"] <= 1 for row in result["rows"].values())
+
+
+def test_a_kernel_meets_the_tiles_that_have_a_score() -> None:
+    assert [fused_attention.tiles_of_row(slots, causal=False) for slots in (128, 512, 2_048)] == [1, 1, 16]
+    assert fused_attention.tiles_of_row(2_048, causal=True) == 4 + 3 + 2 + 1
+
+
+@pytest.mark.compilers
+@pytest.mark.slow
+def test_attention_on_paper(tmp_path: Path) -> None:
+    """On a described GPU; for a TPU, the compiler is told to write its schedules before anything else uses it."""
+    devices("h100-1")
+    fused_attention.main(["--target", "h100-1", "--slots", "128", "--out", str(tmp_path / "attention.json")])
+    rows = json.loads((tmp_path / "attention.json").read_text("utf-8"))["rows"]
+    assert len(rows) == 3
+    assert all(row["ordinary_ns"] > row["kernel_ns"] > 0 and row["layer_gain"] > 1 for row in rows.values())

@@ -116,7 +116,7 @@ def test_scores_that_depend_on_distance_keep_the_ordinary_way(name: str) -> None
 
 @pytest.mark.usefixtures("as_on_tpu")
 def test_where_the_kernel_is_used() -> None:
-    kind, mesh, long = AttentionKind(reach=3), data_mesh(), np.zeros((1, 640), np.int32)
+    kind, mesh, long = AttentionKind(reach=3), data_mesh(), np.zeros((1, 1_024), np.int32)
     config = config_of("llama, grouped queries", "bfloat16")
     chosen = windows_of(long, config, kind, mesh=mesh)
     assert chosen is not None

@@ -1,9 +1,9 @@
 """Attention by one kernel that keeps no scores: what it reads, where it is used, and how it is called.
 
-The ordinary way (`attention.attend`) writes a float32 score for each (row, head, slot, slot) and reads all of them two
-to four times. A kernel makes the scores of some queries and keys in the memory on the chip and keeps sums of them
-alone, so that the main memory holds queries, keys, values and what is mixed of them. It answers as the ordinary way
-does, but for rounding (`tests/models/test_fused.py`).
+The ordinary way (`attention.attend`) writes a float32 score for each (row, head, slot, slot), and three to five times
+one is written or read. A kernel makes the scores of some queries and keys in the memory on the chip and keeps sums of
+them alone, so that the main memory holds queries, keys, values and what is mixed of them. It answers as the ordinary
+way does, but for rounding (`tests/models/test_fused.py`).
 
 Windows lie in rows without gaps, their pieces in order. So a slot before another one of its window has the smaller
 position, and slots are as far apart as positions. What a kernel does not know keeps the ordinary way: terms of distance
@@ -29,10 +29,9 @@ SHORTEST_ROW = {"bfloat16": 512, "float32": 2_048}
 by the compiler's own count (`benchmarks/README.md`, On paper). In shorter rows the scores are few."""
 _HEAD_WIDTHS = (64, 128)
 """Those for which it was counted."""
-_LANES = 128
-"""Slots of a row that a kernel takes come in multiples of this many, the width of a TPU's registers."""
 TILE = 512
-"""Most queries, and most keys, that are on the chip at a time: their scores take 1 MB."""
+"""Queries, and keys, that are on the chip at a time, unless a row has fewer: their scores take 1 MB. Longer rows have a
+multiple of as many slots."""
 
 
 class Windows(NamedTuple):
@@ -63,7 +62,7 @@ def windows_of(
     shape, slots = config.attention, segments.shape[1]
     if mesh is None or platform_of(mesh) != "tpu" or shape.buckets is not None or shape.relative is not None:
         return None
-    if slots < SHORTEST_ROW[config.dtype] or slots % _LANES or shape.head_width not in _HEAD_WIDTHS:
+    if slots < SHORTEST_ROW[config.dtype] or slots % TILE or shape.head_width not in _HEAD_WIDTHS:
         return None
     return Windows(segments, shape.causal, kind.reach, mesh)
 
@@ -115,7 +114,7 @@ def _read_rows(
     mask = masks.CausalMask(shape) if windows.causal else masks.FullMask(shape)
     if windows.reach is not None:
         mask = masks.LocalMask(shape, (windows.reach, 0 if windows.causal else windows.reach), 0)
-    tile = max(size for size in range(_LANES, min(slots, TILE) + 1, _LANES) if slots % size == 0)
+    tile = min(slots, TILE)
     kernel = splash.make_splash_mha_single_device(
         masks.MultiHeadMask([mask] * heads),
         block_sizes=splash.BlockSizes(block_q=tile, block_kv=tile),

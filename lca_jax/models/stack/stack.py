@@ -159,8 +159,8 @@ class Stack(nnx.Module):
         )
         # Padding sees all of the source: where that fills its row it would see nothing, and NaN would spread from it.
         bias = jnp.where(jnp.asarray(targets.segments)[:, None, :, None] == 0, jnp.float32(0), bias)
-        options = {"encoder": EncoderStates(states, View(bias)), "memory": memory, "mesh": mesh}
-        return self.decoder(targets, layers=layers, taps=taps, pieces=self.piece_table, **options)
+        encoder, pieces = EncoderStates(states, View(bias)), self.piece_table
+        return self.decoder(targets, layers=layers, taps=taps, pieces=pieces, encoder=encoder, memory=memory, mesh=mesh)
 
     def logits(self, states: Float[Array, "row slot neuron"]) -> Float[Array, "row slot vocabulary"]:
         """Computes the logits of last hidden states, with the head of this stack or of its decoder."""
