@@ -47,7 +47,7 @@ class Settings(CaseSettings):
     pud: Path | None = None
     """Folder of the parallel treebanks."""
     work: Path
-    """Folder in which every measured direction is kept when it is done."""
+    """Folder in which every measured direction is kept when it is done; another one for other settings."""
     out: Path
     """Where the result is written."""
     sizes: tuple[int, ...] = (50, 100)
