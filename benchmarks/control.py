@@ -5,13 +5,14 @@ r"""Control of a property: what becomes of tense, number, gender and polarity wh
 
 Neurons are ranked by LCA on words of an English treebank (`controlled_words.py` says which words have which class).
 For each property and direction a grid of numbers of neurons, strengths and edited words (those of the class that is
-left, or all slots) is tried on some texts. The setting with the largest lead over random neurons of the same layers in
-the share of texts that reach the target is reported on other texts. On these, and on the words of the class, the first
-neurons of one layer in the middle are also translated and zeroed (Antverg and Belinkov 2022, section 4).
+left, or all slots) is tried on some texts. For both kinds of words, the setting with the largest lead over random
+neurons of the same layers in the share of texts that reach the target is reported on other texts: in all slots it may
+be one that breaks the texts. On these, and on the words of the class, the first neurons of one layer in the middle are
+also translated and zeroed (Antverg and Belinkov 2022, section 4).
 
 The parts are translations, next words and what a probe of a later layer says (`controlled_cases.py`); each is left out
 where its model or texts are not given. What is done is kept in WORK: a program that was killed goes on there. The
-result has for each property and direction the whole `grid`, the `chosen` setting, and what it does (`reported`),
+result has for each property and direction the whole `grid`, the `chosen` settings, and what they do (`reported`),
 beside `translated` and `zeroed`, all as `PropertyControl.to_dict` returns them, without texts.
 """
 
@@ -19,7 +20,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import tyro
 
@@ -30,6 +31,7 @@ from lca_jax.interventions.control.answers import Answering
 from lca_jax.interventions.control.property_change import PropertyControl
 from lca_jax.interventions.control.property_control import control_property
 
+Part = Literal["translations", "next_words", "probe"]
 _PUBLISHED_STRENGTH = 8.0
 """Of a translation, in Antverg and Belinkov 2022."""
 
@@ -47,9 +49,11 @@ class Settings(CaseSettings):
     pud: Path | None = None
     """Folder of the parallel treebanks."""
     work: Path
-    """Folder in which every measured direction is kept when it is done."""
+    """Folder in which every measured direction is kept when it is done; another one for other settings."""
     out: Path
     """Where the result is written."""
+    parts: tuple[Part, ...] = get_args(Part)
+    """Parts that are measured, of those whose model and texts are given."""
     sizes: tuple[int, ...] = (50, 100)
     """Numbers of neurons in the grid."""
     strengths: tuple[float, ...] = (0.0, 2.0)
@@ -84,8 +88,8 @@ def _numbers(settings: Settings) -> dict[str, object]:
 
 
 def _row(of: dict[str, Any]) -> dict[str, object]:
-    top, random = of["reported"]["points"][:2]
-    row: dict[str, object] = {"neurons": top["size"], "strength": top["strength"], "where": of["reported"]["where"]}
+    top, random = of["reported"]["class"]["points"][:2]
+    row: dict[str, object] = {"neurons": top["size"], "strength": top["strength"]}
     row |= {"reached": top["reached"]["value"], "random": random["reached"]["value"]}
     row |= {name: top[name] and top[name]["value"] for name in ("clean", "erased", "error_rate")}
     row |= {name: of_metric["value"] for name, of_metric in top["quality"].items()}
@@ -95,27 +99,25 @@ def _row(of: dict[str, Any]) -> dict[str, object]:
 def measure(settings: Settings) -> dict[str, dict[str, Any]]:
     """Returns what became of every direction, part by part."""
     english = read_english(settings.corpus_file)
-    parts: dict[str, Iterator[Case]] = {}
+    cases: dict[str, Iterator[Case]] = {}
     if settings.pud is not None:
         if settings.translator is not None and settings.tatoeba is not None:
-            parts["translations"] = translations(
+            cases["translations"] = translations(
                 settings, english, translator=settings.translator, tatoeba=settings.tatoeba, pud=settings.pud
             )
         if settings.causal is not None:
-            parts["next_words"] = next_words(settings, english, causal=settings.causal, pud=settings.pud)
-        parts["probe"] = probe_below(settings, english, model_folder=settings.model_folder, pud=settings.pud)
+            cases["next_words"] = next_words(settings, english, causal=settings.causal, pud=settings.pud)
+        cases["probe"] = probe_below(settings, english, model_folder=settings.model_folder, pud=settings.pud)
 
-    def measured(part: str, cases: Iterator[Case]) -> dict[str, Any]:
+    def measured(part: str) -> dict[str, Any]:
         return {
             case.name: _kept(settings, f"{part} {case.name}", lambda case=case: measure_case(case, settings))
-            for case in cases
+            for case in cases[part]
         }
 
     # A part that is whole is read without its model.
-    return {
-        part: _kept(settings, part, lambda part=part, cases=cases: measured(part, cases))
-        for part, cases in parts.items()
-    }
+    chosen = [part for part in cases if part in settings.parts]
+    return {part: _kept(settings, part, lambda part=part: measured(part)) for part in chosen}
 
 
 def _kept(settings: Settings, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -129,7 +131,7 @@ def _kept(settings: Settings, name: str, make: Callable[[], dict[str, Any]]) -> 
 
 
 def measure_case(case: Case, settings: Settings) -> dict[str, Any]:
-    """Tries the grid, and reports the setting with the largest lead over random neurons on other texts."""
+    """Tries the grid, and reports the settings with the largest leads over random neurons on other texts."""
 
     def shifted(output: Answering, **chosen: Any) -> PropertyControl:
         return control_property(
@@ -148,17 +150,20 @@ def measure_case(case: Case, settings: Settings) -> dict[str, Any]:
         where: shifted(case.tried, where=where, sizes=settings.sizes, strengths=settings.strengths, random=2)
         for where in ("class", "all")
     }
-    where, best = max(
-        ((where, point) for where, found in grid.items() for point in found.points if point.excess is not None),
-        key=lambda one: one[1].excess or 0.0,
-    )
-    chosen = {"where": where, "sizes": [best.size], "strengths": [best.strength]}
+    best = {
+        where: max((point for point in found.points if point.excess is not None), key=lambda point: point.excess or 0.0)
+        for where, found in grid.items()
+    }
+    chosen = {where: {"sizes": [of.size], "strengths": [of.strength]} for where, of in best.items()}
     layers = [block.layer for block in case.ranking.axis.blocks]
     one_layer = {"where": "class", "sizes": [settings.of_layer], "layers": [layers[len(layers) // 2]], "random": 2}
     return {
         "grid": {where: _told(found) for where, found in grid.items()},
         "chosen": chosen,
-        "reported": _told(shifted(case.reported, random=settings.random, **chosen)),
+        "reported": {
+            where: _told(shifted(case.reported, where=where, random=settings.random, **of))
+            for where, of in chosen.items()
+        },
         "layer": one_layer["layers"][0],
         "translated": _told(shifted(case.reported, shift="translate", strengths=[_PUBLISHED_STRENGTH], **one_layer)),
         "zeroed": _told(shifted(case.reported, shift="zero", strengths=[0.0], **one_layer)),

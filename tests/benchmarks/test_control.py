@@ -125,8 +125,8 @@ def shares(value: float) -> dict[str, dict[str, float]]:
 
 def test_claims_are_means_of_both_directions(tmp_path: Path) -> None:
     def direction(reported: float, translated: float, zeroed: float) -> dict[str, object]:
-        of = {"reported": reported, "translated": translated, "zeroed": zeroed}
-        return {how: {"points": [shares(value)]} for how, value in of.items()}
+        of = {how: {"points": [shares(value)]} for how, value in (("translated", translated), ("zeroed", zeroed))}
+        return {"reported": {"class": {"points": [shares(reported)]}}, **of}
 
     parts = {
         "translations": {
@@ -140,9 +140,11 @@ def test_claims_are_means_of_both_directions(tmp_path: Path) -> None:
     assert easier.of == "tense and number"
     assert easier.value == pytest.approx(0.5)
     assert easier.value - easier.low == pytest.approx((0.1**2 / 2 + 0.1**2) ** 0.5)
-    tense, number = translated_over_zeroed(Results(tmp_path))
+    number, tense = translated_over_zeroed(Results(tmp_path))
     assert (tense.of, tense.value) == ("translations, tense", pytest.approx(0.3))
     assert number[1:] == pytest.approx((0.0, -(0.02**0.5), 0.02**0.5))
+    # Nothing is said of a property that is not measured.
+    assert tense_before("number", "gender")(Results(tmp_path)) == []
     assert tense_before("number")(Results(tmp_path / "none")) == []
 
 
@@ -160,17 +162,13 @@ def test_the_program_tries_chooses_and_reports(tmp_path: Path) -> None:
         *("tense, Pres to Past", "tense, Past to Pres", "number, Sing to Plur", "number, Plur to Sing"),
     ]
     for of in result["parts"]["probe"].values():
-        tops = [
-            (point["excess"], where, point["size"])
-            for where in ("class", "all")
-            for point in of["grid"][where]["points"]
-            if point["set"] == "top"
-        ]
-        _, where, size = max(tops, key=lambda one: one[0])
-        assert (of["chosen"]["where"], of["chosen"]["sizes"]) == (where, [size])
-        assert [point["set"] for point in of["reported"]["points"]] == ["top", "matched"]
+        for where in ("class", "all"):
+            tops = [point for point in of["grid"][where]["points"] if point["set"] == "top"]
+            best = max(tops, key=lambda point: point["excess"])
+            assert of["chosen"][where] == {"sizes": [best["size"]], "strengths": [best["strength"]]}
+            assert [point["set"] for point in of["reported"][where]["points"]] == ["top", "matched"]
         assert (of["layer"], of["zeroed"]["shift"], of["translated"]["shift"]) == (1, "zero", "translate")
-        assert "examples" not in of["reported"]["points"][0]
+        assert "examples" not in of["reported"]["class"]["points"][0]
     # What is done is not done again.
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "work").iterdir()}
     control.main(options)
