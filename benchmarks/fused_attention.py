@@ -63,7 +63,7 @@ class Settings:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     settings = tyro.cli(Settings, args=arguments, description="Attention on paper, with and without scores.")
-    rows: dict[str, dict[str, object]] = {}
+    rows: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         # libtpu reads this when it is first used.
         os.environ["LIBTPU_INIT_ARGS"] = f"--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true"

@@ -123,9 +123,11 @@ def _read_rows(
     )
 
     def read_row(query: Array, key: Array, value: Array, segments: Array) -> Array:
-        return kernel(query, key, value, segment_ids=splash.SegmentIds(segments, segments))
+        mixed = kernel(query, key, value, segment_ids=splash.SegmentIds(segments, segments))
+        assert isinstance(mixed, Array)  # residuals come beside it where they are asked for
+        return mixed
 
-    by_head = (jnp.swapaxes(each, 1, 2) for each in (query, key, value))
+    queries, keys, values = (jnp.swapaxes(each, 1, 2) for each in (query, key, value))
     with products_in(precision):
-        mixed = jax.vmap(read_row)(*by_head, segments)
+        mixed = jax.vmap(read_row)(queries, keys, values, segments)
     return jnp.swapaxes(mixed, 1, 2)
