@@ -62,7 +62,8 @@ def read_conllu(
     for rows in _word_rows(source, heads="head" in tasks, features=features):
         sentences.append(tuple(row[1] for row in rows))
         for task, read in read_label.items():
-            labels[task].append(tuple(read(row) for row in rows))
+            found = (read(row) for row in rows)
+            labels[task].append(tuple(None if label is None else source.share(label) for label in found))
     corpus = source.finish(sentences, labels)
     if set(corpus.words()) == {"_"}:
         raise CorpusError(

@@ -125,10 +125,15 @@ def _objects(source: Source) -> dict[int, dict[str, Any]]:
             source.report(number, f"is not JSON: {error}")
             continue
         if isinstance(row, dict):
-            rows[number] = row
+            rows[number] = {source.share(key): _shared(source, value) for key, value in row.items()}
         else:
             source.report(number, "must be a JSON object")
     return rows
+
+
+def _shared(source: Source, value: Any) -> Any:
+    """Returns a value in which equal texts of a list are held once."""
+    return [source.share(one) if isinstance(one, str) else one for one in value] if isinstance(value, list) else value
 
 
 def _refuse_unknown_keys(source: Source, rows: Mapping[int, Mapping[str, Any]], keys: list[str]) -> None:

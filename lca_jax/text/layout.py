@@ -112,7 +112,7 @@ def _split_blocks(source: Source, split: Callable[[str], list[str]], comments: t
             blocks.append([])
         elif _is_comment(line, comments):
             source.skipped[COMMENT] += 1
-        elif (cells := split(line))[0] == "-DOCSTART-":
+        elif (cells := list(map(source.share, split(line))))[0] == "-DOCSTART-":
             source.skipped[DOCUMENT_MARK] += 1
             blocks.append([])
         else:

@@ -65,3 +65,20 @@ def test_shared_task_and_meaning_bank_have_their_published_sizes(shared_data: Pa
         if part == "train":
             assert (len(bank.classes("sem")), len(bank.classes("ccg"))) == (69, 294)
             assert "Charles de Gaulle" in bank.words()
+
+
+def test_equal_labels_are_held_once_whatever_the_format(tmp_path: Path) -> None:
+    """A hundred columns of a million words are a hundred million labels, of 17 classes."""
+    conllu, columns, lines = tmp_path / "w.conllu", tmp_path / "w.tsv", tmp_path / "w.jsonl"
+    row = "1\tcats\t_\tNOUN\t_\tNumber=Plur\t0\t_\t_\t_"
+    conllu.write_text(f"{row}\n\n{row}\n\n")
+    columns.write_text("cats\tNOUN-like\n\ncats\tNOUN-like\n\n")
+    lines.write_text('{"tokens": ["cats"], "tag": ["NOUN-like"]}\n' * 2)
+    for corpus in (
+        read_corpus(conllu, tasks=["upos", "feats:Number"]),
+        read_corpus(columns, tasks=["tag=2"]),
+        read_corpus(lines, tasks=["tag"]),
+    ):
+        for task in corpus.tasks:
+            first, second = (labels[0] for labels in corpus.labels[task])
+            assert first is second
