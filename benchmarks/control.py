@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         harness.print_table(part, {name: _row(of) for name, of in directions.items()})
     names = {"translator": settings.translator, "causal": settings.causal, "tatoeba": settings.tatoeba}
     names = {name: path.name for name, path in names.items() if path is not None}
-    content = {"input": {**settings.names(), **names}, "settings": _numbers(settings), "parts": parts}
+    content = {"input": {**settings.names(), **names}, "settings": _numbers(settings), "parts": harness.rounded(parts)}
     content["load"] = {"before": load, "after": harness.load_average()}
     harness.write_result(settings.out, "control", content)
 

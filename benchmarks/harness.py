@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -221,6 +221,15 @@ def write_result(path: Path, benchmark: str, content: Mapping[str, object]) -> N
     head = {"format": FORMAT, "benchmark": benchmark, "day": time.strftime("%Y-%m-%d"), "machine": describe_machine()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**head, **content}, indent=1) + "\n", encoding="utf-8")
+
+
+def rounded(value: Any) -> Any:
+    """Returns JSON content with its numbers to four digits."""
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(part) for part in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def run_parts(

@@ -153,13 +153,13 @@ def told(asked: Survey, found: Mapping[str, Any], *, last_start: float) -> dict[
         },
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "page_bytes": {str(page.relative_to(asked.out)): page.stat().st_size for page in pages},
-        "cells": brief(cells),
-        "languages": brief(found["languages"], share=found["share"]),
+        "cells": harness.rounded(brief(cells)),
+        "languages": harness.rounded(brief(found["languages"], share=found["share"])),
     }
 
 
 def brief(value: Any, *, share: float | None = None) -> Any:
-    """Returns results to four digits, without the lists named `first`, which have an entry a neuron.
+    """Returns results without the lists named `first`, which have an entry a neuron.
 
     Args:
         value: A part of `results.json`.
@@ -169,7 +169,7 @@ def brief(value: Any, *, share: float | None = None) -> Any:
         return {name: brief(part, share=share) for name, part in value.items() if name != "first"}
     if isinstance(value, list):
         return [brief(part, share=share) for part in value if share is None or _share_of(part, share) == share]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+    return value
 
 
 def _share_of(part: Any, default: float) -> float:
