@@ -85,10 +85,12 @@ def _study(settings: Study, *, progress: bool) -> ProbeSet:
     if jax.process_index() == 0:
         warn_of_excluded(train.manifest, name="train")
         warn_of_excluded(dev.manifest, name="dev")
-    key = _key_of(settings, train, dev, tasks=inputs.tasks)
+    tasks = tuple(inputs.tasks)
+    del inputs  # the words of a hundred tasks, and a model that is read no more, take gigabytes
+    key = _key_of(settings, train, dev, tasks=tasks)
     probes = _finished(settings.out, key, train)
     if probes is None:
-        probes = _fit(settings, train, dev, key=key, tasks=inputs.tasks)
+        probes = _fit(settings, train, dev, key=key, tasks=tasks)
     if jax.process_index() == 0:
         _write_rankings(probes, settings.out / "rankings")
     return probes
