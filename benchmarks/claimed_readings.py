@@ -242,9 +242,11 @@ def _with_intervals(found: dict[str, dict[str, Any]]) -> list[Figure]:
 
 
 def _ablations(results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Returns the claims of every curve of the running model, by model and measure."""
+    """Returns the claims of every curve of neurons of parts of speech in the running model, by model and measure."""
     curves = []
     for file in results.every("ablation").values():
+        if file["rankings"]["task"] != "upos":
+            continue
         curves += [(f"{file['input']['model']}, {name}", curve["claims"]) for name, curve in file["curves"].items()]
     for file in results.every("grain_of_sand").values():
         for kind in ("lm", "nmt"):
