@@ -9,9 +9,11 @@ from lca_jax.machine.processes import of_first
 from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.matrix.sizes import lower_size
 
-_BATCH_BYTES = 300e6
-"""Largest size of one array (problem, class, word) on the host for all of its CPU devices, and on an accelerator that
-does not tell its memory."""
+_HOST_BYTES = 150e6
+"""Largest size of one array (problem, class, word) on the host, for all of its CPU devices: a study of a hundred tasks of
+a million words then has about ten of them, texts and labels in less than 4 GB."""
+_DEVICE_BYTES = 300e6
+"""The same on an accelerator that does not tell its memory."""
 _ARRAYS = 18
 """Arrays of that size for which an accelerator must have room: those of a state and what lies between two of them,
 twelve in the compiled programs, and half as many again."""
@@ -32,8 +34,8 @@ def problems_in_memory(platform: str, devices: int, *, words: int, classes: int,
             that batches are padded to, so that other bytes compile no other program.
     """
     # A CPU's devices share one memory; accelerators divide the words among them.
-    memories = 1 if platform == "cpu" else devices
-    each = _BATCH_BYTES if free is None else free / _ARRAYS
+    memories, most = (1, _HOST_BYTES) if platform == "cpu" else (devices, _DEVICE_BYTES)
+    each = most if free is None else free / _ARRAYS
     number = max(1, int(memories * each / (4 * words * classes)))
     return number if free is None else lower_size(number)
 

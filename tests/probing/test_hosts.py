@@ -7,6 +7,7 @@ import pytest
 
 from lca_jax import ElasticNet, fit_probes, load_probes, open_store
 from lca_jax.demo import demo_corpus_file
+from lca_jax.probing.matrix.sizes import fine_size
 from tests.experiment.files import write_heads
 from tests.processes import run_processes
 from tests.stores import write_planted_store
@@ -50,7 +51,8 @@ def test_processes_share_the_words_and_find_the_same_weights(
     printed = run_processes(SCRIPT, arguments, count=processes, devices=devices)
     for number, text in enumerate(printed):
         read, *iterations = map(int, text.splitlines()[-1].split())
-        assert read <= store.word_count / processes + processes * devices, "each reads its own words, and padding"
+        padded = fine_size(store.word_count, multiple_of=processes * devices)
+        assert read <= padded / processes + processes * devices, "each reads its own words, and padding"
         assert iterations == [probe.iterations for probe in alone]
         found = list(np.load(tmp_path / f"{number}.npz").values())
         assert len(found) == len(alone)

@@ -9,7 +9,7 @@ from lca_jax.probing.room import problems_in_memory
 @pytest.mark.parametrize(
     ("platform", "devices", "free", "problems"),
     [
-        ("cpu", 8, None, 4),  # one memory for all of its devices: 300 MB an array of 71 MB
+        ("cpu", 8, None, 2),  # one memory for all of its devices: 150 MB an array of 71 MB
         ("gpu", 1, None, 4),
         ("gpu", 8, None, 33),
         ("gpu", 1, 18e9, 12),  # an H100 beside 42 GB of X: 14, and the next number that batches are padded to
