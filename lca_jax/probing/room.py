@@ -10,8 +10,8 @@ from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.matrix.sizes import lower_size
 
 _HOST_BYTES = 150e6
-"""Largest size of one array (problem, class, word) on the host, for all of its CPU devices: about ten of them then have
-room in 4 GB, beside the texts and the labels of a hundred tasks of a million words."""
+"""Largest size of one array (problem, class, word) on the host, for all of its CPU devices. About ten of them are there
+at a time, beside the texts and the labels of all tasks."""
 _DEVICE_BYTES = 300e6
 """The same on an accelerator that does not tell its memory."""
 _ARRAYS = 18
