@@ -18,7 +18,6 @@ fewer with the metrics, by the number of layers. Every layer is a problem with i
 """
 
 import json
-import re
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ from typing import Literal
 import tyro
 
 from benchmarks import harness
+from benchmarks.memory import read_bytes
 
 KINDS = ("held", "streamed")
 
@@ -144,20 +144,11 @@ def fit(settings: Settings) -> dict[str, float]:
         "s_per_iteration": seconds,
         "s_per_word_iteration": seconds / len(words),
         "moments_s": ready - began,
-        "peak_bytes": _peak_bytes(),
+        "peak_bytes": read_bytes("VmHWM"),
         "objective": sum(probe.objective for probe in of_first),
         "duality_gap": sum(probe.duality_gap for probe in of_first),
         "null_objective": sum(probe.null_objective for probe in of_first),
     }
-
-
-def _peak_bytes() -> int:
-    """Returns the peak memory of this process."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    if found is None:
-        raise ValueError("/proc/self/status must have VmHWM, the peak of the process, as on Linux.")
-    return int(found[1]) * 1024
 
 
 if __name__ == "__main__":

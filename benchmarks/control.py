@@ -16,8 +16,7 @@ result has for each property and direction the whole `grid`, the `chosen` settin
 beside `translated` and `zeroed`, all as `PropertyControl.to_dict` returns them, without texts.
 """
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -111,23 +110,15 @@ def measure(settings: Settings) -> dict[str, dict[str, Any]]:
 
     def measured(part: str) -> dict[str, Any]:
         return {
-            case.name: _kept(settings, f"{part} {case.name}", lambda case=case: measure_case(case, settings))
+            case.name: harness.kept(
+                settings.work / f"{part} {case.name}.json", lambda case=case: measure_case(case, settings)
+            )
             for case in cases[part]
         }
 
     # A part that is whole is read without its model.
     chosen = [part for part in cases if part in settings.parts]
-    return {part: _kept(settings, part, lambda part=part: measured(part)) for part in chosen}
-
-
-def _kept(settings: Settings, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Measures a part or a direction of it, or reads what an earlier start measured."""
-    file = settings.work / f"{name}.json"
-    if not file.exists():
-        measured = make()
-        settings.work.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(measured), encoding="utf-8")
-    return json.loads(file.read_text("utf-8"))
+    return {part: harness.kept(settings.work / f"{part}.json", lambda part=part: measured(part)) for part in chosen}
 
 
 def measure_case(case: Case, settings: Settings) -> dict[str, Any]:

@@ -20,7 +20,6 @@ The result has
   before, its ceiling, chance, the overlap between seeds, and the `claim` (`relocated.py` says when it holds).
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -186,14 +185,14 @@ def tune_once(settings: Settings, base: Model, name: str, texts: tuned_texts.Par
             "cpu_s": lap.cpu_s,
         }
 
-    return _kept(settings.work / f"tuning-{name}-{seed}.json", make)
+    return harness.kept(settings.work / f"tuning-{name}-{seed}.json", make)
 
 
 def torch_once(settings: Settings, texts: tuned_texts.Parts, seed: int) -> dict[str, Any]:
     """Tunes with PyTorch by the same recipe, or reads what that gave."""
     tuning = replace(settings.tuning, seed=seed)
     file = settings.work / f"torch-{seed}.json"
-    return _kept(file, lambda: tune_with_torch(settings.model_folder, texts, tuning))
+    return harness.kept(file, lambda: tune_with_torch(settings.model_folder, texts, tuning))
 
 
 def probe(settings: Settings, name: str, parts: tuple[Corpus, Corpus], model: Callable[[], Model]) -> dict[str, Probed]:
@@ -208,20 +207,9 @@ def probe(settings: Settings, name: str, parts: tuple[Corpus, Corpus], model: Ca
         probes.save(folder)
         return {task: measure_parts(probes, other, task, settings.share) for task in settings.tasks}
 
-    accuracies = _kept(settings.work / f"accuracy-{name}.json", make)
+    accuracies = harness.kept(settings.work / f"accuracy-{name}.json", make)
     probes = load_probes(folder)
     return {task: Probed.of(probes, task, accuracies[task]) for task in settings.tasks}
-
-
-def _kept(file: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Returns a piece of the result: made, or as it was made before."""
-    if not file.exists():
-        content = json.dumps(make())
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(file)  # whole or not at all
-    return json.loads(file.read_text("utf-8"))
 
 
 if __name__ == "__main__":

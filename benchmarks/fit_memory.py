@@ -18,7 +18,6 @@ needs them) and of its own (`largest_own`).
 """
 
 import json
-import resource
 import tempfile
 import time
 from collections.abc import Sequence
@@ -104,7 +103,7 @@ def measure(settings: Settings, scratch: Path) -> dict[str, object]:
         },
         "answers": 2 * len(probes.tasks) * len(settings.l1) * len(settings.l2),
         "seconds": time.perf_counter() - start,
-        "memory_bytes": {"before": before, "largest_own": max(own), "largest": peak_bytes()},
+        "memory_bytes": {"before": before, "largest_own": max(own), "largest": read_bytes("VmHWM")},
     }
 
 
@@ -124,11 +123,6 @@ def write_columns(file: Path, corpus: Corpus, *, words: int, tasks: int) -> int:
             out.write("\n".join([*rows, "", ""]))
             written += len(rows)
     return written
-
-
-def peak_bytes() -> int:
-    """Returns the largest memory that the process has had, with pages of files."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

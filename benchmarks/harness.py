@@ -33,6 +33,7 @@ import jax
 import jax.numpy as jnp
 
 from lca_jax.machine.devices import describe_device
+from lca_jax.machine.files import write_text_whole
 
 FORMAT = 1
 """Number of the layout of the result files; `README.md` beside this file documents their keys."""
@@ -221,6 +222,15 @@ def write_result(path: Path, benchmark: str, content: Mapping[str, object]) -> N
     head = {"format": FORMAT, "benchmark": benchmark, "day": time.strftime("%Y-%m-%d"), "machine": describe_machine()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**head, **content}, indent=1) + "\n", encoding="utf-8")
+
+
+def kept(file: Path, make: Callable[[], Any]) -> Any:
+    """Returns a piece of a result: made, or as an earlier start made it. Its file of JSON is whole or not there."""
+    if not file.exists():
+        content = json.dumps(make())
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text_whole(file, content)
+    return json.loads(file.read_text("utf-8"))
 
 
 def rounded(value: Any) -> Any:

@@ -11,8 +11,10 @@ _SAMPLE_S = 0.1
 def read_bytes(field: str) -> int:
     """Returns a field of `/proc/self/status`: `VmRSS` and its part `RssAnon` for the present, `VmHWM` for the peak."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    (size,) = (line.split()[1] for line in lines if line.startswith(f"{field}:"))
-    return int(size) * 1024
+    for line in lines:
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"/proc/self/status must have {field}, as on Linux.")
 
 
 @contextmanager

@@ -21,8 +21,7 @@ with fewer word types than `least_types` in any part (Antverg and Belinkov ask f
 Intervals are of 95 % over properties or concepts (Student's t), each with the mean of its layers.
 """
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,9 +97,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for layer in settings.layers:
         stores = [extract(model, corpus, layers=[layer]) for corpus in corpora]
         for task in settings.properties:
-            measured = kept(settings, f"{task}-{layer}", lambda of=stores, task=task: configuration(of, task, settings))
+            file = settings.work / f"{task.replace(':', '-')}-{layer}.json"
+            measured = harness.kept(file, lambda of=stores, task=task: configuration(of, task, settings))
             rows += [{"property": task, "layer": layer, **measured}] if measured else []
-        found = kept(settings, f"concepts-{layer}", lambda of=stores: concepts(of[0], settings.concept_words))
+        file = settings.work / f"concepts-{layer}.json"
+        found = harness.kept(file, lambda of=stores: concepts(of[0], settings.concept_words))
         overlaps += [{"layer": layer, **one} for one in found]
     compared = {"overlaps": overlapped(overlaps)}
     if rows:
@@ -110,16 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     read |= {"least_types": settings.least_types, "concept_words": settings.concept_words}
     head = {"input": {**settings.names(), **read}, "penalty": {"l1": settings.l1, "l2": settings.l2}}
     harness.write_result(settings.out, "probes_and_rankings", {**head, **compared})
-
-
-def kept(settings: Settings, name: str, measure: Callable[[], Any]) -> Any:
-    """Returns what was measured before under this name; else measures and keeps it."""
-    file = settings.work / f"{name.replace(':', '-')}.json"
-    if not file.exists():
-        measured = measure()
-        settings.work.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(measured), encoding="utf-8")
-    return json.loads(file.read_text("utf-8"))
 
 
 def words_of_property(stores: Sequence[ActivationStore], task: str, least: int) -> list[MeasuredWords] | None:

@@ -18,7 +18,6 @@ The result has
 """
 
 import json
-import resource
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,7 @@ from typing import Any, Literal
 import tyro
 
 from benchmarks import harness
+from benchmarks.memory import read_bytes
 from lca_jax.errors import CorpusError
 from lca_jax.experiment.survey import survey
 from lca_jax.experiment.survey_settings import Survey
@@ -151,7 +151,7 @@ def told(asked: Survey, found: Mapping[str, Any], *, last_start: float) -> dict[
             "steps": sum(spent.values()),
             "largest_steps": dict(sorted(spent.items(), key=lambda one: -one[1])),
         },
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": read_bytes("VmHWM"),
         "page_bytes": {str(page.relative_to(asked.out)): page.stat().st_size for page in pages},
         "cells": harness.rounded(brief(cells)),
         "languages": harness.rounded(brief(found["languages"], share=found["share"])),

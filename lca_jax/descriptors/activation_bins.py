@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
 
+from lca_jax.probing.labelling import number_labels
+
 BINS, REACH = 24, 4.0
 """Number of bins, and standard deviations from the mean to the outermost edges, unless others are asked for."""
 
@@ -59,10 +61,8 @@ def activations_by_class(
     scores: Float[np.ndarray, "word neuron"], labels: Sequence[str | None]
 ) -> list[tuple[ClassActivations, ...]]:
     """Returns the words of every class by z-score, for each neuron."""
-    names = sorted({label for label in labels if label is not None})
-    places = {name: place for place, name in enumerate(names)}
-    numbers = np.array([-1 if label is None else places[label] for label in labels])
-    width = scores.shape[1]
+    labelling = number_labels("labels", labels)
+    names, numbers, width = labelling.classes, labelling.numbers, scores.shape[1]
     edges = bin_edges(np.zeros(width), np.ones(width), bins=BINS, reach=REACH)
     counts = count_in_bins(scores, numbers, edges, classes=len(names))
     means = [scores[numbers == place].mean(axis=0) for place in range(len(names))]

@@ -136,7 +136,6 @@ class _Chosen:
         """Makes the record of one point."""
         members, (ranking, of) = self.sets[key], key
         value = _score(self.harm_of(key)[:, fill, span], self.lost)
-        change = value - _score(self.whole, self.lost)
         removed = [self.orders[number].columns[spans[span].first : spans[span].last] for number in members]
         blocks = np.bincount(axis.block_of_column[np.concatenate(removed)], minlength=len(axis.blocks))
         places = [1 + (fill * len(self.orders) + number) * len(spans) + span for number in members]
@@ -146,10 +145,7 @@ class _Chosen:
             fill=name,
             first=spans[span].first,
             last=spans[span].last,
-            value=float(value[0]),
-            **ends("", value),
-            change=float(change[0]),
-            **ends("change_", change),
+            **with_change(value, _score(self.whole, self.lost)),
             draws=tuple(_score(self.grid[0, fill, members, span], self.lost).tolist()) if len(members) > 1 else (),
             layers=tuple(np.rint(blocks / len(members)).astype(int).tolist()),
             by_group={group: float(of_points[places].mean()) for group, of_points in groups.items()},
@@ -181,6 +177,12 @@ class _Chosen:
 
 def _score(harm: Float[np.ndarray, "..."], lost: Lost) -> Float[np.ndarray, "..."]:
     return np.asarray(_SCORE[lost](harm))
+
+
+def with_change(value: Float[np.ndarray, " sample"], whole: Float[np.ndarray, " sample"]) -> dict[str, float]:
+    """Returns a score and how far it is from that of the model as it is, both with the ends of their intervals."""
+    change = value - whole
+    return {"value": float(value[0]), **ends("", value), "change": float(change[0]), **ends("change_", change)}
 
 
 def ends(name: str, sampled: Float[np.ndarray, " sample"]) -> dict[str, float]:

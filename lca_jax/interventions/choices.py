@@ -2,6 +2,8 @@
 
 from typing import Literal, get_args
 
+from lca_jax.errors import SettingsError
+
 SetName = Literal["top", "random", "matched", "bottom"]
 """`top` and `bottom` of a ranking; `random` neurons, the same for all rankings; `matched` ones are random too, as many
 of each layer as the top set has: low layers do more harm than high ones, whichever neurons are taken."""
@@ -13,6 +15,14 @@ Where = Literal["all", "words", "after first"]
 """Which slots are edited: `all` of them, those of `words` (no special piece), or all but the first of each window,
 where causal models park attention."""
 WHERE: tuple[Where, ...] = get_args(Where)
+
+
+def check_where(where: str) -> None:
+    """Raises a `SettingsError` if a text is none of `WHERE`."""
+    if where not in WHERE:
+        raise SettingsError(f"`where` must be one of {', '.join(WHERE)}, got {where!r}.")
+
+
 Edited = Literal["all", "words", "class"]
 """Where a property is controlled: in `all` slots, in those of `words`, or in the words of the class that is left."""
 EDITED: tuple[Edited, ...] = get_args(Edited)

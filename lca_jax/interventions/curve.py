@@ -26,7 +26,7 @@ from jaxtyping import Float, Float32
 from lca_jax.axes import Layers, NeuronAxis
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.interventions.chance import measure_effect
-from lca_jax.interventions.choices import WHERE, SetName, Sweep, Where
+from lca_jax.interventions.choices import SetName, Sweep, Where, check_where
 from lca_jax.interventions.classifier_accuracy import ClassifierAccuracy
 from lca_jax.interventions.edits import ablate
 from lca_jax.interventions.effect import AblationCurve
@@ -105,8 +105,7 @@ def ablation_curve(
     named = {rankings.task: rankings} if isinstance(rankings, Ranking) else dict(rankings)
     orders = orders_of(named, sets=sets, layers=layers, random=random, seed=seed)
     spans = spans_of(counts, sweep=sweep, size=len(orders[0].columns))
-    if where not in WHERE:
-        raise SettingsError(f"`where` must be one of {', '.join(WHERE)}, got {where!r}.")
+    check_where(where)
     axis = next(iter(named.values())).axis
     if callable(measure):
         fills = fills_of(model, axis, fill, batches=(), where=where)

@@ -4,7 +4,7 @@
 number, and on a CPU the time too. New values never recompile.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from lca_jax.axes import DECODER
+from lca_jax.errors import SettingsError
 from lca_jax.interventions.choices import Where
 from lca_jax.interventions.measures import Setting, setting_of
 from lca_jax.interventions.rows import Rows
@@ -22,6 +23,21 @@ from lca_jax.models.stack.taps import Edit
 
 EditsOf = Callable[[PyTree[Array], PyTree[Array]], Mapping[str, Edit]]
 """A pure function of a point and of what all points share, that returns the point's edits, of all slots."""
+
+
+def refuse_slots_of_written(where: Where, batches: Sequence[Rows], sites: Iterable[str]) -> None:
+    """Checks that slots are chosen of texts that are there.
+
+    Args:
+        where: Which slots are edited.
+        batches: What the model runs over.
+        sites: The sites that are edited.
+
+    Raises:
+        SettingsError: A decoder writes its text, so that it has no slots yet that could be chosen.
+    """
+    if where != "all" and batches[0].targets is None and any(site.startswith(DECODER) for site in sites):
+        raise SettingsError(f"Slots of a text that is being written cannot be chosen by `where`, got {where!r}.")
 
 
 def run_edits(

@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from lca_jax.axes import DECODER
 from lca_jax.errors import SettingsError
-from lca_jax.interventions.chance import ends, sampled_scores
-from lca_jax.interventions.choices import WHERE, Where
+from lca_jax.interventions.chance import ends, sampled_scores, with_change
+from lca_jax.interventions.choices import Where, check_where
 from lca_jax.interventions.curve import measure_of
-from lca_jax.interventions.edited_runs import run_edits
+from lca_jax.interventions.edited_runs import refuse_slots_of_written, run_edits
 from lca_jax.interventions.edits import stack_edits
 from lca_jax.interventions.measures import SLOTS, Measure
 from lca_jax.models.model import Model
@@ -125,34 +124,25 @@ def measure_edits(
     """
     if not edits:
         raise SettingsError("`edits` must have at least one edit with a name.")
-    if where not in WHERE:
-        raise SettingsError(f"`where` must be one of {', '.join(WHERE)}, got {where!r}.")
+    check_where(where)
     for one in edits.values():
         check_edits(model.config, one)
     made = measure_of(measure, model, texts, slots=slots)
     sites = sorted({site for one in edits.values() for site in one})
-    if where != "all" and made.batches[0].targets is None and any(site.startswith(DECODER) for site in sites):
-        raise SettingsError(f"Slots of a text that is being written cannot be chosen by `where`, got {where!r}.")
+    refuse_slots_of_written(where, made.batches, sites)
     stacked = stack_edits([_at_all_sites(model.config, one, sites, edits) for one in ({}, *edits.values())])
     parts = made.parts(
         run_edits(model, made.batches, stacked, score=made.score, further=made.further, where=where, name=made.name)
     )
     values = sampled_scores(made, parts, seed=seed)
-    whole, changes = values[:, 0], values - values[:, :1]
+    whole = values[:, 0]
     return MeasuredEdits(
         measure=made.name,
         whole=float(whole[0]),
         **ends("whole_", whole),
         sentences=parts.shape[2],
         scores=tuple(
-            EditedScore(
-                name=name,
-                value=float(values[0, place]),
-                **ends("", values[:, place]),
-                change=float(changes[0, place]),
-                **ends("change_", changes[:, place]),
-            )
-            for place, name in enumerate(edits, 1)
+            EditedScore(name=name, **with_change(values[:, place], whole)) for place, name in enumerate(edits, 1)
         ),
     )
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Float32, Int
 from lca_jax.axes import DECODER, NeuronAxis
 from lca_jax.errors import SettingsError
 from lca_jax.interventions.choices import Where
-from lca_jax.interventions.edited_runs import score_edits
+from lca_jax.interventions.edited_runs import refuse_slots_of_written, score_edits
 from lca_jax.interventions.edits import columns_by_site, edits_of_columns
 from lca_jax.interventions.measures import Measure, Setting, setting_of
 from lca_jax.interventions.rows import Rows
@@ -74,8 +74,7 @@ def run_points(
     """
     columns = columns_by_site(model.config, axis)
     batches = measure.batches
-    if where != "all" and batches[0].targets is None and any(site.startswith(DECODER) for site in columns):
-        raise SettingsError(f"Slots of a text that is being written cannot be chosen by `where`, got {where!r}.")
+    refuse_slots_of_written(where, batches, columns)
     places = np.full((len(orders), axis.size), axis.size, np.int32)
     for number, order in enumerate(orders):
         places[number, order.columns] = np.arange(len(order.columns))

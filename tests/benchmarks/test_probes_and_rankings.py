@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import probes_and_rankings
+from benchmarks import harness, probes_and_rankings
 from benchmarks.claimed_rankings import agree_most_and_least, gained_by_the_worse_probe, told_by_tens
 from benchmarks.claimed_results import Results
 from benchmarks.concepts import over_properties
@@ -47,9 +47,9 @@ def test_an_interval_is_over_properties_each_with_the_mean_of_its_layers() -> No
 
 
 def test_what_was_measured_is_kept_and_claims_that_were_not_have_no_figures(tmp_path: Path) -> None:
-    settings, calls = probes_and_rankings.Settings(work=tmp_path / "work", out=tmp_path / "out.json"), []
+    calls: list[int] = []
     for _ in range(2):
-        assert probes_and_rankings.kept(settings, "feats:Number-1", lambda: calls.append(1) or {"a": 1}) == {"a": 1}
+        assert harness.kept(tmp_path / "work/number-1.json", lambda: calls.append(1) or {"a": 1}) == {"a": 1}
     assert len(calls) == 1
     (tmp_path / "x-2026-01-01-probes-and-rankings.json").write_text('{"information": {}}', encoding="utf-8")
     for read in (gained_by_the_worse_probe, told_by_tens, agree_most_and_least):

@@ -20,6 +20,7 @@ from lca_jax.models.stack.taps import Edit
 from lca_jax.ranking.ranking import rank_by_scores
 from tests.compilations import count_programs
 from tests.tiny_bert import write_bert
+from tests.training.texts import lettered
 
 WIDTH = 32
 AXIS = NeuronAxis(blocks=tuple(LayerBlock("residual", layer, WIDTH) for layer in range(3)))
@@ -27,22 +28,8 @@ RANKING = rank_by_scores("task", AXIS, np.random.default_rng(0).normal(size=AXIS
 LAST_FIRST = rank_by_scores("last", AXIS, (AXIS.block_of_column == 2).astype(np.float64))
 NOTHING = np.zeros(0, np.int64)
 NO_EDIT = {"residual": Edit(np.ones((3, WIDTH), np.float32), np.zeros((3, WIDTH), np.float32))}
-LETTERS = "abcdefgh"
 LONGEST = 13
 """Pieces of the longest text: ten letters and the special pieces of a pair."""
-
-
-def lettered(count: int, *, seed: int, pairs: bool = False) -> Corpus:
-    """Sentences of letters: `has` an `a` or not; every letter is of the first or the second half of them."""
-    generator = np.random.default_rng(seed)
-    sentences = [list(map(str, generator.choice(list(LETTERS), generator.integers(2, 11)))) for _ in range(count)]
-    return Corpus.from_words(
-        sentences,
-        {"half": [["first" if word < "e" else "second" for word in sentence] for sentence in sentences]},
-        sentence_labels={"has": ["yes" if "a" in sentence else "no" for sentence in sentences]},
-        second_starts=[len(sentence) // 2 for sentence in sentences] if pairs else None,
-        name="letters",
-    )
 
 
 KINDS: dict[str, dict[str, Any]] = {
