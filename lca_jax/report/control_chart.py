@@ -42,7 +42,8 @@ def control_sentence(entry: Mapping[str, Any]) -> str:
         f"the same layers (95% interval {_signed(claim['interval'][0])} to {_signed(claim['interval'][1])})"
         for clean, claim in sorted(claims.items())
     ]
-    return f"{_VERDICTS[claims[False]['outcome']]}: {'; '.join(parts)}."
+    counted = f" Counted over {integer(found['units'])} {found.get('output', 'answers')}." if found.get("units") else ""
+    return f"{_VERDICTS[claims[False]['outcome']]}: {'; '.join(parts)}.{counted}"
 
 
 def control_lines(entry: Mapping[str, Any]) -> list[str]:
