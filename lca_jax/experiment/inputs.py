@@ -22,6 +22,7 @@ from lca_jax.experiment.origins import Origins
 from lca_jax.experiment.request import PARTS, Request
 from lca_jax.extraction.extract import extract
 from lca_jax.extraction.recompute import recompute
+from lca_jax.machine.heap import return_freed_memory
 from lca_jax.machine.versions import STORE_PACKAGES, package_versions
 from lca_jax.models.model import Model
 from lca_jax.store.derived import pair_words
@@ -78,6 +79,7 @@ class Inputs:
             for part in [name for name in parts if name != "train"]:
                 _refuse_nothing_in_common(task, train, parts[part], part)
         tell_overlaps(parts)
+        return_freed_memory()  # of the rows, which take twice what is kept of them
         return parts
 
     @cached_property

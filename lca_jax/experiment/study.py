@@ -29,6 +29,7 @@ from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.devices import describe_device
 from lca_jax.machine.files import real_path
 from lca_jax.machine.folders import list_files, open_folder, read_file, remove_file
+from lca_jax.machine.heap import return_freed_memory
 from lca_jax.machine.processes import of_first, together
 from lca_jax.machine.progress import show_bars
 from lca_jax.machine.urls import read_content, url_of
@@ -87,6 +88,7 @@ def _study(settings: Study, *, progress: bool) -> ProbeSet:
         warn_of_excluded(dev.manifest, name="dev")
     tasks = tuple(inputs.tasks)
     del inputs  # the words of a hundred tasks, and a model that is read no more, take gigabytes
+    return_freed_memory()
     key = _key_of(settings, train, dev, tasks=tasks)
     probes = _finished(settings.out, key, train)
     if probes is None:

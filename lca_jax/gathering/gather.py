@@ -71,7 +71,7 @@ class BatchGatherer:
         real = words >= 0
         shards = self._shards.intersection(np.unique(words[real] // recipe.shard_words).tolist())
         put = partial(shard_rows, self._mesh)
-        groups = put(self._plan.groups[np.maximum(words, 0)]) if shards else None
+        groups = put(self._plan.groups[np.maximum(words, 0)].astype(np.int32)) if shards else None
         for shard in sorted(shards):
             first, last = recipe.shard_range(shard)
             if shard not in self._sums:

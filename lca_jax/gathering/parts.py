@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float32, Float64, Int32, Int64
+from jaxtyping import Bool, Float32, Float64, Int, Int64
 
 from lca_jax.errors import SettingsError
 from lca_jax.gathering.moments import GroupMoments, SiteMoments, merge_groups
@@ -32,8 +32,8 @@ class GatheringPlan:
     """Recipe of the store."""
     classes: Mapping[str, tuple[str, ...]]
     """Classes of every task, sorted."""
-    groups: Int32[np.ndarray, "word task"]
-    """Group of every word in every task, 0 for none; groups count on from task to task."""
+    groups: Int[np.ndarray, "word task"]
+    """Group of every word in every task, 0 for none, in the smallest type; groups count on from task to task."""
     sample: Int64[np.ndarray, " drawn"]
     """Numbers of the words drawn for the quantiles, rising; those without a vector drop out."""
 
@@ -74,25 +74,28 @@ def plan_gathering(
             f"Statistics are gathered of at most {MOST_CLASSES:,} classes, got {total:,} ({counted}). "
             "Name fewer tasks in `Gathering(tasks=…)`."
         )
-    groups = np.zeros((recipe.words, len(tasks)), np.int32)
+    groups = np.zeros((recipe.words, len(tasks)), np.min_scalar_type(-total - 1))
     before = 1
     for number, (names, numbers) in enumerate(columns.values()):
-        groups[:, number] = np.where(numbers < 0, 0, numbers + before)
+        groups[:, number] = np.where(numbers < 0, 0, numbers.astype(np.int32) + before)
         before += len(names)
     drawn = min(gathering.sample_words, recipe.words)
     sample = np.random.default_rng(0).choice(recipe.words, drawn, replace=False, shuffle=False)
     return GatheringPlan(gathering=gathering, recipe=recipe, classes=classes, groups=groups, sample=np.sort(sample))
 
 
-def _encode(labels: pa.Array | pa.ChunkedArray) -> tuple[tuple[str, ...], Int64[np.ndarray, " word"]]:
-    """Returns the sorted classes of a column, and the number of every word's class; -1 for none."""
+def _encode(labels: pa.Array | pa.ChunkedArray) -> tuple[tuple[str, ...], Int[np.ndarray, " word"]]:
+    """Returns the sorted classes of a column, and the number of every word's class, in the smallest type; -1 for none.
+
+    The numbers of a hundred tasks lie in memory together.
+    """
     whole = labels.combine_chunks() if isinstance(labels, pa.ChunkedArray) else labels
     # A part of a column keeps the names of the whole, also of classes that it does not have.
     encoded = whole.cast(pa.string()).dictionary_encode()
     names = np.array(encoded.dictionary.to_pylist(), object)
     order = np.argsort(names, kind="stable")
     # One more place, which -1 finds.
-    rank = np.append(np.argsort(order), -1)
+    rank = np.append(np.argsort(order), -1).astype(np.min_scalar_type(-max(1, len(names))))
     numbers = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return tuple(names[order].tolist()), rank[numbers]
 

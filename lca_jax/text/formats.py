@@ -5,7 +5,8 @@ What was recognised is logged, so that a file which was taken for another format
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from lca_jax.errors import SettingsError
@@ -88,12 +89,14 @@ def read_corpus(
     if (files := find_labels(Path(path), _columns_by_task(tasks))) is not None:
         return read_parallel(path, labels=files, unlabelled=options.unlabelled, encoding=options.encoding)
     lines = Source.read(path, encoding=options.encoding).lines
-    corpus = _read_rows(path, name, lines, tasks, unlabelled_as=unlabelled_as, options=options, part=part)
+    read = _reader_of_rows(path, name, lines, tasks, unlabelled_as=unlabelled_as, options=options, part=part)
+    del lines  # half a gigabyte for a million words of a hundred tasks, and the reader reads the file anew
+    corpus = read()
     _log.info("%s: read as %s", path, _described(corpus))
     return corpus
 
 
-def _read_rows(
+def _reader_of_rows(
     path: str | Path,
     name: str,
     lines: Sequence[str],
@@ -102,22 +105,26 @@ def _read_rows(
     unlabelled_as: str | None,
     options: TextOptions,
     part: str | None,
-) -> Corpus:
+) -> Callable[[], Corpus]:
+    """Returns what reads a file of rows, by what the rows show."""
     if lines[0].startswith(_PMB_HEADERS):
         columns = _named_columns(path, tasks, _PMB_NAMES)
-        return read_columns(path, columns=columns, separator="\t", comments=_PMB_COMMENTS, space_mark="~")
+        return partial(read_columns, path, columns=columns, separator="\t", comments=_PMB_COMMENTS, space_mark="~")
     if is_trec(lines) and options.text_column is None:
-        return read_trec(path, tasks=_columns_by_task(tasks), encoding=options.encoding)
+        return partial(read_trec, path, tasks=_columns_by_task(tasks), encoding=options.encoding)
     separator = "," if name.endswith(".csv") else "\t"
     texts = guess_text_columns(lines, separator, quoted=separator == ",")
     if options.text_column is not None or (options.word_column is None and texts):
-        return _read_texts(path, lines, texts, _columns_by_task(tasks), separator=separator, options=options, part=part)
+        return _reader_of_texts(
+            path, lines, texts, _columns_by_task(tasks), separator=separator, options=options, part=part
+        )
     first_row = next((line for line in lines if _CONLLU_ROW.match(line)), None)
     if first_row and options.word_column is None and all(_is_conllu_task(task) for task in tasks):
-        return read_conllu(path, tasks=tasks, unlabelled_as=unlabelled_as, encoding=options.encoding)
+        return partial(read_conllu, path, tasks=tasks, unlabelled_as=unlabelled_as, encoding=options.encoding)
     first_row = next((line for line in lines if line.strip()), "")
     names = _CONLL2000_NAMES if len(first_row.split()) == 3 else {}
-    return read_columns(
+    return partial(
+        read_columns,
         path,
         columns=_named_columns(path, tasks, names, lines=lines),
         word_column=None if options.word_column is None else column_of(options.word_column),
@@ -164,7 +171,7 @@ def _columns_by_task(tasks: Sequence[str]) -> dict[str, str]:
     return dict(pairs)
 
 
-def _read_texts(
+def _reader_of_texts(
     path: str | Path,
     lines: Sequence[str],
     texts: Sequence[int],
@@ -173,8 +180,8 @@ def _read_texts(
     separator: str,
     options: TextOptions,
     part: str | None,
-) -> Corpus:
-    """Reads a file with a text a row, in the columns that are named, or have usual names, or alone hold texts."""
+) -> Callable[[], Corpus]:
+    """Returns what reads a text a row, in the columns that are named, or have usual names, or alone hold texts."""
     quoted = separator == ","
     rows = split_rows(lines[:1000], separator, quoted=quoted)
     first_row = rows[0][1]
@@ -189,7 +196,8 @@ def _read_texts(
             )
         where = {1: next(mark for mark, of_part in _PARTS.items() if of_part == part)}
         _log.info("%s: the rows `%s` are read for %s", path, where[1], part)
-    return read_sentences(
+    return partial(
+        read_sentences,
         path,
         columns=columns,
         text_column=text,

@@ -1,7 +1,8 @@
 """A text file while it is read: its lines, and the problems found in them.
 
-A file may be gzipped, which its content shows, not its name. It is read whole. Readers report bad rows as they meet
-them, and all are raised as one `CorpusError` with `file:line: what`.
+A file may be gzipped, which its content shows, not its name. It is read whole, line by line, so that its
+unzipped bytes do not lie beside its lines. Readers report bad rows as they meet them, and all are raised as one
+`CorpusError` with `file:line: what`.
 """
 
 import codecs
@@ -9,8 +10,9 @@ import gzip
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
 from lca_jax.errors import CorpusError, SettingsError, StoreError, list_problems
@@ -33,15 +35,19 @@ def usual_width(rows: Iterable[Sequence[str]]) -> int:
     return max(widths, key=lambda width: (widths[width], width), default=0)
 
 
-def read_unzipped(path: str | Path) -> bytes:
-    """Returns the bytes of a file, a path or a URL, plain or gzipped.
+def _lines_of(path: str | Path) -> Iterator[bytes]:
+    """Yields the lines of a file, a path or a URL, plain or gzipped, without their ends.
+
+    Only a line feed ends a line: word forms may hold U+2028 and other characters at which `str.splitlines` cuts.
 
     Raises:
         CorpusError: It cannot be read.
     """
     try:
         content = read_content(path)
-        return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+        read = BytesIO(content)
+        for line in gzip.GzipFile(fileobj=read) if content.startswith(b"\x1f\x8b") else read:
+            yield line.removesuffix(b"\n").removesuffix(b"\r")
     except (OSError, StoreError, EOFError, zlib.error) as error:
         place = name_place(path)
         raise CorpusError(f"{place}: cannot be read: {error}. Give a text file, plain or gzipped.") from error
@@ -79,20 +85,21 @@ class Source:
         except LookupError:
             raise SettingsError(f"There is no encoding {encoding!r}. Usual ones: utf-8, latin-1, cp1252.") from None
         place = name_place(path)
-        content = read_unzipped(path)
-        if not content.strip():
-            raise CorpusError(f"{place}: the file is empty. Give a file with at least one word.")
         source = cls(place=place, lines=[])
         undecoded: list[str] = []
-        # Only \n ends a line: word forms may hold U+2028 and other characters at which str.splitlines cuts.
-        for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n").split(b"\n"), 1):
+        other_letters = 0
+        for number, line in enumerate(_lines_of(path), 1):
+            read = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            other_letters += not read.isascii()
             try:
-                source.lines.append(line.removesuffix(b"\r").decode(encoding))
+                source.lines.append(read.decode(encoding))
             except UnicodeDecodeError as error:
-                undecoded.append(f"byte {error.start + 1} of the line (0x{line[error.start]:02x})")
+                undecoded.append(f"byte {error.start + 1} of the line (0x{read[error.start]:02x})")
                 source.report(number, f"{undecoded[-1]} is not {encoding.upper()}")
-                source.lines.append(line.removesuffix(b"\r").decode(encoding, errors="replace"))
-        if undecoded and len(undecoded) == sum(not line.isascii() for line in source.lines):
+                source.lines.append(read.decode(encoding, errors="replace"))
+        if all(map(is_blank, source.lines)):
+            raise CorpusError(f"{place}: the file is empty. Give a file with at least one word.")
+        if undecoded and len(undecoded) == other_letters:
             raise CorpusError(
                 f"{place}: none of the {len(undecoded)} lines with other letters than ASCII is {encoding.upper()}; the "
                 f"first is line {source.problems[0][0]}, {undecoded[0]}. Name the encoding of the file (`encoding`, "
