@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float32, Float64, Int, Int64
 
 from lca_jax.errors import SettingsError
 from lca_jax.gathering.moments import GroupMoments, SiteMoments, merge_groups
+from lca_jax.store.label_column import number_classes
 from lca_jax.store.recipe import Recipe
 from lca_jax.store.statistics import LEVELS, ClassStatistics, Gathering, Statistics
 from lca_jax.store.tensor_file import pack_tensors, unpack_tensors
@@ -65,7 +66,7 @@ def plan_gathering(
     tasks = tuple(labels) if gathering.tasks is None else gathering.tasks
     if unknown := [task for task in tasks if task not in labels]:
         raise SettingsError(f"No labels for the task {unknown[0]!r}. Its tasks: {', '.join(labels) or 'none'}.")
-    columns = {task: _encode(labels[task]) for task in tasks}
+    columns = {task: number_classes(labels[task]) for task in tasks}
     classes = {task: names for task, (names, _) in columns.items()}
     total = sum(map(len, classes.values()))
     if total > MOST_CLASSES:
@@ -82,22 +83,6 @@ def plan_gathering(
     drawn = min(gathering.sample_words, recipe.words)
     sample = np.random.default_rng(0).choice(recipe.words, drawn, replace=False, shuffle=False)
     return GatheringPlan(gathering=gathering, recipe=recipe, classes=classes, groups=groups, sample=np.sort(sample))
-
-
-def _encode(labels: pa.Array | pa.ChunkedArray) -> tuple[tuple[str, ...], Int[np.ndarray, " word"]]:
-    """Returns the sorted classes of a column, and the number of every word's class, in the smallest type; -1 for none.
-
-    The numbers of a hundred tasks lie in memory together.
-    """
-    whole = labels.combine_chunks() if isinstance(labels, pa.ChunkedArray) else labels
-    # A part of a column keeps the names of the whole, also of classes that it does not have.
-    encoded = whole.cast(pa.string()).dictionary_encode()
-    names = np.array(encoded.dictionary.to_pylist(), object)
-    order = np.argsort(names, kind="stable")
-    # One more place, which -1 finds.
-    rank = np.append(np.argsort(order), -1).astype(np.min_scalar_type(-max(1, len(names))))
-    numbers = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return tuple(names[order].tolist()), rank[numbers]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Bool, Float, Int, Num
 
 from lca_jax.errors import DataError, SettingsError, list_problems
@@ -84,20 +85,12 @@ def label_tasks(
     Raises:
         DataError, SettingsError: As `probing.fit.fit_probes`.
     """
-    forms = store.forms()
+    forms = store.words["form"].combine_chunks().dictionary_encode() if control and store.unit != "sentence" else None
     labellings: list[Labelling] = []
     for task in tasks:
-        labels = usable_labels(store, task)
-        real = read_numbers(task, labels) if task in regression else number_labels(task, labels)
+        real = _label_task(store, task, regression=task in regression)
         check_classes(real)
-        kinds = [real]
-        if control and (own := control_task_of(store, task, seed=seed)) is not None:
-            drawn = own.label_like(forms, labels)
-            numbered = (
-                read_numbers(task, drawn) if task in regression else number_labels(task, drawn, classes=real.classes)
-            )
-            kinds.append(replace(numbered, control=True))
-        kinds = [narrowed(kind) for kind in kinds]
+        kinds = [real] if forms is None else [real, _label_control(store, real, forms, seed=seed)]
         if one_vs_rest and real.classes:
             labellings += [tell_from_rest(kind, target) for target in real.classes for kind in kinds]
         else:
@@ -107,6 +100,32 @@ def label_tasks(
             "There must be at least one task, and the store has no label column. Give `tasks` when reading the corpus."
         )
     return labellings
+
+
+def _label_task(store: ActivationStore, task: str, *, regression: bool) -> Labelling:
+    if regression:
+        return narrowed(read_numbers(task, usable_labels(store, task)))
+    names, numbers = store.numbered_labels(task)
+    numbers[~store.usable] = -1
+    present = np.unique(numbers[numbers >= 0])
+    place = np.full(len(names) + 1, -1, numbers.dtype)  # one more, which -1 finds
+    place[present] = np.arange(len(present))
+    classes = tuple(names[number] for number in present.tolist())
+    return narrowed(Labelling(task=task, control=False, classes=classes, numbers=place[numbers]))
+
+
+def _label_control(store: ActivationStore, real: Labelling, forms: pa.DictionaryArray, *, seed: int) -> Labelling:
+    """Labels the words that a task labels by its control task; each word type gets its label once."""
+    if real.values is not None:
+        labels = usable_labels(store, real.task)
+        drawn = draw_control_task(store.forms(), labels, seed=seed).label_like(store.forms(), labels)
+        return replace(narrowed(read_numbers(real.task, drawn)), control=True)
+    counts = np.bincount(real.numbers[real.numbers >= 0], minlength=len(real.classes))
+    own = ControlTask(classes=real.classes, counts=tuple(counts.tolist()), seed=seed)
+    number = {name: place for place, name in enumerate(real.classes)}
+    of_type = np.array([number[own.label(form)] for form in forms.dictionary.to_pylist()], real.numbers.dtype)
+    numbers = np.where(real.numbers < 0, real.numbers, of_type[forms.indices.to_numpy()])
+    return replace(real, numbers=numbers, control=True)
 
 
 def number_labels(task: str, labels: Sequence[str | None], *, classes: Sequence[str] | None = None) -> Labelling:

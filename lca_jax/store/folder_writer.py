@@ -168,6 +168,7 @@ class FolderWriter(StoreWriter):
         files = {name: record for of_shard in records.values() for name, record in of_shard.files.items()}
         files |= self._record_files([WORDS, *(f"{site}/{ARRAY}" for site in self._recipe.sites)])
         manifest = make_manifest(self._recipe, corpus, names, table, omissions=units.omissions, files=files)
+        del table, content  # the labels of a hundred tasks; the store reads its own
         write_file(self._folder, MANIFEST, manifest.to_text().encode())
         self._lock.release()
         remove_subfolder(self._folder, PROGRESS)

@@ -25,6 +25,7 @@ from lca_jax.machine.folders import list_files, local_path, name_folder, open_fo
 from lca_jax.store.array import ArrayRead, LazyArray, read_together
 from lca_jax.store.description import store_as_html, store_as_text
 from lca_jax.store.folder import find_short_files, open_array, refuse_files, verify_files
+from lca_jax.store.label_column import number_classes, read_texts
 from lca_jax.store.manifest import FileRecord, Manifest
 from lca_jax.store.recipe import Recipe, Unit
 from lca_jax.store.shard_files import ShardFiles
@@ -124,19 +125,24 @@ class ActivationStore:
         Raises:
             SettingsError: The store does not have the task; the message lists those it has.
         """
+        return read_texts(self._label_column(task))
+
+    def numbered_labels(self, task: str) -> tuple[tuple[str, ...], Int[np.ndarray, "word"]]:
+        """Returns the sorted classes of one task, and the place of every word's class among them; -1 where unlabelled.
+
+        No text of a word is made: for tasks of millions of words.
+
+        Raises:
+            SettingsError: The store does not have the task; the message lists those it has.
+        """
+        return number_classes(self._label_column(task))
+
+    def _label_column(self, task: str) -> pa.ChunkedArray:
         if task not in self.tasks:
             raise SettingsError(
                 f"No labels for the task {task!r} in {self.place}. Its tasks: {', '.join(self.tasks) or 'none'}."
             )
-        column = self.words[LABEL_PREFIX + task]
-        if not pa.types.is_dictionary(column.type):
-            return column.to_pylist()  # of earlier versions
-        # The texts of a class are one object, not one a word.
-        labels: list[str | None] = []
-        for chunk in column.chunks:
-            names = [*chunk.dictionary.to_pylist(), None]
-            labels += map(names.__getitem__, chunk.indices.fill_null(-1).to_pylist())
-        return labels
+        return self.words[LABEL_PREFIX + task]
 
     def read(self, site: str) -> LazyArray:
         """Returns the array (word, layer, neuron) of one site in its stored type; it is read when it is sliced.

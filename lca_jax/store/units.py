@@ -4,7 +4,7 @@ The units of a sentence follow each other, and follow those of the sentences bef
 decided in `extraction.planning`; here they become the columns of the table of words and the names in messages.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int32, Int64
 
+from lca_jax.store.label_column import make_column
 from lca_jax.store.recipe import Unit
 from lca_jax.store.store import LABEL_PREFIX, SENTENCE_LABEL_PREFIX
 from lca_jax.text.corpus import Corpus
@@ -86,9 +87,9 @@ class Units:
             columns["form"] = pa.array(self.piece_forms, pa.string())
             columns["word"] = pa.array(in_sentence.astype(np.int32), mask=~is_word)
         for task in corpus.tasks:
-            columns[LABEL_PREFIX + task] = _label_column(corpus.flat_labels(task), word_places)
+            columns[LABEL_PREFIX + task] = make_column(corpus.flat_labels(task), word_places)
         for task, labels in corpus.sentence_labels.items():
-            columns[SENTENCE_LABEL_PREFIX + task] = _label_column(labels, pa.array(sentences))
+            columns[SENTENCE_LABEL_PREFIX + task] = make_column(labels, pa.array(sentences))
         return columns
 
     def _sentence_columns(self, corpus: Corpus) -> dict[str, pa.Array]:
@@ -105,13 +106,8 @@ class Units:
             "form": pa.array(texts, pa.string()).take(sentence_places),
         }
         for task, labels in corpus.sentence_labels.items():
-            columns[LABEL_PREFIX + task] = _label_column(labels, sentence_places)
+            columns[LABEL_PREFIX + task] = make_column(labels, sentence_places)
         return columns
-
-
-def _label_column(labels: Sequence[str | None], places: pa.Array) -> pa.Array:
-    """Returns the labels at some places, as numbers of the different ones: 4 bytes a word."""
-    return pa.array(labels, pa.string()).take(places).dictionary_encode()
 
 
 def all_words(corpus: Corpus) -> Units:

@@ -1,0 +1,42 @@
+"""A column of labels: the numbers of the different ones, 4 bytes a word, and each of them as text once.
+
+Files of earlier versions have a text for every word; they are read alike.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Int
+
+
+def make_column(labels: Sequence[str | None], places: pa.Array) -> pa.Array:
+    """Returns the labels at some places as a column."""
+    return pa.array(labels, pa.string()).take(places).dictionary_encode()
+
+
+def read_texts(column: pa.ChunkedArray) -> list[str | None]:
+    """Returns the label of every word; the texts of a class are one object, not one a word."""
+    if not pa.types.is_dictionary(column.type):
+        return column.to_pylist()
+    labels: list[str | None] = []
+    for chunk in column.chunks:
+        names = [*chunk.dictionary.to_pylist(), None]
+        labels += map(names.__getitem__, chunk.indices.fill_null(-1).to_pylist())
+    return labels
+
+
+def number_classes(column: pa.Array | pa.ChunkedArray) -> tuple[tuple[str, ...], Int[np.ndarray, " word"]]:
+    """Returns the sorted classes of a column, and the number of every word's class, in the smallest type; -1 for none.
+
+    The numbers of a hundred tasks lie in memory together.
+    """
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    # A part of a column keeps the names of the whole, also of classes that it does not have.
+    encoded = whole.cast(pa.string()).dictionary_encode()
+    names = np.array(encoded.dictionary.to_pylist(), object)
+    order = np.argsort(names, kind="stable")
+    # One more place, which -1 finds.
+    rank = np.append(np.argsort(order), -1).astype(np.min_scalar_type(-max(1, len(names))))
+    numbers = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return tuple(names[order].tolist()), rank[numbers]
