@@ -1,6 +1,7 @@
-"""A column of labels: the numbers of the different ones, 4 bytes a word, and each of them as text once.
+"""A column of labels: the numbers of the different ones, a byte a word or two, and each of them as text once.
 
-Files of earlier versions have a text for every word; they are read alike.
+Those of a hundred tasks lie in memory together. Files of earlier versions have four bytes a word, or a text; they are
+read alike.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,9 @@ from jaxtyping import Int
 
 def make_column(labels: Sequence[str | None], places: pa.Array) -> pa.Array:
     """Returns the labels at some places as a column."""
-    return pa.array(labels, pa.string()).take(places).dictionary_encode()
+    column = pa.array(labels, pa.string()).take(places).dictionary_encode()
+    smallest = pa.from_numpy_dtype(np.min_scalar_type(-max(1, len(column.dictionary))))
+    return pa.DictionaryArray.from_arrays(column.indices.cast(smallest), column.dictionary)
 
 
 def read_texts(column: pa.ChunkedArray) -> list[str | None]:

@@ -267,3 +267,13 @@ def test_an_error_of_reading_reaches_the_caller_and_ends_the_reading(monkeypatch
     with pytest.raises(OSError, match="gone"):
         stream_matrix(MatrixSource(WORDS, FEATURES, breaks), standardize=True, block_bytes=BLOCKS)
     assert len(read) == 41
+
+
+@pytest.mark.parametrize("words", [9, 640, 1_000, 125_000, 1_000_000, 1_124_352])
+def test_blocks_are_even(words: int) -> None:
+    """Nine blocks of which the last has eight hundred words are an eighth of the time too many."""
+    source = MatrixSource(words=words, features=128, read_into=lambda _, target: target.fill(1))
+    made = stream_matrix(source, standardize=False)
+    assert made.block_words * 128 * 4 <= 64e6
+    assert made.block_words % CHUNK_WORDS == 0 or made.blocks == 1
+    assert words <= made.padded_words < words + CHUNK_WORDS * made.blocks

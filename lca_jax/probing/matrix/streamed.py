@@ -258,9 +258,7 @@ def stream_matrix(
     refuse_no_words(source.words)
     mesh = joint_mesh(split_over)
     stretch = -(-source.words // mesh.shape["data"])
-    block_words = min(stretch, max(1, int(block_bytes / (4 * source.features * mesh.shape["data"]))))
-    # Chunks of a store are read whole: a block that ends inside one reads it twice.
-    block_words -= block_words % CHUNK_WORDS if block_words > CHUNK_WORDS else 0
+    block_words = _even_blocks(stretch, max(1, int(block_bytes / (4 * source.features * mesh.shape["data"]))))
     zeros = np.zeros(source.shape, np.float32)
     raw = StreamedMatrix(
         source=source,
@@ -273,6 +271,16 @@ def stream_matrix(
     )
     mean, scale = choose_scale(source, raw.measure_moments(), standardize=standardize)
     return replace(raw, mean=replicate(mesh, mean), scale=replicate(mesh, scale))
+
+
+def _even_blocks(words: int, most: int) -> int:
+    """Returns the words of a block: of as few blocks as may be, and of about the same size, as the last one is padded.
+
+    Chunks of a store are read whole: a block that ends inside one reads it twice.
+    """
+    chunk = CHUNK_WORDS if min(words, most) > CHUNK_WORDS else 1
+    blocks = -(-words // (most // chunk * chunk))
+    return -(-words // (blocks * chunk)) * chunk
 
 
 @jax.jit

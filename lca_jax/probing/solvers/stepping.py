@@ -121,15 +121,18 @@ def _look(loss: Loss, *, whole: bool) -> Visit:
     return partial(look, loss=loss, whole=whole)
 
 
-def _program(stretch: Callable[..., _Result], *, axes: tuple[int | None, ...]) -> Callable[..., _Result]:
+def _program(
+    stretch: Callable[..., _Result], *, axes: tuple[int | None, ...], taken_over: tuple[int, ...] = ()
+) -> Callable[..., _Result]:
     """Makes a part of an iteration one compiled program, mapped over the layers where there are layers.
 
     Args:
         stretch: Function of one layer.
         axes: 0 for the arguments that differ by layer, None for those that all layers share.
+        taken_over: Places of the arguments whose memory becomes that of the result.
     """
 
-    @partial(jax.jit, static_argnames=("layered", "loss", "penalty", "share"))
+    @partial(jax.jit, static_argnames=("layered", "loss", "penalty", "share"), donate_argnums=taken_over)
     def program(*arrays: object, layered: bool, **records: object) -> _Result:
         of_layer = partial(stretch, **records)
         return (jax.vmap(of_layer, in_axes=axes) if layered else of_layer)(*arrays)
@@ -138,4 +141,4 @@ def _program(stretch: Callable[..., _Result], *, axes: tuple[int | None, ...]) -
 
 
 _propose = _program(propose, axes=(0, None, None, 0))
-_settle = _program(settle, axes=(None, 0, None, 0, 0, 0, 0, 0, None))
+_settle = _program(settle, axes=(None, 0, None, 0, 0, 0, 0, 0, None), taken_over=(3,))
