@@ -34,8 +34,9 @@ from lca_jax.machine.devices import platform_of
 from lca_jax.machine.precision import FLOAT32, IN_PASSES, NARROW
 from lca_jax.models.stack.attention import attend
 from lca_jax.models.stack.config import Precision, StackConfig
-from lca_jax.models.stack.fused import TILE, Windows, attend_fused
+from lca_jax.models.stack.fused import Windows, attend_fused
 from lca_jax.models.stack.positions import Places, visibility_bias
+from lca_jax.models.stack.splash import TILE
 
 SLOTS = 16_384
 _CYCLES_PER_NS = 1.5
@@ -134,7 +135,7 @@ def compile_attention(mesh: Mesh, config: StackConfig, slots: int, *, fused: boo
         places: Places,
     ) -> Float[Array, "row slot head unit"]:
         if fused:
-            windows = Windows(places.segments, shape.causal, None, mesh)
+            windows = Windows(places.segments, shape.causal, None, mesh, "splash")
             return attend_fused(query, key, value, windows=windows, **options)
         bias = visibility_bias(places, places, causal=shape.causal, reach=None)
         return attend(query, key, value, bias=bias, drop=None, **options)

@@ -50,9 +50,9 @@ def read_rows(
     Raises:
         RuntimeError: cuDNN is missing or does not take the call.
     """
-    attend = jax.nn.dot_product_attention
-    with products_in(precision):
-        return attend(
+    # JAX's function counts on JAX's promotion of types, whatever the caller has set.
+    with products_in(precision), jax.numpy_dtype_promotion("standard"):
+        return jax.nn.dot_product_attention(
             query,
             key,
             value,
