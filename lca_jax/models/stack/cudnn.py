@@ -17,9 +17,9 @@ from lca_jax.machine.precision import ProductPrecision, products_in
 from lca_jax.models.stack.config import StackConfig
 
 SHORTEST_ROW = 512
-"""Slots of the shortest rows that the kernel reads. There it is on paper more than 11 times as fast as the ordinary way
-(`benchmarks/README.md`, On paper), so it is faster even if it takes 11 times its least time. Usual rows have 128 slots,
-where that factor is 5: they keep the ordinary way until a GPU has been asked (`benchmarks.bench_attention`)."""
+"""Slots of the shortest rows that the kernel reads. There its least time on paper is a sixth of the ordinary way's, and
+a layer is 1.2 to 2.5 times as fast (`benchmarks/README.md`, On paper). Usual rows have 128 slots, where the layer of a
+large model gains a tenth at best: they keep the ordinary way until it was measured (`benchmarks.bench_attention`)."""
 _WIDEST_HEAD, _HEAD_STEP = 128, 8
 """cuDNN takes heads of a multiple of 8 units, up to 128 on every GPU that has its kernel."""
 _LANES = 128

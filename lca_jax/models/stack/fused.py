@@ -3,7 +3,7 @@
 The ordinary way (`attention.attend`) writes a float32 score for each (row, head, slot, slot), and three to five times
 one is written or read. A kernel makes the scores of some queries and keys in the memory on the chip and keeps sums of
 them alone, so that the main memory holds queries, keys, values and what is mixed of them. It answers as the ordinary
-way does, but for rounding (`tests/models/test_fused.py`). TPUs have `splash`, NVIDIA's GPUs `cudnn`.
+way does, but for rounding (`tests/models/test_fused.py`, `test_cudnn.py`). TPUs have `splash`, NVIDIA's GPUs `cudnn`.
 
 Windows lie in rows without gaps, their pieces in order. So a slot before another one of its window has the smaller
 position, and slots are as far apart as positions. What a kernel does not know keeps the ordinary way: terms of distance
