@@ -16,26 +16,21 @@ import numpy as np
 from lca_jax import Corpus, extract, load_model
 from lca_jax.machine.devices import data_mesh
 from lca_jax.models.stack import stack
+from lca_jax.models.stack.config import Precision
 from lca_jax.models.stack.fused import cudnn_answers
 from lca_jax.models.stack.trial import Call
 from tests.tiny_bert import write_bert
 
 LOG = "lca_jax.models.stack.fused"
-SHAPES = {
-    "BERT-base": (512, 12, 12, 64, False, None),
-    "Llama 7B": (512, 32, 32, 128, True, None),
-    "grouped queries": (2_048, 32, 8, 128, True, None),
-    "reach to both sides": (1_024, 12, 12, 64, False, 64),
-    "reach of a causal model": (1_024, 8, 4, 128, True, 512),
-    "heads of 80 units": (512, 16, 16, 80, True, None),
+_MESH = data_mesh()
+CALLS = {
+    "BERT-base": Call(_MESH, 4 * _MESH.size, 512, 12, 12, 64, "bfloat16", False, None, 0.1),
+    "Llama 7B": Call(_MESH, 4 * _MESH.size, 512, 32, 32, 128, "bfloat16", True, None, 0.1),
+    "grouped queries": Call(_MESH, 4 * _MESH.size, 2_048, 32, 8, 128, "bfloat16", True, None, 0.1),
+    "reach to both sides": Call(_MESH, 4 * _MESH.size, 1_024, 12, 12, 64, "bfloat16", False, 64, 0.1),
+    "reach of a causal model": Call(_MESH, 4 * _MESH.size, 1_024, 8, 4, 128, "bfloat16", True, 512, 0.1),
+    "heads of 80 units": Call(_MESH, 4 * _MESH.size, 512, 16, 16, 80, "bfloat16", True, None, 0.1),
 }
-
-
-def refused() -> list[str]:
-    """The calls that cuDNN does not take, of four rows a device."""
-    mesh = data_mesh()
-    calls = {name: Call(mesh, 4 * mesh.size, *shape[:4], "bfloat16", *shape[4:], 0.1) for name, shape in SHAPES.items()}
-    return [name for name, call in calls.items() if not cudnn_answers(call)]
 
 
 def distances(folder: Path) -> dict[str, float]:
@@ -48,7 +43,7 @@ def distances(folder: Path) -> dict[str, float]:
     ]
     corpus = Corpus.from_words(sentences)
 
-    def vectors(dtype: str) -> np.ndarray:
+    def vectors(dtype: Precision) -> np.ndarray:
         jax.clear_caches()
         model = load_model(folder, dtype=dtype)
         store = extract(model, corpus, longest_window=1_024, dtype="float32")
@@ -76,7 +71,8 @@ def main(out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = distances(Path(folder))
     asked = cudnn_answers.cache_info().misses
-    result = {"platform": jax.default_backend(), "distances": found, "asked": asked, "refused": refused()}
+    refused = [name for name, call in CALLS.items() if not cudnn_answers(call)]
+    result = {"platform": jax.default_backend(), "distances": found, "asked": asked, "refused": refused}
     out.write_text(json.dumps(result | {"log": lines}), encoding="utf-8")
 
 

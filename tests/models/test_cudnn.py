@@ -13,11 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
+from jax.sharding import Mesh
 
 from lca_jax.machine.devices import data_mesh, model_mesh
 from lca_jax.machine.precision import NARROW
-from lca_jax.models.stack import fused
+from lca_jax.models.stack import cudnn, fused
 from lca_jax.models.stack.attention_config import AttentionKind
+from lca_jax.models.stack.config import Precision
 from lca_jax.models.stack.fused import Windows, attend_fused, cudnn_answers, windows_of
 from lca_jax.models.stack.stack import Batch, build, forward
 from lca_jax.models.stack.trial import Call, find_fault
@@ -104,27 +106,52 @@ def test_a_program_for_cuda_calls_cudnn_and_has_no_scores(name: str, mask: str) 
     assert f"tensor<8x{heads}x{slots}x{slots}x" not in text
 
 
+def read(dtype: Precision, mesh: Mesh | None) -> np.ndarray:
+    """All layers of the residual stream of a tiny Llama, at the pieces of packed rows."""
+    config = config_of(LLAMA, dtype)
+    graph, shapes = build(config)
+    generator = np.random.default_rng(0)
+    params = jax.tree.map(lambda shape: jnp.asarray(generator.normal(size=shape.shape) / 8, shape.dtype), shapes)
+    places = packed(8, 512)
+    pieces = generator.integers(0, config.embedding.vocabulary, places.segments.shape).astype(np.int32)
+    batch = Batch(pieces, places.positions, places.segments)
+    reads = {"residual": tuple(range(config.layers + 1))}
+    states = jax.jit(lambda params, batch: forward(graph, params, batch, reads=reads, mesh=mesh))(params, batch)
+    return np.asarray(states["residual"], np.float32)[:, places.segments > 0]
+
+
 @pytest.mark.usefixtures("as_on_gpu")
 def test_where_cudnn_refuses_the_ordinary_way_is_taken_and_the_log_says_so_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Here it refuses, as there is none; the kernel is asked while a program is traced."""
     caplog.set_level(logging.INFO, logger=LOG)
-    config, rows = config_of(LLAMA, "bfloat16"), 8
-    graph, shapes = build(config)
-    generator = np.random.default_rng(0)
-    params = jax.tree.map(lambda shape: jnp.asarray(generator.normal(size=shape.shape) / 8, shape.dtype), shapes)
-    places = packed(rows, 512)
-    batch = Batch(np.ones_like(places.positions), places.positions, places.segments)
-    reads = {"residual": tuple(range(config.layers + 1))}
-    ordinary = jax.jit(lambda params, batch: forward(graph, params, batch, reads=reads))
-    asking = jax.jit(lambda params, batch: forward(graph, params, batch, reads=reads, mesh=data_mesh()))
-    found, expected = asking(params, batch)["residual"], ordinary(params, batch)["residual"]
-    np.testing.assert_array_equal(np.asarray(found, np.float32), np.asarray(expected, np.float32))
-    asking.lower(params, batch)
+    np.testing.assert_array_equal(read("bfloat16", data_mesh()), read("bfloat16", None))
+    read("bfloat16", data_mesh())
     lines = [record.getMessage() for record in caplog.records if record.name == LOG]
     assert len(lines) == 1
     assert "without cuDNN's kernel (8 rows of 512 slots, 4 heads of 64): cuDNN" in lines[0]
+
+
+@pytest.mark.usefixtures("as_on_gpu")
+def test_a_program_with_the_kernel_reads_as_the_ordinary_one(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it but the library: the call is tried, found right and used, by JAX's other implementation."""
+    caplog.set_level(logging.INFO, logger=LOG)
+    read_rows = cudnn.read_rows
+    monkeypatch.setattr(
+        cudnn, "read_rows", lambda *arrays, **options: read_rows(*arrays, **options | {"interpret": True})
+    )
+    found, ordinary, exact = (
+        read(dtype, mesh) for dtype, mesh in (("bfloat16", data_mesh()), ("bfloat16", None), ("float32", None))
+    )
+    assert cudnn_answers.cache_info().misses == 1
+    assert caplog.records == []
+    size = np.abs(exact).mean()
+    apart = [float(np.abs(one - exact).mean() / size) for one in (found, ordinary)]
+    assert not np.array_equal(found, ordinary)
+    assert apart[0] < 1.2 * apart[1] < 0.06
 
 
 CALL = Call(data_mesh(), 8, 512, 4, 2, 64, "bfloat16", True, 100, 0.125)

@@ -35,6 +35,6 @@ def test_extraction_with_the_kernel_is_as_near_to_float32_as_without(tmp_path: P
     assert found["refused"] == [], found["log"]
     assert found["log"] == []
     distances = found["distances"]
-    assert 0 < distances["kernel_from_ordinary"] < distances["without"]
-    # Both are rounded at the same places but for the weights, so that neither is better.
+    # As far apart as two independent roundings at most, and neither better than the other; not equal, or no kernel ran.
+    assert 0 < distances["kernel_from_ordinary"] < 1.5 * distances["without"]
     assert distances["with_kernel"] < 1.2 * distances["without"] < 0.06
