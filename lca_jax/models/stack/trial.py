@@ -3,7 +3,8 @@
 Whether a library takes a call is known only where it is called. So the very call, of these shapes on these devices, is
 compiled and run once on random numbers, and some of its answers are set against plain NumPy. A kernel that does not
 compile, fails or answers wrongly is known by a text that says why. A trial takes as much memory on the devices as one
-call, and on the host seconds where rows are long.
+call. On the host it takes a second for batches of 16,384 slots, mostly to draw numbers, and 10 where they are rows of
+8,192 slots with 32 heads of 128 units (a core of a Xeon).
 """
 
 from collections.abc import Callable
@@ -107,10 +108,12 @@ def _distance(
             seen &= places <= slot
         if call.reach is not None:
             seen &= np.abs(places - slot) <= call.reach
+        first, last = np.flatnonzero(seen)[[0, -1]]
+        window = slice(first, last + 1)  # without gaps
         for head in range(call.heads):
-            scores = np.dot(key[seen, head // sharing], query[slot, head]) * call.scale
+            scores = np.dot(key[window, head // sharing], query[slot, head]) * call.scale
             weights = np.exp(scores - scores.max())
-            expected = np.dot(weights / weights.sum(), value[seen, head // sharing])
+            expected = np.dot(weights / weights.sum(), value[window, head // sharing])
             apart = np.linalg.norm(found[slot, head] - expected) / np.linalg.norm(expected)
             worst = max(worst, float(apart)) if np.isfinite(apart) else np.inf
     return worst
