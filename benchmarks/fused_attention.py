@@ -6,7 +6,8 @@
 Nothing is measured, and no device is needed. For a TPU v5e both ways are compiled, and the compiler writes how many
 cycles it expects of each operation; a kernel's are the instructions of its schedule, one a cycle, times the tiles of
 queries and keys that it meets. For an H100 the ordinary way is compiled, and its operations take their least time one
-after the other; beside them stands the least that any kernel must do, which is no time that one has been seen to take.
+after the other; beside them stands the least that any kernel must do, which is no time that one has been seen to take,
+and the same where every head reads the bias of cuDNN's kernel from the main memory.
 The matrices of a layer are counted at the peak of the matrix units. A batch has 16,384 slots, and a row full windows.
 """
 
@@ -34,8 +35,9 @@ from lca_jax.machine.devices import platform_of
 from lca_jax.machine.precision import FLOAT32, IN_PASSES, NARROW
 from lca_jax.models.stack.attention import attend
 from lca_jax.models.stack.config import Precision, StackConfig
-from lca_jax.models.stack.fused import TILE, Windows, attend_fused
+from lca_jax.models.stack.fused import Windows, attend_fused
 from lca_jax.models.stack.positions import Places, visibility_bias
+from lca_jax.models.stack.splash import TILE
 
 SLOTS = 16_384
 _CYCLES_PER_NS = 1.5
@@ -103,7 +105,7 @@ def on_tpu(mesh: Mesh, config: StackConfig, slots: int, schedules: Path) -> dict
 
 
 def on_gpu(mesh: Mesh, config: StackConfig, slots: int) -> dict[str, float]:
-    """Returns the least nanoseconds a slot of the ordinary way and of any kernel, and their bytes beside arguments."""
+    """Returns the least nanoseconds a slot of the ordinary way and of kernels, and the bytes beside arguments."""
     device, shape = DEVICES["h100"], config.attention
     ordinary = compile_attention(mesh, config, slots, fused=False)
     passes = PASSES if config.dtype == "float32" else 1
@@ -113,8 +115,12 @@ def on_gpu(mesh: Mesh, config: StackConfig, slots: int) -> dict[str, float]:
         seconds += one.times * max(products, one.bytes / device.bytes_per_s)
     arrays = 2 * (shape.heads + shape.key_heads) * shape.head_width * jnp.dtype(config.dtype).itemsize
     seen = slots / 2 if shape.causal else slots
-    least = max(arrays / device.bytes_per_s, 4 * seen * config.heads_width * passes / device.flop_per_s)
+    products = 4 * seen * config.heads_width * passes / device.flop_per_s
+    least = max(arrays / device.bytes_per_s, products)
     times = {"ordinary_ns": 1e9 * seconds / SLOTS, "kernel_ns": 1e9 * least}
+    if config.dtype == "bfloat16":
+        bias = 2 * seen * shape.heads
+        times["cudnn_ns"] = 1e9 * max((arrays + bias) / device.bytes_per_s, products)
     return times | {"ordinary_bytes": temporary_bytes(ordinary)}
 
 
@@ -134,7 +140,7 @@ def compile_attention(mesh: Mesh, config: StackConfig, slots: int, *, fused: boo
         places: Places,
     ) -> Float[Array, "row slot head unit"]:
         if fused:
-            windows = Windows(places.segments, shape.causal, None, mesh)
+            windows = Windows(places.segments, shape.causal, None, mesh, "splash")
             return attend_fused(query, key, value, windows=windows, **options)
         bias = visibility_bias(places, places, causal=shape.causal, reach=None)
         return attend(query, key, value, bias=bias, drop=None, **options)

@@ -38,6 +38,11 @@ def root_of(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
+def root_of_call(node: ast.expr) -> str:
+    """The name of a function that is called, if it has a plain one."""
+    return root_of(node.func) if isinstance(node, ast.Call) else ""
+
+
 def unnamed(tree: ast.Module) -> Iterator[int]:
     """The lines of products without a named precision."""
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
@@ -47,6 +52,10 @@ def unnamed(tree: ast.Module) -> Iterator[int]:
         if isinstance(node, ast.Call) and "precision" in {keyword.arg for keyword in node.keywords}:
             of_partial = isinstance(node.func, ast.Name) and node.func.id == "partial"
             named.add(node.args[0] if of_partial else node.func)
+        elif isinstance(node, ast.With) and any(
+            root_of_call(item.context_expr) == "products_in" for item in node.items
+        ):
+            named.update(part for inside in node.body for part in ast.walk(inside) if isinstance(part, ast.Attribute))
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr in PRODUCTS:
             # The method of an array, `X.dot`, has no room for a precision where X is on a device.
@@ -87,6 +96,8 @@ def is_type(node: ast.Attribute, tree: ast.Module) -> bool:
         ("nnx.Linear(3, 4, rngs=rngs)", False),
         ("def f(layer: nnx.Linear) -> nnx.Linear: ...", True),
         ("from jax.numpy import tensordot", False),
+        ("with products_in(NARROW):\n    jax.nn.dot_product_attention(q, k, v)", True),
+        ("with other(NARROW):\n    jax.nn.dot_product_attention(q, k, v)", False),
     ],
 )
 def test_the_search_finds_what_it_should(line: str, named: bool) -> None:

@@ -6,8 +6,9 @@ from jax.stages import Compiled
 from benchmarks.compiled.programs import compile_extraction, compile_generation, config_of, memory_bytes
 from benchmarks.compiled.reading import CompiledText
 from benchmarks.compiled.targets import TARGETS
+from lca_jax.models.stack import cudnn, fused
 from lca_jax.models.stack.config import Precision, StackConfig
-from lca_jax.models.stack.fused import SHORTEST_ROW
+from lca_jax.models.stack.splash import SHORTEST_ROW
 from tests.compiled.targets import GPU, ONE_GPU, QUICK, TPU, devices
 
 pytestmark = pytest.mark.compilers
@@ -101,6 +102,30 @@ def test_long_rows_on_a_tpu_are_attended_without_scores(model_type: str, dtype: 
     assert text.flop == pytest.approx((matrix_operations(config, slots) - scores(config, slots)) / parts, rel=0.01)
     gathered = [one for one in text.collectives if one.opcode in ("all-gather", "all-to-all", "collective-permute")]
     assert sum(one.bytes * one.times for one in gathered) <= 4 * slots * config.residual_width
+
+
+@pytest.mark.parametrize(("name", "parts"), [(ONE_GPU, 1), (GPU, 2)])
+def test_long_rows_on_a_gpu_are_attended_without_scores(name: str, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By cuDNN's kernel: the bias that it reads is made once for both layers, and heads stay where they are.
+
+    The trial and the library need a GPU; XLA compiles the call without them.
+    """
+    monkeypatch.setattr("jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 91_000)
+    mesh, slots = devices(name, parts=parts), cudnn.SHORTEST_ROW + 128  # as many as nothing else
+    config = config_of("llama", "bfloat16", num_hidden_layers=2, **TINY_LLAMA)
+
+    def compiled(*, answers: bool) -> CompiledText:
+        monkeypatch.setattr(fused, "cudnn_answers", lambda _: answers)
+        return text_of(compile_extraction(mesh, config, rows=mesh.shape["data"], slots=slots, dtype="bfloat16"))
+
+    text, ordinary = compiled(answers=True), compiled(answers=False)
+    assert sum("__cudnn$fmhaScaleBiasSoftmax" in one.text for one in text.operations) == 2
+    every = (one for listed in text.computations.values() for one in listed)
+    squares = [(one, shape) for one in every for shape in one.shapes if shape.sides.count(slots) > 1]
+    assert {shape.size for _, shape in squares} == {slots**2}, "scores have heads"
+    assert len([one for one, _ in squares if one.opcode == "fusion"]) == 1
+    assert text.flop == pytest.approx((matrix_operations(config, slots) - scores(config, slots)) / parts, rel=0.01)
+    assert [one.bytes for one in text.collectives] == [one.bytes for one in ordinary.collectives]
 
 
 @pytest.mark.parametrize("name", [TPU, GPU])

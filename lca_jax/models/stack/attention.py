@@ -3,8 +3,8 @@
 Rows hold several windows side by side; a slot sees only the slots of its own segment, so a packed window has the same
 hidden states as one that is alone. Memory: one float32 score for each (row, head, slot, slot) of rows of up to 512
 slots; in longer ones 512 slots look at a time, so that scores grow with the length and not with its square. One bias
-for each (row, slot, slot) is left, of all heads and layers of a kind: 268 MB for a row of 8,192 slots. On TPUs a kernel
-reads long rows without either (`fused`), where whole windows are read and nothing is differentiated.
+for each (row, slot, slot) is left, of all heads and layers of a kind: 268 MB for a row of 8,192 slots. On TPUs and GPUs
+kernels read long rows without scores (`fused`), where whole windows are read and nothing is differentiated.
 
 Inside, the head axis comes first and the division by the sum comes last. On two CPU cores, a whole forward pass of 8 or
 16 rows of 128 slots took 5 to 9 % longer with `jax.nn.dot_product_attention` and 20 to 30 % longer with a softmax
