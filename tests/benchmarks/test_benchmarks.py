@@ -1,6 +1,8 @@
 """The benchmarks: statistics against hand-computed numbers, peers against each other, and both programs end to end."""
 
 import json
+import subprocess
+import sys
 import time
 from itertools import count, pairwise
 from pathlib import Path
@@ -272,6 +274,18 @@ def test_fit_memory_program(folder: Path, tmp_path: Path) -> None:
     assert content["answers"] == 2 * 4 * 2
     memory = content["memory_bytes"]
     assert 0 < memory["largest_own"] <= memory["largest"]
+
+
+@pytest.mark.slow
+def test_thirty_tasks_of_a_hundred_thousand_words_keep_to_their_memory(folder: Path, tmp_path: Path) -> None:
+    """A process by itself, from the file of words to the rankings, held as well what it had let go of before."""
+    out = tmp_path / "memory.json"
+    asked = ["--model", str(folder), "--words", "100000", "--tasks", "30", "--max-iterations", "1", "--out", str(out)]
+    subprocess.run([sys.executable, "-W", "ignore", "-m", "benchmarks.fit_memory", *asked], check=True)
+    content = json.loads(out.read_text())
+    assert content["answers"] == 60
+    assert content["input"]["words"] >= 100_000
+    assert content["memory_bytes"]["largest_own"] < 1.8e9  # measured, 1.5e9
 
 
 def test_packing_program(folder: Path, tmp_path: Path) -> None:
