@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 _HANGING_S = 900
 """Seconds after which processes count as hanging.
 
-The longest script takes 29 s of processor time; on two cores it took 101 s at a load of 22, and once more than 300 s at
-a load of 28. Processes that exchange numbers after every step wait for each other to be given a core.
+A streamed study whose two processes share a model takes 29 s of processor time; on two cores it took 101 s at a load of
+22, and once more than 300 s at a load of 28. Processes that exchange numbers after every step wait for each other.
 """
 _PREAMBLE = """
 import sys
