@@ -131,7 +131,8 @@ def measure_transfer(
                     lead=float(rows[2].mean()),
                     lead_interval=ends[2],
                     lost=float(rows[3].mean()),
-                    lost_interval=ends[3],
+                    # A probe loses nothing to itself, whatever words come.
+                    lost_interval=(0.0, 0.0) if source == target else ends[3],
                 )
             )
     return tuple(found)
