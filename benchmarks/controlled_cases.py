@@ -74,10 +74,9 @@ class Case:
 
 
 def rank(
-    model: Model, english: Corpus, tasks: Sequence[str], settings: CaseSettings, *, layers: Layers = None
+    model: Model, words: Corpus, tasks: Sequence[str], settings: CaseSettings, *, layers: Layers = None
 ) -> tuple[dict[str, Ranking], Statistics]:
-    """Returns the papers' order of the residual neurons for each task, and the means of the classes."""
-    words = draw_words(english, tasks, settings.words, seed=settings.seed)
+    """Returns the papers' order of the residual neurons for each task, and the means of the classes, on some words."""
     gathering = Gathering(tasks=list(tasks), covariance=False, sample_words=0)
     store = extract(model, words, layers=layers, statistics=gathering)
     probes = fit_probes(store, ElasticNet(l1=settings.l1, l2=settings.l2), tasks=list(tasks), control=False)
@@ -89,7 +88,8 @@ def translations(
 ) -> Iterator[Case]:
     """Yields the directions of all properties in translations into Portuguese."""
     model = load_model(translator, head=True)
-    rankings, statistics = rank(model, english, list(CLASSES), settings)
+    words = draw_words(english, list(CLASSES), settings.words, seed=settings.seed)
+    rankings, statistics = rank(model, words, list(CLASSES), settings)
     readings = read_portuguese(pud / "pt_pud-ud-test.conllu.gz")
     with gzip.open(tatoeba, "rt", encoding="utf-8") as lines:
         sources = [line.rstrip("\n").split("\t")[1] for line in lines]
@@ -131,7 +131,8 @@ def next_words(settings: CaseSettings, english: Corpus, *, causal: Path, pud: Pa
     """Yields both directions of number, in what a causal model says after a subject."""
     model = load_model(causal, head=True)
     count = model.config.layers
-    rankings, statistics = rank(model, english, ["number"], settings, layers=(count // 3, 2 * count // 3))
+    words = draw_words(english, ["number"], settings.words, seed=settings.seed)
+    rankings, statistics = rank(model, words, ["number"], settings, layers=(count // 3, 2 * count // 3))
     verbs = [
         [label if kind in ("VERB", "AUX") else None for label, kind in zip(*both, strict=True)]
         for both in zip(english.labels["feats:Number"], english.labels["upos"], strict=True)
@@ -169,8 +170,8 @@ def probe_below(settings: CaseSettings, english: Corpus, *, model_folder: Path, 
     """Yields both directions of tense and number, in what a probe of the last layer says."""
     model, tasks = load_model(model_folder), ["tense", "number"]
     last = model.config.layers
-    rankings, statistics = rank(model, english, tasks, settings, layers=(last // 2,))
     words = draw_words(english, tasks, settings.words, seed=settings.seed)
+    rankings, statistics = rank(model, words, tasks, settings, layers=(last // 2,))
     store = extract(model, words, layers=(last,))
     probes = fit_probes(store, ElasticNet(l1=settings.l1, l2=settings.l2), tasks=tasks, control=False)
     treebank = read_english(pud / "en_pud-ud-test.conllu.gz")

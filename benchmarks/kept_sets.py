@@ -70,7 +70,7 @@ def sets_of(
             "random": np.mean([right(lca.random(count, seed=0, draw=draw)) for draw in range(draws)], axis=0),
             **{name: right(rankings[name].top(count)).astype(float) for name in ("magnitude", "probeless")},
         }
-        leads = {f"{one} over {other}": with_interval(hit[one] - hit[other], words) for one, other in _LEADS}
+        leads = {f"{one} over {other}": with_interval(hit[one] - hit[other], words, least=-1) for one, other in _LEADS}
         accuracy = {name: with_interval(of_set, words) for name, of_set in hit.items()}
         found[str(share)] = {"neurons": count, "accuracy": accuracy, "leads": leads}
     return found
@@ -105,13 +105,15 @@ def minimal(
         "share": found.fraction,
         "interval": list(found.interval),
         "accuracy": with_interval(of_set[0], real),
-        "selectivity_all": with_interval(of_all[0] - of_all[1], real),
-        "selectivity": with_interval(of_set[0] - of_set[1], real),
-        "selectivity_gained": with_interval(of_set[0] - of_set[1] - of_all[0] + of_all[1], real),
+        "selectivity_all": with_interval(of_all[0] - of_all[1], real, least=-1),
+        "selectivity": with_interval(of_set[0] - of_set[1], real, least=-1),
+        "selectivity_gained": with_interval(of_set[0] - of_set[1] - of_all[0] + of_all[1], real, least=-2, most=2),
     }
 
 
-def with_interval(values: Float[np.ndarray, " word"], words: MeasuredWords) -> list[float]:
-    """Returns the mean over the words with its interval over sentences."""
-    ((low, high),) = mean_intervals(values[None], words.sentences)
+def with_interval(
+    values: Float[np.ndarray, " word"], words: MeasuredWords, *, least: int = 0, most: int = 1
+) -> list[float]:
+    """Returns the mean over the words with its interval over sentences; a word can have `least` to `most`."""
+    ((low, high),) = mean_intervals(values[None], words.sentences, least=least, most=most)
     return [float(values.mean()), float(low), float(high)]

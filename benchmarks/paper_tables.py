@@ -186,7 +186,8 @@ def layers(training: TrainingWords, words: MeasuredWords, probes: ProbeSet) -> d
     right = hits_of_nested_sets(training, words, np.arange(probes.axis.size), ends).astype(float)
     return {
         "up_to": [with_interval(one, words) for one in right],
-        "lead_of_all": [with_interval(right[-1] - one, words) for one in right],
+        # Over itself it is 0, whatever words come.
+        "lead_of_all": [*(with_interval(right[-1] - one, words, least=-1) for one in right[:-1]), [0.0, 0.0, 0.0]],
     }
 
 

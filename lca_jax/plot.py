@@ -20,6 +20,7 @@ from lca_jax.descriptors.neuron_text import colour, neuron_text
 from lca_jax.errors import MissingExtraError, SettingsError
 from lca_jax.interventions.effect import AblationCurve
 from lca_jax.ranking.ranking import Ranking
+from lca_jax.report.figure_names import Place, name_places
 from lca_jax.store.store import ActivationStore
 
 if TYPE_CHECKING:
@@ -156,7 +157,6 @@ def reliability_and_validity(found: ReliabilityAndValidity) -> "Figure":
     for point in found.points:
         below, above = max(0.0, point.accuracy - point.low), max(0.0, point.high - point.accuracy)
         axes.errorbar(point.overlap, point.accuracy, yerr=[[below], [above]], marker="o", capsize=3, linestyle="")
-        axes.annotate(point.method, (point.overlap, point.accuracy), (5, 4), textcoords="offset points", fontsize=8)
     axes.set_xlim(0, 1.08)
     axes.set(
         xlabel=f"overlap of the first {found.shared_neurons} neurons of two halves",
@@ -164,6 +164,7 @@ def reliability_and_validity(found: ReliabilityAndValidity) -> "Figure":
         title=f"{found.task}: reliability and validity ({found.readout})",
     )
     axes.legend()
+    name_places(axes, [Place(one.method, one.overlap, one.accuracy, one.low, one.high) for one in found.points])
     return figure
 
 

@@ -8,6 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+_HANGING_S = 900
+"""Seconds after which processes count as hanging.
+
+A streamed study whose two processes share a model takes 29 s of processor time; on two cores it took 101 s at a load of
+22, and once more than 300 s at a load of 28. Processes that exchange numbers after every step wait for each other.
+"""
 _PREAMBLE = """
 import sys
 import jax
@@ -26,7 +32,7 @@ def compiling() -> dict[str, str]:
 
 
 def run_processes(
-    script: str, arguments: Sequence[str], *, count: int, devices: int, timeout_s: float = 300
+    script: str, arguments: Sequence[str], *, count: int, devices: int, timeout_s: float = _HANGING_S
 ) -> list[str]:
     """Runs a script in every process and returns what each printed.
 

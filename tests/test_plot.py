@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 
 import lca_jax as lca
+from lca_jax.analysis.reliability_validity import MethodPoint, ReliabilityAndValidity
 from lca_jax.axes import Neuron
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.interventions.choices import SetName
 from lca_jax.interventions.effect import AblationPoint
 from tests.stores import planted_store
 
-pytest.importorskip("matplotlib")
+matplotlib = pytest.importorskip("matplotlib")
+pytest.importorskip("matplotlib.text")
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +139,33 @@ def test_figures_of_methods_have_a_point_a_cell_and_a_line_for_each_number(fitte
     lines = {line.get_label(): np.asarray(line.get_ydata()) for line in axes.lines}
     np.testing.assert_allclose(lines["first (95 % interval)"], [point.top for point in curve.points])
     assert axes.get_xlabel() == "neurons kept"
+
+
+def test_names_of_methods_hide_neither_each_other_nor_points() -> None:
+    places = [(0.50, 0.80), (0.505, 0.80), (0.51, 0.802), (0.505, 0.798), (0.99, 0.81), (0.98, 0.81), (0.2, 0.7)]
+    points = tuple(
+        MethodPoint(
+            method=f"a method of a long name {number}", overlap=x, accuracy=y, low=y - 0.004, high=y + 0.004, first=y,
+            second=y,
+        )
+        for number, (x, y) in enumerate(places)
+    )  # fmt: skip
+    found = ReliabilityAndValidity(
+        task="upos", readout="linear", share=0.2, shared_neurons=20, neurons=10, chance=0.2, chance_high=0.25,
+        constant=0.3, ranked_on=("one half", "the other"), measured_on="the rest", largest_gap=None, points=points,
+    )  # fmt: skip
+    figure = lca.plot.reliability_and_validity(found)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    drawn: list[Any] = list(axes.texts)
+    boxes = [matplotlib.text.Text.get_window_extent(text) for text in drawn]  # of the words, without the leader
+    for number, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[number + 1 :]), drawn[number].get_text()
+        assert not any(box.contains(*axes.transData.transform(place)) for place in places), drawn[number].get_text()
+        assert axes.bbox.x0 <= box.x0
+        assert box.x1 <= axes.bbox.x1
+    assert any(text.arrow_patch for text in drawn)
+    assert [text.get_text() for text in drawn] == [point.method for point in points]
 
 
 def test_the_panels_of_a_neuron_are_its_histograms(fitted: tuple) -> None:

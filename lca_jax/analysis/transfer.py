@@ -16,7 +16,7 @@ In parallel corpora no sentence of B's test part may be a translation of one of 
 (`text.division.divide_corpus`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -112,7 +112,7 @@ def measure_transfer(
             rivals = _rivals(words, baselines[source], baselines[target], typed=typed)
             best = max(rivals.values(), key=lambda hits: float(hits.mean())).astype(np.float64)
             rows = [*(row.astype(np.float64) for row in right), right[0] - best, own.astype(np.float64) - right[0]]
-            ends = _ends(np.stack(rows), words.sentences, seed)
+            ends = _ends(np.stack(rows), words.sentences, seed, least=(0, 0, -1, -1))
             new = ~np.isin(words.forms.astype(str), list(baselines[source].by_type)) & typed
             found.append(
                 Transfer(
@@ -131,7 +131,8 @@ def measure_transfer(
                     lead=float(rows[2].mean()),
                     lead_interval=ends[2],
                     lost=float(rows[3].mean()),
-                    lost_interval=ends[3],
+                    # A probe loses nothing to itself, whatever words come.
+                    lost_interval=(0.0, 0.0) if source == target else ends[3],
                 )
             )
     return tuple(found)
@@ -162,8 +163,14 @@ def _rivals(
     return rivals
 
 
-def _ends(rows: Float[np.ndarray, "row word"], sentences: Int[np.ndarray, " word"], seed: int) -> list[Ends]:
-    return [(low, high) for low, high in mean_intervals(rows, sentences, seed=seed).tolist()]
+def _ends(
+    rows: Float[np.ndarray, "row word"],
+    sentences: Int[np.ndarray, " word"],
+    seed: int,
+    *,
+    least: int | Sequence[int] = 0,
+) -> list[Ends]:
+    return [(low, high) for low, high in mean_intervals(rows, sentences, least=least, seed=seed).tolist()]
 
 
 def _check(

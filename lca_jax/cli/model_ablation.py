@@ -21,7 +21,7 @@ def ablate_model(
 
     Measures perplexity, minimal pairs, translations, the classifier of a tuned model or a probe of the last layer, with
     top, random and bottom neurons set to zero or their means. The curve and its verdict come into results.json and onto
-    the page of the run.
+    the page of the run, beside those of other requests; the same request replaces its own.
 
     Args:
         settings: What is removed, and what is measured.
@@ -35,8 +35,8 @@ def ablate_model(
 
     keep_compiled_programs()
     results = measure(run, settings, progress=shows_bars(quiet=quiet))
-    entry = results["tasks"][settings.task]
+    found = results["tasks"][settings.task]["model_ablation"]
     say(
         page_line(run),
-        *[line for line in (use_sentence(entry), *claim_lines(entry)) if line],
+        *[line for line in (use_sentence(found), *claim_lines(found)) if line],
     )

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int
 
+from lca_jax.probing.metrics import with_unseen
+
 _SHUFFLES = 20
 
 
@@ -20,7 +22,7 @@ class Overlap(NamedTuple):
     mean: float
     """Its mean over the neurons that have any; NaN if none has."""
     low: float
-    """Ends of the 95 % bootstrap interval of the mean over neurons."""
+    """Ends of the 95 % bootstrap interval of the mean over neurons, which has a width where all agree."""
     high: float
     other_neurons: float
     """Mean overlap with the tags of another neuron."""
@@ -44,8 +46,9 @@ def measure_overlap(
     means = known[rng.integers(0, len(known), (1000, len(known)))].mean(axis=1)
     tagged = np.flatnonzero((first >= 0).any(axis=1) | (second >= 0).any(axis=1))
     shuffled = [_mean_of_others(first, second, rng.permutation(tagged)) for _ in range(_SHUFFLES)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Overlap(of_neuron, float(known.mean()), float(low), float(high), float(np.mean(shuffled)))
+    ends = np.quantile(means, [0.025, 0.975])[None]
+    low, high = with_unseen(ends, known[None], np.arange(len(known)), least=0)[0].tolist()
+    return Overlap(of_neuron, float(known.mean()), low, high, float(np.mean(shuffled)))
 
 
 def jaccard(

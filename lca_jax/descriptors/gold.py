@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from lca_jax.descriptors.matching import correlate, permute_texts
 from lca_jax.errors import DataError, SettingsError
-from lca_jax.probing.metrics import NORMAL_95
+from lca_jax.probing.metrics import NORMAL_95, with_unseen
 from lca_jax.tables import text_table
 
 Labels = Mapping[str, Mapping[str, Bool[np.ndarray, "_text"]]]
@@ -178,15 +178,16 @@ class _Scored(NamedTuple):
         return Rates(*map(_mean, self.of_neurons()))
 
     def intervals(self, rng: np.random.Generator) -> dict[str, tuple[float, float]]:
-        """Returns bootstrap intervals over neurons."""
+        """Returns bootstrap intervals over neurons, which reach as far as neurons of a kind that was not seen could."""
         values = self.of_neurons()
         found = {}
         for name, row in zip(Rates._fields, values, strict=True):
             known = row[np.isfinite(row)]
             if len(known):
                 means = known[rng.integers(0, len(known), (1000, len(known)))].mean(axis=1)
-                low, high = np.quantile(means, [0.025, 0.975])
-                found[name] = (float(low), float(high))
+                ends = np.quantile(means, [0.025, 0.975])[None]
+                low, high = with_unseen(ends, known[None], np.arange(len(known)), least=0)[0].tolist()
+                found[name] = (low, high)
         return found
 
 

@@ -3,7 +3,8 @@
 A search fits no control task, for its choice does not depend on any. Each seed draws other random labels for the word
 types, so the accuracy on one control task is one draw. Selectivity is the accuracy less the mean over the seeds. Its
 standard error has two parts, of the sentences that were measured on and of the seeds; their squares are added, and the
-interval has the quantile of Student's t with the degrees of freedom of Satterthwaite's formula.
+interval has the quantile of Student's t with the degrees of freedom of Satterthwaite's formula. It reaches as far as
+words of a kind that was not seen could move it, also where all words agree.
 
 Reference: Hewitt and Liang 2019 (control tasks); Satterthwaite 1946, "An approximate distribution of estimates of
 variance components".
@@ -20,7 +21,7 @@ from lca_jax.analysis.retraining import TrainingWords
 from lca_jax.probing.fit import fit_problems
 from lca_jax.probing.labelling import control_task_of, number_labels, usable_labels
 from lca_jax.probing.measuring import MeasuredWords
-from lca_jax.probing.metrics import mean_error
+from lca_jax.probing.metrics import mean_error, with_unseen
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.store.store import ActivationStore
 from lca_jax.text.control import ControlTask
@@ -103,9 +104,8 @@ def selectivity_of(
     half = 0.0
     if total > 0:
         half = np.sqrt(total) * stats.t.ppf(0.975, total**2 / (of_words**2 / freedom[0] + of_seeds**2 / freedom[1]))
-    return Selectivity(
-        accuracies=tuple(accuracies.tolist()), value=value, interval=(float(value - half), float(value + half))
-    )
+    low, high = with_unseen(np.array([[value - half, value + half]]), lead[None], sentences, least=-1)[0].tolist()
+    return Selectivity(accuracies=tuple(accuracies.tolist()), value=value, interval=(low, high))
 
 
 def _numbers(

@@ -4,6 +4,7 @@ Such a measurement is no step of `lca run`: it needs the model with its head, an
 kept with the key of the ranking (`ablated`).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,18 @@ def open_rankings(folder: Path, task: str, *, progress: bool) -> tuple[Experimen
 
 
 def show_measured(
-    experiment: Experiment, kind: Kind, task: str, entry: dict[str, Any], *, progress: bool
+    experiment: Experiment,
+    kind: Kind,
+    task: str,
+    entry: dict[str, Any],
+    *,
+    request: Mapping[str, Any] | None = None,
+    progress: bool,
 ) -> dict[str, Any]:
-    """Keeps what was measured of a task, makes results and page anew, and returns the results."""
+    """Keeps what was measured of a task, makes results and page anew, and returns the results.
+
+    With a request it stands beside measurements of other ones; without, it replaces what there is.
+    """
     with held_folder(experiment.out):
-        keep_measured(experiment.out, kind, task, entry)
+        keep_measured(experiment.out, kind, task, entry, request=request)
     return run(experiment, progress=progress)

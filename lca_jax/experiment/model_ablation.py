@@ -1,11 +1,12 @@
 """Ablation of the model of a run: the neurons of a ranking are removed while the model runs over another text.
 
 It is no step of `lca run`, since it needs a model with its head or its classifier, and texts. What it measured lies in
-`model_ablation/TASK.json` with the key of the ranking that it removed; `results.json` and the page show it as long as
-the run has this ranking.
+`model_ablation/TASK.json` with the request and the key of the ranking that it removed; `results.json` and the page show
+it as long as the run has this ranking. The same request replaces itself, another one is kept beside it.
 """
 
-from dataclasses import asdict
+import json
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,9 @@ from lca_jax.models.model import Model
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.text.formats import read_corpus
 from lca_jax.text.lines import Source
+
+_TOLD = ("label_column", "counts", "fill", "sets", "random", "layers", "where", "max_words")
+"""Settings that the name of a measurement tells where they are not the usual ones."""
 
 
 def ablate_model(folder: Path, settings: ModelAblation, *, progress: bool = False) -> dict[str, Any]:
@@ -65,12 +69,36 @@ def ablate_model(folder: Path, settings: ModelAblation, *, progress: bool = Fals
             random=settings.random,
             seed=experiment.seed,
         )
-    entry = model_ablation_entry(curve, text=measured.name, where=settings.where)
-    return show_measured(experiment, "model_ablation", settings.task, entry, progress=progress)
+    entry = {
+        "name": _name(settings, curve.measure, measured.name),
+        "probe": settings.probe,
+        **model_ablation_entry(curve, text=measured.name, where=settings.where),
+    }
+    return show_measured(
+        experiment, "model_ablation", settings.task, entry, request=request_of(settings), progress=progress
+    )
+
+
+def request_of(settings: ModelAblation) -> dict[str, Any]:
+    """Returns all settings as JSON has them, with absolute paths: two requests are the same if these are."""
+    asked = asdict(settings)
+    paths = {name: str(value.absolute()) for name, value in asked.items() if isinstance(value, Path)}
+    return json.loads(json.dumps(asked | paths))
+
+
+def _name(settings: ModelAblation, measure: str, text: str) -> str:
+    """Says what was measured, and which settings are not the usual ones: `perplexity a word of dev.txt (random 9)`."""
+    asked, told = request_of(settings), []
+    for field in fields(settings):
+        value = asked[field.name]
+        if field.name in _TOLD and value != json.loads(json.dumps(field.default)):
+            listed = " ".join(map(str, value)) if isinstance(value, list) else value
+            told.append(f"{field.name.replace('_', ' ')} {listed}")
+    return f"{measure} of {text}" + (f" ({', '.join(told)})" if told else "")
 
 
 def model_ablation_entry(curve: AblationCurve, *, text: str, where: Where) -> dict[str, Any]:
-    """Returns the `model_ablation` entry of a task in `results.json`."""
+    """Returns the `model_ablation` entry of a task in `results.json`, without its name and the task of a probe."""
     return {
         "measure": curve.measure,
         "text": text,

@@ -183,7 +183,7 @@ def _minimal_entry(
 ) -> dict[str, object]:
     right = hits([minimal.probe], test, minimal.columns)[0]
     lost = (found.predicted == test.gold).astype(np.float64) - right
-    ends = mean_intervals(np.stack([right.astype(np.float64), lost]), test.sentences, seed=seed)
+    ends = mean_intervals(np.stack([right.astype(np.float64), lost]), test.sentences, least=(0, -1), seed=seed)
     control = None
     if minimal.control is not None and (task := control_task_of(train, minimal.task, seed=seed)) is not None:
         control = float(hits([minimal.control], test.labelled_by(task), minimal.columns)[0].mean())

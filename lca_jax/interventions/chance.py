@@ -2,21 +2,23 @@
 
 Scores are functions of sums over sentences, so that a sample of the sentences is scored without running the model. The
 same samples serve all points, and differences are taken within a sample. Where sets were drawn at random, the draws are
-drawn anew too (as many as there are), so that an interval also holds what the luck of the draw does.
+drawn anew too (as many as there are), so that an interval also holds what the luck of the draw does. A bootstrap of few
+units that agree has no width: the interval of a share reaches as far as units of a kind that was not seen could move it
+(`with_unseen`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from lca_jax.axes import NeuronAxis
 from lca_jax.interventions.choices import SetName, Sweep
 from lca_jax.interventions.effect import AblationCurve, AblationPoint, Claim, Outcome
-from lca_jax.interventions.measures import Lost, Score
+from lca_jax.interventions.measures import CountsUnits, Lost, Score
 from lca_jax.interventions.sets import Order, Span
-from lca_jax.probing.metrics import resampled_sums
+from lca_jax.probing.metrics import RESAMPLES, resampled_sums, units_of_sums, with_unseen
 
 COMPARED: tuple[tuple[SetName, SetName], ...] = (
     ("top", "random"), ("top", "matched"), ("random", "bottom"), ("top", "bottom"),
@@ -51,18 +53,24 @@ def measure_effect(
         sweep: The sweep.
         seed: Seed of the samples.
     """
-    harm = _HARM[measure.lost](sampled_scores(measure, parts, seed=seed))
+    scores, sentences = sampled_scores(measure, parts, seed=seed)
+    harm = _HARM[measure.lost](scores)
     grid = harm[:, 1:].reshape(len(harm), len(fills), len(orders), len(spans))
     groups = _group_values(measure, parts)
     chosen = _Chosen(
-        whole=harm[:, 0], grid=grid, orders=orders, lost=measure.lost, generator=np.random.default_rng((seed, 1))
+        whole=harm[:, 0],
+        grid=grid,
+        sentences=sentences,
+        orders=orders,
+        lost=measure.lost,
+        generator=np.random.default_rng((seed, 1)),
     )
     value = _score(chosen.whole, measure.lost)
     return AblationCurve(
         measure=measure.name,
         sweep=sweep,
         whole=float(value[0]),
-        **ends("whole_", value),
+        **ends("whole_", value, sentences),
         lost=measure.lost,
         sentences=parts.shape[2],
         draws=len({order.draw for order in orders if order.set in (_RANDOM, "matched")}),
@@ -80,19 +88,28 @@ def measure_effect(
 
 def sampled_scores(
     measure: Score, parts: Float[np.ndarray, "point part sentence"], *, seed: int
-) -> Float[np.ndarray, "sample point"]:
-    """Returns the score of every point in samples of the sentences, the same for all points; sample 0 is the data."""
+) -> tuple[Float[np.ndarray, "row point"], Int[np.ndarray, " unit"]]:
+    """Returns the score of every point in samples of the sentences, the same for all points; the first is the data.
+
+    Of a share rows follow in which every unit is scored by itself, and the second array has their sentences; it is
+    empty for other scores. What is linear in shares, such as a difference, may so be computed for all rows at once.
+    """
     points, kinds, sentences = parts.shape
     sampled = resampled_sums(parts.reshape(-1, sentences), np.arange(sentences), seed=seed)
-    return measure.value(np.concatenate([parts.sum(axis=2)[None], sampled.reshape(-1, points, kinds)]))
+    values = measure.value(np.concatenate([parts.sum(axis=2)[None], sampled.reshape(-1, points, kinds)]))
+    if not isinstance(measure, CountsUnits):
+        return values, np.zeros(0, np.int64)
+    right, of_units = units_of_sums(parts[:, 0], parts[0, 1])
+    return np.concatenate([values, right.T]), of_units
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Chosen:
-    """Harm of every point in every sample, and the draws that each sample takes; sample 0 is the data itself."""
+    """Harm of every point in every row of `sampled_scores`, and the draws that each row takes."""
 
-    whole: Float[np.ndarray, " sample"]
-    grid: Float[np.ndarray, "sample fill order span"]
+    whole: Float[np.ndarray, " row"]
+    grid: Float[np.ndarray, "row fill order span"]
+    sentences: Int[np.ndarray, " unit"]
     orders: Sequence[Order]
     lost: Lost
     generator: np.random.Generator
@@ -106,18 +123,19 @@ class _Chosen:
             # Sets of as many draws take the same ones in a sample.
             size = len(members)
             if size not in weights:
-                times = self.generator.multinomial(size, np.full(size, 1 / size), size=len(self.whole)) / size
-                times[0] = 1 / size
-                weights[size] = times
+                # The data and its units have every draw once.
+                weights[size] = np.full((len(self.whole), size), 1 / size)
+                times = self.generator.multinomial(size, np.full(size, 1 / size), size=RESAMPLES + 1) / size
+                weights[size][1 : RESAMPLES + 1] = times[1:]
         object.__setattr__(self, "sets", numbers)
         object.__setattr__(self, "weights", weights)
 
     sets: Mapping[tuple[str, SetName], list[int]] = field(init=False)
     """Numbers of the orders of each set of each ranking."""
-    weights: Mapping[int, Float[np.ndarray, "sample draw"]] = field(init=False)
-    """How much each draw counts in a sample, for sets of a number of draws."""
+    weights: Mapping[int, Float[np.ndarray, "row draw"]] = field(init=False)
+    """How much each draw counts in a row, for sets of a number of draws."""
 
-    def harm_of(self, key: tuple[str, SetName]) -> Float[np.ndarray, "sample fill span"]:
+    def harm_of(self, key: tuple[str, SetName]) -> Float[np.ndarray, "row fill span"]:
         """Returns the mean harm over the draws of a set."""
         members = self.sets[key]
         return np.einsum("bfds,bd->bfs", self.grid[:, :, members], self.weights[len(members)])
@@ -145,7 +163,7 @@ class _Chosen:
             fill=name,
             first=spans[span].first,
             last=spans[span].last,
-            **with_change(value, _score(self.whole, self.lost)),
+            **with_change(value, _score(self.whole, self.lost), self.sentences),
             draws=tuple(_score(self.grid[0, fill, members, span], self.lost).tolist()) if len(members) > 1 else (),
             layers=tuple(np.rint(blocks / len(members)).astype(int).tolist()),
             by_group={group: float(of_points[places].mean()) for group, of_points in groups.items()},
@@ -164,7 +182,7 @@ class _Chosen:
                     continue
                 excess = (self.harm_of(keys[0]) - self.harm_of(keys[1])).mean(axis=2)
                 for number, fill in enumerate(fills):
-                    low, high = np.quantile(excess[1:, number], _LEVEL).tolist()
+                    low, high = _ends(excess[:, number], self.sentences, least=-1)
                     outcome: Outcome = "holds" if low > 0 else "fails" if high < 0 else "within noise"
                     claims.append(
                         Claim(
@@ -179,16 +197,45 @@ def _score(harm: Float[np.ndarray, "..."], lost: Lost) -> Float[np.ndarray, "...
     return np.asarray(_SCORE[lost](harm))
 
 
-def with_change(value: Float[np.ndarray, " sample"], whole: Float[np.ndarray, " sample"]) -> dict[str, float]:
-    """Returns a score and how far it is from that of the model as it is, both with the ends of their intervals."""
+def with_change(
+    value: Float[np.ndarray, " row"], whole: Float[np.ndarray, " row"], sentences: Int[np.ndarray, " unit"]
+) -> dict[str, float]:
+    """Returns a score and how far it is from that of the model as it is, both with the ends of their intervals.
+
+    Args:
+        value: The score in every row of `sampled_scores`.
+        whole: That of the model as it is.
+        sentences: The second array of `sampled_scores`.
+    """
     change = value - whole
-    return {"value": float(value[0]), **ends("", value), "change": float(change[0]), **ends("change_", change)}
+    return {
+        "value": float(value[0]),
+        **ends("", value, sentences),
+        "change": float(change[0]),
+        **ends("change_", change, sentences, least=-1),
+    }
 
 
-def ends(name: str, sampled: Float[np.ndarray, " sample"]) -> dict[str, float]:
-    """Returns both ends of the 95 % interval of samples, as `NAMElow` and `NAMEhigh`; sample 0 is the data itself."""
-    low, high = np.quantile(sampled[1:], _LEVEL).tolist()
+def ends(
+    name: str, values: Float[np.ndarray, " row"], sentences: Int[np.ndarray, " unit"], *, least: int = 0
+) -> dict[str, float]:
+    """Returns both ends of the 95 % interval of a score, as `NAMElow` and `NAMEhigh`.
+
+    Args:
+        name: What comes before `low` and `high`.
+        values: The score in every row of `sampled_scores`.
+        sentences: The second array of `sampled_scores`.
+        least: The least value of a unit, -1 for a difference of shares; plays no part in other scores.
+    """
+    low, high = _ends(values, sentences, least=least)
     return {f"{name}low": low, f"{name}high": high}
+
+
+def _ends(values: Float[np.ndarray, " row"], sentences: Int[np.ndarray, " unit"], *, least: int) -> list[float]:
+    found = np.quantile(values[1 : RESAMPLES + 1], _LEVEL)
+    if len(sentences):
+        found = with_unseen(found[None], values[None, RESAMPLES + 1 :], sentences, least=least)[0]
+    return found.tolist()
 
 
 def _group_values(

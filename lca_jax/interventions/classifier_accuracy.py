@@ -8,6 +8,7 @@ Reference: Dalvi et al. 2019, section 5 (neurons removed, and what the model's o
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +58,7 @@ class ClassifierAccuracy:
     """The parameters of the classifier."""
     score: Callable[..., Array] = _score
     lost: Lost = "drop"
+    counts_units: Literal[True] = True
     groups: None = None
 
     @classmethod

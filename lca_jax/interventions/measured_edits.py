@@ -134,15 +134,16 @@ def measure_edits(
     parts = made.parts(
         run_edits(model, made.batches, stacked, score=made.score, further=made.further, where=where, name=made.name)
     )
-    values = sampled_scores(made, parts, seed=seed)
+    values, sentences = sampled_scores(made, parts, seed=seed)
     whole = values[:, 0]
     return MeasuredEdits(
         measure=made.name,
         whole=float(whole[0]),
-        **ends("whole_", whole),
+        **ends("whole_", whole, sentences),
         sentences=parts.shape[2],
         scores=tuple(
-            EditedScore(name=name, **with_change(values[:, place], whole)) for place, name in enumerate(edits, 1)
+            EditedScore(name=name, **with_change(values[:, place], whole, sentences))
+            for place, name in enumerate(edits, 1)
         ),
     )
 

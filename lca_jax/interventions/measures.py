@@ -72,6 +72,16 @@ class Score(Protocol):
 
 
 @runtime_checkable
+class CountsUnits(Protocol):
+    """A score that is a share: its first part is how many units are right, its second how many there are."""
+
+    @property
+    def counts_units(self) -> Literal[True]:
+        """Marks the score."""
+        ...
+
+
+@runtime_checkable
 class Measure(Score, Protocol):
     """A score of a model that runs with edits."""
 
@@ -205,6 +215,7 @@ class MinimalPairs:
     further: PyTree = ()
     score: Callable[..., Array] = score_log_probabilities
     lost: Lost = "drop"
+    counts_units: Literal[True] = True
 
     @classmethod
     def of(cls, model: Model, pairs: Sequence[MinimalPair], *, slots: int = SLOTS) -> "MinimalPairs":

@@ -9,6 +9,7 @@ Reference: Bau et al. 2019, section 4; Lakretz et al. 2019, section 3 (units tha
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -61,6 +62,7 @@ class ProbeAccuracy:
     further: Mapping[str, np.ndarray]
     score: Callable[..., Array]
     lost: Lost = "drop"
+    counts_units: Literal[True] = True
     groups: None = None
 
     @classmethod

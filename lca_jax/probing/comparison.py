@@ -267,7 +267,7 @@ def _comparison(
     right = predicted == measured.gold
     leads = []
     if rivals:
-        leads = _intervals([right.astype(np.float64) - other for other in rivals.values()], measured, seed=seed)
+        leads = _intervals([right.astype(np.float64) - other for other in rivals.values()], measured, seed, least=-1)
     count = len(probe.classes)
     recalls = class_accuracy(predicted, measured.gold, classes=count)
     recall_ends = recall_intervals(predicted, measured.gold, measured.sentences, classes=count)
@@ -279,7 +279,7 @@ def _comparison(
         unit=unit,
         words=len(measured.gold),
         accuracy=float(right.mean()),
-        interval=_intervals([right], measured, seed=seed)[0],
+        interval=_intervals([right], measured, seed)[0],
         most_frequent_class=most_frequent_class,
         rivals={
             name: Rival(accuracy=float(other.mean()), lead=float(right.mean() - other.mean()), interval=ends)
@@ -314,8 +314,8 @@ def _entities(
     return entity_score(said, store.labels(probe.task), sentences, seed=seed)
 
 
-def _intervals(rows: list[np.ndarray], measured: MeasuredWords, *, seed: int) -> list[Interval]:
-    ends = mean_intervals(np.stack(rows).astype(np.float64), measured.sentences, seed=seed)
+def _intervals(rows: list[np.ndarray], measured: MeasuredWords, seed: int, *, least: int = 0) -> list[Interval]:
+    ends = mean_intervals(np.stack(rows).astype(np.float64), measured.sentences, least=least, seed=seed)
     return [(float(low), float(high)) for low, high in ends]
 
 

@@ -1,4 +1,11 @@
-"""Scores of predictions: accuracy, recall, their intervals over sentences, confusions, and R² of numbers."""
+"""Scores of predictions: accuracy, recall, their intervals over sentences, confusions, and R² of numbers.
+
+A bootstrap of answers that all agree, or all but one of few, has no width or hardly any. So an interval of a share or
+of a difference of shares reaches at least as far as answers of a kind that was not seen could move it (`with_unseen`).
+"""
+
+from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -44,6 +51,8 @@ def accuracy_interval(
 ) -> tuple[float, float]:
     """Returns the percentile bootstrap interval of an accuracy, over sentences: words of one are not independent.
 
+    It reaches as far as words of a kind that was not seen could move it (`with_unseen`).
+
     Args:
         right: Whether each word was predicted rightly.
         sentences: Number of the sentence that each word stands in.
@@ -74,16 +83,25 @@ def mean_error(
 
 
 def mean_intervals(
-    values: Float[np.ndarray, "row word"], sentences: Int[np.ndarray, " word"], *, level: float = 0.95, seed: int = 0
+    values: Float[np.ndarray, "row word"],
+    sentences: Int[np.ndarray, " word"],
+    *,
+    least: int | Sequence[int] = 0,
+    most: int = 1,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Float[np.ndarray, "row 2"]:
     """Returns the percentile bootstrap interval of the mean of every row, over sentences.
 
     All rows are resampled alike: the differences of two probes on the same words are a row like any other, and their
-    interval is that of a paired comparison.
+    interval is that of a paired comparison. Each reaches as far as words of a kind that was not seen could move it
+    (`with_unseen`).
 
     Args:
         values: One value for each word: whether it was predicted rightly, or the difference of two such values.
         sentences: Number of the sentence that each word stands in.
+        least: The least value that a word can have, of all rows or of each: 0 for right words, -1 for a difference.
+        most: The greatest.
         level: Coverage of the intervals, in (0, 1).
         seed: Seed of the resampling.
 
@@ -92,7 +110,46 @@ def mean_intervals(
     """
     rows = np.concatenate([np.ones((1, values.shape[1])), values])
     words, *sums = resampled_sums(rows, sentences, seed=seed).T
-    return np.quantile(np.stack(sums) / words, [(1 - level) / 2, (1 + level) / 2], axis=1).T
+    ends = np.quantile(np.stack(sums) / words, [(1 - level) / 2, (1 + level) / 2], axis=1).T
+    return with_unseen(ends, values, sentences, least=least, most=most, level=level)
+
+
+def with_unseen(
+    ends: Float[np.ndarray, "row 2"],
+    values: Float[np.ndarray, "row word"],
+    sentences: Int[np.ndarray, " word"],
+    *,
+    least: int | Sequence[int],
+    most: int = 1,
+    level: float = 0.95,
+) -> Float[np.ndarray, "row 2"]:
+    """Returns intervals of means that reach at least as far as words of a kind that was not seen could move them.
+
+    Of n independent words none is of that kind, so its share may be up to w = z²/(n + z²), the upper end of Wilson's
+    interval of 0 of n. Were these words as low or as high as words can be, the mean m would be m - w (m - least) or
+    m + w (most - m). For answers that all are right it is Wilson's interval; for two probes that always agree that of
+    Tango, ±w. If b pairs differ, all in one direction, it excludes 0 exactly where b > z², as McNemar's test does.
+    With many words that differ it lies inside a bootstrap interval and changes nothing.
+
+    n is the number of words by the design effect of the sentences (at least 1), or the number of sentences where all
+    values are the same, as in `recall_intervals`.
+
+    Args:
+        ends: The intervals, such as those of a bootstrap.
+        values: The values whose means they are of.
+        sentences: Number of the sentence that each word stands in.
+        least: The least value that a word can have, of all rows or of each.
+        most: The greatest.
+        level: Coverage of the intervals, in (0, 1).
+
+    Reference: Wilson 1927. Tango 1998, "Equivalence test and confidence interval for the difference in proportions for
+    the paired-sample design". Kish 1965 (design effect).
+    """
+    means, z = values.mean(axis=1), NormalDist().inv_cdf((1 + level) / 2)
+    unseen = z**2 / (_worth(values, sentences) + z**2)
+    low = means - unseen * (means - np.asarray(least))
+    high = means + unseen * (most - means)
+    return np.stack([np.minimum(ends[:, 0], low), np.maximum(ends[:, 1], high)], axis=1)
 
 
 def resampled_sums(
@@ -116,6 +173,23 @@ def resampled_sums(
         times = np.stack([np.bincount(draw, minlength=sums.shape[1]) for draw in drawn]).astype(np.float64)
         sampled.append(times @ sums.T)
     return np.concatenate(sampled)
+
+
+def units_of_sums(
+    right: Float[np.ndarray, "row sentence"], units: Float[np.ndarray, " sentence"]
+) -> tuple[Float[np.ndarray, "row unit"], Int[np.ndarray, " unit"]]:
+    """Returns the units behind sums over sentences, with the sentence of each.
+
+    In every sentence those that are right come first: two rows differ in no more units than they must.
+
+    Args:
+        right: How many units of each sentence are right; a half counts half.
+        units: How many there are.
+    """
+    counts = units.astype(np.int64)
+    sentences = np.repeat(np.arange(len(counts)), counts)
+    place = np.arange(len(sentences)) - (np.cumsum(counts) - counts)[sentences]
+    return np.clip(right[:, sentences] - place, 0.0, 1.0), sentences
 
 
 def recall_intervals(
@@ -159,6 +233,18 @@ def confusion_counts(
     known = gold >= 0
     pairs = gold[known].astype(np.int64) * classes + predicted[known]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def _worth(values: Float[np.ndarray, "row word"], sentences: Int[np.ndarray, " word"]) -> Float[np.ndarray, " row"]:
+    """Returns how many independent words each row is worth: see `with_unseen`."""
+    number = np.unique(sentences, return_inverse=True)[1]
+    count, drawn = values.shape[1], int(number.max()) + 1
+    worth = np.full(len(values), float(drawn))
+    for row, of_row in enumerate(values):
+        if drawn > 1 and np.ptp(of_row) > 0:
+            effect = mean_error(of_row, sentences) ** 2 * count / of_row.var()
+            worth[row] = count / max(effect, 1.0)
+    return worth
 
 
 def _wilson(words: Float[np.ndarray, " sentence"], hits: Float[np.ndarray, " sentence"]) -> tuple[float, float] | None:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from lca_jax.probing.class_scores import Score
-from lca_jax.probing.metrics import resampled_sums
+from lca_jax.probing.metrics import resampled_sums, units_of_sums, with_unseen
 
 _OUTSIDE = "O"
 _BEGINS, _ENDS = frozenset("BSUW"), frozenset("ESLUW")
@@ -101,17 +101,31 @@ def entity_score(
     samples = np.concatenate([totals[None], resampled_sums(rows, sentences[starts], seed=seed)])
     true, found, right = samples.T
     return EntityScore(
-        f1=_ratio(2 * right, true + found),
-        precision=_ratio(right, found),
-        recall=_ratio(right, true),
+        f1=_ratio(2 * right, true + found, 2 * rows[2], rows[0] + rows[1]),
+        precision=_ratio(right, found, rows[2], rows[1]),
+        recall=_ratio(right, true, rows[2], rows[0]),
         gold=int(totals[0]),
         predicted=int(totals[1]),
         right=int(totals[2]),
     )
 
 
-def _ratio(above: Float[np.ndarray, " sample"], below: Float[np.ndarray, " sample"]) -> Score:
-    """Returns the ratio of the words (first) and its interval; 0 where there is nothing below, as in conlleval."""
+def _ratio(
+    above: Float[np.ndarray, " sample"],
+    below: Float[np.ndarray, " sample"],
+    right: Float[np.ndarray, " sentence"],
+    units: Float[np.ndarray, " sentence"],
+) -> Score:
+    """Returns the ratio of the words (first) and its interval; 0 where there is nothing below, as in conlleval.
+
+    Args:
+        above: What is divided, in the words and in samples of the sentences.
+        below: What it is divided by.
+        right: What is divided, of each sentence.
+        units: What it is divided by.
+    """
     values = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
-    low, high = np.quantile(values[1:], [0.025, 0.975]).tolist()
-    return Score(float(values[0]), low, high)
+    ends = np.quantile(values[1:], [0.025, 0.975])
+    if below[0]:
+        ends = with_unseen(ends[None], *units_of_sums(right[None], units), least=0)[0]
+    return Score(float(values[0]), *ends.tolist())

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 from lca_jax.report.formats import integer, is_number, listing, number, percent, points, share, shorten
-from lca_jax.report.model_use import use_sentence
+from lca_jax.report.model_use import measurements, use_sentence
 from lca_jax.report.reliability import ranked_by, reliability_sentence, size_interval
 
 CORRELATION = (
@@ -42,7 +42,7 @@ class Findings(NamedTuple):
     """How small the minimal set is, where that was chosen, and what it costs on test."""
     layers: str
     use: str
-    """Whether the model uses the first neurons."""
+    """Whether the model uses the first neurons, for all that was measured."""
 
     @property
     def lines(self) -> list[str]:
@@ -69,7 +69,7 @@ def findings(results: Mapping[str, Any], task: str) -> Findings:
         reliability=reliability_sentence(entry) if beaten else "",
         minimal=_minimal(results.get("model", {}), entry) if beaten else "",
         layers=_layers(entry) if beaten else "",
-        use=use_sentence(entry) if beaten else "",
+        use=" ".join(filter(None, map(use_sentence, measurements(entry)))) if beaten else "",
     )
 
 

@@ -1,4 +1,8 @@
-"""Does the model use what the probe found: a sentence, and the geometry of the curves of the model without neurons."""
+"""Does the model use what the probe found: sentences, and the geometry of the curves of the model without neurons.
+
+A task may have several measurements, each of another text or measure. What a probe of the last layer reads is not what
+the model does with it: its sentence speaks of the last layer alone.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +21,25 @@ _SAID = {
     "within noise": "does no clearly different harm from",
 }
 
+_OF_MODEL = {
+    "holds": "The model uses these neurons more than others",
+    "fails": "The model needs these neurons less than others",
+    "within noise": "That the model uses these neurons more than others is not shown",
+    "mixed": "Whether the model uses these neurons more than others depends on what replaces them",
+}
+_OF_PROBE = {
+    "holds": "What a probe of the last layer reads of {probe} depends on these neurons more than on others",
+    "fails": "What a probe of the last layer reads of {probe} depends on these neurons less than on others",
+    "within noise": (
+        "That what a probe of the last layer reads of {probe} depends on these neurons more than on others is not shown"
+    ),
+    "mixed": (
+        "Whether what a probe of the last layer reads of {probe} depends on these neurons more than on others differs "
+        "with what replaces them"
+    ),
+}
+_OF_TASK = "accuracy on "
+
 
 class UseChart(NamedTuple):
     """The score of the model against the number of neurons removed, with one fill."""
@@ -30,6 +53,20 @@ class UseChart(NamedTuple):
     whole: Reference
 
 
+class ModelUse(NamedTuple):
+    """One measurement: what it says, and its charts."""
+
+    name: str
+    sentence: str
+    draws: object
+    """Number of random sets."""
+    probe: object
+    """The task of the probe of the last layer that was measured; None for what the model itself does."""
+    charts: tuple[UseChart, ...]
+    layers: "SetLayers | None"
+    """The layers of the removed neurons."""
+
+
 class SetLayers(NamedTuple):
     """The layers of the removed neurons, at the largest number of them."""
 
@@ -39,9 +76,30 @@ class SetLayers(NamedTuple):
     """Every layer, and how many of its neurons each set has."""
 
 
-def use_sentence(entry: Mapping[str, Any]) -> str:
-    """Says for every fill whether the first neurons do more harm than random ones; empty if it was not measured."""
-    found = entry.get("model_ablation") or {}
+def measurements(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns all that was measured of the model of a task, the oldest first; older results have one at most."""
+    found = entry.get("model_ablations") or [entry.get("model_ablation")]
+    return [one for one in found if one]
+
+
+def draw_uses(entry: Mapping[str, Any]) -> tuple[ModelUse, ...]:
+    """Returns every measurement of a task that has a chart, the oldest first."""
+    made = [
+        ModelUse(
+            name=str(found.get("name") or _named(found)),
+            sentence=use_sentence(found),
+            draws=found.get("draws"),
+            probe=_probe(found),
+            charts=draw_use(found),
+            layers=layers_of_sets(found),
+        )
+        for found in measurements(entry)
+    ]
+    return tuple(one for one in made if one.charts)
+
+
+def use_sentence(found: Mapping[str, Any]) -> str:
+    """Says of a measurement for every fill whether the first neurons do more harm than random ones; else empty."""
     claims = [claim for claim in claims_told(found, _SAID) if (claim["stronger"], claim["weaker"]) == ("top", "random")]
     if not claims:
         return ""
@@ -53,26 +111,23 @@ def use_sentence(entry: Mapping[str, Any]) -> str:
         for claim in claims
     ]
     outcomes = {claim["outcome"] for claim in claims}
-    verdict = {
-        frozenset({"holds"}): "The model uses these neurons more than others",
-        frozenset({"fails"}): "The model needs these neurons less than others",
-        frozenset({"within noise"}): "That the model uses these neurons more than others is not shown",
-    }.get(frozenset(outcomes), "Whether the model uses these neurons more than others depends on what replaces them")
-    return f"{verdict} ({found.get('measure', 'score')} of {found.get('text', 'a text')}): {'; '.join(parts)}."
+    outcome = outcomes.pop() if len(outcomes) == 1 else "mixed"
+    probe = _probe(found)
+    verdict = _OF_MODEL[outcome] if probe is None else _OF_PROBE[outcome].format(probe=probe)
+    return f"{verdict} ({_named(found)}): {'; '.join(parts)}."
 
 
-def claim_lines(entry: Mapping[str, Any]) -> list[str]:
-    """Returns every claim with its outcome, one a line."""
+def claim_lines(found: Mapping[str, Any]) -> list[str]:
+    """Returns every claim of a measurement with its outcome, one a line."""
     return [
         f"{claim['fill']}: {claim['stronger']} hurts more than {claim['weaker']}: {claim['outcome']} "
         f"({_signed(claim['excess'])}, {_signed(claim['interval'][0])} to {_signed(claim['interval'][1])})"
-        for claim in claims_told(entry.get("model_ablation") or {}, _SAID)
+        for claim in claims_told(found, _SAID)
     ]
 
 
-def draw_use(entry: Mapping[str, Any]) -> tuple[UseChart, ...]:
-    """Draws the curves of each fill on the same axes; none where they were not measured."""
-    found = entry.get("model_ablation") or {}
+def draw_use(found: Mapping[str, Any]) -> tuple[UseChart, ...]:
+    """Draws the curves of each fill of a measurement on the same axes; none where there are no points."""
     points = [
         point
         for point in found.get("points") or ()
@@ -112,9 +167,8 @@ def draw_use(entry: Mapping[str, Any]) -> tuple[UseChart, ...]:
     return tuple(charts)
 
 
-def layers_of_sets(entry: Mapping[str, Any]) -> SetLayers | None:
-    """Returns how many neurons of each layer every set has; None where that was not measured."""
-    found = entry.get("model_ablation") or {}
+def layers_of_sets(found: Mapping[str, Any]) -> SetLayers | None:
+    """Returns how many neurons of each layer every set of a measurement has; None where that is not known."""
     names = found.get("layer_names") or ()
     points = [
         point
@@ -128,6 +182,19 @@ def layers_of_sets(entry: Mapping[str, Any]) -> SetLayers | None:
     sets = tuple(name for name in _SETS if name in layers)
     rows = tuple((str(name), tuple(layers[of][place] for of in sets)) for place, name in enumerate(names))
     return SetLayers(most, sets, rows)
+
+
+def _named(found: Mapping[str, Any]) -> str:
+    return f"{found.get('measure', 'score')} of {found.get('text', 'a text')}"
+
+
+def _probe(found: Mapping[str, Any]) -> str | None:
+    """Returns the task of the probe that was measured; older results tell it by the name of the measure alone."""
+    if "name" in found:
+        return found.get("probe")
+    measure = str(found.get("measure", ""))
+    task, of_layer, _ = measure.removeprefix(_OF_TASK).rpartition(" in ")
+    return task if of_layer and measure.startswith(_OF_TASK) else None
 
 
 def _line(name: str, fill: object, points: Sequence[Mapping[str, Any]], x: Scale, y: Scale) -> Line:

@@ -31,7 +31,7 @@ from lca_jax.report.figures import (
 from lca_jax.report.findings import CORRELATION, Findings, beats_baselines, findings
 from lca_jax.report.layer_curve import LayerCurve, draw_by_layer
 from lca_jax.report.method_chart import MethodChart, draw_methods, method_rows
-from lca_jax.report.model_use import SetLayers, UseChart, draw_use, layers_of_sets
+from lca_jax.report.model_use import ModelUse, draw_uses
 from lca_jax.report.neuron_rows import NeuronRow, neuron_row
 from lca_jax.report.reliability import overlap_rows
 from lca_jax.report.saved_figures import write_with_figures
@@ -141,10 +141,8 @@ class _TaskView(NamedTuple):
     keep: tuple[KeepChart, ...]
     layers: LayerChart | None
     by_layer: LayerCurve | None
-    use: tuple[UseChart, ...]
-    """The model with neurons removed; empty if that was not measured."""
-    use_layers: SetLayers | None
-    """The layers of these neurons."""
+    uses: tuple[ModelUse, ...]
+    """The model with neurons removed, measured in one way or several; empty if that was not measured."""
     control: tuple[ControlChart, ...]
     """The model with neurons shifted towards another class; empty if that was not measured."""
     controlled: str
@@ -207,8 +205,7 @@ def _view(
         by_layer=draw_by_layer(
             task.get("by_layer", ()), task.get("by_layer_untrained", ()), accuracy=accuracy, baselines=baselines
         ),
-        use=draw_use(task) if beats else (),
-        use_layers=layers_of_sets(task) if beats else None,
+        uses=draw_uses(task) if beats else (),
         control=draw_control(task) if beats else (),
         controlled=control_sentence(task) if beats else "",
         overlap=overlap_rows(task) if beats else (),

@@ -112,6 +112,8 @@ def test_overlap_is_jaccard_and_its_null_is_that_of_other_neurons() -> None:
     rng = np.random.default_rng(0)
     same = rng.integers(0, 50, (300, 1))
     assert measure_overlap(same, same).mean == 1.0
+    # 300 neurons that all agree: the lower end of Wilson's interval.
+    assert measure_overlap(same, same).low == pytest.approx(1 - 1.959964**2 / (300 + 1.959964**2), abs=1e-6)
     assert measure_overlap(same, same).other_neurons == pytest.approx(1 / 50, abs=0.015)
 
 

@@ -39,7 +39,7 @@ def start(texts: Path, out: Path, processes: int, *more: str) -> list[subprocess
         "--processes": processes,
         "--join-timeout": 100,
     }
-    command = [sys.executable, "-c", LCA, "study", "--join", "--quiet", *(more or ("--probe.l1", "1e-3", "1e-2"))]
+    command = [sys.executable, "-c", LCA, "study", "--join", "--quiet", *more]
     command += [str(part) for option in options.items() for part in option]
     return [
         subprocess.Popen(
@@ -62,19 +62,22 @@ def end(job: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
 
 
 @pytest.mark.slow
-def test_a_job_that_loses_processes_ends_with_the_results_of_another(tmp_path: Path) -> None:
-    processes = 3
+@pytest.mark.parametrize(("processes", "more"), [(3, ()), (2, ("--split-model", "2"))])
+def test_a_job_that_loses_processes_ends_with_the_results_of_another(
+    tmp_path: Path, processes: int, more: tuple[str, ...]
+) -> None:
+    options = ("--probe.l1", "1e-3", "1e-2", *more)
     write_bert(tmp_path / "bert")
     write_conllu(tmp_path / "train.conllu", 200, seed=0)
     write_conllu(tmp_path / "dev.conllu", 40, seed=1)
-    assert all(code == 0 for code, _ in end(start(tmp_path, tmp_path / "undisturbed", processes)))
+    assert all(code == 0 for code, _ in end(start(tmp_path, tmp_path / "undisturbed", processes, *options)))
     started = time.monotonic()
-    assert all(code == 0 for code, _ in end(start(tmp_path, tmp_path / "compiled", processes)))
+    assert all(code == 0 for code, _ in end(start(tmp_path, tmp_path / "compiled", processes, *options)))
     usual_s = time.monotonic() - started
     generator = random.Random(processes)
     for kill in range(KILLS):
         out = tmp_path / f"out{kill // 2}"  # two kills in one folder, then it may end
-        job = start(tmp_path, out, processes)
+        job = start(tmp_path, out, processes, *options)
         time.sleep(generator.uniform(0.2, 1) * usual_s)
         killed = generator.randrange(processes)
         job[killed].send_signal(signal.SIGKILL)
@@ -88,7 +91,7 @@ def test_a_job_that_loses_processes_ends_with_the_results_of_another(tmp_path: P
                 assert killed == 0, said
                 assert "coordination service" in said
         if kill % 2 == 1:
-            finished = end(start(tmp_path, out, processes))
+            finished = end(start(tmp_path, out, processes, *options))
             assert all(code == 0 for code, _ in finished), finished
             ours, theirs = (checksums_in(folder / "rankings") for folder in (out, tmp_path / "undisturbed"))
             assert ours == theirs

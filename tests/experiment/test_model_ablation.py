@@ -59,6 +59,48 @@ def test_the_command_writes_the_entry_and_says_the_verdict(
     documented = (Path(lca_jax.__file__).parent / "experiment" / "README.md").read_text("utf-8")
     for key in keys_of(entry, ("tasks", "TASK", "model_ablation")):
         assert f"| `{'.'.join(key)}` |" in documented, key
+    assert entry["name"] == "perplexity a word of text.txt (counts 2 8, random 2)"
+
+
+def test_another_request_stands_beside_the_first_and_the_same_one_replaces_itself(experiment: Experiment) -> None:
+    folder = experiment.out.parent
+    file = experiment.out / "model_ablation" / "upos.json"
+    file.unlink(missing_ok=True)
+    text = ModelAblation(task="upos", text=folder / "text.txt", counts=(4,), fill=("zero",), random=2)
+    pairs = replace(text, text=None, pairs=folder / "pairs.jsonl")
+    shown = []
+    for settings in (text, pairs, replace(text, counts=(5,)), text):
+        entry = ablate_model(experiment.out, settings)["tasks"]["upos"]
+        shown.append([one["name"] for one in entry["model_ablations"]])
+        assert entry["model_ablation"] == entry["model_ablations"][-1]
+    first, second, third = (
+        f"{what} ({counts}, fill zero, random 2)"
+        for what, counts in (
+            ("perplexity a word of text.txt", "counts 4"),
+            ("accuracy on minimal pairs of pairs.jsonl", "counts 4"),
+            ("perplexity a word of text.txt", "counts 5"),
+        )
+    )
+    assert shown == [[first], [first, second], [first, second, third], [second, third, first]]
+    page = (experiment.out / "report" / "index.html").read_text("utf-8")
+    for name in (first, second, third):
+        assert (f"<h4>{name}</h4>" in page) == ("Does the model use them?" in page)
+
+
+def test_the_file_of_an_older_version_is_read_and_kept(experiment: Experiment) -> None:
+    settings = ModelAblation(
+        task="upos", text=experiment.out.parent / "text.txt", counts=(4,), fill=("zero",), random=2
+    )
+    entry = ablate_model(experiment.out, settings)["tasks"]["upos"]["model_ablation"]
+    file = experiment.out / "model_ablation" / "upos.json"
+    key = json.loads(file.read_text("utf-8"))["measured"][-1]["key"]
+    older = {name: value for name, value in entry.items() if name not in ("name", "probe")}
+    file.write_text(json.dumps({"key": key, "entry": older}))
+    found = run(experiment)["tasks"]["upos"]
+    assert found["model_ablation"] == older
+    assert found["model_ablations"] == [older]
+    assert ablate_model(experiment.out, settings)["tasks"]["upos"]["model_ablations"] == [older, entry]
+    file.unlink()
 
 
 def test_results_have_it_as_long_as_the_run_has_the_ranking(experiment: Experiment) -> None:
@@ -73,9 +115,10 @@ def test_results_have_it_as_long_as_the_run_has_the_ranking(experiment: Experime
     assert "model_ablation" not in other["tasks"]["upos"]
     assert run(experiment)["tasks"]["upos"]["model_ablation"] == entry
     file = experiment.out / "model_ablation" / "upos.json"
-    file.write_text('{"key": 3}')
-    with pytest.raises(StoreError, match="start `lca ablate-model` again"):
-        run(experiment)
+    for damaged in ('{"key": 3}', '{"measured": [1]}', '{"measured": [{"key": "a"}]}'):
+        file.write_text(damaged)
+        with pytest.raises(StoreError, match="start `lca ablate-model` again"):
+            run(experiment)
     file.unlink()
 
 

@@ -394,7 +394,7 @@ def test_what_is_measured_of_a_model_later_is_read_again(two: Survey, results: d
     cells = Cells(two).experiments
     place = cells["bert", "en"].out
     assert Runs(cells, two.out).plan()[0].finished
-    keep_measured(place, kind, "upos", {})
+    keep_measured(place, kind, "upos", {}, request=None)
     assert not Runs(cells, two.out).plan()[0].finished
     (place / file_of_measured(kind, "upos")).unlink()
     assert Runs(cells, two.out).plan()[0].finished

@@ -15,12 +15,23 @@ class Killed(Exception):  # noqa: N818 - stands in for a signal
     """Ends a run in this process at the place where a test raises it."""
 
 
-def start_process(*arguments: str | Path, before: str = "", settings: str = "") -> subprocess.Popen[bytes]:
+JOIN = {
+    "by the package": "from lca_jax.machine.job import join_processes; join_processes('{}', {}, {})",
+    "by JAX": "jax.distributed.initialize('{}', {}, {})",
+    "by JAX, soon": "jax.distributed.initialize('{}', {}, {}, heartbeat_timeout_seconds=10)",
+}
+"""How the processes of a job come together; in the package's own way they watch each other besides."""
+
+
+def start_process(
+    *arguments: str | Path, before: str = "", settings: str = "", split_over: int = 1
+) -> subprocess.Popen[bytes]:
     """Another process that extracts 2,000 drawn sentences in shards of 64 words: model folder, store folder."""
     program = (
         f"import sys, jax\njax.config.update('jax_platforms', 'cpu')\n{before}\n"
         "from lca_jax import extract, load_model\nfrom tests.extraction.corpora import draw_corpus\n"
-        f"extract(load_model(sys.argv[1]), draw_corpus(2000), sys.argv[2], shard_words=64, row_length=24{settings})"
+        f"model = load_model(sys.argv[1], split_over={split_over})\n"
+        f"extract(model, draw_corpus(2000), sys.argv[2], shard_words=64, row_length=24{settings})"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.Popen(
@@ -29,19 +40,26 @@ def start_process(*arguments: str | Path, before: str = "", settings: str = "") 
 
 
 def start_job(
-    model: Model, store: Path, processes: int, *, usual: str = "", odd: str = ""
+    model: Model,
+    store: Path,
+    processes: int,
+    *,
+    usual: str = "",
+    odd: str = "",
+    split_over: int = 1,
+    join: str = JOIN["by JAX"],
 ) -> list[subprocess.Popen[bytes]]:
     """The same as a job of several processes, the last of which may have settings of its own."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    join = "jax.distributed.initialize('{}', {}, {})"
     return [
         start_process(
             model.name,
             store,
             before=join.format(address, processes, rank),
             settings=odd if rank == processes - 1 else usual,
+            split_over=split_over,
         )
         for rank in range(processes)
     ]

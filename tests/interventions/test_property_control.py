@@ -13,7 +13,7 @@ from lca_jax.axes import LayerBlock, NeuronAxis
 from lca_jax.errors import DataError, ModelError, SettingsError
 from lca_jax.extraction.extract import extract
 from lca_jax.gathering.gather import gather_statistics
-from lca_jax.interventions.control.judging import Excess, Judged, ends_of, rest_same
+from lca_jax.interventions.control.judging import Excess, Judged, rest_same
 from lca_jax.interventions.control.predicted import PredictedWords
 from lca_jax.interventions.control.property_control import control_property
 from lca_jax.interventions.control.shifts import ClassPair, class_pair, falling_strengths, shift_neurons
@@ -230,14 +230,35 @@ def test_intervals_over_random_are_those_of_a_paired_bootstrap() -> None:
         source=np.stack([had] * 4), target=hits, none=hits, changed=hits, otherwise_same=None,
         sentences=np.arange(60), texts=None, metrics={},
     )  # fmt: skip
-    over = Excess.of(record, hits, draws=2, seed=0).over(1, [2, 3])
+    over = Excess.of(record, hits, draws=2, seed=0).over([(1, [2, 3])])
     top, random = hits[1, had].astype(float), hits[2, had].astype(float)
-    assert over[0] == pytest.approx(top.mean() - random.mean())
+    assert over.value == pytest.approx(top.mean() - random.mean())
     theirs = stats.bootstrap(
         (top - random,), np.mean, n_resamples=4000, method="percentile",
         random_state=1,  # pyright: ignore[reportCallIssue] - the name that older versions of SciPy know too
     ).confidence_interval  # fmt: skip
-    np.testing.assert_allclose(ends_of(over), theirs, rtol=0, atol=0.04)
+    np.testing.assert_allclose(over[1:], theirs, rtol=0, atol=0.04)
+
+
+@pytest.mark.parametrize(("units", "shown"), [(3, False), (4, True)])
+def test_few_answers_that_all_agree_are_not_sure(units: int, shown: bool) -> None:
+    hits = np.zeros((4, units), bool)
+    hits[1] = True
+    record = Judged(
+        source=np.ones((4, units), bool), target=hits, none=hits, changed=hits, otherwise_same=None,
+        sentences=np.arange(units), texts=None, metrics={},
+    )  # fmt: skip
+    excess = Excess.of(record, hits, draws=1, seed=0)
+    # Point 1 turns all answers and point 2 none; random neurons turn none. McNemar's test shows 4 of 4, not 3 of 3.
+    alone = excess.over([(1, [3])])
+    assert (alone.value, alone.high) == (1, 1)
+    assert (alone.low > 0) == shown
+    nothing = excess.over([(2, [3])])
+    assert nothing.low == -nothing.high < -0.4
+    # Half of the points turn all answers: no sample of four answers differs from another, and neither is that sure.
+    both = excess.over([(1, [3]), (2, [3])])
+    assert both.value == 0.5
+    assert both.low < 0 < 0.7 < both.high < 1
 
 
 def test_the_rest_of_a_sentence() -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lca_jax.report.findings import findings
-from lca_jax.report.model_use import draw_use, layers_of_sets
+from lca_jax.report.model_use import draw_use, draw_uses, layers_of_sets, use_sentence
 from lca_jax.report.page import render_report
 from tests.report.results import beaten, good
 
@@ -64,11 +64,11 @@ def test_the_page_has_a_curve_for_every_fill() -> None:
 def test_the_layers_of_every_set_stand_beside_its_curve() -> None:
     results = with_use(good())
     entry = results["tasks"]["upos"]
-    assert layers_of_sets(entry) is None
+    assert layers_of_sets(entry["model_ablation"]) is None
     entry["model_ablation"]["layer_names"] = ["residual 0", "residual 1"]
     for place, one in enumerate(entry["model_ablation"]["points"]):
         one["layers"] = [one["neurons"] - place, place]
-    found = layers_of_sets(entry)
+    found = layers_of_sets(entry["model_ablation"])
     assert found is not None
     # Both fills remove the same neurons; here the numbers of the last are told.
     assert found == (100, ("top", "random", "bottom"), (("residual 0", (93, 91, 89)), ("residual 1", (7, 9, 11))))
@@ -77,8 +77,49 @@ def test_the_layers_of_every_set_stand_beside_its_curve() -> None:
 
 
 def test_higher_perplexities_lie_higher() -> None:
-    charts = draw_use(with_use(good())["tasks"]["upos"])
+    charts = draw_use(with_use(good())["tasks"]["upos"]["model_ablation"])
     assert [chart.fill for chart in charts] == ["zero", "mean"]
     heights = {line.name: line.marks[0].y for line in charts[0].lines}
     assert heights["top"] < heights["random"] < heights["bottom"] < charts[0].whole.position
-    assert draw_use({"model_ablation": {"points": [point("top", "zero", 5, 3.0)]}}) == ()
+    assert draw_use({"points": [point("top", "zero", 5, 3.0)]}) == ()
+
+
+def test_the_page_shows_every_measurement() -> None:
+    results = with_use(good(), claim("zero", "holds", 0.5, 0.4, 0.6))
+    entry = results["tasks"]["upos"]
+    first = {**entry["model_ablation"], "name": "perplexity a word of wiki.txt", "probe": None}
+    second = {**first, "name": "perplexity a word of news.txt (random 9)", "text": "news.txt", "draws": 9}
+    entry |= {"model_ablation": second, "model_ablations": [first, second]}
+    page = render_report(results, {})
+    assert page.count("Does the model use them?") == 1
+    assert [page.count(f"<h4>{one['name']}</h4>") for one in (first, second)] == [1, 1]
+    assert page.index("5 random sets") < page.index(second["name"]) < page.index("9 random sets")
+    said = findings(results, "upos").use
+    assert said.count("The model uses these neurons more than others") == 2
+    # One measurement needs no name, and older results have one at most.
+    entry["model_ablations"] = [first]
+    assert "<h4>" not in render_report(results, {})
+    del entry["model_ablations"]
+    assert [use.name for use in draw_uses(entry)] == [second["name"]]
+
+
+def test_a_probe_says_nothing_of_what_the_model_uses() -> None:
+    results = with_use(good(), claim("zero", "holds", 0.5, 0.4, 0.6))
+    found = results["tasks"]["upos"]["model_ablation"]
+    found |= {"measure": "accuracy on xpos in residual 12", "text": "test.conllu", "lost": "drop"}
+    older = use_sentence(found)
+    assert older.startswith(
+        "What a probe of the last layer reads of xpos depends on these neurons more than on others (accuracy on xpos "
+        "in residual 12 of test.conllu): "
+    )
+    found |= {"name": "accuracy on xpos in residual 12 of test.conllu", "probe": "xpos"}
+    assert use_sentence(found) == older
+    page = render_report(results, {})
+    assert "Does the last layer depend on them?" in page
+    assert "what the model does with that layer is not measured" in page
+    assert "The model uses" not in page
+    for measure in ("accuracy on minimal pairs", "accuracy of the classifier on upos"):
+        assert use_sentence(
+            with_use(good(), claim("zero", "holds", 0.5, 0.4, 0.6))["tasks"]["upos"]["model_ablation"]
+            | {"measure": measure}
+        ).startswith("The model uses these neurons more than others")

@@ -1,23 +1,26 @@
 """Counts what became of a property from the answers of a model, and compares neurons with random ones.
 
 Differences are taken within a sample of the sentences, and random sets are drawn anew among those that were measured,
-so that an interval also holds what the luck of the draw does.
+so that an interval also holds what the luck of the draw does. Translations are often few, and a bootstrap of few
+answers that agree has no width: an interval reaches as far as answers of a kind that was not seen could move the
+difference (`with_unseen`).
 
 References:
+    Tango 1998 (an interval of a difference of paired proportions has a width where no pair differs).
     Bau et al. 2019, section 6 and A.2 (target reached and feature erased are two things).
     Antverg and Belinkov 2022, section 4 (error rate; correct lemma, wrong value).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lca_jax.interventions.control.property_change import Quality, Share
 from lca_jax.interventions.translation import scores_of_sums, sentence_statistics
-from lca_jax.probing.metrics import resampled_sums, share_interval
+from lca_jax.probing.metrics import resampled_sums, share_interval, with_unseen
 
 LEVEL = (0.025, 0.975)
 
@@ -84,11 +87,23 @@ def rest_same(
     return np.stack([np.bincount(number, weights=point & ~had_source)[number] == 0 for point in changed])
 
 
+class Difference(NamedTuple):
+    """A difference of shares, -1 to 1, with the ends of its paired 95 % interval over sentences and draws."""
+
+    value: float
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Excess:
-    """A share of the units in every sample of the sentences; sample 0 is the data itself."""
+    """How much larger a share of the units is at some points than at others."""
 
+    hits: Float[np.ndarray, "point unit"]
+    """Whether each unit that showed the source class counts."""
+    sentences: Int[np.ndarray, " unit"]
     share: Float[np.ndarray, "sample point"]
+    """The share in every sample of the sentences; sample 0 is the data itself."""
     draws: Float[np.ndarray, "sample draw"]
     """How much each random draw counts in a sample."""
 
@@ -108,17 +123,27 @@ class Excess:
         times = np.random.default_rng((seed, 1)).multinomial(draws, np.full(draws, 1 / draws), size=len(sampled))
         # The data itself has every draw once.
         times[0] = 1
-        return cls(share=sampled[:, 1:] / sampled[:, :1], draws=times / draws)
+        return cls(
+            hits=rows[1:],
+            sentences=judged.sentences[among],
+            share=sampled[:, 1:] / sampled[:, :1],
+            draws=times / draws,
+        )
 
-    def over(self, point: int, random: Sequence[int]) -> Float[np.ndarray, " sample"]:
-        """Returns in every sample the share of a point minus the mean share of its random draws."""
-        return self.share[:, point] - (self.share[:, list(random)] * self.draws).sum(axis=1)
+    def over(self, points: Sequence[tuple[int, Sequence[int]]]) -> Difference:
+        """Returns the share of a point minus the mean share of its random draws, as mean over all points.
 
-
-def ends_of(sampled: Float[np.ndarray, " sample"]) -> tuple[float, float]:
-    """Returns the 95 % interval of the samples after the first one."""
-    low, high = np.quantile(sampled[1:], LEVEL).tolist()
-    return low, high
+        Args:
+            points: Each point with its random draws.
+        """
+        in_samples = [
+            self.share[:, top] - (self.share[:, list(random)] * self.draws).sum(axis=1) for top, random in points
+        ]
+        of_units = np.mean([self.hits[top] - self.hits[list(random)].mean(axis=0) for top, random in points], axis=0)
+        sampled = np.mean(in_samples, axis=0)
+        ends = np.quantile(sampled[1:], LEVEL)
+        low, high = with_unseen(ends[None], of_units[None], self.sentences, least=-1)[0].tolist()
+        return Difference(float(sampled[0]), low, high)
 
 
 def quality_of(judged: Judged, points: Sequence[int], *, seed: int) -> dict[str, Quality]:

@@ -23,7 +23,7 @@ from lca_jax.axes import DECODER, Layers
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.interventions.choices import EDITED, Edited
 from lca_jax.interventions.control.answers import Answering, Answers
-from lca_jax.interventions.control.judging import Excess, Judged, ends_of, quality_of, rest_same
+from lca_jax.interventions.control.judging import Excess, Judged, quality_of, rest_same
 from lca_jax.interventions.control.property_change import ControlClaim, ControlPoint, PropertyControl
 from lca_jax.interventions.control.shifts import ClassPair, Shift, class_pair, shift_neurons
 from lca_jax.interventions.control.word_rows import edit_words
@@ -152,8 +152,7 @@ class _Plan:
         """Makes the records, each top followed by its random neurons."""
         made = []
         for ranking, size, strength, top, random in self.sets():
-            over = excess.over(top, random)
-            ends = ends_of(over)
+            over = excess.over([(top, random)])
             for of, numbers in (("top", [top]), ("matched", random)):
                 is_top = of == "top"
                 made.append(
@@ -163,9 +162,9 @@ class _Plan:
                         size=size,
                         strength=strength,
                         **judged.shares(numbers),  # pyright: ignore[reportArgumentType] - None where nothing is known
-                        excess=float(over[0]) if is_top else None,
-                        excess_low=ends[0] if is_top else None,
-                        excess_high=ends[1] if is_top else None,
+                        excess=over.value if is_top else None,
+                        excess_low=over.low if is_top else None,
+                        excess_high=over.high if is_top else None,
                         quality=quality_of(judged, numbers, seed=seed),
                         draws=() if is_top else tuple(excess.share[0, numbers].tolist()),
                         examples=judged.examples(numbers, _EXAMPLES) if is_top else (),
@@ -175,23 +174,23 @@ class _Plan:
 
     def claim(self, ranking: str, excess: Excess, *, clean: bool, source: str, target: str) -> ControlClaim:
         """Compares a ranking with random neurons, over all its points."""
-        over = [
-            excess.over(top, random)
-            for name, _, strength, top, random in self.sets()
-            if name == ranking and (strength or self.shift != "translate")
-        ]
-        mean = np.mean(over, axis=0)
-        low, high = ends_of(mean)
+        over = excess.over(
+            [
+                (top, random)
+                for name, _, strength, top, random in self.sets()
+                if name == ranking and (strength or self.shift != "translate")
+            ]
+        )
         return ControlClaim(
             ranking=ranking,
             shift=self.shift,
             source=source,
             target=target,
             clean=clean,
-            excess=float(mean[0]),
-            low=low,
-            high=high,
-            outcome="holds" if low > 0 else "fails" if high < 0 else "within noise",
+            excess=over.value,
+            low=over.low,
+            high=over.high,
+            outcome="holds" if over.low > 0 else "fails" if over.high < 0 else "within noise",
         )
 
     def _number(self, order: int, size: int, strength: int) -> int:
