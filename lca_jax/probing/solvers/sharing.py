@@ -32,9 +32,10 @@ class Share(NamedTuple):
     """The same devices, in the same order, as groups that work on different problems; None where each device is one.
     Groups hold no weights between two programs: the arrays of a batch all lie on the other mesh, as JAX wants it."""
     in_rounds: bool = False
-    """Whether the sums of gradients go around twice, along the columns of a rectangle of devices and then along its
-    rows, each time to be added up in parts: together the bytes of the weights once. Left to itself the compiler of TPUs
-    adds up all sums on every device of a square torus and cuts out the device's own, which is twice as much."""
+    """Whether the sums of gradients go around in two rounds, along the columns of a rectangle of devices and then along
+    its rows, each device keeping its part: together little more than the bytes of the weights. JAX lays a mesh row by
+    row on a torus of TPUs. Left to itself their compiler adds up all sums on every device of a square torus, which is
+    twice as much; GPUs add up in one round."""
 
 
 def share_of(mesh: Mesh, problems: int) -> Share | None:
