@@ -92,28 +92,35 @@ def test_fewer_problems_than_devices_are_shared_out_over_groups(name: str) -> No
     assert text.donated == 19  # a state lies after as it did before
 
 
-@pytest.mark.parametrize("name", [TPU, pytest.param(POD, marks=pytest.mark.slow)])
-def test_each_device_makes_the_inner_products_of_its_own_problems(name: str) -> None:
-    """No product of all problems on every device; the sums of the gradients and the next weights are exchanged."""
-    size = replace(size_on(name), problems=devices(name).size)
+@pytest.mark.parametrize(
+    ("name", "features", "classes", "most"),
+    [(TPU, FEATURES, CLASSES, 1.65), pytest.param(POD, 9_984, 17, 2.1, marks=pytest.mark.slow)],
+)
+def test_each_device_makes_the_inner_products_of_its_own_problems(
+    name: str, features: int, classes: int, most: float
+) -> None:
+    """No product of all problems on every device; the sums of the gradients and the next weights go around once each.
+
+    Weights of less than about 10 MB go around twice on 256 chips: the compiler chooses fewer steps, an all-reduce.
+    """
+    count = devices(name).size
+    size = replace(size_on(name), problems=count, features=features, classes=classes)
     options = QUICK if TARGETS[name].platform == "tpu" else None
     compiled = compile_iteration(devices(name), size, options=options)
     text = CompiledText.of(compiled.as_text() or "").iteration()
     with_X, inner, bias = operations(size)
-    assert text.flop == pytest.approx((with_X + inner) / devices(name).size + bias, rel=0.02)
-    weights = 4 * size.problems * CLASSES * FEATURES
-    # On 256 chips the sums of the gradients and the next weights both go around twice, as all-reduces.
-    scattered = "reduce-scatter" in {one.opcode for one in text.collectives}
-    assert scattered is (name != "v5e-256")
-    assert weights < text.sent_bytes < (1.9 if scattered else 4.1) * weights
+    assert text.flop == pytest.approx((with_X + inner) / count + bias, rel=0.02)
+    weights = 4 * count * classes * features
+    assert weights < text.sent_bytes < most * weights  # the least is 1.5 times the weights on 4 devices, 1.99 on 256
+    assert {"reduce-scatter", "all-gather"} <= {one.opcode for one in text.collectives}
     assert text.donated == 19  # a state lies after as it did before
 
 
 def operations(size: FitSize) -> tuple[int, int, int]:
     """Operations of an iteration on all devices: products with X, in the metric, and of the bias on one of them."""
-    counted = size.problems * iteration_operations(size.words, FEATURES, CLASSES)
-    with_X = size.problems * CLASSES * 4 * size.words * FEATURES
-    return with_X, counted - with_X, 2 * size.problems * WORDS * CLASSES**2
+    counted = size.problems * iteration_operations(size.words, size.features, size.classes)
+    with_X = size.problems * size.classes * 4 * size.words * size.features
+    return with_X, counted - with_X, 2 * size.problems * WORDS * size.classes**2
 
 
 @pytest.mark.parametrize("name", [TPU, GPU])

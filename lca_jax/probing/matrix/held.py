@@ -1,6 +1,6 @@
 """X held on the devices as a whole: read once, then multiplied wherever a product is needed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -150,7 +150,7 @@ def hold_matrix(
     return HeldMatrix(block=block, words=source.words, mesh=mesh)
 
 
-@partial(jax.jit, static_argnames="visit")
+@partial(jax.jit, static_argnames=("visit", "correlate"))
 def sweep_block(
     block: Block,
     U: Float[Array, "*layer problem class feature"],
@@ -159,13 +159,17 @@ def sweep_block(
     by_word: Any,
     *,
     visit: Visit,
+    correlate: Callable[[Block, Array], Array] = correlations,
 ) -> Sweep:
-    """Computes both products of `Matrix.sweep` for words that are all at hand, also inside a compiled program."""
+    """Computes both products of `Matrix.sweep` for words that are all at hand, also inside a compiled program.
+
+    `correlate` makes the second one: `correlations`, or the same with its sums where a solver wants them.
+    """
 
     def of_layer(block: Block, U: Array, by_problem: Any, by_word: Any) -> Sweep:
         Z = scores(block, U)
         R, sums = visit(problems, by_problem, by_word, Z)
-        return Sweep(Z, correlations(block, R), sums)
+        return Sweep(Z, correlate(block, R), sums)
 
     return over_layers(of_layer, (0, 0, 0, 0), layered=block.layered)(block, U, by_problem, by_word)
 

@@ -10,6 +10,7 @@ make three arrays whole again, once for all iterations of a program.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -17,6 +18,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
+from lca_jax.machine.devices import platform_of
+from lca_jax.probing.matrix.block import Block, correlations
 from lca_jax.probing.solvers.state import Proposal, State
 
 
@@ -28,6 +31,11 @@ class Share(NamedTuple):
     groups: Mesh | None
     """The same devices, in the same order, as groups that work on different problems; None where each device is one.
     Groups hold no weights between two programs: the arrays of a batch all lie on the other mesh, as JAX wants it."""
+    in_rounds: bool = False
+    """Whether the sums of gradients go around in two rounds, along the columns of a rectangle of devices and then along
+    its rows, each device keeping its part: together little more than the bytes of the weights. JAX lays a mesh row by
+    row on a torus of TPUs. Left to itself their compiler adds up all sums on every device of a square torus, which is
+    twice as much; GPUs add up in one round."""
 
 
 def share_of(mesh: Mesh, problems: int) -> Share | None:
@@ -36,7 +44,7 @@ def share_of(mesh: Mesh, problems: int) -> Share | None:
     if groups == 1:
         return None
     if groups == mesh.size:
-        return Share(mesh, None)
+        return Share(mesh, None, in_rounds=platform_of(mesh) == "tpu" and mesh.shape["data"] == mesh.size)
     devices = np.asarray(mesh.devices).reshape(groups, -1)
     return Share(mesh, Mesh(devices, ("problem", "copy"), axis_types=(AxisType.Auto, AxisType.Auto)))
 
@@ -55,6 +63,26 @@ def worked_on(weights: Float[Array, "problem class feature"], share: Share | Non
         return weights
     # Without the barrier the compiler sends to all devices whatever such an array is made of, and makes it there.
     return jax.lax.optimization_barrier(jax.lax.with_sharding_constraint(weights, by_problem(share, 0)))
+
+
+def correlations_of(share: Share | None) -> Callable[[Block, Array], Array]:
+    """Returns `correlations`, whose sums over words are added up as it was chosen; for one layer, in a program."""
+    if share is None or not share.in_rounds:
+        return correlations
+    devices = np.arange(share.words.size)
+    rows = max(rows for rows in range(1, math.isqrt(len(devices)) + 1) if len(devices) % rows == 0)
+    rectangle = devices.reshape(rows, -1)
+    rounds = [groups.tolist() for groups in (rectangle.T, rectangle) if groups.shape[1] > 1]
+
+    def here(block: Block, R: Array) -> Array:
+        sums = correlations(block, R)
+        for groups in rounds:
+            sums = jax.lax.psum_scatter(sums, "data", axis_index_groups=groups, tiled=True)
+        return sums
+
+    first, everywhere = PartitionSpec("data"), PartitionSpec()
+    specs = (Block(first, everywhere, everywhere), PartitionSpec(None, None, "data"))  # pyright: ignore[reportArgumentType] - specs in the place of arrays
+    return jax.shard_map(here, mesh=share.words, in_specs=specs, out_specs=first, check_vma=False)
 
 
 def handed_over(proposal: Proposal, share: Share | None) -> Proposal:

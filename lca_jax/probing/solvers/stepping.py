@@ -18,7 +18,7 @@ from lca_jax.probing.penalties.penalty import Penalty
 from lca_jax.probing.problems import Problems
 from lca_jax.probing.solvers.iteration import look, propose, settle
 from lca_jax.probing.solvers.lanes import Lanes, over
-from lca_jax.probing.solvers.sharing import Share, share_of, state_shared_out
+from lca_jax.probing.solvers.sharing import Share, correlations_of, share_of, state_shared_out
 from lca_jax.probing.solvers.state import State, stopped
 
 _Result = TypeVar("_Result")
@@ -80,7 +80,7 @@ def advance_whole(
     share: Share | None = None,
 ) -> State:
     """Iterates as one program, where all words are at hand."""
-    sweep, visit = partial(sweep_block, block), _look(loss, whole=True)
+    sweep, visit = partial(sweep_block, block, correlate=correlations_of(share)), _look(loss, whole=True)
     records = {"layered": block.layered, "loss": loss, "penalty": penalty, "share": share}
 
     def going(now: State) -> Bool[Array, ""]:
