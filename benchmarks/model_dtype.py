@@ -108,7 +108,7 @@ def overlaps(exact: ProbeSet, rounded: ProbeSet) -> dict[str, dict[str, float]]:
             chance = chance_overlap(count, total)
             rows[f"{name}, first {share:.0%}"] = {
                 "neurons": count,
-                "overlap": _common(*pair, count),
+                "overlap": _common(pair[0], pair[1], count),
                 "of_halves": point.overlap,
                 "chance": chance.overlap,
                 "chance_high": chance.high,
