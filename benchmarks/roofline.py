@@ -9,7 +9,7 @@ counted by hand (`compiled.floors`): what any program must do. The gaps between 
 are compiled with one and two blocks: a block more costs their difference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +35,10 @@ ROWS = 128
 _TASKS = 100
 _GIVEN = 0.75
 """Share of a device's memory that JAX takes for its arrays, unless it is told otherwise."""
-_SHOWN = ("seconds", "limit", "peak_share", "gap", "products_gap", "memory_gap", "exchange_gap", "fits")
+_SHOWN = (
+    *("seconds", "slots_per_s", "problem_words_per_s", "limit", "peak_share", "bfloat16_share"),
+    *("gap", "products_gap", "memory_gap", "exchange_gap", "fits"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows |= {f"{case}, {name}": row for case, row in cases_on(name, quick=settings.quick).items()}
         shown = {key: row for key, row in rows.items() if key.endswith(name)}
         harness.print_table(name, {key: {one: row.get(one, "") for one in _SHOWN} for key, row in shown.items()})
+    worst = worst_gaps(rows)
+    told = (f"{one['row']} {one['gap']:.2f} ({one['most']})" for one in worst)
+    print(f"the worst gaps: {'; '.join(told)}")
     if settings.out:
         paper = {name: asdict(device) for name, device in DEVICES.items()}
-        harness.write_result(settings.out, "roofline", {"measured": False, "devices": paper, "rows": rows})
+        found = {"measured": False, "devices": paper, "rows": rows, "worst_gaps": worst}
+        harness.write_result(settings.out, "roofline", found)
 
 
 def cases_on(name: str, *, quick: bool) -> dict[str, dict[str, object]]:
@@ -81,6 +88,21 @@ def cases_on(name: str, *, quick: bool) -> dict[str, dict[str, object]]:
     for case, (model_type, dtype, parts) in stacks.items():
         cases[f"reading, {case}"] = _stack_row(name, device, model_type, dtype, parts=parts, quick=quick)
     return cases
+
+
+def worst_gaps(rows: Mapping[str, Mapping[str, Any]], count: int = 3) -> list[dict[str, Any]]:
+    """Returns the rows that are farthest from their floors, the worst first, and what each loses most by."""
+    compiled = {name: row for name, row in rows.items() if "gap" in row}
+    worst = sorted(compiled, key=lambda name: -compiled[name]["gap"])[:count]
+    parts = ("products", "memory", "exchange")
+    return [
+        {
+            "row": name,
+            "gap": compiled[name]["gap"],
+            "most": max(parts, key=lambda part: compiled[name][f"{part}_gap"]),
+        }
+        for name in worst
+    ]
 
 
 def stack_counts(name: str, model_type: str, dtype: Precision, *, parts: int, quick: bool = False) -> Counts:

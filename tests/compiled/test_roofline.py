@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import fused_attention
 from benchmarks.compiled.bounds import Counts, Device, bound, gaps
-from benchmarks.roofline import main
+from benchmarks.roofline import main, worst_gaps
 from tests.compiled.targets import devices
 
 DEVICE = Device(100.0, 10.0, 50.0, 5.0, 1000.0, "made up")
@@ -38,6 +38,24 @@ def test_a_block_more_costs_what_the_second_costs() -> None:
     assert one.plus_blocks(two, 4) == (16.0, 3.0, 2.0, 8.0, 1.0, 190.0)
 
 
+def test_the_worst_gaps_are_named_with_what_they_lose_most_by() -> None:
+    floor = Counts(0.0, 0.0, 50.0, 50.0, 0.0, 1.0)
+    made = {
+        "near": floor,
+        "units": Counts(0.0, 50.0, 0.0, 50.0, 0.0, 1.0),
+        "exchange": Counts(0.0, 0.0, 50.0, 50.0, 100.0, 1.0),
+        "memory": Counts(0.0, 0.0, 50.0, 500.0, 0.0, 1.0),
+    }
+    rows = {name: gaps(counts, floor, DEVICE) for name, counts in made.items()}
+    worst = worst_gaps({**rows, "does not fit": {"fits": False}})
+    assert [(one["row"], one["most"]) for one in worst] == [
+        ("exchange", "exchange"),
+        ("memory", "memory"),
+        ("units", "products"),
+    ]
+    assert worst[0]["gap"] == pytest.approx((3.0 + 20.0) / 3.0)
+
+
 @pytest.mark.compilers
 @pytest.mark.slow
 def test_the_program_end_to_end(tmp_path: Path) -> None:
@@ -46,6 +64,7 @@ def test_the_program_end_to_end(tmp_path: Path) -> None:
     result = json.loads((tmp_path / "roofline.json").read_text("utf-8"))
     assert result["measured"] is False
     assert len(result["rows"]) == 2
+    assert {one["row"] for one in result["worst_gaps"]} == set(result["rows"])
     assert all(0 < row["seconds"] < 1 and 0 < row["peak_share"] <= 1 for row in result["rows"].values())
 
 
