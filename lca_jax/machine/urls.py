@@ -62,8 +62,8 @@ def refuse_web(path: str | Path) -> None:
     """
     if is_on_the_web(path):
         raise SettingsError(
-            f"{url_of(path)} is on a web server, which neither writes nor lists files: only single files, such as texts, "
-            "are read there. Give a local folder, or the URL of a bucket (gs://…, s3://…)."
+            f"{url_of(path)} is on a web server, which neither writes nor lists files: only single files, such as "
+            "texts, are read there. Give a local folder, or the URL of a bucket (gs://…, s3://…)."
         )
 
 

@@ -30,7 +30,7 @@ class _Words(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"words")
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, *_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - nothing is said
         pass
 
 
