@@ -63,6 +63,8 @@ def test_a_trace_names_the_stretches(tmp_path: Path) -> None:
     data = jax.profiler.ProfileData.from_file(str(trace))
     names = {event.name for plane in data.planes for line in plane.lines for event in line.events}
     assert {"tokenize", "copy", "solve"} <= names
+    content = trace.read_bytes()  # with the programs, in which every operation has its name
+    assert all(f"jit(read_vectors)/{part}/".encode() in content for part in ("forward", "pool"))
 
 
 def test_a_text_is_extracted_with_the_same_options(tmp_path: Path) -> None:
