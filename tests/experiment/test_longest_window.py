@@ -25,7 +25,9 @@ def long_settings(folder: Path) -> dict[str, Any]:
     """Texts with one long sentence each, and a model that takes it whole."""
     generator = np.random.default_rng(0)
     words = {"the": "DET", "a": "DET", "cat": "NOUN", "sat": "VERB"}
-    settings = {"model": str(write_bert(folder / "bert", max_position_embeddings=PIECES, num_hidden_layers=1))}
+    settings: dict[str, Any] = {
+        "model": str(write_bert(folder / "bert", max_position_embeddings=PIECES, num_hidden_layers=1))
+    }
     for part in ("train", "dev", "test"):
         sentences = [[str(word) for word in generator.choice(list(words), length)] for length in (700, 6, 7, 5, 8)]
         labels = [[words[word] for word in sentence] for sentence in sentences]
@@ -99,8 +101,8 @@ def test_a_survey_reads_all_corpora_of_a_model_alike(tmp_path: Path) -> None:
     assert Survey(**of).experiment("m", "a", parts).longest_window == PIECES
     assert Survey(**of, run={"longest_window": 700}).experiment("m", "b", parts).longest_window == PIECES
     with pytest.raises(SettingsError, match=r"`longest_window` cannot be a setting of `corpora\.a` alone"):
-        Survey(**of | {"corpora": {"a": {"file": "A", "longest_window": 700}, "b": "B"}})
+        Survey(**{**of, "corpora": {"a": {"file": "A", "longest_window": 700}, "b": "B"}})
     with pytest.raises(SettingsError, match="`longest_window` must be 1 or more, got 0"):
         Study(model="M", train=Path("A"), out=tmp_path, longest_window=0)
     with pytest.raises(SettingsError, match="`longest_window` must be 1 or more, got -1"):
-        Survey(**of | {"models": {"m": "M"}}, run={"longest_window": -1})
+        Survey(**{**of, "models": {"m": "M"}}, run={"longest_window": -1})
