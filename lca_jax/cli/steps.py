@@ -19,6 +19,7 @@ from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import Step, read_experiment
 from lca_jax.experiment.model_settings import ModelSettings
 from lca_jax.machine.profiling import profiling
+from lca_jax.machine.urls import refuse_web
 from lca_jax.models.choices import Precision
 from lca_jax.store.recipe import Pool, StoreDtype
 from lca_jax.text.options import TextOptions
@@ -89,6 +90,7 @@ def extract(
     if model is None or text is None or out is None:
         needed = [f"--{name}" for name, value in (("model", model), ("text", text), ("out", out)) if value is None]
         raise SettingsError(f"Give a run folder, or a text with `--model`, `--text` and `--out`; missing: {needed[0]}.")
+    refuse_web(out)
     settings = ModelSettings(model=model, revision=revision, model_dtype=model_dtype, split_model=split_model)
     reading: dict[str, Any] = {"sites": sites, "layers": layers, "pool": pool, "dtype": dtype}
     if shard_words is not None:

@@ -22,6 +22,7 @@ from lca_jax.experiment.origins import Origins
 from lca_jax.experiment.request import PARTS, Request
 from lca_jax.extraction.extract import extract
 from lca_jax.extraction.recompute import recompute
+from lca_jax.extraction.shapes import choose_row_length, choose_window
 from lca_jax.machine.heap import return_freed_memory
 from lca_jax.machine.versions import STORE_PACKAGES, package_versions
 from lca_jax.models.model import Model
@@ -148,6 +149,12 @@ class Inputs:
         is_limited = request.labelled_only or per_class is not None
         return WordChoice(labelled=self.tasks if is_limited else (), per_class=per_class, seed=request.seed)
 
+    def window(self, part: str) -> int | None:
+        """Returns the pieces of the longest window of a part; None where they are as many as without the setting."""
+        limits = {"row_length": choose_row_length(self.corpora[part]), "most": self.model.max_pieces}
+        asked, usual = (choose_window(pieces, **limits) for pieces in (self._request.longest_window, None))
+        return None if asked == usual else asked
+
     def extract(self, part: str) -> ActivationStore:
         """Returns the store of a part's words or sentences; opens a whole one, and goes on with one that was begun."""
         if part not in self._stores:
@@ -164,8 +171,9 @@ class Inputs:
             "choice": self.choice(part),
             "dtype": request.dtype,
         }
-        if request.shard_words is not None:
-            reading["shard_words"] = request.shard_words
+        for name in ("shard_words", "longest_window"):
+            if (given := getattr(request, name)) is not None:
+                reading[name] = given
         if self._folder is None:
             return recompute(self.model, self.corpora[part], **reading)
         folder = self._folder / "activations" / part

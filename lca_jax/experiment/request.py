@@ -24,7 +24,7 @@ from lca_jax.text.task_names import refuse_like_names
 PARTS = ("train", "dev", "test")
 A_FILE = tyro.conf.arg(constructor=Path, metavar="FILE", help_behavior_hint="(optional)")
 """How the command line takes a file of words."""
-_LIMITS = ("max_train_words", "max_dev_words", "max_test_words", "max_train_per_class")
+_LIMITS = ("max_train_words", "max_dev_words", "max_test_words", "max_train_per_class", "longest_window")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +80,9 @@ class Request(ModelSettings):
     """Words of one shard of the stores, a multiple of 256 or less than that; by default those of a store that is there,
     else 16,384, or as few as give shards of 1 GB and every process one. More cost memory, fewer cost time. With
     `--no-stored`: words whose sentences are packed together, 2,048 by default."""
+    longest_window: int | None = None
+    """Pieces of the longest window, 512 by default, and never more than the model takes. Sentences with more are cut
+    into windows that overlap; a decoder of 4,096 places takes 4,096."""
     probe: ElasticNet = field(default_factory=ElasticNet)
     """The penalties and the solver. Their seed is that of the run."""
     select: Literal["one_se", "score", "accuracy"] = "one_se"

@@ -249,6 +249,8 @@ class _Run:
         chosen = [settings.neurons, str(choice)] if settings.neurons or choice != WordChoice() else []
         if settings.shard_words not in (None, SHARD_WORDS):
             chosen.append({"shard_words": settings.shard_words})
+        if (window := self._inputs.window(part)) is not None:
+            chosen.append({"longest_window": window})
         model, corpus = self._inputs.model, self._inputs.corpora[part]
         return key_of("extract", model.fingerprint, corpus.fingerprint(), reading, *chosen)
 

@@ -27,7 +27,9 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,60}")
 _SOURCES = ("file", *PARTS)
 _OWN = ("model", *PARTS, "out", "tasks", "seed")
 """Settings of a run that the survey makes itself."""
-_NOT_OF_A_CORPUS = ("sites", "layers", "neurons", "pool", "heads", "random_weights", "ranking", "replicates")
+_NOT_OF_A_CORPUS = (
+    *("sites", "layers", "neurons", "pool", "longest_window", "heads", "random_weights", "ranking", "replicates"),
+)
 """Settings in which languages of one model must not differ, or their neurons could not be compared."""
 _NOT_OF_A_MODEL = ("texts", "unlabelled_as", "heads")
 """Settings that decide what the words of a corpus are, the same for all models."""

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from lca_jax.axes import Layers
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.extraction.planning import plan_units
-from lca_jax.extraction.shapes import choose_row_length, choose_shard_words, shapes_on
+from lca_jax.extraction.shapes import choose_row_length, choose_shard_words, choose_window, shapes_on
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.devices import data_mesh
 from lca_jax.models.loading.folders import tokenizer_content
@@ -30,8 +30,6 @@ from lca_jax.text.reference import reference_pieces
 
 Neurons = Sequence[int] | Mapping[str, Sequence[int]] | None
 """Indices of neurons inside their layers, for every site alike or by site; None for all."""
-LONGEST_WINDOW = 512
-"""Pieces of the longest window, unless the model's own limit is lower or `row_length` is higher."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,7 +99,7 @@ def plan_reading(
         dtype=dtype,
         pool=pool,
         edits=_edits_fingerprint(edits) if edits else None,
-        longest_window=min(model.max_pieces, max(longest_window or LONGEST_WINDOW, row_length)),
+        longest_window=choose_window(longest_window, row_length=row_length, most=model.max_pieces),
         row_length=row_length,
         shard_words=shard_words,
         tokenizer=checksum_of(tokenizer_content(model.tokenizer).encode()),

@@ -59,6 +59,7 @@ def recompute(
     row_length: int | None = None,
     rows_per_batch: int | None = None,
     shard_words: int = 2_048,
+    longest_window: int | None = None,
 ) -> ActivationStore:
     """Makes a store as `extract` does, with words, labels and counts, whose vectors are computed when they are read.
 
@@ -90,6 +91,7 @@ def recompute(
         rows_per_batch: Rows computed at once, the least that a read costs.
         shard_words: Number of units whose sentences are packed together; a read of fewer neighbours computes about as
             many.
+        longest_window: Pieces of the longest window, 512 by default; sentences with more are cut.
 
     Raises:
         CorpusError: The corpus has no words.
@@ -110,6 +112,7 @@ def recompute(
         row_length=row_length,
         rows_per_batch=rows_per_batch,
         shard_words=shard_words,
+        longest_window=longest_window,
     )
     batches, records = _plan(reading)
     computer = _Recomputation(reading, batches)

@@ -26,6 +26,8 @@ _LONG_ROW_LENGTHS = tuple(512 * 2**power for power in range(1, 12))
 """Slots of rows for windows of more than 512 pieces, where the caller wants those whole."""
 _LANES = 128
 """Slots of the longest row are a multiple of this, where they are more than 512: so they can be attended in parts."""
+LONGEST_WINDOW = 512
+"""Pieces of the longest window, unless the model's own limit is lower or `row_length` is higher."""
 CPU_BATCH_SLOTS = 1_024
 """Slots of the usual batch on a CPU."""
 ACCELERATOR_BATCH_SLOTS = 16_384
@@ -100,6 +102,17 @@ def plan_shapes(*, row_length: int, longest_window: int, rows_per_batch: int, de
     slots = rows_per_batch * row_length // _LONG_BATCH_SHARE
     rows = {row_length: rows_per_batch} | {length: max(slots // length, 1) for length in longer}
     return {length: -(-count // devices) * devices for length, count in rows.items()}
+
+
+def choose_window(longest: int | None, *, row_length: int, most: int) -> int:
+    """Returns the pieces of the longest window.
+
+    Args:
+        longest: What is asked for; None for the usual number.
+        row_length: Pieces of a packed row, which a window may always fill.
+        most: Pieces that the model takes.
+    """
+    return min(most, max(longest or LONGEST_WINDOW, row_length))
 
 
 def choose_row_length(corpus: Corpus) -> int:

@@ -7,32 +7,48 @@ way out.
 `gs://` takes the credentials that Google's tools take. `s3://` takes AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
 AWS_SESSION_TOKEN, or a profile (AWS_PROFILE, AWS_SHARED_CREDENTIALS_FILE), or the machine's role. A server other than
 Amazon's is named by AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, its region by AWS_REGION or AWS_DEFAULT_REGION. A server
-that does not answer is asked again for a quarter of an hour before that is an error.
+that does not answer is asked again for a quarter of an hour before that is an error; the log says so after ten seconds.
+
+`http://` and `https://` are no folders, since web servers neither list nor write; single files are read there.
 """
 
 import errno
+import logging
 import os
 import re
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import tensorstore as ts
 
 from lca_jax.errors import LcaError, SettingsError, StoreError
 from lca_jax.machine.files import real_path, remove_inside
-from lca_jax.machine.urls import url_of
+from lca_jax.machine.urls import refuse_web, url_of
 
+SILENT_S = 10.0
+"""Seconds after which the log says that a server has not answered."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_log = logging.getLogger(__name__)
+_told: set[str] = set()
+"""Servers of which the log has said that they do not answer."""
 
 
-def open_folder(path: str | Path) -> ts.KvStore:
+def open_folder(path: str | Path, *, of_single_files: bool = False) -> ts.KvStore:
     """Opens the folder at a local path, or at a URL such as `gs://bucket/run/` (`urls` tells which is which).
 
+    Args:
+        path: The path or URL.
+        of_single_files: Whether nothing but files of known names is read, as web servers can.
+
     Raises:
-        SettingsError: The path cannot be one, or tensorstore does not know the URL's scheme.
+        SettingsError: The path cannot be one, tensorstore does not know the URL's scheme, or the URL is that of a web
+            server and more than single files is asked of it.
     """
+    if not of_single_files:
+        refuse_web(path)
     if (url := url_of(path)) is None:
         return ts.KvStore.open({"driver": "file", "path": f"{real_path(path)}/"}).result()
     try:
@@ -51,12 +67,25 @@ def name_folder(folder: ts.KvStore) -> str:
 
 
 @contextmanager
-def reaching(folder: ts.KvStore, *, writing: bool = False) -> Iterator[None]:
-    """Turns an error of the disk or the network into a `StoreError` that names the place and the way out."""
+def reaching(folder: ts.KvStore, *, writing: bool = False, much: bool = False) -> Iterator[None]:
+    """Turns an error of the disk or the network into a `StoreError` that names the place and the way out.
+
+    Args:
+        folder: The folder.
+        writing: Whether the block writes.
+        much: Whether the block moves so many bytes that it may take long with a server that answers.
+    """
     try:
-        yield
+        with nullcontext() if much else _telling_of_silence(folder):
+            yield
     except LcaError:
         raise
+    except NotImplementedError as error:
+        what = "written" if writing else "listed or read"
+        raise StoreError(
+            f"{name_folder(folder)} is a place that cannot be {what} so: {error}. Give a local folder, or the URL of a "
+            "bucket (gs://…, s3://…)."
+        ) from None
     except (ValueError, OSError) as error:
         text = str(error).split(" [", 1)[0]
         again = "Then start the same command again: it goes on from the last whole shard."
@@ -72,6 +101,31 @@ def reaching(folder: ts.KvStore, *, writing: bool = False) -> Iterator[None]:
         way_out = f"See that the folder can be reached. {again}" if writing else "See that the folder can be reached."
         verb = "written to" if writing else "read"
         raise StoreError(f"{name_folder(folder)} cannot be {verb}: {text}. {way_out}") from None
+
+
+@contextmanager
+def _telling_of_silence(folder: ts.KvStore) -> Iterator[None]:
+    """Says in the log, once for each server, that it has not answered while the block waits for it."""
+    if local_path(folder) is not None:
+        yield
+        return
+    timer = threading.Timer(SILENT_S, _tell_of_silence, [name_folder(folder)])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _tell_of_silence(place: str) -> None:
+    server = "/".join(place.split("/", 3)[:3])
+    if server not in _told:
+        _told.add(server)
+        _log.warning(
+            "%s has not answered for %.0f s. A server that does not answer is asked again for a quarter of an hour.",
+            *(place, SILENT_S),
+        )
 
 
 def local_path(folder: ts.KvStore) -> str | None:

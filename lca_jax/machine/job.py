@@ -68,8 +68,9 @@ def join_processes(
         _check_numbers(coordinator, processes, process)
         _meet(coordinator, processes, process, timeout_s=timeout_s)
     stop = signal.getsignal(signal.SIGTERM)
+    joining = {"local_device_ids": _only_gpu(), "initialization_timeout": max(1, round(timeout_s))}
     try:
-        jax.distributed.initialize(coordinator, processes, process, initialization_timeout=max(1, round(timeout_s)))
+        jax.distributed.initialize(coordinator, processes, process, **joining)
     except (RuntimeError, ValueError) as error:
         raise JobError(f"The processes of the job could not be joined: {_first_line(error)} {_AGAIN}") from None
     finally:
@@ -78,6 +79,16 @@ def join_processes(
             signal.signal(signal.SIGTERM, stop)
     if _links:
         atexit.register(_leave)  # after that of JAX, so that it runs before it
+
+
+def _only_gpu() -> list[int] | None:
+    """Returns the number of the GPU of a process that sees a single one; None leaves the choice to JAX.
+
+    Under Slurm and Open MPI JAX takes the GPU with the number of the process on its node. Where the job's manager shows
+    every process one GPU of its own, as `--gpus-per-task=1` does, that GPU is number 0 in each of them.
+    """
+    seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return [0] if len(seen) == 1 and not os.environ.get("JAX_LOCAL_DEVICE_IDS") else None
 
 
 @contextmanager

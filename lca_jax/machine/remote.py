@@ -14,9 +14,7 @@ import tensorstore as ts
 
 from lca_jax.errors import StoreError
 from lca_jax.machine.folders import is_file, list_files, open_folder, read_file, remove_file, write_file
-
-_WITHOUT_LISTS = ("http",)
-"""Drivers of tensorstore that cannot say what there is."""
+from lca_jax.machine.urls import is_on_the_web, refuse_web
 
 
 def read_object_at(url: str) -> bytes:
@@ -26,7 +24,7 @@ def read_object_at(url: str) -> bytes:
         FileNotFoundError: There is none.
         StoreError: The object store refuses or cannot be reached.
     """
-    folder, name = _folder_of(url)
+    folder, name = _place_of(url)
     content = read_file(folder, name)
     if content is None:
         raise FileNotFoundError(errno.ENOENT, "there is no such object", url)
@@ -39,15 +37,16 @@ def is_object_at(url: str) -> bool:
     Raises:
         StoreError: The object store refuses or cannot be reached.
     """
-    folder, name = _folder_of(url)
-    if folder.spec().to_json()["driver"] in _WITHOUT_LISTS:
+    folder, name = _place_of(url)
+    if is_on_the_web(url):
         return read_file(folder, name) is not None
     return is_file(folder, name)
 
 
 def write_object_at(url: str, content: bytes) -> None:
     """Writes one object, whole, in place of an older one."""
-    folder, name = _folder_of(url)
+    refuse_web(url)
+    folder, name = _place_of(url)
     write_file(folder, name, content)
 
 
@@ -99,9 +98,10 @@ def sent(url: str, *, last: str) -> Iterator[Path]:
                 remove_file(folder, name)
 
 
-def _folder_of(url: str) -> tuple[ts.KvStore, str]:
+def _place_of(url: str) -> tuple[ts.KvStore, str]:
+    """Returns the folder and the name of one object."""
     place, _, name = url.rpartition("/")
-    return open_folder(place), name
+    return open_folder(place, of_single_files=True), name
 
 
 def _inside(folder: Path, name: str, url: str) -> Path:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from lca_jax.errors import LcaError, SettingsError
 
+_WEB = ("http://", "https://")
+"""Schemes of web servers, which hand out files by name, and neither write nor list them."""
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(.*)", re.DOTALL)
 """A scheme of two letters or more, since one letter is a drive of Windows."""
 
@@ -44,6 +46,24 @@ def refuse_url(path: str | Path, *, error: type[LcaError] = SettingsError, inste
             f"{url} is a URL, and here only a path on this machine will do. Give a local folder or file, or mount the "
             "bucket (gcsfuse, mountpoint-s3) and give its path; a local folder of such a name has its absolute path."
             + (instead and f" {instead}")
+        )
+
+
+def is_on_the_web(path: str | Path) -> bool:
+    """Returns whether a path is a URL of a web server."""
+    return (url := url_of(path)) is not None and url.lower().startswith(_WEB)
+
+
+def refuse_web(path: str | Path) -> None:
+    """Checks that a folder, which is to be listed or written, is none of a web server.
+
+    Raises:
+        SettingsError: It is at an `http://` or `https://`; the message names it and the way out.
+    """
+    if is_on_the_web(path):
+        raise SettingsError(
+            f"{url_of(path)} is on a web server, which neither writes nor lists files: only single files, such as "
+            "texts, are read there. Give a local folder, or the URL of a bucket (gs://…, s3://…)."
         )
 
 

@@ -138,7 +138,7 @@ class FolderWriter(StoreWriter):
         self._lock.check()
         first, last = self._recipe.shard_range(shard)
         for site, array in arrays.items():
-            with reaching(self._folder, writing=True), ts.Transaction() as transaction:
+            with reaching(self._folder, writing=True, much=True), ts.Transaction() as transaction:
                 target = self._arrays[site].with_transaction(transaction)[first:last]
                 target.write(array, can_reference_source_data_indefinitely=True).result()
         if statistics is not None:

@@ -184,17 +184,20 @@ class Heartbeat(Lock):
 
     def _watch(self) -> bytes:
         """Waits until the lock is free or has not changed for a while; returns the generation to be replaced."""
-        with reaching(self._folder):
-            first = self._folder.read(self._name).result()
-            until = time.monotonic() + WATCH_S
-            while first.value and time.monotonic() < until:
-                time.sleep(WATCH_S / 15)
-                now = self._folder.read(self._name).result()
-                if now.state == "value" and now.stamp.generation != first.stamp.generation:
-                    raise HeldError(_name_holder(self._folder, now.value))
-                if now.state != "value":
-                    return now.stamp.generation
+        first = self._read()
+        until = time.monotonic() + WATCH_S
+        while first.value and time.monotonic() < until:
+            time.sleep(WATCH_S / 15)
+            now = self._read()
+            if now.state == "value" and now.stamp.generation != first.stamp.generation:
+                raise HeldError(_name_holder(self._folder, now.value))
+            if now.state != "value":
+                return now.stamp.generation
         return first.stamp.generation
+
+    def _read(self) -> ts.KvStore.ReadResult:
+        with reaching(self._folder):
+            return self._folder.read(self._name).result()
 
     def _write(self, replaced: bytes) -> bytes | None:
         """Writes the next beat if nobody else has written since; returns the new generation, or None."""

@@ -3,8 +3,10 @@
 import inspect
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
@@ -25,6 +27,8 @@ from tests.stores import planted_store, write_planted_store
 from tests.tiny_bert import write_bert
 
 URL = "memory://bucket/some/place"
+WEB = ("http://SERVER/some/place", "https://localhost:1/some/place")
+"""The first is at a server that has nothing, the second at none."""
 CORPUS = Corpus.from_words([["a", "b"], ["c"]] * 6, {"upos": [["X", "Y"], ["X"]] * 6})
 NAMED = {"model", "generator", "embedder", "store", "stores", "source", "target", "path", "out", "annotate", "labels"}
 """Options whose values are texts, and may be a path or hold one."""
@@ -94,6 +98,15 @@ READ = {
     },
 }
 """By command and option, the arguments whose URL is looked up and not found."""
+LISTED = {("compare-models", "stores"), ("describe", "store"), ("describe", "generator"), ("show", "path")} | {
+    (name, "model") for name in READ if name != "describe"
+}
+"""Options that take folders at URLs, which web servers cannot list."""
+WRITTEN = {
+    "extract": ["--model", MODEL, "--text", "no/such/text", "--out"],
+    "study": ["--model", MODEL, *STUDY, "--out"],
+}
+"""Commands that write to URLs."""
 ELSEWHERE = {
     ("extract", "out"): "test_object_store.py",
     ("study", "out"): "test_study_at_a_url.py",
@@ -125,6 +138,25 @@ def places_of(annotated: Any) -> Iterator[str]:
             yield name
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Host and port of a web server that has no file."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Nothing) as serving:
+        Thread(target=serving.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{serving.server_port}"
+        serving.shutdown()
+
+
+class _Nothing(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - nothing is said
+        pass
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -140,14 +172,8 @@ def test_every_option_that_takes_a_path_is_tried() -> None:
     assert found == tried | set(ELSEWHERE)
 
 
-@pytest.mark.parametrize(
-    ("is_refused", "command", "option"),
-    [(table is REFUSED, name, option) for table in (REFUSED, READ) for name, of in table.items() for option in of],
-)
-def test_a_url_is_looked_up_or_refused(
-    is_refused: bool, command: str, option: str, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = (REFUSED if is_refused else READ)[command][option]
+def fail(command: str, arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command says that must end with an error and leave nothing behind."""
     if "STORE" in arguments:
         write_planted_store(folder / "STORE", words=40)
     if "WORDS" in arguments:
@@ -157,11 +183,55 @@ def test_a_url_is_looked_up_or_refused(
         (folder / "FILE.json").write_text(json_line(0, SENTENCES[0], vectors), "utf-8")
     with pytest.raises(SystemExit) as end:
         main([command, *arguments, "--quiet"] if command != "show" else [command, *arguments])
-    said = capsys.readouterr().err
     assert end.value.code == 1
+    assert not [path for path in folder.iterdir() if ":" in path.name]
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("is_refused", "command", "option"),
+    [(table is REFUSED, name, option) for table in (REFUSED, READ) for name, of in table.items() for option in of],
+)
+def test_a_url_is_looked_up_or_refused(
+    is_refused: bool, command: str, option: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = fail(command, (REFUSED if is_refused else READ)[command][option], folder, capsys)
     assert URL in said
     assert ("is a URL, and here only a path on this machine will do" in said) == is_refused
-    assert not list(folder.glob("memory:*"))
+
+
+@pytest.mark.parametrize(
+    ("web", "command", "option"),
+    [
+        (web, name, option)
+        for web in WEB
+        for table in (REFUSED, READ)
+        for name, of in table.items()
+        for option in of
+        # A file at https is fetched as one at http is, and the server of these tests speaks http.
+        if web == WEB[0] or table is REFUSED or (name, option) in LISTED
+    ],
+)
+def test_a_web_server_is_read_file_by_file_or_refused(
+    web: str, command: str, option: str, server: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    is_refused = option in REFUSED.get(command, {})
+    url = web.replace("SERVER", server)
+    arguments = (REFUSED if is_refused else READ)[command][option]
+    said = fail(command, [argument.replace(URL, url) for argument in arguments], folder, capsys)
+    assert url in said
+    assert ("is a URL, and here only a path on this machine will do" in said) == is_refused
+    assert ("is on a web server, which neither writes nor lists" in said) == ((command, option) in LISTED)
+
+
+@pytest.mark.parametrize("web", WEB, ids=["http", "https"])
+@pytest.mark.parametrize("command", WRITTEN)
+def test_nothing_is_written_to_a_web_server(
+    web: str, command: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = fail(command, [*WRITTEN[command], web], folder, capsys)
+    assert f"{web} is on a web server, which neither writes nor lists files" in said
+    assert not list(folder.iterdir())
 
 
 def test_a_refused_run_folder_names_what_writes_to_urls(folder: Path) -> None:

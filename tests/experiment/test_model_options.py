@@ -10,8 +10,8 @@ import pytest
 
 from lca_jax import open_store, run
 from lca_jax.cli.main import main
-from lca_jax.errors import ModelError, SettingsError
-from lca_jax.machine.profiling import profiling
+from lca_jax.errors import ModelError, SettingsError, StoreError
+from lca_jax.machine.profiling import profiling, stretch
 from tests.experiment.files import smallest_experiment
 
 
@@ -63,6 +63,22 @@ def test_a_trace_names_the_stretches(tmp_path: Path) -> None:
     data = jax.profiler.ProfileData.from_file(str(trace))
     names = {event.name for plane in data.planes for line in plane.lines for event in line.events}
     assert {"tokenize", "copy", "solve"} <= names
+    content = trace.read_bytes()  # with the programs, in which every operation has its name
+    assert all(f"jit(read_vectors)/{part}/".encode() in content for part in ("forward", "pool"))
+
+
+def test_a_refused_command_leaves_no_trace_and_one_that_failed_late_does(tmp_path: Path) -> None:
+    options = ["extract", "--model", "no/such/model", "--text", str(tmp_path / "none"), "--out", str(tmp_path / "out")]
+    (tmp_path / "kept").mkdir()
+    for place in ("new/trace", "kept"):
+        with pytest.raises(SystemExit):
+            main([*options, "--quiet", "--profile", str(tmp_path / place)])
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["kept"]
+    with pytest.raises(StoreError, match="late"), profiling(tmp_path / "kept"), stretch("tokenize"):
+        raise StoreError("late")
+    with pytest.raises(SettingsError, match="early"), profiling(tmp_path / "kept"):
+        raise SettingsError("early")
+    assert len(list((tmp_path / "kept").rglob("*.xplane.pb"))) == 1
 
 
 def test_a_text_is_extracted_with_the_same_options(tmp_path: Path) -> None:

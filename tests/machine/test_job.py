@@ -185,3 +185,44 @@ def test_numbers_that_cannot_be_meant_are_refused(given: tuple[str, int | None, 
         join_processes(*given)
     with pytest.raises(SettingsError, match="must be greater than 0"):
         join_processes(timeout_s=float("nan"))
+
+
+SLURM = """
+import jax
+jax.config.update("jax_platforms", "cpu")
+from lca_jax.machine.job import join_processes
+join_processes(timeout_s=60)
+print(jax.process_index(), jax.process_count(), jax.config.values["jax_cuda_visible_devices"], flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (("0", "0"), ("0", "0")),  # --gpus-per-task=1 with control groups
+        (("2", "GPU-8b6ea72c"), ("0", "0")),  # the same without, and by names
+        (("0,1", "0,1"), ("0", "1")),  # --gpus-per-node=2 without binding
+        (("", ""), ("0", "1")),
+    ],
+)
+def test_a_process_of_slurm_takes_the_gpu_that_it_sees(seen: tuple[str, str], expected: tuple[str, str]) -> None:
+    names = ("SLURM", "JAX_", "CUDA", "XLA_FLAGS")
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(names)}
+    job = []
+    port = free_address().rpartition(":")[2]
+    for number, devices in enumerate(seen):
+        place = {"JOB_ID": "1", "STEP_NODELIST": "localhost", "NTASKS": "2", "PROCID": str(number)}
+        place |= {"LOCALID": str(number), "STEP_NUM_NODES": "1"}
+        environment = plain | {f"SLURM_{name}": value for name, value in place.items()}
+        environment |= {"CUDA_VISIBLE_DEVICES": devices, "JAX_COORDINATOR_PORT": port, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", SLURM]
+        job.append(
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        )
+    try:
+        ended = [process.communicate(timeout=120) for process in job]
+    finally:
+        for process in job:
+            process.kill()
+    for number, (told, said) in enumerate(ended):
+        assert told.split() == [str(number), "2", expected[number]], said
