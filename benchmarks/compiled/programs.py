@@ -27,7 +27,7 @@ from lca_jax.models.stack.stack import Batch, build
 from lca_jax.models.writing.generation import Search, TextRules, write_pieces
 from lca_jax.probing.choices import loss_named, penalty_named
 from lca_jax.probing.matrix.block import Block
-from lca_jax.probing.matrix.metric import Metric, takes_thin, thin_rows
+from lca_jax.probing.matrix.metric import Metric, metric_layout, takes_thin, thin_rows
 from lca_jax.probing.matrix.programs import block_programs
 from lca_jax.probing.objective import LossName, MatrixDtype, PenaltyName
 from lca_jax.probing.problems import Problems
@@ -62,29 +62,27 @@ class FitSize:
 def compile_iteration(mesh: Mesh, size: FitSize, *, options: Options | None = None) -> Compiled:
     """Compiles the iterations of the exact solver where X is held on the devices."""
     loss, penalty = loss_named(size.loss), penalty_named(size.penalty)
-    state = jax.eval_shape(partial(begin, whole=True), *_starts(size))
+    records = {"loss": loss, "penalty": penalty, "share": share_of(mesh, size.problems)}
+    with products_as_on(mesh):
+        lowered = advance_whole.lower(*iteration_arrays(mesh, size), **records)
+    return lowered.compile(compiler_options=options)
+
+
+def iteration_arrays(mesh: Mesh, size: FitSize) -> Sequence[Any]:
+    """Returns the shapes of the arrays of `advance_whole`, placed as a fit places them."""
     counts = (
         _shape(size.problems),
         _shape(size.problems, dtype=bool),
         _shape(dtype=jnp.int32),
         _shape(dtype=jnp.int32),
     )
-    factor = _shape(size.metric_rows, size.features)
-    arrays = (
-        state,
-        _block(size, size.words),
-        Metric(factor, _shape(), _shape()),  # pyright: ignore[reportArgumentType] - shapes in the place of arrays
-        _problems(size),
-        _weights(size),
-        *counts,
-    )
+    state = jax.eval_shape(partial(begin, whole=True), *_starts(size))
+    arrays = (state, _block(size, size.words), _problems(size), _weights(size), *counts)
     share = share_of(mesh, size.problems)
-    placed = _split_words(
-        mesh, arrays, size.words, shared=(share, _weights(size).shape) if share and share.groups is None else None
-    )
-    with products_as_on(mesh):
-        lowered = advance_whole.lower(*placed, loss=loss, penalty=penalty, share=share)
-    return lowered.compile(compiler_options=options)
+    shared = (share, _weights(size).shape) if share and share.groups is None else None
+    state, block, *others = _split_words(mesh, arrays, size.words, shared=shared)
+    block = block._replace(X=_placed(mesh, PartitionSpec("data", "model"), block.X))
+    return state, block, _metric(mesh, size), *others
 
 
 def compile_visit(mesh: Mesh, size: FitSize, *, block_words: int, options: Options | None = None) -> Compiled:
@@ -221,6 +219,15 @@ def _problems(size: FitSize) -> Any:
 def _block(size: FitSize, words: int) -> Any:
     by_feature = _shape(size.features)
     return Block(_shape(words, size.features, dtype=jnp.dtype(size.dtype)), by_feature, by_feature)  # pyright: ignore[reportArgumentType]
+
+
+def _metric(mesh: Mesh, size: FitSize) -> Metric:
+    shapes = _shape(size.metric_rows, size.features), _shape(), _shape()
+    layout = metric_layout(mesh, layered=False)
+    placed = [
+        jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=where) for one, where in zip(shapes, layout, strict=True)
+    ]
+    return Metric(*placed)  # pyright: ignore[reportArgumentType] - shapes in the place of arrays
 
 
 def _split_words(mesh: Mesh, arrays: Any, words: int, *, shared: tuple[Share, tuple[int, ...]] | None = None) -> Any:

@@ -9,11 +9,12 @@ import pytest
 from jax.sharding import Mesh
 
 from lca_jax import ElasticNet
+from lca_jax.machine.devices import joint_mesh
 from lca_jax.probing.batching import fit_on_matrix
 from lca_jax.probing.choices import loss_named, penalty_named
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.matrix.held import hold_matrix
-from lca_jax.probing.matrix.metric import metric_of_words
+from lca_jax.probing.matrix.metric import factor_of_words, make_metric
 from lca_jax.probing.matrix.source import MatrixSource
 from lca_jax.probing.matrix.streamed import stream_matrix
 from lca_jax.probing.problems import Question
@@ -185,7 +186,7 @@ def test_a_corpus_of_about_the_same_size_shares_the_programs(features: int) -> N
 def test_a_thin_metric_is_that_of_its_words(words: int) -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(words, 900)).astype(np.float32)
-    metric = metric_of_words(jnp.asarray(X), words)
+    metric = make_metric(factor_of_words(jnp.asarray(X), words), joint_mesh())
     share = 0.13
     gram = X.T.astype(np.float64) @ X / words
     expected = (1 - share) * gram + share * np.trace(gram) / 900 * np.eye(900)

@@ -25,6 +25,7 @@ from lca_jax.probing.objective import PenaltyName, SolverName
 from lca_jax.probing.placement import place_problems
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.problems import Problems, Question
+from lca_jax.store.folder import CHUNK_WORDS
 from tests.compilations import count_programs
 from tests.probing.planted import TIGHT, assert_same_weights, objective, planted
 from tests.stores import planted_store
@@ -274,6 +275,7 @@ def test_blocks_are_even(words: int) -> None:
     """Nine blocks of which the last has eight hundred words are an eighth of the time too many."""
     source = MatrixSource(words=words, features=128, read_into=lambda _, target: target.fill(1))
     made = stream_matrix(source, standardize=False)
-    assert made.block_words * 128 * 4 <= 64e6
+    devices = made.mesh.shape["data"]
+    assert made.block_words * devices * 128 * 4 <= 64e6
     assert made.block_words % CHUNK_WORDS == 0 or made.blocks == 1
-    assert words <= made.padded_words < words + CHUNK_WORDS * made.blocks
+    assert words <= made.padded_words < words + CHUNK_WORDS * made.blocks * devices

@@ -15,7 +15,7 @@ from lca_jax.errors import SettingsError
 from lca_jax.machine.devices import aligned_empty, joint_mesh, place_parts, replicate
 from lca_jax.probing.matrix.block import Block, correlations, over_layers, scores
 from lca_jax.probing.matrix.matrix import Stretch, Sweep, Visit
-from lca_jax.probing.matrix.metric import Metric, metric_of_words, metric_stride
+from lca_jax.probing.matrix.metric import Metric, factor_of_words, make_metric, metric_stride
 from lca_jax.probing.matrix.scale import Scale, choose_scale, measure_moments
 from lca_jax.probing.matrix.sizes import fine_size
 from lca_jax.probing.matrix.source import MatrixSource, read_part, refuse_no_words
@@ -98,8 +98,8 @@ class HeldMatrix:
 
     @cached_property
     def _metric(self) -> Metric:
-        sample = partial(_metric_of, words=self.words, stride=metric_stride(self.words, self.features))
-        return over_layers(sample, 0, layered=self.layered)(self.block)
+        stride = metric_stride(self.words, self.features)
+        return _metric_of(self.block, words=self.words, stride=stride, mesh=self.mesh)
 
 
 def hold_matrix(
@@ -184,7 +184,10 @@ def _correlations(block: Block, R: Float[Array, "*shared problem class word"]) -
     return over_layers(correlations, (0, 0 if R.ndim == 4 else None), layered=block.layered)(block, R)
 
 
-@partial(jax.jit, static_argnames=("words", "stride"))
-def _metric_of(block: Block, *, words: int, stride: int) -> Metric:
-    sample = (block.X[:words:stride].astype(jnp.float32) - block.mean[None, :]) / block.scale[None, :]
-    return metric_of_words(sample, sample.shape[0])
+@partial(jax.jit, static_argnames=("words", "stride", "mesh"))
+def _metric_of(block: Block, *, words: int, stride: int, mesh: Mesh) -> Metric:
+    def of_layer(block: Block) -> Array:
+        sample = (block.X[:words:stride].astype(jnp.float32) - block.mean[None, :]) / block.scale[None, :]
+        return factor_of_words(sample, sample.shape[0])
+
+    return make_metric(over_layers(of_layer, 0, layered=block.layered)(block), mesh)

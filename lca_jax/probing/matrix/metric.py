@@ -13,14 +13,15 @@ Measured on 8,987 words × 2,688 neurons × 17 classes, iterations to a certific
 the whole metric takes about twice the time, and its matrix costs as much as ten iterations before the first.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from lca_jax.machine.precision import FLOAT32, float32_way
+from lca_jax.probing.matrix.block import over_layers
 
 _THIN_WORDS = 384
 """Number of words in a thin metric, for which `_THIN_RIDGE` makes up: between 256 and 1,000 the time differs by less
@@ -78,8 +79,25 @@ def thin_rows(words: int, features: int) -> int:
     return sampled + -sampled % _THIN_ROWS
 
 
-def metric_of_words(centred: Float[Array, "word feature"], words: int) -> Metric:
-    """Makes the metric of sampled words.
+def metric_layout(mesh: Mesh, *, layered: bool) -> "Metric":
+    """Returns how the arrays of a metric lie on the devices: whole over `data`, the factor by column over `model`.
+
+    An inner step multiplies by the factor twice. Were its rows divided among the devices, as a compiler divides them by
+    itself, each of these products would be an exchange, in every inner step.
+
+    Args:
+        mesh: The devices.
+        layered: Whether there is a metric of each layer.
+
+    Returns:
+        A sharding in the place of each array.
+    """
+    columns, everywhere = PartitionSpec(*[None] * layered, None, "model"), PartitionSpec()
+    return Metric(*(NamedSharding(mesh, split) for split in (columns, everywhere, everywhere)))  # pyright: ignore[reportArgumentType] - shardings in the place of arrays
+
+
+def factor_of_words(centred: Float[Array, "word feature"], words: int) -> Float[Array, "row feature"]:
+    """Returns what `make_metric` makes the metric of sampled words of: A of A'A where it is thin, else X'X/m.
 
     Args:
         centred: Standardised features of the words; more rows, of zeros, change nothing.
@@ -87,23 +105,33 @@ def metric_of_words(centred: Float[Array, "word feature"], words: int) -> Metric
     """
     if takes_thin(centred.shape[1]):
         rows = jnp.pad(centred, ((0, -len(centred) % _THIN_ROWS), (0, 0)))
-        return _finish(rows / jnp.sqrt(jnp.asarray(words, rows.dtype)), _THIN_RIDGE)
-    return metric_of_gram(jnp.einsum("nd,ne->de", centred, centred, precision=FLOAT32) / words)
+        return rows / jnp.sqrt(jnp.asarray(words, rows.dtype))
+    return jnp.einsum("nd,ne->de", centred, centred, precision=FLOAT32) / words
 
 
-def metric_of_gram(gram: Float[Array, "feature feature"]) -> Metric:
-    """Makes the whole metric of X'X/m."""
-    return _finish(gram, _WHOLE_RIDGE)
+def make_metric(factor: Float[Array, "*layer row feature"], mesh: Mesh) -> Metric:
+    """Makes the metric of one matrix or of each layer, and puts it where `metric_layout` says; in a compiled program.
+
+    Args:
+        factor: Of `factor_of_words`, wherever it lies.
+        mesh: The devices.
+    """
+    layered = factor.ndim == 3
+    layout = metric_layout(mesh, layered=layered)
+    # Before it is multiplied, or every step of the power method would be an exchange.
+    placed = jax.lax.with_sharding_constraint(factor, layout.factor)
+    return jax.lax.with_sharding_constraint(over_layers(_finish, 0, layered=layered)(placed), layout)
 
 
 def _is_thin(factor: Float[Array, "row feature"]) -> bool:
     return factor.shape[-2] != factor.shape[-1]
 
 
-def _finish(factor: Float[Array, "row feature"], ridge: float) -> Metric:
+def _finish(factor: Float[Array, "row feature"]) -> Metric:
     """Pulls the metric towards the identity, at the mean of its eigenvalues, and bounds it."""
     features = factor.shape[1]
     thin = _is_thin(factor)
+    ridge = _THIN_RIDGE if thin else _WHOLE_RIDGE
     level = ((factor**2).sum() if thin else jnp.trace(factor)) / features
     unbounded = Metric(factor * ((1 - ridge) ** 0.5 if thin else 1 - ridge), ridge * level, level)
 
@@ -114,9 +142,3 @@ def _finish(factor: Float[Array, "row feature"], ridge: float) -> Metric:
     start = (1 + jnp.arange(features, dtype=factor.dtype) / features)[None, None]
     v = jax.lax.fori_loop(0, _POWER_STEPS, power_step, start / jnp.linalg.norm(start))
     return unbounded._replace(largest=1.05 * (v * unbounded.times(v)).sum())
-
-
-@partial(jax.jit, static_argnames="words")
-def join_sample(parts: list[Float[Array, "_ feature"]], *, words: int) -> Metric:
-    """Makes the metric of sampled words that come in parts."""
-    return metric_of_words(jnp.concatenate(parts), words)

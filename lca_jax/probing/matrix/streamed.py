@@ -28,7 +28,7 @@ from lca_jax.machine.devices import aligned_empty, free_bytes, joint_mesh, place
 from lca_jax.machine.prefetch import prefetch
 from lca_jax.probing.matrix.block import Block, over_layers
 from lca_jax.probing.matrix.matrix import Stretch, Sweep, Visit
-from lca_jax.probing.matrix.metric import Metric, join_sample, metric_of_gram, metric_stride, takes_thin
+from lca_jax.probing.matrix.metric import Metric, factor_of_words, make_metric, metric_stride, takes_thin
 from lca_jax.probing.matrix.programs import BlockPrograms, add_gram, block_programs
 from lca_jax.probing.matrix.scale import FeatureMoments, choose_scale, measure_moments, merge
 from lca_jax.probing.matrix.source import MatrixSource, read_part, refuse_no_words
@@ -167,12 +167,12 @@ class StreamedMatrix:
         sampled = ((block, self._words_of(number, stride) < self.words) for number, block in blocks)
         if takes_thin(self.features):
             parts = [jax.block_until_ready(_centred(block, np.flatnonzero(real))) for block, real in sampled]
-            return over_layers(partial(join_sample, words=words), 0, layered=self.layered)(parts)
+            return _join_sample(parts, words=words, mesh=self.mesh)
         total = None
         for block, real in sampled:
             total = jax.block_until_ready(add_gram(total, block, real))
         assert total is not None  # there is a block where there is a word
-        return _metric_of(total / words, layered=self.layered)
+        return _metric_of(total / words, mesh=self.mesh)
 
     def _words_of(self, number: int, stride: int = 1) -> Int[np.ndarray, " place"]:
         """Numbers of the words in a block, or of every k-th of them; the number of words stands for padding."""
@@ -290,9 +290,17 @@ def _centred(block: Block, places: Int[Array | np.ndarray, " place"]) -> Float[A
     return (some - block.mean[..., None, :]) / block.scale[..., None, :]
 
 
-@partial(jax.jit, static_argnames="layered", donate_argnums=0)
-def _metric_of(mean: Float[Array, "*layer feature feature"], *, layered: bool) -> Metric:
-    return over_layers(metric_of_gram, 0, layered=layered)(mean)
+@partial(jax.jit, static_argnames=("words", "mesh"))
+def _join_sample(parts: list[Float[Array, "*layer _ feature"]], *, words: int, mesh: Mesh) -> Metric:
+    """Makes the metric of sampled words that come in parts."""
+    centred = jnp.concatenate(parts, axis=-2)
+    of_layer = partial(factor_of_words, words=words)
+    return make_metric(over_layers(of_layer, 0, layered=centred.ndim == 3)(centred), mesh)
+
+
+@partial(jax.jit, static_argnames="mesh", donate_argnums=0)
+def _metric_of(gram: Float[Array, "*layer feature feature"], *, mesh: Mesh) -> Metric:
+    return make_metric(gram, mesh)
 
 
 @partial(jax.jit, donate_argnums=0)
