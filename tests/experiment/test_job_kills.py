@@ -62,7 +62,20 @@ def end(job: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("processes", "more"), [(3, ()), (2, ("--split-model", "2"))])
+@pytest.mark.parametrize(
+    ("processes", "more"),
+    [
+        (3, ()),
+        pytest.param(
+            2,
+            ("--split-model", "2"),
+            marks=pytest.mark.skipif(
+                "LCA_JAX_JOB_KILLS" not in os.environ,
+                reason="takes two minutes more: set LCA_JAX_JOB_KILLS. test_split_processes has such kills too",
+            ),
+        ),
+    ],
+)
 def test_a_job_that_loses_processes_ends_with_the_results_of_another(
     tmp_path: Path, processes: int, more: tuple[str, ...]
 ) -> None:
