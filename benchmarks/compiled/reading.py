@@ -24,7 +24,7 @@ _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _PRECISION = re.compile(r"operand_precision=\{([\w,]+)\}")
 _ALGORITHM = re.compile(r"algorithm=dot_(\w+)")
 _LISTED_GROUP = re.compile(r"replica_groups=\{\{([\d,]+)\}")
-_NAMED_GROUP = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
+_NAMED_GROUP = re.compile(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(\S*\))? \{([^}]*)\}")
 _COUNTED_GROUPS = re.compile(r"replica_groups=\[\d+,(\d+)\]<=")
 _BITS = re.compile(r"[0-9]+")
 _FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call", "after-all"}

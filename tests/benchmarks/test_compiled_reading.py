@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from benchmarks.compiled.reading import CompiledText
@@ -117,6 +118,29 @@ def test_a_sum_that_a_tpu_divides_while_it_adds_it_up_goes_around_once() -> None
     assert [one.opcode for one in in_loop.collectives] == ["reduce-scatter", "all-gather"]
     assert in_loop.sent_bytes == 2 * 3 / 4 * weights
     assert after.sent_bytes == 3 * 3 / 4 * weights, "what is sent when the loop has ended counts for the whole alone"
+
+
+@pytest.mark.parametrize(
+    ("groups", "devices"),
+    [
+        ("{{0,1,2,3},{4,5,6,7}}", 4),
+        ("[4,2]<=[8]", 2),
+        ("mesh['data'=2,'model'=4] {'model'}", 4),
+        ("mesh['axis_0'=1,'axis_1'=4,'axis_2'=2], device_ids=([2,4]T(1,0)) {'axis_1'}", 4),
+    ],
+)
+def test_devices_that_exchange_are_counted_however_they_are_named(groups: str, devices: int) -> None:
+    text = f"""\
+HloModule jit_f, num_partitions=8
+
+ENTRY %main (a: f32[100]) -> f32[100] {{
+  %a = f32[100]{{0}} parameter(0)
+  ROOT %sum = f32[100]{{0}} all-reduce(%a), replica_groups={groups}, to_apply=%add
+}}
+"""
+    (exchange,) = CompiledText.of(text).collectives
+    assert exchange.devices == devices
+    assert exchange.sent_bytes == 2 * (devices - 1) / devices * 400
 
 
 HEADS = """\

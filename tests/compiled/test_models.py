@@ -9,13 +9,14 @@ from benchmarks.compiled.targets import TARGETS
 from lca_jax.models.stack import cudnn, fused
 from lca_jax.models.stack.config import Precision, StackConfig
 from lca_jax.models.stack.splash import SHORTEST_ROW
-from tests.compiled.targets import GPU, ONE_GPU, QUICK, TPU, devices
+from tests.compiled.targets import GPU, ONE_GPU, POD, QUICK, TPU, devices
 
 pytestmark = pytest.mark.compilers
 
 SLOTS = 128
 IN_PASSES = "bf16_bf16_f32_x6"
 ONE_KIND = [GPU, pytest.param(TPU, marks=pytest.mark.slow)]
+ON_A_POD = pytest.param(POD, marks=pytest.mark.slow)
 TINY_LLAMA = {
     "hidden_size": 256,
     "intermediate_size": 512,
@@ -47,10 +48,10 @@ def scores(config: StackConfig, slots: int) -> float:
     return float(config.layers * slots * 4 * slots * config.heads_width)
 
 
-@pytest.mark.parametrize("name", [*ONE_KIND, ONE_GPU])
+@pytest.mark.parametrize("name", [*ONE_KIND, ONE_GPU, ON_A_POD])
 @pytest.mark.parametrize("pool", ["last", "mean"])
 def test_bert_base_is_read_in_float32_without_an_exchange(name: str, pool) -> None:
-    if pool == "mean" and name == TPU:
+    if pool == "mean" and TARGETS[name].platform == "tpu":
         pytest.skip("the GPU's program says it, and the TPU's takes a minute to compile")
     mesh, config = devices(name), config_of("bert", num_hidden_layers=1)
     compiled = compile_extraction(mesh, config, rows=mesh.size, slots=SLOTS, pool=pool, options=options(name))
@@ -66,7 +67,7 @@ def test_bert_base_is_read_in_float32_without_an_exchange(name: str, pool) -> No
     assert memory_bytes(compiled) < 1.1 * parameters + 20 * captured
 
 
-@pytest.mark.parametrize("name", ONE_KIND)
+@pytest.mark.parametrize("name", [*ONE_KIND, ON_A_POD])
 def test_a_split_llama_is_summed_twice_a_block(name: str) -> None:
     """Its matrices are split over four devices; a block adds up its attention and its feed-forward part."""
     mesh, config = devices(name, parts=4), config_of("llama", "bfloat16", num_hidden_layers=2)
@@ -76,9 +77,15 @@ def test_a_split_llama_is_summed_twice_a_block(name: str) -> None:
     assert all(set(product.kinds) == {"bf16"} for product in text.products)
     assert text.flop == pytest.approx(matrix_operations(config, SLOTS) / 4, rel=0.01)
     states = SLOTS * config.residual_width
-    sums = [one for one in text.collectives if one.opcode in ("all-reduce", "reduce-scatter")]
     # The others are of one number a slot, for the norms.
-    assert len([one for one in sums if one.bytes > 4 * SLOTS]) == 2 * config.layers
+    exchanges = [one for one in text.collectives if one.bytes > 4 * SLOTS]
+    sums = [one for one in exchanges if one.opcode in ("all-reduce", "reduce-scatter")]
+    if name == POD:  # its compiler adds half of the sums up while it multiplies, in steps from chip to chip
+        steps = [one for one in exchanges if one.opcode == "collective-permute"]
+        assert len(sums) == len(steps) / 4 == config.layers
+        assert sum(one.sent_bytes * one.times for one in exchanges) < 1.1 * 2 * config.layers * 1.5 * 2 * states
+    else:
+        assert len(sums) == 2 * config.layers
     assert sum(one.bytes * one.times for one in text.collectives) <= 4 * states * (2 * config.layers + 1)
     quarter = 2 * (config.layers * (4 * 4096**2 + 3 * 4096 * 11_008) + 32_000 * 4096) / 4
     assert memory_bytes(made) < 1.1 * quarter + 2**27
@@ -128,7 +135,7 @@ def test_long_rows_on_a_gpu_are_attended_without_scores(name: str, parts: int, m
     assert [one.bytes for one in text.collectives] == [one.bytes for one in ordinary.collectives]
 
 
-@pytest.mark.parametrize("name", [TPU, GPU])
+@pytest.mark.parametrize("name", [TPU, GPU, ON_A_POD])
 def test_a_step_of_writing_multiplies_the_newest_pieces_alone(name: str) -> None:
     mesh, slots, rows, longest = devices(name), 16, 8, 16
     config = config_of("llama", "bfloat16", num_hidden_layers=1, **TINY_LLAMA)
@@ -142,3 +149,33 @@ def test_a_step_of_writing_multiplies_the_newest_pieces_alone(name: str) -> None
     # The search goes on until all texts end: the reader counts one step.
     # The compiler may make a product with the head twice rather than keep its result.
     assert 0.999 * rows * (prompt + step) < text.flop < 1.001 * rows * (prompt + step + head)
+    parameters = 2 * (2 * 1024 * 256 + matrices(config))
+    assert memory_bytes(made) < parameters + 2**22  # the cache is .13 MB, scores of the prompt 1 MB
+
+
+@pytest.mark.parametrize("name", ONE_KIND)
+def test_a_split_llama_writes_with_two_sums_a_block(name: str) -> None:
+    """The shapes of Llama 7B: the prompt and a step each add up two results a block, and one of the head."""
+    mesh, slots, rows, longest = devices(name, parts=4), 16, 8, 16
+    config = config_of("llama", "bfloat16", num_hidden_layers=1)
+    made = compile_generation(mesh, config, rows=rows, slots=slots, longest=longest, options=options(name))
+    text, places = text_of(made), slots + longest
+    head = 2 * config.residual_width * 32_000
+    of_slot = matrix_operations(config, places) / places
+    assert text.flop == pytest.approx(rows * ((slots + 1) * of_slot + 2 * head) / 4, rel=0.01)
+    sums = [one for one in text.collectives if one.opcode in ("all-reduce", "reduce-scatter")]
+    assert len([one for one in sums if one.bytes > 4 * rows * slots]) == 2 * (2 * config.layers + 1)
+    assert {one.devices for one in text.collectives} == {4}, "copies of the model have nothing to tell each other"
+    parameters = 2 * (2 * 32_000 * 4096 + matrices(config)) / 4
+    assert memory_bytes(made) < 1.1 * parameters + 4 * cache_bytes(config, rows, places) + 16 * rows * 32_000
+
+
+def matrices(config: StackConfig) -> float:
+    """Numbers in the matrices of all blocks: a slot multiplies each of them once."""
+    return (matrix_operations(config, 1) - scores(config, 1)) / 2
+
+
+def cache_bytes(config: StackConfig, rows: int, places: int) -> int:
+    """Bytes of the keys and values of all blocks in bfloat16."""
+    keys = config.attention.key_heads * config.attention.head_width
+    return 2 * 2 * config.layers * rows * places * keys

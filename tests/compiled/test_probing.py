@@ -135,6 +135,15 @@ def test_the_state_takes_the_memory_of_the_one_before(name: str) -> None:
     assert visit(name)[1].donated == 1
 
 
+@pytest.mark.parametrize("name", [TPU, GPU, pytest.param(POD, marks=pytest.mark.slow)])
+def test_a_block_takes_the_memory_of_its_words(name: str) -> None:
+    """The block, arrays of the scores of a device's words, and weights: never the X of all words of a device."""
+    compiled, _ = visit(name)
+    by_word, by_feature = 4 * PROBLEMS * CLASSES * WORDS, 4 * PROBLEMS * CLASSES * FEATURES
+    block = 4 * (WORDS // 2) * FEATURES
+    assert memory_bytes(compiled) < 1.1 * block + 7 * by_word + 4 * by_feature
+
+
 @pytest.mark.parametrize("name", [TPU, GPU])
 def test_a_block_is_summed_over_the_devices_once(name: str) -> None:
     _, text = visit(name)

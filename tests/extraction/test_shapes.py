@@ -1,13 +1,18 @@
 """Sizes of shards and batches: all processes of a job have work, none has more than another, and shards fit a host."""
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lca_jax.extraction import running
 from lca_jax.extraction.extract import extract
 from lca_jax.extraction.shapes import ACCELERATOR_BATCH_SLOTS, SHARD_WORDS, choose_shard_words, usual_slots
 from lca_jax.models.load import load_model
 from lca_jax.store.recipe import SiteShape
+from lca_jax.text.corpus import Corpus
+from tests.compilations import count_programs
 from tests.extraction.corpora import draw_corpus
 from tests.store.writing import hash_files
 from tests.tiny_bert import write_bert
@@ -54,3 +59,28 @@ def test_a_store_goes_on_with_the_shards_that_it_has(tmp_path: Path) -> None:
     before = hash_files(tmp_path / "store")
     assert extract(model, corpus, tmp_path / "store").manifest.recipe.shard_words == 64
     assert hash_files(tmp_path / "store") == before
+
+
+def test_each_row_length_is_compiled_once_for_full_padded_and_long_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program takes seconds to compile, and a corpus has thousands of batches."""
+    program, batches, padded = running.read_vectors, Counter[tuple[int, ...]](), Counter[tuple[int, ...]]()
+
+    def spy(params: Any, edits: Any, batch: Any, *arrays: Any, **records: Any) -> Any:
+        shape = batch.piece_ids.shape
+        batches[shape] += 1
+        padded[shape] += not (batch.segments > 0).any(axis=1).all()
+        return program(params, edits, batch, *arrays, **records)
+
+    monkeypatch.setattr(running, "read_vectors", spy)
+    model, long = load_model(write_bert(tmp_path / "bert")), [["a", "cat"] * size for size in (9, 10)]
+    with count_programs() as compiled:
+        extract(model, Corpus.from_words([*draw_corpus(90).sentences, *long * 8]), row_length=18, rows_per_batch=8)
+        assert batches.keys() == {(8, 18), (8, 24)}
+        assert all(count > padded[shape] > 0 for shape, count in batches.items()), "some are full, some are padded"
+        assert compiled.count("jit(read_vectors)") == len(batches)
+    with count_programs() as compiled:
+        extract(model, Corpus.from_words([*long, *draw_corpus(70, seed=1).sentences]), row_length=18, rows_per_batch=8)
+    assert len(batches) == 2
+    assert compiled == []

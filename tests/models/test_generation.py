@@ -13,6 +13,7 @@ from lca_jax.models.load import load_model
 from lca_jax.models.model import Model
 from lca_jax.models.stack.stack import Batch
 from lca_jax.models.writing.generation import Generation, Search
+from tests.compilations import count_programs
 from tests.models.parity import PLACES, Reference, identity_edits, zeroing_edits
 from tests.tiny_bert import draw_windows, write_bert
 from tests.tiny_models import TINY, VOCABULARY, write_model
@@ -149,6 +150,21 @@ def test_texts_in_and_out(story_teller: Model) -> None:
         assert (alone.text, alone.pieces) == (written.text, written.pieces)
         assert alone.score == pytest.approx(written.score, abs=1e-4)
     assert story_teller.write([]) == []
+
+
+def test_batches_of_prompts_share_a_program_for_each_step_of_their_length(story_teller: Model) -> None:
+    """Batches are full and filled up, of prompts of any length and number."""
+
+    def write(lengths: list[int]) -> None:
+        texts = [" ".join(f"w{5 + number % 20}" for number in range(length)) for length in lengths]
+        story_teller.write(texts, search=Search(longest=7), rows=3)
+
+    with count_programs() as compiled:
+        write([1, 2, 3, 17, 20, 21])
+    assert compiled.count("jit(write_pieces)") == 2
+    with count_programs() as compiled:
+        write([4, 5, 6, 7, 18, 19, 22, 23, 24, 16])
+    assert compiled == []
 
 
 def test_pieces_that_are_never_chosen(story_teller: Model) -> None:
