@@ -19,7 +19,7 @@ import tyro
 
 from benchmarks import harness
 from benchmarks.source import ModelAndCorpus
-from lca_jax.analysis.overlap import chance_overlap, counts_of
+from lca_jax.analysis.overlap import chance_overlap, counts_of, first_part, overlap
 from lca_jax.analysis.samples import rank_samples
 from lca_jax.analysis.stability import measure_stability
 from lca_jax.extraction.extract import extract
@@ -139,7 +139,7 @@ def overlaps_of_draws(rankings: Sequence[Mapping[str, Ranking]]) -> dict[str, di
 
 def _common(one: Ranking, other: Ranking, count: int) -> float:
     """The share of the first neurons that two rankings have in common."""
-    return len(set(one.top(count).tolist()) & set(other.top(count).tolist())) / count
+    return overlap(first_part(one, count), first_part(other, count), count)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ On one machine it is the same command without `--join`. A study has the options 
 and minimal sets are left to `lca run`, on one machine.
 """
 
+import gc
 import json
 import logging
 import re
@@ -88,6 +89,7 @@ def _study(settings: Study, *, progress: bool) -> ProbeSet:
         warn_of_excluded(dev.manifest, name="dev")
     tasks = tuple(inputs.tasks)
     del inputs  # the words of a hundred tasks, and a model that is read no more, take gigabytes
+    gc.collect()  # parts of a model hold each other in a circle
     return_freed_memory()
     key = _key_of(settings, train, dev, tasks=tasks)
     probes = _finished(settings.out, key, train)

@@ -6,15 +6,13 @@ made of large arrays, which the C library takes from the system anew.
 """
 
 import ctypes
-import gc
 import sys
 
 import pyarrow as pa
 
 
 def return_freed_memory() -> None:
-    """Gives back the pages on which nothing lies; half a second where gigabytes of objects are alive."""
-    gc.collect()  # objects that hold each other in a circle
+    """Gives back the pages on which nothing lies."""
     pa.default_memory_pool().release_unused()
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)

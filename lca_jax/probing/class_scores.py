@@ -63,12 +63,12 @@ def class_scores(
     of_sentences = np.stack([np.bincount(place, weights=row) for row in rows])
     of_words, of_named, of_right = np.split(of_sentences, 3)
     return ClassScores(
-        _score(2 * right, words + named, 2 * of_right, of_words + of_named),
-        _score(right, words, of_right, of_words),
+        mean_ratio(2 * right, words + named, 2 * of_right, of_words + of_named),
+        mean_ratio(right, words, of_right, of_words),
     )
 
 
-def _score(
+def mean_ratio(
     above: Float[np.ndarray, "sample class"],
     below: Float[np.ndarray, "sample class"],
     right: Float[np.ndarray, "class sentence"],

@@ -85,7 +85,7 @@ def label_tasks(
     Raises:
         DataError, SettingsError: As `probing.fit.fit_probes`.
     """
-    forms = store.words["form"].combine_chunks().dictionary_encode() if control and store.unit != "sentence" else None
+    forms = store.words["form"].combine_chunks().dictionary_encode() if control and has_control_task(store) else None
     labellings: list[Labelling] = []
     for task in tasks:
         real = _label_task(store, task, regression=task in regression)
@@ -117,8 +117,8 @@ def _label_task(store: ActivationStore, task: str, *, regression: bool) -> Label
 def _label_control(store: ActivationStore, real: Labelling, forms: pa.DictionaryArray, *, seed: int) -> Labelling:
     """Labels the words that a task labels by its control task; each word type gets its label once."""
     if real.values is not None:
-        labels = usable_labels(store, real.task)
-        drawn = draw_control_task(store.forms(), labels, seed=seed).label_like(store.forms(), labels)
+        words, labels = store.forms(), usable_labels(store, real.task)
+        drawn = draw_control_task(words, labels, seed=seed).label_like(words, labels)
         return replace(narrowed(read_numbers(real.task, drawn)), control=True)
     counts = np.bincount(real.numbers[real.numbers >= 0], minlength=len(real.classes))
     own = ControlTask(classes=real.classes, counts=tuple(counts.tolist()), seed=seed)
@@ -274,14 +274,20 @@ def usable_labels(store: ActivationStore, task: str) -> list[str | None]:
     return [label if has else None for label, has in zip(store.labels(task), store.usable.tolist(), strict=True)]
 
 
-def control_task_of(train: ActivationStore, task: str, *, seed: int) -> ControlTask | None:
-    """Draws the control task of a task from the labels of its training words; None for tasks of sentences.
+def has_control_task(train: ActivationStore) -> bool:
+    """Returns whether tasks of a store have control tasks: those of sentences have none.
 
-    Its random labels are by word type, so that a probe can learn them from the types that training and test share.
+    Random labels are by word type, so that a probe can learn them from the types that training and test share.
     Sentences share no types, so the accuracy of such a probe would mean nothing.
+    """
+    return train.unit != "sentence"
+
+
+def control_task_of(train: ActivationStore, task: str, *, seed: int) -> ControlTask | None:
+    """Draws the control task of a task from the labels of its training words; None where `has_control_task` says so.
 
     Reference: Hewitt and Liang 2019.
     """
-    if train.unit == "sentence":
+    if not has_control_task(train):
         return None
     return draw_control_task(train.forms(), usable_labels(train, task), seed=seed)

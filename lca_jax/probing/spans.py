@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from lca_jax.probing.class_scores import Score
-from lca_jax.probing.metrics import resampled_sums, units_of_sums, with_unseen
+from lca_jax.probing.class_scores import Score, mean_ratio
+from lca_jax.probing.metrics import resampled_sums
 
 _OUTSIDE = "O"
 _BEGINS, _ENDS = frozenset("BSUW"), frozenset("ESLUW")
@@ -116,16 +116,5 @@ def _ratio(
     right: Float[np.ndarray, " sentence"],
     units: Float[np.ndarray, " sentence"],
 ) -> Score:
-    """Returns the ratio of the words (first) and its interval; 0 where there is nothing below, as in conlleval.
-
-    Args:
-        above: What is divided, in the words and in samples of the sentences.
-        below: What it is divided by.
-        right: What is divided, of each sentence.
-        units: What it is divided by.
-    """
-    values = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
-    ends = np.quantile(values[1:], [0.025, 0.975])
-    if below[0]:
-        ends = with_unseen(ends[None], *units_of_sums(right[None], units), least=0)[0]
-    return Score(float(values[0]), *ends.tolist())
+    """Returns `mean_ratio` of one class; 0 where there is nothing below, as in conlleval."""
+    return mean_ratio(above[:, None], below[:, None], right[None], units[None])

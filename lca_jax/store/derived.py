@@ -18,6 +18,7 @@ from lca_jax.axes import HEAD
 from lca_jax.errors import DataError, SettingsError, list_problems
 from lca_jax.store.array import LazyArray
 from lca_jax.store.in_order import in_order
+from lca_jax.store.label_column import make_column, read_texts
 from lca_jax.store.recipe import Recipe
 from lca_jax.store.store import LABEL_PREFIX, SENTENCE_LABEL_PREFIX, ActivationStore
 
@@ -215,7 +216,5 @@ def _sentence_table(store: ActivationStore, sentences: Int64[np.ndarray, "word"]
     for name in store.words.column_names:
         if name.startswith(SENTENCE_LABEL_PREFIX):
             task = name.removeprefix(SENTENCE_LABEL_PREFIX)
-            columns[LABEL_PREFIX + task] = (
-                store.words[name].cast(pa.string()).combine_chunks().take(first).dictionary_encode()
-            )
+            columns[LABEL_PREFIX + task] = make_column(read_texts(store.words[name]), first)
     return pa.table(columns)

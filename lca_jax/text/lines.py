@@ -1,8 +1,8 @@
 """A text file while it is read: its lines, and the problems found in them.
 
-A file may be gzipped, which its content shows, not its name. It is read whole, line by line, so that its
-unzipped bytes do not lie beside its lines. Readers report bad rows as they meet them, and all are raised as one
-`CorpusError` with `file:line: what`.
+A file may be gzipped, which its content shows, not its name. It is read whole, line by line, so that its unzipped
+bytes do not lie beside its lines. Readers report bad rows as they meet them, and all are raised as one `CorpusError`
+with `file:line: what`.
 """
 
 import codecs

@@ -79,9 +79,10 @@ def programs_of(matrix: Matrix, monkeypatch: pytest.MonkeyPatch, *, problems: in
     return seen[0]
 
 
-@pytest.mark.parametrize("features", [WHOLE, THIN])
-def test_inner_steps_of_a_fit_exchange_nothing(features: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    matrix = hold_matrix(MatrixSource.of(vectors(features)), standardize=True)
+@pytest.mark.parametrize(("features", "parts"), [(WHOLE, 1), (THIN, 1), (THIN, 4)])
+def test_inner_steps_of_a_fit_exchange_nothing(features: int, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do they where the columns are split: the factor is made whole once, before the steps."""
+    matrix = hold_matrix(MatrixSource.of(vectors(features)), standardize=True, split_over=parts)
     assert matrix.mesh.size == 8
     _, text = programs_of(matrix, monkeypatch, problems=8)
     exchanges = CompiledText.of(text).iteration().collectives
