@@ -75,7 +75,7 @@ def test_each_row_length_is_compiled_once_for_full_padded_and_long_batches(
 
     monkeypatch.setattr(running, "read_vectors", spy)
     model, long = load_model(write_bert(tmp_path / "bert")), [["a", "cat"] * size for size in (9, 10)]
-    with count_programs() as compiled:
+    with count_programs(afresh=True) as compiled:
         extract(model, Corpus.from_words([*draw_corpus(90).sentences, *long * 8]), row_length=18, rows_per_batch=8)
         assert batches.keys() == {(8, 18), (8, 24)}
         assert all(count > padded[shape] > 0 for shape, count in batches.items()), "some are full, some are padded"

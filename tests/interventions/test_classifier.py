@@ -147,7 +147,7 @@ def test_a_curve_is_one_program_and_batches_of_other_sizes_change_nothing(tuned:
     model, corpus, curve = tuned
     measure = ClassifierAccuracy.of(model, corpus, slots=1)
     assert len(measure.batches) > 1
-    with count_programs() as programs:
+    with count_programs(afresh=True) as programs:
         narrow = ablation_curve(
             model, {"drawn": RANKING}, None, (20, WIDTH), sets=("top", "bottom"), fill="zero", measure=measure
         )

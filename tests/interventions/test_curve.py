@@ -118,7 +118,7 @@ def test_the_mean_is_that_over_all_slots(both: tuple[Model, Any], curve) -> None
 def test_a_whole_curve_is_one_program_and_the_next_one_is_none(model: Model) -> None:
     lines = draw_lines([6, 7, 5, 9, 4, 30], seed=2)
     settings: dict[str, Any] = {"counts": (1, 4), "random": 2, "slots": 32, "where": "after first"}
-    with count_programs() as first:
+    with count_programs(afresh=True) as first:
         ablation_curve(model, {"one": RANKING, "other": OTHER}, lines, **settings)
     scoring = [name for name in first if "score_edits" in name]
     assert len(scoring) == 1

@@ -57,7 +57,7 @@ def test_neurons_and_directions_of_several_sites_are_one_program(model: Model) -
         "five directions": project_out(model, {("residual", 2): GENERATOR.normal(size=(32, 5))}),
         "a unit": ablate(model, [Neuron("mlp", 0, 3)], fill=1.0),
     }
-    with count_programs() as programs:
+    with count_programs(afresh=True) as programs:
         found = measure_edits(model, edits, CORPUS, slots=64)
     assert len([name for name in programs if "score_edits" in name]) == 1
     assert found.whole == pytest.approx(perplexity(model, {}), rel=1e-5)

@@ -491,7 +491,7 @@ def test_a_planted_neuron_switches_the_probe_of_a_later_layer_and_random_ones_do
 def test_all_points_are_one_program_and_the_next_ones_are_none(masked: Model, of_masked: Statistics) -> None:
     output = PredictedWords.of(masked, CORPUS, "parity", classify=parity, slots=48)
     settings: dict[str, Any] = {"source": "odd", "target": "even", "random": 2}
-    with count_programs() as first:
+    with count_programs(afresh=True) as first:
         control_property(masked, RANKING, of_masked, output, sizes=(2, 5), strengths=(0.0, 1.0), **settings)
     assert len([name for name in first if "score_edits" in name]) == 1
     settings |= {"shift": "translate", "where": "words", "layers": (1,)}

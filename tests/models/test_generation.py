@@ -159,7 +159,7 @@ def test_batches_of_prompts_share_a_program_for_each_step_of_their_length(story_
         texts = [" ".join(f"w{5 + number % 20}" for number in range(length)) for length in lengths]
         story_teller.write(texts, search=Search(longest=7), rows=3)
 
-    with count_programs() as compiled:
+    with count_programs(afresh=True) as compiled:
         write([1, 2, 3, 17, 20, 21])
     assert compiled.count("jit(write_pieces)") == 2
     with count_programs() as compiled:

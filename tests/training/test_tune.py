@@ -84,7 +84,7 @@ def test_one_program_a_shape_and_none_for_another_seed(model: Model) -> None:
         for epoch in range(3)
         for chosen in split_order(texts, shapes, seed=0, epoch=epoch)
     }
-    with count_programs() as names:
+    with count_programs(afresh=True) as names:
         tune(model, train, dev, task="has", settings=settings)
     assert names.count("jit(train_step)") == len(rows) <= 2
     assert names.count("jit(measure_step)") <= 2
