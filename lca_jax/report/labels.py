@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Float
+
 _LETTER, _ASCENT, _DESCENT = 6.6, 10.0, 3.0
 """Room of a letter: its width, and its height above and below the line that it stands on."""
 _STEP, _HALF_LINE, _HALF_MARK = 4.0, 2.0, 6.0
@@ -24,16 +27,6 @@ class Box(NamedTuple):
     top: float
     right: float
     bottom: float
-
-    def common(self, other: "Box") -> float:
-        """Returns the area that both have in common."""
-        width = min(self.right, other.right) - max(self.left, other.left)
-        height = min(self.bottom, other.bottom) - max(self.top, other.top)
-        return width * height if width > 0 and height > 0 else 0.0
-
-    def outside(self, frame: "Box") -> float:
-        """Returns the area that lies outside of a frame."""
-        return (self.right - self.left) * (self.bottom - self.top) - self.common(frame)
 
 
 class Label(NamedTuple):
@@ -65,11 +58,23 @@ def label_at(words: str, x: float | int, y: float | int, *, ends: bool) -> Label
 
 def least_hiding(candidates: Iterable[Label], taken: Sequence[Box], frame: Box) -> Label:
     """Returns the first of the places that hide least and leave the frame least."""
+    labels = list(candidates)
+    places = np.array([label.box for label in labels])
+    areas = (places[:, 2] - places[:, 0]) * (places[:, 3] - places[:, 1])
+    hidden = common_areas(places, taken).sum(axis=1)
+    outside = areas - common_areas(places, [frame])[:, 0]
+    return labels[int((hidden + outside).argmin())]
 
-    def hidden(label: Label) -> float:
-        return sum(label.box.common(box) for box in taken) + label.box.outside(frame)
 
-    return min(candidates, key=hidden)
+def common_areas(
+    boxes: Float[np.ndarray, "box 4"] | Sequence[Box], others: Sequence[Box]
+) -> Float[np.ndarray, "box other"]:
+    """Returns the area that each box has in common with each of the others."""
+    left, top, right, bottom = (np.reshape(boxes, (-1, 1, 4))[..., side] for side in range(4))
+    other_left, other_top, other_right, other_bottom = np.reshape(others, (-1, 4)).T
+    widths = np.minimum(right, other_right) - np.maximum(left, other_left)
+    heights = np.minimum(bottom, other_bottom) - np.maximum(top, other_top)
+    return np.maximum(widths, 0) * np.maximum(heights, 0)
 
 
 def boxes_of_line(

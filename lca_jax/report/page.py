@@ -163,13 +163,13 @@ class _TaskView(NamedTuple):
 
 def _without_nulls(table: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the tables, and those in lists, without their null entries, so that a null reads as a missing key."""
+    return {key: _clean(value) for key, value in table.items() if value is not None}
 
-    def clean(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return _without_nulls(value)
-        return [clean(part) for part in value] if isinstance(value, list) else value
 
-    return {key: clean(value) for key, value in table.items() if value is not None}
+def _clean(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _without_nulls(value)
+    return [_clean(part) for part in value] if isinstance(value, list) else value
 
 
 def _without_place(name: object) -> str:
