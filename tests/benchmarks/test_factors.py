@@ -63,8 +63,8 @@ def test_a_constant_has_no_shares_and_gaps_are_refused() -> None:
 @pytest.mark.slow
 def test_the_study_measures_every_cell(tmp_path: Path) -> None:
     out = tmp_path / "result.json"
-    model, corpus = write_bert(tmp_path / "bert"), write_conllu(tmp_path / "train.conllu", 300, seed=0)
-    options = ["--words", "120", "240", "--pairs", "2", "--measured", "200", "--replicates", "2", "--seeds", "1"]
+    model, corpus = write_bert(tmp_path / "bert"), write_conllu(tmp_path / "train.conllu", 200, seed=0)
+    options = ["--words", "60", "120", "--pairs", "2", "--measured", "100", "--replicates", "2", "--seeds", "1"]
     options += ["--tasks", "upos", "--l1", "1e-3", "1e-2", "--l2", "1e-2", "--ranking-l2", "0"]
     factors.main(["--model", str(model), "--corpus", str(corpus), "--out", str(out), *options])
     result = json.loads(out.read_text("utf-8"))
