@@ -12,7 +12,7 @@ import re
 import sys
 import textwrap
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import redirect_stderr
 from shutil import get_terminal_size
 from typing import Any
@@ -62,9 +62,20 @@ def read_arguments(function: Callable[..., None], name: str, options: Sequence[s
         if (error := _cause(end)) is not None:
             raise error from None
         if end.code == 2:
-            elsewhere = next((told for option, told in _ELSEWHERE.get(name, {}).items() if option in options), None)
+            given = names_of(options)
+            elsewhere = next((told for option, told in _ELSEWHERE.get(name, {}).items() if option in given), None)
             sys.stderr.write(f"lca {name}: {elsewhere or _one_line(said.getvalue())}\n")
         raise
+
+
+def names_of(options: Sequence[str]) -> frozenset[str]:
+    """Returns the names of the options that are given, also where a value is joined to one: `--task=upos`."""
+    return frozenset(map(name_of, options)) - {""}
+
+
+def name_of(option: str) -> str:
+    """Returns the name of an option as lists of options have it; an empty text for what is no option."""
+    return option.partition("=")[0].replace("_", "-") if option.startswith("--") else ""
 
 
 def _description(function: Callable[..., None], width: int) -> str:
@@ -81,23 +92,25 @@ def _description(function: Callable[..., None], width: int) -> str:
 def _with_settings(options: Sequence[str]) -> list[str]:
     """Returns the options with those of `--config FILE` before them, so that what is given by hand counts."""
     options = list(options)
-    if "--config" not in options:
+    place = next((place for place, option in enumerate(options) if name_of(option) == "--config"), None)
+    if place is None:
         return options
-    place = options.index("--config")
-    if place + 1 == len(options):
+    _, joined, file = options[place].partition("=")
+    end = place + 1 if joined else place + 2
+    file = file if joined else next(iter(options[place + 1 : end]), "")
+    if not file:
         raise SettingsError("`--config` needs a file, e.g. `--config run.toml`.")
-    file = options[place + 1]
     try:
         settings = tomllib.loads(read_content(file).decode("utf-8"))
     except (OSError, ValueError, StoreError) as error:
         raise SettingsError(f"{file} cannot be read as TOML: {error}") from None
-    by_hand = options[:place] + options[place + 2 :]
-    if "--config" in by_hand:
+    by_hand = options[:place] + options[end:]
+    if "--config" in (given := names_of(by_hand)):
         raise SettingsError("`--config` is given twice. Put all settings into one file.")
-    return [*_options_of(settings, by_hand), *by_hand]
+    return [*_options_of(settings, given), *by_hand]
 
 
-def _options_of(settings: Mapping[str, Any], by_hand: Sequence[str], prefix: str = "") -> Iterator[str]:
+def _options_of(settings: Mapping[str, Any], by_hand: Set[str], prefix: str = "") -> Iterator[str]:
     for key, value in settings.items():
         name = f"{prefix}{_REPEATED.get(key, key)}".replace("_", "-")
         if isinstance(value, Mapping):
@@ -108,11 +121,16 @@ def _options_of(settings: Mapping[str, Any], by_hand: Sequence[str], prefix: str
             yield f"--{name}" if value else f"--no-{name}"
         elif key in _REPEATED:
             for each in [value] if isinstance(value, str) else value:
-                yield from (f"--{name}", str(each))
+                yield from _given(name, each)
         elif isinstance(value, list):
             yield from (f"--{name}", *map(str, value))
         else:
-            yield from (f"--{name}", str(value))
+            yield from _given(name, value)
+
+
+def _given(name: str, value: object) -> Sequence[str]:
+    """Returns an option and its value, joined where the value would be taken for an option by itself."""
+    return [f"--{name}={value}"] if str(value).startswith("-") else [f"--{name}", str(value)]
 
 
 def _cause(error: BaseException | None) -> LcaError | None:
