@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from lca_jax.cli.idle import refuse_idle
 from lca_jax.cli.output import say
 from lca_jax.errors import StoreError
 from lca_jax.experiment.config import read_experiment
@@ -44,6 +45,8 @@ def show(
         raise StoreError(
             f"{path} is no run folder (config.json), no survey (survey.json) and no whole store (manifest.json)."
         )
+    if not stores:
+        refuse_idle({"verify": verify}, show, f"{path} has no whole store of its own whose bytes could be read")
     for place in stores:
         name = place.rstrip("/").split("/")[-1]
         described = _describe_opened(place, verify=verify) if verify or url else _describe_local(Path(place))
