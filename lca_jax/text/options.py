@@ -50,6 +50,28 @@ class TextOptions:
             raise SettingsError(f"`texts` has no {', '.join(strange)}. Known: {', '.join(sorted(known))}.")
         return cls(**content)
 
+    def refuse_others(self, place: str, kind: str, *taken: str) -> None:
+        """Refuses options that a file of some kind does not take, since the rows would be read as if they were not.
+
+        The encoding is that of all files, and refused for none.
+
+        Args:
+            place: The file.
+            kind: What it is read as.
+            taken: Names of the options that such files take.
+
+        Raises:
+            SettingsError: Another option is given; the message names all of them.
+        """
+        usual = TextOptions()
+        others = [item.name for item in fields(self) if item.name not in (*taken, "encoding")]
+        if idle := [f"`{name}`" for name in others if getattr(self, name) != getattr(usual, name)]:
+            one = len(idle) == 1
+            raise SettingsError(
+                f"{place} is read as {kind}, where {', '.join(idle)} {'has' if one else 'have'} no effect. Leave "
+                f"{'it' if one else 'them'} out."
+            )
+
     @property
     def filters(self) -> dict[int | str, str]:
         """The text that a column must have, by column."""
