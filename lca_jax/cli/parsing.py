@@ -22,6 +22,8 @@ from lca_jax.machine.urls import read_content
 
 _REPEATED = {"tasks": "task", "where": "where", "annotate": "annotate", "regression": "regression"}
 """Settings that are given once for each value, and the names of their options."""
+WITH_A_VALUE = {"stream"}
+"""Settings that are true, false or not said, whose options take one of the words True and False."""
 _ELSEWHERE = {
     "run": {
         "--regression": "a run measures accuracies, so it takes classes only. `lca study --regression TASK` fits "
@@ -64,7 +66,7 @@ def read_arguments(function: Callable[..., None], name: str, options: Sequence[s
         if end.code == 2:
             given = names_of(options)
             elsewhere = next((told for option, told in _ELSEWHERE.get(name, {}).items() if option in given), None)
-            sys.stderr.write(f"lca {name}: {elsewhere or _one_line(said.getvalue())}\n")
+            sys.stderr.write(f"lca {name}: {elsewhere or _one_line(said.getvalue(), options)}\n")
         raise
 
 
@@ -117,7 +119,7 @@ def _options_of(settings: Mapping[str, Any], by_hand: Set[str], prefix: str = ""
             yield from _options_of(value, by_hand, prefix=f"{name}.")
         elif f"--{name}" in by_hand:
             continue
-        elif isinstance(value, bool):
+        elif isinstance(value, bool) and key not in WITH_A_VALUE:
             yield f"--{name}" if value else f"--no-{name}"
         elif key in _REPEATED:
             for each in [value] if isinstance(value, str) else value:
@@ -142,8 +144,8 @@ def _cause(error: BaseException | None) -> LcaError | None:
     return None
 
 
-def _one_line(text: str) -> str:
-    """Returns in a sentence what stands in a frame of several lines."""
+def _one_line(text: str, by_hand: Sequence[str]) -> str:
+    """Returns in a sentence what stands in a frame of several lines; an option not given by hand is of the file."""
     lines = [" ".join(_FRAME.sub(" ", line).split()) for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith("For full helptext")]
     start = next((place for place, line in enumerate(lines) if line.startswith("Unrecognized options")), len(lines))
@@ -153,6 +155,8 @@ def _one_line(text: str) -> str:
         [name for name in dict.fromkeys(_NAME.findall(part)) if name != "--help"] for part in (rest, similar)
     )
     said = [f"there is no option {', '.join(unknown)}" + (f" (perhaps {meant[0]})" if meant else "")] if unknown else []
+    if unknown and not names_of(unknown) & (given := names_of(by_hand)) and "--config" in given:
+        said = [f"{said[0]}, which the file of `--config` says"]
     if not unknown and (words := re.search(r"Unrecognized options: (.+)", rest)):
         said = [f"there is no option {words[1].strip()}, and none that would take it"]
     missing = [found[1] for line in required if (found := _OPTION.match(line))]

@@ -1,16 +1,17 @@
 """Options by hand and from a file, and usage errors of one line."""
 
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
 from lca_jax.cli.main import COMMANDS, main
-from lca_jax.cli.parsing import read_arguments
+from lca_jax.cli.parsing import WITH_A_VALUE, read_arguments
 from lca_jax.cli.run import run_experiment
 from lca_jax.cli.steps import extract, probe
 from lca_jax.cli.study import run_study
 from lca_jax.errors import SettingsError
-from lca_jax.experiment.config import Experiment
+from lca_jax.experiment.config import Experiment, Study
 
 FILES = ["--model", "m", "--train", "a", "--test", "b", "--out", "c"]
 
@@ -48,6 +49,26 @@ def test_a_file_says_everything_that_options_say_and_options_count_before_it(tmp
         experiment_of([f"--config={file}", "--config", str(file)])
     with pytest.raises(SettingsError, match="`--config` is given twice"):
         experiment_of(["--config", str(file), "--config", str(file)])
+
+
+def test_an_option_that_is_not_there_is_told_with_the_file_that_has_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.toml").write_text("nonsense = 3\n")
+    for by_hand, place in (([], ", which the file of `--config` says"), (["--nonsense", "4"], "")):
+        with pytest.raises(SystemExit, match="2"):
+            read_arguments(run_experiment, "run", [*FILES, "--config", str(tmp_path / "run.toml"), *by_hand])
+        assert f"there is no option --nonsense{place}. " in capsys.readouterr().err
+
+
+def test_what_is_true_false_or_not_said_can_be_said_in_a_file(tmp_path: Path) -> None:
+    unsaid = {name for record in (Experiment, Study) for name, hint in get_type_hints(record).items()
+              if {bool, type(None)} == set(get_args(hint))}  # fmt: skip
+    assert unsaid == WITH_A_VALUE
+    (tmp_path / "study.toml").write_text("stream = true\nby_layer = true\n")
+    call = read_arguments(run_study, "study", [*FILES[:4], "--out", "c", f"--config={tmp_path / 'study.toml'}"])
+    study = call.keywords["settings"]  # pyright: ignore[reportFunctionMemberAccess]
+    assert (study.stream, study.by_layer) == (True, True)
 
 
 def test_a_value_may_begin_with_a_minus(tmp_path: Path) -> None:
