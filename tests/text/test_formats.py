@@ -161,6 +161,20 @@ def test_a_file_is_read_once(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     assert read == [path]
 
 
+@pytest.mark.parametrize("encoding", ["base64", "idna", "rot13", "undefined", "latin-99", ""])
+def test_what_is_no_encoding_of_texts_is_refused(encoding: str) -> None:
+    with pytest.raises(SettingsError, match=f"There is no encoding '{encoding}'"):
+        TextOptions(encoding=encoding)
+
+
+def test_encodings_whose_lines_end_otherwise_are_refused_with_the_way_out() -> None:
+    for encoding in ("utf-16", "utf-16-le", "utf-32", "cp037"):
+        with pytest.raises(SettingsError, match=f"iconv -f {encoding} -t utf-8"):
+            TextOptions(encoding=encoding)
+    for encoding in ("utf-8", "utf-8-sig", "latin-1", "cp1252", "koi8-r", "gb18030", "shift_jis", "euc-jp", "utf_8"):
+        assert TextOptions(encoding=encoding).encoding == encoding
+
+
 def test_a_label_of_a_treebank_can_stand_for_none(tmp_path: Path) -> None:
     path = written(tmp_path, CONLLU, "w.conllu")
     assert read_corpus(path, tasks=["upos"], options=TextOptions(unlabelled="X")).flat_labels("upos") == ["DET", None]
