@@ -100,7 +100,10 @@ def _neurox_from_store(source: str, target: str, **options: Any) -> list[str]:
 
 def _file_from_store(source: str, target: str) -> list[str]:
     if Path(target).suffix not in _FILES:
-        raise SettingsError(f"A store can be converted to a file ending in {', '.join(_FILES)}; got {target}.")
+        raise SettingsError(
+            f"A store can be converted to a file ending in {', '.join(_FILES)}; got {target}. Files of NeuroX, which "
+            f"become a store, end in {' or '.join(_NEUROX)}; got {source}."
+        )
     from lca_jax.exchange.export import write_arrow, write_safetensors
     from lca_jax.store.store import open_store
 

@@ -107,5 +107,7 @@ def _explain(arguments: Sequence[str]) -> NoReturn:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         commands.add_parser(name, help=command.summary, add_help=False)
+    if not arguments:
+        parser.error("the name of a command must be given: `lca --help` lists them")
     parser.parse_args(arguments)
     parser.error("the name of a command must come first")

@@ -33,6 +33,8 @@ _ELSEWHERE = {
 """Options of other commands that people look for, by the command where they look."""
 _OPTION = re.compile(r"(--[a-z][\w.-]*|[A-Z]+)( [A-Z{].*)?$")
 """A line of a list of options that are missing."""
+_UNFIT = re.compile(r"Error parsing (--\S+): no type matching (.+?) could be instantiated from \[(.*?)\]\.")
+"""What is said of a value that fits none of several types, before what each of them says."""
 _NAME = re.compile(r"(?<!\S)--[\w.-]*\w")
 _FRAME = re.compile(r"[│╭╮╰╯─├┤]+|^\+|-{3,}|^\||\|$|\+$")
 
@@ -105,7 +107,9 @@ def _with_settings(options: Sequence[str]) -> list[str]:
     try:
         settings = tomllib.loads(read_content(file).decode("utf-8"))
     except (OSError, ValueError, StoreError) as error:
-        raise SettingsError(f"{file} cannot be read as TOML: {error}") from None
+        raise SettingsError(
+            f"{file} cannot be read as TOML: {error}. Give a file of settings by their names, e.g. `layers = [3, 4]`."
+        ) from None
     by_hand = options[:place] + options[end:]
     if "--config" in (given := names_of(by_hand)):
         raise SettingsError("`--config` is given twice. Put all settings into one file.")
@@ -160,7 +164,9 @@ def _one_line(text: str, by_hand: Sequence[str]) -> str:
     if not unknown and (words := re.search(r"Unrecognized options: (.+)", rest)):
         said = [f"there is no option {words[1].strip()}, and none that would take it"]
     missing = [found[1] for line in required if (found := _OPTION.match(line))]
-    if required and not required[0].startswith("Required options"):
+    if unfit := _UNFIT.search(" ".join(required)):
+        said.append(f"{unfit[1]} takes {unfit[2]}, got {unfit[3]}")
+    elif required and not required[0].startswith("Required options"):
         said.append(" ".join(required[1:]).partition(" Argument helptext:")[0].rstrip("."))
     elif missing and not unknown:
         said.append(f"{', '.join(missing)} must be given")

@@ -43,7 +43,8 @@ def show(
         stores = [str(manifest.parent) for manifest in sorted((folder / "activations").glob("*/manifest.json"))]
     else:
         raise StoreError(
-            f"{path} is no run folder (config.json), no survey (survey.json) and no whole store (manifest.json)."
+            f"{path} is no run folder (config.json), no survey (survey.json) and no whole store (manifest.json)"
+            f"{'' if folder.exists() else ', and there is nothing of this name'}. Give a folder that `lca` wrote."
         )
     if not stores:
         refuse_idle({"verify": verify}, show, f"{path} has no whole store of its own whose bytes could be read")

@@ -87,6 +87,7 @@ def test_a_value_may_begin_with_a_minus(tmp_path: Path) -> None:
         (run_experiment, FILES[:4], "--test, --out must be given"),
         (run_experiment, [*FILES, "--nonsense"], "there is no option --nonsense"),
         (run_experiment, [*FILES, "--draws", "x"], "--draws: invalid literal"),
+        (run_experiment, [*FILES, "--layers", "x"], "--layers takes {None}|{[INT [INT ...]]}, got 'x'. `--help`"),
         (run_experiment, [*FILES, "--until", "z"], "invalid choice 'z' for argument '--until'"),
         (run_study, ["--models", "3"], "there is no option --models"),
         (run_experiment, [*FILES, "--overwrite", "yes"], "there is no option yes, and none that would take it"),
