@@ -126,7 +126,7 @@ def _options_of(settings: Mapping[str, Any], by_hand: Set[str], prefix: str = ""
         elif isinstance(value, bool) and key not in WITH_A_VALUE:
             yield f"--{name}" if value else f"--no-{name}"
         elif key in _REPEATED:
-            for each in [value] if isinstance(value, str) else value:
+            for each in value if isinstance(value, list) else [value]:
                 yield from _given(name, each)
         elif isinstance(value, list):
             yield from (f"--{name}", *map(str, value))

@@ -42,6 +42,8 @@ def test_a_file_says_everything_that_options_say_and_options_count_before_it(tmp
     assert experiment.labelled_only
     assert experiment.fractions == (0.1, 0.2)
     assert experiment_of(["--config", str(file), "--task", "x"]).tasks == ("x",)
+    (tmp_path / "number.toml").write_text("tasks = 3\n")
+    assert experiment_of([*FILES, "--config", str(tmp_path / "number.toml")]).tasks == ("3",)
     joined = experiment_of([f"--config={file}", "--task=x", "--out=d", "--probe.l1=1e-4", "--max_train_words=5"])
     assert (joined.out, joined.max_train_words, joined.tasks) == (Path("d"), 5, ("x",))
     assert (joined.probe.l1, joined.probe.max_iterations) == ((1e-4,), 7)
