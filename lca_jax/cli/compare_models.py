@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
+from lca_jax.cli.idle import refuse_idle
 from lca_jax.cli.output import say
 from lca_jax.machine.files import real_path
 from lca_jax.machine.urls import url_of
@@ -39,12 +40,18 @@ def compare_models(
         debug: Show tracebacks.
     """
     del debug, quiet
+    places = [_store_of(path, part) for path in stores]
+    if places == list(stores):
+        refuse_idle({"part": part}, compare_models, "only a run folder has parts, and none is given")
+    if len(stores) == 1:
+        why = "only where neurons of two models are compared"
+        refuse_idle({"held_out": held_out, "drawn": drawn, "seed": seed}, compare_models, why)
     from lca_jax.experiment.likeness import RESULTS, measure_likeness
     from lca_jax.store.store import open_store
 
     keep_compiled_programs()
     out = real_path(out)
-    opened = [open_store(_store_of(path, part)) for path in stores]
+    opened = [open_store(place) for place in places]
     results = measure_likeness(opened, out, held_out=held_out, drawn=drawn, seed=seed)
     say(f"{out / RESULTS}:", *_lines(results))
 

@@ -1,11 +1,12 @@
 """`lca convert`: activation files of NeuroX and of other programs, to and from a store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from lca_jax.cli.idle import refuse_idle
 from lca_jax.cli.output import say, shows_bars
 from lca_jax.cli.show import describe_store
 from lca_jax.errors import SettingsError
@@ -13,6 +14,7 @@ from lca_jax.store.recipe import Pool, StoreDtype
 
 _NEUROX = (".hdf5", ".json")
 _FILES = (*_NEUROX, ".arrow", ".safetensors")
+_ONLY_WRITING = "only where `lca convert` writes files of NeuroX"
 
 
 def convert(
@@ -66,15 +68,17 @@ def convert(
     }
     writing = {"site": site, "decompose_layers": decompose_layers, "space_mark": space_mark}
     if Path(source).suffix in _NEUROX:
-        _refuse_options(writing, "writes files of NeuroX")
+        refuse_idle(writing, convert, _ONLY_WRITING)
+        if not labels:
+            refuse_idle({"unlabelled": unlabelled}, convert, "only with `--labels`")
         options = reading | {"labels": _label_files(labels), "pool": pool or "last", "unlabelled": unlabelled}
         say(_store_from_neurox(source, target, progress=shows_bars(quiet=quiet), **options))
         return
-    _refuse_options(reading | {"labels": labels, "pool": pool}, "reads files of NeuroX")
+    refuse_idle(reading | {"labels": labels, "pool": pool}, convert, "only where `lca convert` reads files of NeuroX")
     if Path(target).suffix in _NEUROX:
         say(*_neurox_from_store(source, target, unlabelled=unlabelled, progress=shows_bars(quiet=quiet), **writing))
     else:
-        _refuse_options(writing | {"unlabelled": unlabelled}, "writes files of NeuroX")
+        refuse_idle(writing | {"unlabelled": unlabelled}, convert, _ONLY_WRITING)
         say(*_file_from_store(source, target))
 
 
@@ -96,7 +100,10 @@ def _neurox_from_store(source: str, target: str, **options: Any) -> list[str]:
 
 def _file_from_store(source: str, target: str) -> list[str]:
     if Path(target).suffix not in _FILES:
-        raise SettingsError(f"A store can be converted to a file ending in {', '.join(_FILES)}; got {target}.")
+        raise SettingsError(
+            f"A store can be converted to a file ending in {', '.join(_FILES)}; got {target}. Files of NeuroX, which "
+            f"become a store, end in {' or '.join(_NEUROX)}; got {source}."
+        )
     from lca_jax.exchange.export import write_arrow, write_safetensors
     from lca_jax.store.store import open_store
 
@@ -112,10 +119,3 @@ def _label_files(labels: Sequence[str]) -> dict[str, str]:
     if len(files) < len(pairs):
         raise SettingsError(f"`--labels` must name a different task each time, as TASK=FILE; got {', '.join(labels)}.")
     return files
-
-
-def _refuse_options(given: Mapping[str, object], purpose: str) -> None:
-    """Refuses options that would have no effect."""
-    idle = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
-    if idle:
-        raise SettingsError(f"{', '.join(idle)}: only where `lca convert` {purpose}. Leave it out.")

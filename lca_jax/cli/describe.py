@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
+from lca_jax.cli.idle import refuse_idle
 from lca_jax.cli.output import say, shows_bars
 from lca_jax.errors import SettingsError
 from lca_jax.machine.files import real_path
@@ -58,6 +59,8 @@ def describe(
         debug: Show tracebacks.
     """
     del debug
+    if embedder is None:
+        refuse_idle({"embedding_prefix": embedding_prefix}, describe, "only with `--embedder`")
     from lca_jax.descriptors.describing import describe_neurons
     from lca_jax.descriptors.export import write_descriptions
     from lca_jax.descriptors.finding import PhraseChoice, find_descriptors

@@ -8,6 +8,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import pairwise
 from typing import NamedTuple, NoReturn
 
 from lca_jax.cli.failing import ending_well
@@ -76,13 +77,22 @@ def _run(name: str, options: Sequence[str]) -> None:
     from lca_jax.cli.parsing import read_arguments
 
     command = COMMANDS[name]
-    if name == "study" and ("--plan" in options or (options and not options[0].startswith("-"))):
+    if name == "study" and ("--plan" in options or _names_a_survey(options)):
         command = _SURVEY
     module = import_module(f"lca_jax.cli.{command.module}")
     if command.module == "steps":
         # The run folder stands without the name of an option; the older form keeps working.
         options = [option.removeprefix("--run=") for option in options if option != "--run"]
     read_arguments(getattr(module, command.function), name, options)()
+
+
+def _names_a_survey(options: Sequence[str]) -> bool:
+    """Returns whether a file of questions stands among the options of `lca study`, by itself."""
+    stands_first = bool(options) and not options[0].startswith("-")
+    return stands_first or any(
+        option.endswith(".toml") and not option.startswith("-") and before != "--config"
+        for before, option in pairwise(options)
+    )
 
 
 def _explain(arguments: Sequence[str]) -> NoReturn:
@@ -97,5 +107,7 @@ def _explain(arguments: Sequence[str]) -> NoReturn:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         commands.add_parser(name, help=command.summary, add_help=False)
+    if not arguments:
+        parser.error("the name of a command must be given: `lca --help` lists them")
     parser.parse_args(arguments)
     parser.error("the name of a command must come first")

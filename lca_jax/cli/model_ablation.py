@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
+from lca_jax.cli.idle import refuse_idle
 from lca_jax.cli.output import page_line, say, shows_bars
 from lca_jax.experiment.ablation_settings import ModelAblation
 
@@ -30,6 +31,7 @@ def ablate_model(
         debug: Show tracebacks.
     """
     del debug
+    _refuse_idle(settings)
     from lca_jax.experiment.model_ablation import ablate_model as measure
     from lca_jax.report.model_use import claim_lines, use_sentence
 
@@ -40,3 +42,15 @@ def ablate_model(
         page_line(run),
         *[line for line in (use_sentence(found), *claim_lines(found)) if line],
     )
+
+
+def _refuse_idle(settings: ModelAblation) -> None:
+    """Refuses options that do not belong to what is measured."""
+    if settings.translations is None:
+        refuse_idle({"metric": settings.metric}, ModelAblation, "only with `--translations`")
+    if settings.classified is None:
+        refuse_idle({"label_column": settings.label_column}, ModelAblation, "only with `--classified`")
+    if settings.text is None and settings.classified is None:
+        refuse_idle({"texts": settings.texts}, ModelAblation, "only with `--text` or `--classified`", prefix="texts.")
+    if not {"random", "matched"} & set(settings.sets):
+        refuse_idle({"random": settings.random}, ModelAblation, "only where `--sets` has `random` or `matched`")

@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
+from lca_jax.cli.idle import refuse_idle_settings
 from lca_jax.cli.output import page_line, say, shows_bars
 from lca_jax.experiment.config import Experiment, Step
 from lca_jax.machine.profiling import profiling
@@ -33,6 +34,7 @@ def run_experiment(
         debug: Show tracebacks.
     """
     del debug
+    refuse_idle_settings(experiment)
     with profiling(profile):
         run_and_report(experiment, until=until, overwrite=overwrite, quiet=quiet)
 

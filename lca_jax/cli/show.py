@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from lca_jax.cli.idle import refuse_idle
 from lca_jax.cli.output import say
 from lca_jax.errors import StoreError
 from lca_jax.experiment.config import read_experiment
@@ -42,8 +43,11 @@ def show(
         stores = [str(manifest.parent) for manifest in sorted((folder / "activations").glob("*/manifest.json"))]
     else:
         raise StoreError(
-            f"{path} is no run folder (config.json), no survey (survey.json) and no whole store (manifest.json)."
+            f"{path} is no run folder (config.json), no survey (survey.json) and no whole store (manifest.json)"
+            f"{'' if folder.exists() else ', and there is nothing of this name'}. Give a folder that `lca` wrote."
         )
+    if not stores:
+        refuse_idle({"verify": verify}, show, f"{path} has no whole store of its own whose bytes could be read")
     for place in stores:
         name = place.rstrip("/").split("/")[-1]
         described = _describe_opened(place, verify=verify) if verify or url else _describe_local(Path(place))

@@ -12,6 +12,7 @@ import tyro
 
 from lca_jax.axes import Site
 from lca_jax.cli.compiling import keep_compiled_programs
+from lca_jax.cli.idle import refuse_idle
 from lca_jax.cli.output import say, shows_bars
 from lca_jax.cli.run import run_and_report
 from lca_jax.cli.show import describe_store
@@ -79,26 +80,39 @@ def extract(
         debug: Show tracebacks.
     """
     del debug
+    named = {"model": model, "text": text, "out": out}
+    of_model: dict[str, Any] = {"revision": revision, "model_dtype": model_dtype, "split_model": split_model}
+    reading: dict[str, Any] = {
+        "sites": sites,
+        "layers": layers,
+        "pool": pool,
+        "dtype": dtype,
+        "shard_words": shard_words,
+        "longest_window": longest_window,
+    }
     if run_folder is not None:
-        if given := [f"--{name}" for name, value in (("model", model), ("text", text), ("out", out)) if value]:
-            raise SettingsError(f"{', '.join(given)}: the run folder {run_folder} says this itself. Leave it out.")
+        idle = {**named, **of_model, **reading, "texts": texts}
+        refuse_idle(idle, extract, f"the run folder {run_folder} says this itself")
         settings = read_experiment(run_folder)
         settings = replace(settings, statistics=statistics or settings.statistics)
         with profiling(profile):
             run_and_report(settings, until="extract", quiet=quiet)
         return
     if model is None or text is None or out is None:
-        needed = [f"--{name}" for name, value in (("model", model), ("text", text), ("out", out)) if value is None]
-        raise SettingsError(f"Give a run folder, or a text with `--model`, `--text` and `--out`; missing: {needed[0]}.")
+        missing = ", ".join(f"--{name}" for name, value in named.items() if value is None)
+        raise SettingsError(f"Give a run folder, or a text with `--model`, `--text` and `--out`; missing: {missing}.")
     refuse_web(out)
-    settings = ModelSettings(model=model, revision=revision, model_dtype=model_dtype, split_model=split_model)
-    reading: dict[str, Any] = {"sites": sites, "layers": layers, "pool": pool, "dtype": dtype}
-    if shard_words is not None:
-        reading["shard_words"] = shard_words
-    if longest_window is not None:
-        reading["longest_window"] = longest_window
+    reading = {name: value for name, value in reading.items() if value is not None}
     with profiling(profile):
-        _extract_text(settings, text, out, texts=texts, statistics=statistics, quiet=quiet, **reading)
+        _extract_text(
+            ModelSettings(model=model, **of_model),
+            text,
+            out,
+            texts=texts,
+            statistics=statistics,
+            quiet=quiet,
+            **reading,
+        )
 
 
 def _extract_text(
@@ -110,6 +124,7 @@ def _extract_text(
     from lca_jax.text.formats import read_corpus
 
     keep_compiled_programs()
+    model.check_model()
     corpus = read_corpus(text, options=texts)
     gathering = Gathering() if statistics else None
     store = extract_store(

@@ -6,8 +6,8 @@ from typing import Annotated
 import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
+from lca_jax.cli.idle import refuse_idle, refuse_idle_settings
 from lca_jax.cli.output import say, shows_bars
-from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import Study
 from lca_jax.machine.profiling import profiling
 from lca_jax.machine.urls import name_place
@@ -43,14 +43,16 @@ def run_study(
         debug: Show tracebacks.
     """
     del debug
+    refuse_idle_settings(settings)
+    if not join:
+        of_a_job = {"coordinator": coordinator, "processes": processes, "process": process}
+        refuse_idle({**of_a_job, "join_timeout": join_timeout}, run_study, "only in a job, with `--join`")
     import jax
 
     from lca_jax.experiment.study import study
     from lca_jax.machine.job import ending_together, join_processes
 
     keep_compiled_programs()
-    if not join and (coordinator, processes, process) != (None, None, None):
-        raise SettingsError("`--coordinator`, `--processes` and `--process` belong to a job: add `--join`.")
     if join:
         join_processes(coordinator, processes, process, timeout_s=join_timeout)
     with ending_together(), profiling(profile):

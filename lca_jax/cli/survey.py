@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
+from lca_jax.cli.idle import refuse_idle
 from lca_jax.cli.output import page_line, say, shows_bars
 from lca_jax.experiment.survey_settings import read_survey
 
@@ -36,6 +37,8 @@ def run_survey(
         debug: Show tracebacks.
     """
     del debug
+    if plan:
+        refuse_idle({"overwrite": overwrite, "join": join}, run_survey, "`--plan` makes nothing")
     settings = read_survey(file, out=out)
     if plan:
         from lca_jax.experiment.holding import place_on_disk

@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from lca_jax.cli.compiling import keep_compiled_programs
+from lca_jax.cli.idle import refuse_idle
 from lca_jax.cli.output import say, shows_bars
 from lca_jax.machine.files import real_path
 from lca_jax.text.options import TextOptions
@@ -46,6 +47,9 @@ def tune_model(
         debug: Show tracebacks.
     """
     del debug
+    if dev is None:
+        measuring = {"patience": tuning.patience, "evaluate_every": tuning.evaluate_every}
+        refuse_idle(measuring, Tuning, "only with `--dev`", prefix="tuning.")
     from lca_jax.models.load import load_model
     from lca_jax.text.formats import read_corpus
     from lca_jax.training.classify import classify

@@ -13,13 +13,14 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.experiment.config import Experiment
+from lca_jax.experiment.kept_corpora import is_kept
 from lca_jax.experiment.opening import open_model
 from lca_jax.experiment.origins import Origins
-from lca_jax.experiment.request import PARTS, Request
+from lca_jax.experiment.request import Request
 from lca_jax.extraction.extract import extract
 from lca_jax.extraction.recompute import recompute
 from lca_jax.extraction.shapes import choose_row_length, choose_window
@@ -33,11 +34,10 @@ from lca_jax.store.store import ActivationStore
 from lca_jax.text.annotate import POSITION, annotate_by_option
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.formats import read_corpus
+from lca_jax.text.options import TextOptions
 from lca_jax.text.reference import reference_pieces
-from lca_jax.text.writing import write_json_lines
 
 _log = logging.getLogger("lca_jax")
-_Request = TypeVar("_Request", bound=Request)
 _LONG = 6
 """Words of a sentence that hardly comes twice by chance."""
 _FRACTION = re.compile(r"-?[0-9]*\.[0-9]+")
@@ -202,12 +202,12 @@ class Inputs:
             corpus = path
         else:
             tasks = [task for task in asked if task != POSITION]
-            corpus = read_corpus(
-                path, tasks=tasks, unlabelled_as=request.unlabelled_as, options=request.texts, part=part
-            )
+            is_own = isinstance(request, Experiment) and is_kept(path, request.out)
+            options = TextOptions() if is_own else request.texts
+            corpus = read_corpus(path, tasks=tasks, unlabelled_as=request.unlabelled_as, options=options, part=part)
         corpus = corpus.annotate_position() if POSITION in asked else corpus
         for option in request.annotate:
-            corpus = annotate_by_option(corpus, option, seed=request.seed)
+            corpus = annotate_by_option(corpus, option, seed=request.seed, encoding=request.texts.encoding)
         for task in corpus.sentence_tasks or corpus.tasks:
             if task not in self._numbers:
                 refuse_numbers(corpus, task)
@@ -242,27 +242,6 @@ def _split_off_tenth(corpus: Corpus) -> tuple[Corpus, Corpus]:
         raise SettingsError(f"{corpus.name} must have two sentences or more to spare some for dev. Name a dev file.")
     first, rest = corpus.take_sentences(0, cut), corpus.take_sentences(cut, corpus.sentence_count)
     return replace(first, name=f"{corpus.name} (first nine tenths)"), replace(rest, name=f"{corpus.name} (last tenth)")
-
-
-def keep_corpora(request: _Request, folder: Path) -> _Request:
-    """Writes the corpora that are given in memory to files of a folder, and returns the settings with these files.
-
-    So a run or study of own labels goes on after a stop like any other, and its folder has all that it was made from.
-    """
-    files = {}
-    for name in PARTS:
-        if isinstance(corpus := getattr(request, name, None), Corpus):
-            file = corpus_file(corpus, folder, name)
-            files[name] = file if file.exists() else write_json_lines(corpus, file)
-    return replace(request, **files)
-
-
-def corpus_file(corpus: Corpus, folder: Path, part: str) -> Path:
-    """Returns the file of a corpus that was given in memory.
-
-    Each has a name of its own, so that a run which is refused afterwards has replaced nothing.
-    """
-    return folder / "texts" / f"{part}-{corpus.fingerprint()[:12]}.jsonl"
 
 
 def tell_overlaps(parts: Mapping[str, Corpus]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lca_jax.axes import Layers
-from lca_jax.errors import CorpusError, DataError, ModelError
+from lca_jax.errors import ModelError
 from lca_jax.experiment.ablation_settings import ModelAblation
 from lca_jax.experiment.config import Experiment
 from lca_jax.experiment.inputs import Inputs
@@ -187,10 +187,14 @@ def _classified_task(settings: ModelAblation, model: Model) -> str:
 def _read_translations(path: Path) -> list[tuple[str, str]]:
     source = Source.read(path)
     source.refuse_problems()
-    pairs = [tuple(line.split("\t")[:2]) for line in source.lines if line.strip()]
-    for number, pair in enumerate(pairs, 1):
-        if len(pair) < 2 or not all(part.strip() for part in pair):
-            raise CorpusError(f"{path}, line {number}: a pair must be a source, a tab and a reference.")
-    if not pairs:
-        raise DataError(f"{path} has no pair of source and reference.")
-    return [(source, reference) for source, reference in pairs]
+    pairs = []
+    for number, line in enumerate(source.lines, 1):
+        if not line.strip():
+            continue
+        written, _, reference = line.partition("\t")
+        reference = reference.partition("\t")[0]
+        if not written.strip() or not reference.strip():
+            source.report(number, "must be a source, a tab and a reference")
+        pairs.append((written, reference))
+    source.refuse_problems()
+    return pairs

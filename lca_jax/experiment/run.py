@@ -29,7 +29,8 @@ from lca_jax.experiment.config import STEPS, Experiment, Step
 from lca_jax.experiment.controls import fit_controls
 from lca_jax.experiment.folder import RunFolder, key_of, write_json
 from lca_jax.experiment.holding import held_folder, log_file, place_on_disk, refuse_foreign
-from lca_jax.experiment.inputs import Inputs, keep_corpora
+from lca_jax.experiment.inputs import Inputs
+from lca_jax.experiment.kept_corpora import keep_corpora
 from lca_jax.experiment.layers import untrained_accuracies
 from lca_jax.experiment.origins import tell_other_inputs
 from lca_jax.experiment.pages import description_file, write_pages

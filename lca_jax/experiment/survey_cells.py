@@ -73,4 +73,5 @@ class Cells:
         source = self.survey.sources(name)["file"]
         if isinstance(source, Corpus):
             raise CorpusError(f"{name} is a corpus in memory, which has no sent_id. Give a CoNLL-U file to align it.")
-        return sentence_ids(source)
+        settings = self.survey.settings_of(next(iter(self.survey.models)), name)
+        return sentence_ids(source, encoding=settings.get("texts", TextOptions()).encoding)

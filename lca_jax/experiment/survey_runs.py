@@ -20,8 +20,8 @@ from lca_jax.errors import HeldError, LcaError, StoreError
 from lca_jax.experiment.ablated import KINDS
 from lca_jax.experiment.config import PARTS, Experiment
 from lca_jax.experiment.folder import RunFolder, write_json
-from lca_jax.experiment.inputs import corpus_file
 from lca_jax.experiment.joining import AGAIN_S
+from lca_jax.experiment.kept_corpora import corpus_file
 from lca_jax.experiment.opening import keeping_model
 from lca_jax.experiment.pages import description_file
 from lca_jax.experiment.results import FORMAT

@@ -220,7 +220,9 @@ def read_survey(file: Path, *, out: Path | None = None) -> Survey:
     try:
         content = tomllib.loads(read_content(file).decode("utf-8"))
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{place} cannot be read as TOML: {error}") from None
+        raise SettingsError(
+            f"{place} cannot be read as TOML: {error}. Give a file with `out`, `tasks`, [models] and [corpora]."
+        ) from None
     names = [item.name for item in fields(Survey)]
     if unknown := sorted(set(content) - set(names)):
         raise SettingsError(f"{place}: unknown settings {', '.join(unknown)}. Known: {', '.join(names)}.")

@@ -94,17 +94,25 @@ def position_labels(corpus: Corpus) -> WordLabels:
     )
 
 
-def annotate_by_option(corpus: Corpus, option: str, *, seed: int) -> Corpus:
+def annotate_by_option(corpus: Corpus, option: str, *, seed: int, encoding: str = "utf-8") -> Corpus:
     """Adds the task of `NAME=FILE`, whose file has one word a line, or of `NAME=/PATTERN/`.
+
+    Args:
+        corpus: The words.
+        option: One of these forms.
+        seed: Seed by which the other words are drawn.
+        encoding: Encoding of the file.
 
     Raises:
         SettingsError: The option has another form, or the pattern is not a regular expression.
-        CorpusError: The file cannot be read, or no word is in the class.
+        CorpusError: The file cannot be read or has lines of another encoding, or no word is in the class.
     """
     task, pattern, file = split_option(option)
     if pattern is not None:
         return corpus.annotate(task, pattern=pattern, seed=seed)
-    words = {line.strip() for line in Source.read(Path(file)).lines} - {""}
+    source = Source.read(Path(file), encoding=encoding)
+    source.refuse_problems()
+    words = {line.strip() for line in source.lines} - {""}
     return corpus.annotate(task, words=words, seed=seed)
 
 

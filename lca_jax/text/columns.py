@@ -6,16 +6,16 @@ the words are is found out by the rows themselves (`layout`), and can be said.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.layout import Layout, place_of, read_layout
 from lca_jax.text.lines import Source
+from lca_jax.text.reading import Readable, source_of
 
 
 def read_columns(
-    path: str | Path,
+    path: Readable,
     *,
     columns: Mapping[str, int | str],
     word_column: int | str | None = None,
@@ -32,7 +32,7 @@ def read_columns(
     `columns={"sem": 4}, separator="\t", comments=("# ", "###"), space_mark="~"`.
 
     Args:
-        path: The file.
+        path: The file: a path, a URL, or one that was read already (`text.lines.Source`).
         columns: Column of every task, by number or name.
         word_column: Column of the word form, by number or name. By default the rows tell: a column named `FORM`, `word`
             or `token`; else the column after one that numbers the words of each sentence; else the second of two, where
@@ -49,7 +49,7 @@ def read_columns(
             empty one (all are listed), or no word has a label of a task.
         SettingsError: The rows do not have one of the columns, or a task is the column of the words.
     """
-    source = Source.read(path, encoding=encoding)
+    source = source_of(path, encoding=encoding)
     layout = read_layout(
         source, separator=separator, comments=tuple(comments), word_column=word_column, tasks=columns.values()
     )
@@ -73,7 +73,7 @@ def read_columns(
     return corpus
 
 
-def read_text(path: str | Path, *, encoding: str = "utf-8") -> Corpus:
+def read_text(path: Readable, *, encoding: str = "utf-8") -> Corpus:
     """Reads plain text, one sentence a line, words split at (Unicode) white space; no labels.
 
     Sentence n is line n: an empty line is an empty sentence, so that parallel files stay parallel. Nothing is skipped.
@@ -81,7 +81,7 @@ def read_text(path: str | Path, *, encoding: str = "utf-8") -> Corpus:
     Raises:
         CorpusError: The file cannot be read or holds no word.
     """
-    source = Source.read(path, encoding=encoding)
+    source = source_of(path, encoding=encoding)
     return source.finish([tuple(line.split()) for line in source.lines], {})
 
 

@@ -10,11 +10,11 @@ features, and stops at an ID it cannot read without saying where. On sound files
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.lines import Source, is_blank, usual_width
+from lca_jax.text.reading import Readable, source_of
 
 _COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 _TASKS = {"lemma": 2, "upos": 3, "xpos": 4, "head": 6, "deprel": 7}
@@ -26,10 +26,11 @@ _EMPTY_NODE_ID = re.compile(r"(0|[1-9][0-9]*)\.[1-9][0-9]*")
 
 
 def read_conllu(
-    path: str | Path,
+    path: Readable,
     *,
     tasks: Sequence[str] = ("upos",),
     unlabelled_as: str | None = None,
+    unlabelled: str | None = None,
     encoding: str = "utf-8",
 ) -> Corpus:
     """Reads a CoNLL-U file, plain or gzipped.
@@ -38,12 +39,13 @@ def read_conllu(
     in the label (`nmod:poss`), and so do several values of one feature (`Fem,Masc`).
 
     Args:
-        path: The file.
+        path: The file: a path, a URL, or one that was read already (`text.lines.Source`).
         tasks: Label columns: `upos`, `xpos`, `deprel` or `lemma` (where `_` leaves the word unlabelled); `feats:KEY`,
             the value of one morphological feature, e.g. `feats:Number`; or `head`, the place of the word's head in the
             sentence, counted from 1, with `0` for the root (`pair_words` makes pairs by it).
         unlabelled_as: Class of the words that lack the feature of a `feats:` task. None leaves them unlabelled, so that
             they are neither trained nor scored on.
+        unlabelled: Label of words that shall have none, besides `_`.
         encoding: Encoding of the file; that of the format is UTF-8.
 
     Only what is asked for is checked: broken features of a file are no hindrance to its parts of speech. Columns after
@@ -55,7 +57,7 @@ def read_conllu(
     """
     tasks = (tasks,) if isinstance(tasks, str) else tasks
     read_label = {task: _label_reader(task, unlabelled_as) for task in tasks}
-    source = Source.read(path, encoding=encoding)
+    source = source_of(path, encoding=encoding)
     sentences: list[tuple[str, ...]] = []
     labels: dict[str, list[tuple[str | None, ...]]] = {task: [] for task in tasks}
     features = any(task.startswith("feats:") for task in tasks)
@@ -63,7 +65,7 @@ def read_conllu(
         sentences.append(tuple(row[1] for row in rows))
         for task, read in read_label.items():
             found = (read(row) for row in rows)
-            labels[task].append(tuple(None if label is None else source.share(label) for label in found))
+            labels[task].append(tuple(None if label in (None, unlabelled) else source.share(label) for label in found))
     corpus = source.finish(sentences, labels)
     if set(corpus.words()) == {"_"}:
         raise CorpusError(

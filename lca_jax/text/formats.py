@@ -5,9 +5,9 @@ What was recognised is logged, so that a file which was taken for another format
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
+from typing import Any
 
 from lca_jax.errors import SettingsError
 from lca_jax.machine.urls import url_of
@@ -18,7 +18,7 @@ from lca_jax.text.datasets import HUB, read_dataset
 from lca_jax.text.json_lines import guess_text_keys, read_json_lines
 from lca_jax.text.lines import Source
 from lca_jax.text.options import TextOptions, column_of
-from lca_jax.text.parallel import find_labels, read_parallel
+from lca_jax.text.parallel import TEXT_SUFFIX, find_labels, read_parallel
 from lca_jax.text.sentences import TEXT_NAMES, guess_text_columns, read_sentences, split_rows
 from lca_jax.text.task_names import refuse_like_names
 from lca_jax.text.trec import is_trec, read_trec
@@ -31,6 +31,10 @@ _PMB_COMMENTS = ("# ", "###")
 _PMB_HEADERS = ("###", "# newdoc id = ", "# layer:")
 _PARTS = {"tr": "train", "va": "dev", "te": "test"}
 """Marks of the three parts in the first column of SentEval's files."""
+_OF_TEXTS = ("text_column", "second_column", "unlabelled", "where")
+"""Options of files with a text a row or line, whatever their format."""
+_OF_WORDS = ("word_column", "unlabelled")
+"""Options of files with a word a row."""
 _CONLLU_ROW = re.compile(r"1(-[0-9]+)?\t([^\t]+\t){8,}[^\t]+")
 _CONLLU_TASKS = ("upos", "xpos", "deprel", "head", "lemma")
 
@@ -77,90 +81,104 @@ def read_corpus(
     """
     options = options or TextOptions()
     if str(path).startswith(HUB):
+        options.refuse_others(str(path), "a data set of Hugging Face", *_OF_TEXTS)
         return read_dataset(str(path), labels=_columns_by_task(tasks), options=options, part=part)
     path = url_of(path) or path
     name = Path(path).name.removesuffix(".gz").lower()
-    if name.endswith(".conllu"):
-        return read_conllu(path, tasks=tasks, unlabelled_as=unlabelled_as, encoding=options.encoding)
-    if name.endswith(".jsonl"):
-        return _read_json(path, tasks, options)
-    if not tasks and not name.endswith(".csv") and options.text_column is None and options.word_column is None:
-        return _read_plain(path, options)
-    if (files := find_labels(Path(path), _columns_by_task(tasks))) is not None:
+    is_plain = not tasks and options.text_column is None and options.word_column is None
+    may_have_labels = name.endswith(TEXT_SUFFIX) and not is_plain
+    if may_have_labels and (files := find_labels(Path(path), _columns_by_task(tasks))) is not None:
+        options.refuse_others(str(path), "a text with its labels beside it", "unlabelled")
         return read_parallel(path, labels=files, unlabelled=options.unlabelled, encoding=options.encoding)
-    lines = Source.read(path, encoding=options.encoding).lines
-    read = _reader_of_rows(path, name, lines, tasks, unlabelled_as=unlabelled_as, options=options, part=part)
-    del lines  # half a gigabyte for a million words of a hundred tasks, and the reader reads the file anew
-    corpus = read()
-    _log.info("%s: read as %s", path, _described(corpus))
+    # Read once, and then given to the reader, which holds the lines in any case: a bucket is asked once for them.
+    source = Source.read(path, encoding=options.encoding)
+    if name.endswith(".conllu"):
+        return _read_conllu(source, tasks, unlabelled_as, options)
+    if name.endswith(".jsonl"):
+        return _read_json(source, tasks, options)
+    if is_plain and not name.endswith(".csv"):
+        return _read_plain(source, options)
+    corpus = _read_rows(source, name, tasks, unlabelled_as=unlabelled_as, options=options, part=part)
+    _log.info("%s: read as %s", source.place, _described(corpus))
     return corpus
 
 
-def _reader_of_rows(
-    path: str | Path,
+def _read_rows(
+    source: Source,
     name: str,
-    lines: Sequence[str],
     tasks: Sequence[str],
     *,
     unlabelled_as: str | None,
     options: TextOptions,
     part: str | None,
-) -> Callable[[], Corpus]:
-    """Returns what reads a file of rows, by what the rows show."""
+) -> Corpus:
+    """Reads a file of rows, by what the rows show."""
+    lines = source.lines
+    is_named = options.text_column is not None or options.word_column is not None
+    of_words: dict[str, Any] = {
+        "word_column": None if options.word_column is None else column_of(options.word_column),
+        "unlabelled": "_" if options.unlabelled is None else options.unlabelled,
+    }
     if lines[0].startswith(_PMB_HEADERS):
-        columns = _named_columns(path, tasks, _PMB_NAMES)
-        return partial(read_columns, path, columns=columns, separator="\t", comments=_PMB_COMMENTS, space_mark="~")
-    if is_trec(lines) and options.text_column is None:
-        return partial(read_trec, path, tasks=_columns_by_task(tasks), encoding=options.encoding)
+        options.refuse_others(source.place, "a file of the Parallel Meaning Bank", *_OF_WORDS)
+        columns = _named_columns(source, tasks, _PMB_NAMES)
+        how = {"separator": "\t", "comments": _PMB_COMMENTS, "space_mark": "~"}
+        return read_columns(source, columns=columns, **how, **of_words)
+    if not is_named and is_trec(lines):
+        options.refuse_others(source.place, "questions of TREC")
+        return read_trec(source, tasks=_columns_by_task(tasks))
     separator = "," if name.endswith(".csv") else "\t"
     texts = guess_text_columns(lines, separator, quoted=separator == ",")
     if options.text_column is not None or (options.word_column is None and texts):
-        return _reader_of_texts(
-            path, lines, texts, _columns_by_task(tasks), separator=separator, options=options, part=part
-        )
+        options.refuse_others(source.place, "a file with one text a row", *_OF_TEXTS, "skip_ragged")
+        return _read_texts(source, texts, _columns_by_task(tasks), separator=separator, options=options, part=part)
     first_row = next((line for line in lines if _CONLLU_ROW.match(line)), None)
     if first_row and options.word_column is None and all(_is_conllu_task(task) for task in tasks):
-        return partial(read_conllu, path, tasks=tasks, unlabelled_as=unlabelled_as, encoding=options.encoding)
+        return _read_conllu(source, tasks, unlabelled_as, options)
+    options.refuse_others(source.place, "a file with one word a row", *_OF_WORDS)
     first_row = next((line for line in lines if line.strip()), "")
     names = _CONLL2000_NAMES if len(first_row.split()) == 3 else {}
-    return partial(
-        read_columns,
-        path,
-        columns=_named_columns(path, tasks, names, lines=lines),
-        word_column=None if options.word_column is None else column_of(options.word_column),
+    return read_columns(
+        source,
+        columns=_named_columns(source, tasks, names, known_to_file=_names_in(lines[:20])),
         separator=separator if separator == "," else None,
         comments=("# ",) if "\t" in first_row or first_row.startswith("# ") else (),
-        unlabelled="_" if options.unlabelled is None else options.unlabelled,
-        encoding=options.encoding,
+        **of_words,
     )
 
 
-def _read_plain(path: str | Path, options: TextOptions) -> Corpus:
+def _read_conllu(source: Source, tasks: Sequence[str], unlabelled_as: str | None, options: TextOptions) -> Corpus:
+    options.refuse_others(source.place, "CoNLL-U", "unlabelled")
+    return read_conllu(source, tasks=tasks, unlabelled_as=unlabelled_as, unlabelled=options.unlabelled)
+
+
+def _read_plain(source: Source, options: TextOptions) -> Corpus:
     """Reads running lines, and says so where they look like rows of columns."""
-    corpus = read_text(path, encoding=options.encoding)
-    lines = [line for line in Source.read(path, encoding=options.encoding).lines[:1000] if line.strip()]
+    options.refuse_others(source.place, "running text, since neither `word_column` nor `text_column` is given")
+    corpus = read_text(source)
+    lines = [line for line in source.lines[:1000] if line.strip()]
     if 2 * sum("\t" in line for line in lines) > len(lines):
         _log.warning(
             "%s: read as running text, whose lines are sentences, but most lines have tabs. If these are columns, give "
             "`--word-column` for a word a line or `--text-column` for a text a line.",
-            path,
+            source.place,
         )
     return corpus
 
 
-def _read_json(path: str | Path, tasks: Sequence[str], options: TextOptions) -> Corpus:
+def _read_json(source: Source, tasks: Sequence[str], options: TextOptions) -> Corpus:
+    options.refuse_others(source.place, "JSON lines", *_OF_TEXTS)
     if options.text_column is None:
-        text_key, *second = guess_text_keys(path, encoding=options.encoding)
+        text_key, *second = guess_text_keys(source)
     else:
         text_key, second = options.text_column, []
     return read_json_lines(
-        path,
+        source,
         keys=_columns_by_task(tasks),
         text_key=text_key,
         second_key=options.second_column or next(iter(second), None),
         where={str(column): text for column, text in options.filters.items()} or None,
         unlabelled=options.unlabelled,
-        encoding=options.encoding,
     )
 
 
@@ -171,34 +189,31 @@ def _columns_by_task(tasks: Sequence[str]) -> dict[str, str]:
     return dict(pairs)
 
 
-def _reader_of_texts(
-    path: str | Path,
-    lines: Sequence[str],
+def _read_texts(
+    source: Source,
     texts: Sequence[int],
     column_of_task: Mapping[str, str],
     *,
     separator: str,
     options: TextOptions,
     part: str | None,
-) -> Callable[[], Corpus]:
-    """Returns what reads a text a row, in the columns that are named, or have usual names, or alone hold texts."""
+) -> Corpus:
+    """Reads a text a row, in the columns that are named, or have usual names, or alone hold texts."""
     quoted = separator == ","
-    rows = split_rows(lines[:1000], separator, quoted=quoted)
-    first_row = rows[0][1]
+    first_row = split_rows(source.lines[:1000], separator, quoted=quoted)[0][1]
     columns = {task: column_of(column) for task, column in column_of_task.items()}
-    text, second = _text_columns(path, first_row, texts, options)
+    text, second = _text_columns(source.place, first_row, texts, options)
     where: dict[int | str, str] = options.filters
-    if not where and {row[0] for _, row in split_rows(lines, separator, quoted=quoted) if row} <= {*_PARTS, ""}:
+    if not where and _names_parts(split_rows(source.lines, separator, quoted=quoted)):
         if part is None:
             raise SettingsError(
-                f"{path}: its first column names the parts {', '.join(_PARTS)} (SentEval). Say which rows are read "
-                '(`where={1: "tr"}`, `--where 1=tr`).'
+                f"{source.place}: its first column names the parts {', '.join(_PARTS)} (SentEval). Say which rows are "
+                'read (`where={1: "tr"}`, `--where 1=tr`).'
             )
         where = {1: next(mark for mark, of_part in _PARTS.items() if of_part == part)}
-        _log.info("%s: the rows `%s` are read for %s", path, where[1], part)
-    return partial(
-        read_sentences,
-        path,
+        _log.info("%s: the rows `%s` are read for %s", source.place, where[1], part)
+    return read_sentences(
+        source,
         columns=columns,
         text_column=text,
         second_column=second,
@@ -207,39 +222,48 @@ def _reader_of_texts(
         unlabelled=options.unlabelled,
         quoted=quoted,
         skip_ragged=options.skip_ragged,
-        encoding=options.encoding,
         header=True if any(set(names) <= set(first_row) for names in TEXT_NAMES) else None,
     )
 
 
+def _names_parts(rows: Iterable[tuple[int, Sequence[str]]]) -> bool:
+    """Returns whether the first column of some rows says to which part they belong, and says nothing else."""
+    marks = {row[0] for _, row in rows if row}
+    return bool(marks & {*_PARTS}) and marks <= {*_PARTS, ""}
+
+
 def _text_columns(
-    path: str | Path, first_row: Sequence[str], texts: Sequence[int], options: TextOptions
+    place: str, first_row: Sequence[str], texts: Sequence[int], options: TextOptions
 ) -> tuple[int | str, int | str | None]:
     """Returns the columns of the text and, in pairs, of the second text."""
+    second = None if options.second_column is None else column_of(options.second_column)
     if options.text_column is not None:
-        second = options.second_column
-        return column_of(options.text_column), None if second is None else column_of(second)
+        return column_of(options.text_column), second
     named = next((names for names in TEXT_NAMES if set(names) <= set(first_row)), None)
     if named is not None:
-        return named[0], named[1] if len(named) == 2 else None
+        return named[0], second if second is not None or len(named) == 1 else named[1]
     if len(texts) > 1:
         raise SettingsError(
-            f"{path}: the columns {', '.join(map(str, texts))} all hold texts, and no usual name says which are read. "
+            f"{place}: the columns {', '.join(map(str, texts))} all hold texts, and no usual name says which are read. "
             "Give `--text-column`, and for pairs `--second-column`; in Python, `read_sentences` takes both."
         )
-    return texts[0], None
+    return texts[0], second
 
 
 def _is_conllu_task(task: str) -> bool:
     return task in _CONLLU_TASKS or task.startswith("feats:")
 
 
+def _names_in(lines: Sequence[str]) -> set[str]:
+    """Returns what may be the name of a column in some lines."""
+    return {cell.lower() for line in lines for cell in re.split(r"[\s,=]+", line)}
+
+
 def _named_columns(
-    path: str | Path, tasks: Sequence[str], names: Mapping[str, int], *, lines: Sequence[str] = ()
+    source: Source, tasks: Sequence[str], names: Mapping[str, int], *, known_to_file: Set[str] = frozenset()
 ) -> dict[str, int | str]:
     """Returns the column of every task, from a name known for the format or to the file, or from a number."""
     columns: list[tuple[str, int | str]] = []
-    known_to_file = [cell.lower() for line in lines[:20] for cell in re.split(r"[\s,=]+", line)]
     for task in tasks:
         name, _, column = task.rpartition("=")
         if task in names:
@@ -251,8 +275,8 @@ def _named_columns(
         else:
             known = "".join(f"`{known}`, " for known in names)
             raise SettingsError(
-                f"{path}: a task of this file is {known}a column number, a name in its first row, or NAME=NUMBER, "
-                f"got `{task}`. Text without labels takes `--annotate NAME=FILE` or the task `position`."
+                f"{source.place}: a task of this file is {known}a column number, a name in its first row, or "
+                f"NAME=NUMBER, got `{task}`. Text without labels takes `--annotate NAME=FILE` or the task `position`."
             )
     refuse_like_names([name for name, _ in columns])
     return dict(columns)

@@ -8,7 +8,6 @@ form.
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from lca_jax.errors import SettingsError
@@ -16,11 +15,12 @@ from lca_jax.machine.json_text import parse_json
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.lines import Source
 from lca_jax.text.problems import as_label, is_unicode
+from lca_jax.text.reading import Readable, source_of
 from lca_jax.text.sentences import BLANK, NO_TEXT, TEXT_NAMES, finish_sentences
 
 
 def read_json_lines(
-    path: str | Path,
+    path: Readable,
     *,
     keys: Mapping[str, str],
     text_key: str,
@@ -35,7 +35,7 @@ def read_json_lines(
     text_key="premise", second_key="hypothesis"`; labels of words are then those of both texts, one after the other.
 
     Args:
-        path: The file.
+        path: The file: a path, a URL, or one that was read already (`text.lines.Source`).
         keys: Key of the labels of every task.
         text_key: Key of the text.
         second_key: Key of the second text of pairs.
@@ -52,7 +52,7 @@ def read_json_lines(
             form (all are listed), or nothing has a label of a task.
         SettingsError: No line has one of the keys; the message lists those of the first line.
     """
-    source = Source.read(path, encoding=encoding)
+    source = source_of(path, encoding=encoding)
     text_keys = [text_key] if second_key is None else [text_key, second_key]
     texts: list[list[list[str]]] = []
     values: dict[str, list[object]] = {task: [] for task in keys}
@@ -90,19 +90,18 @@ def read_json_lines(
     return finish_sentences(source, texts, labels, sentence_labels)
 
 
-def guess_text_keys(path: str | Path, *, encoding: str = "utf-8") -> tuple[str, ...]:
+def guess_text_keys(source: Source) -> tuple[str, ...]:
     """Returns the key of the text, or the two keys of a pair's texts, if they have usual names.
 
     Raises:
-        CorpusError: The file cannot be read, or holds no object.
+        CorpusError: Lines are not objects (all are listed).
         SettingsError: The first object has no usual key; the message lists its keys.
     """
-    source = Source.read(path, encoding=encoding)
-    rows = _objects(source)
-    first = next(iter(rows.values()), {})
+    first = _first_object(source)
     for names in TEXT_NAMES:
         if all(name in first for name in names):
             return names
+    _objects(source)
     source.refuse_problems()
     known = ", ".join("/".join(names) for names in TEXT_NAMES)
     raise SettingsError(
@@ -110,6 +109,17 @@ def guess_text_keys(path: str | Path, *, encoding: str = "utf-8") -> tuple[str, 
         "Name the key of the text (`text_key`, `--text-column`), and for pairs that of the second one (`second_key`, "
         "`--second-column`)."
     )
+
+
+def _first_object(source: Source) -> dict[str, Any]:
+    for line in source.lines:
+        try:
+            row = parse_json(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            return row
+    return {}
 
 
 def _objects(source: Source) -> dict[int, dict[str, Any]]:

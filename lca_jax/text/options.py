@@ -35,6 +35,7 @@ class TextOptions:
     def __post_init__(self) -> None:
         check_fields(self)
         object.__setattr__(self, "where", tuple(self.where))
+        _check_encoding(self.encoding)
         if wrong := [each for each in self.where if "=" not in each]:
             raise SettingsError(f"`where` must be COLUMN=TEXT, e.g. 1=tr, got {wrong[0]!r}.")
 
@@ -50,11 +51,49 @@ class TextOptions:
             raise SettingsError(f"`texts` has no {', '.join(strange)}. Known: {', '.join(sorted(known))}.")
         return cls(**content)
 
+    def refuse_others(self, place: str, kind: str, *taken: str) -> None:
+        """Refuses options that a file of some kind does not take, since the rows would be read as if they were not.
+
+        The encoding is that of all files, and refused for none.
+
+        Args:
+            place: The file.
+            kind: What it is read as.
+            taken: Names of the options that such files take.
+
+        Raises:
+            SettingsError: Another option is given; the message names all of them.
+        """
+        usual = TextOptions()
+        others = [item.name for item in fields(self) if item.name not in (*taken, "encoding")]
+        if idle := [f"`{name}`" for name in others if getattr(self, name) != getattr(usual, name)]:
+            one = len(idle) == 1
+            raise SettingsError(
+                f"{place} is read as {kind}, where {', '.join(idle)} {'has' if one else 'have'} no effect. Leave "
+                f"{'it' if one else 'them'} out."
+            )
+
     @property
     def filters(self) -> dict[int | str, str]:
         """The text that a column must have, by column."""
         pairs = (each.partition("=") for each in self.where)
         return {column_of(column): text for column, _, text in pairs}
+
+
+def _check_encoding(encoding: str) -> None:
+    """Refuses what is no encoding of texts, or one in which the byte of a line feed does not end a line."""
+    try:
+        b"\xff".decode(encoding, "replace")  # bytes that are no letters are told by their lines
+        ends_lines = b"\n".decode(encoding) == "\n"
+    except UnicodeDecodeError:
+        ends_lines = False
+    except (LookupError, UnicodeError):
+        raise SettingsError(f"There is no encoding {encoding!r}. Usual ones: utf-8, latin-1, cp1252.") from None
+    if not ends_lines:
+        raise SettingsError(
+            f"Files of the encoding {encoding!r} are not read, since a line feed is not one byte there. Convert them: "
+            f"iconv -f {encoding} -t utf-8 OLD > NEW."
+        )
 
 
 def column_of(column: str) -> int | str:

@@ -9,11 +9,11 @@ of words in its first text. Quotation marks are characters like any other, excep
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.lines import Source, usual_width
+from lca_jax.text.reading import Readable, source_of
 
 BLANK = "blank line"
 NO_TEXT = "row without text"
@@ -34,7 +34,7 @@ Column = int | str
 
 
 def read_sentences(
-    path: str | Path,
+    path: Readable,
     *,
     columns: Mapping[str, Column],
     text_column: Column,
@@ -54,7 +54,7 @@ def read_sentences(
     text_column="sentence1", second_column="sentence2"`.
 
     Args:
-        path: The file.
+        path: The file: a path, a URL, or one that was read already (`text.lines.Source`).
         columns: Column of every task.
         text_column: Column of the text.
         second_column: Column of the second text of pairs.
@@ -75,7 +75,7 @@ def read_sentences(
             empty label (all are listed), or no sentence has a label of a task.
         SettingsError: The rows do not have one of the columns; the message lists the names.
     """
-    source = Source.read(path, encoding=encoding)
+    source = source_of(path, encoding=encoding)
     used = [text_column, *([] if second_column is None else [second_column]), *columns.values(), *(where or {})]
     has_names = any(isinstance(column, str) for column in used) if header is None else header
     rows = split_rows(source.lines, separator, quoted=quoted)

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from lca_jax.errors import SettingsError
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.lines import Source, is_blank
+from lca_jax.text.lines import is_blank
+from lca_jax.text.reading import Readable, source_of
 from lca_jax.text.sentences import BLANK, finish_sentences
 
 _LINE = re.compile(r"([A-Z]+):([A-Za-z]+)[ \t]+(\S.*)")
@@ -19,11 +19,11 @@ def is_trec(lines: Sequence[str]) -> bool:
     return bool(written) and all(_LINE.fullmatch(line) for line in written)
 
 
-def read_trec(path: str | Path, *, tasks: Mapping[str, str] | None = None, encoding: str = "utf-8") -> Corpus:
+def read_trec(path: Readable, *, tasks: Mapping[str, str] | None = None, encoding: str = "utf-8") -> Corpus:
     """Reads questions with their classes.
 
     Args:
-        path: The file.
+        path: The file: a path, a URL, or one that was read already (`text.lines.Source`).
         tasks: Name of every task to `coarse` (`DESC`) or `fine` (`DESC:manner`); both under these names if None.
         encoding: Encoding of the file.
 
@@ -32,9 +32,9 @@ def read_trec(path: str | Path, *, tasks: Mapping[str, str] | None = None, encod
         SettingsError: A task is neither of the two.
     """
     tasks = dict(zip(_TASKS, _TASKS, strict=True)) if tasks is None else tasks
+    source = source_of(path, encoding=encoding)
     if wrong := [label for label in tasks.values() if label not in _TASKS]:
-        raise SettingsError(f"{path}: a task of this file is `coarse` or `fine`, got `{wrong[0]}`.")
-    source = Source.read(path, encoding=encoding)
+        raise SettingsError(f"{source.place}: a task of this file is `coarse` or `fine`, got `{wrong[0]}`.")
     texts: list[list[list[str]]] = []
     labels: dict[str, list[str | None]] = {task: [] for task in tasks}
     for number, line in enumerate(source.lines, 1):

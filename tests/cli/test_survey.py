@@ -40,6 +40,31 @@ def test_a_plan_says_what_will_be_made_and_makes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "is_survey"),
+    [
+        (["s.toml"], True),
+        (["--quiet", "s.toml"], True),
+        (["--out", "o", "s.toml"], True),
+        (["--config", "s.toml"], False),
+        (["--config=s.toml"], False),
+        (["--quiet"], False),
+    ],
+)
+def test_a_file_of_questions_may_stand_after_options(
+    options: list[str],
+    is_survey: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.toml").write_text('model = "m"\n')
+    with pytest.raises(SystemExit, match="0"):
+        main(["study", *options, "--help"])
+    assert ("--plan" in capsys.readouterr().out) == is_survey
+
+
 def test_help_tells_both_and_waits_for_no_jax(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["study", "--help"])

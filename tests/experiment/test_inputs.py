@@ -8,7 +8,8 @@ import pytest
 from lca_jax.errors import SettingsError
 from lca_jax.experiment.config import Experiment, read_experiment
 from lca_jax.experiment.folder import write_json
-from lca_jax.experiment.inputs import Inputs, keep_corpora
+from lca_jax.experiment.inputs import Inputs
+from lca_jax.experiment.kept_corpora import keep_corpora
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.options import TextOptions
 from tests.experiment.files import write_conllu, write_sentences
@@ -39,6 +40,18 @@ def test_corpora_in_memory_are_kept_with_the_run_and_read_again(tmp_path: Path) 
         assert again.corpora[name].fingerprint() == corpus.fingerprint() == inputs(settings).corpora[name].fingerprint()
     assert again.tasks == ("mine",)
     assert keep_corpora(settings, tmp_path / "run") == kept, "what is there is not written again"
+
+
+def test_the_options_of_files_say_nothing_of_corpora_in_memory(tmp_path: Path) -> None:
+    """A survey divides a file that is read with options; the parts are then files of the run."""
+    parts = {
+        name: Corpus.from_words([["très", "café"]] * 9, labels={"k": [["x", "y"]] * 9}) for name in ("train", "test")
+    }
+    texts = TextOptions(word_column="2", encoding="latin-1")
+    kept = keep_corpora(experiment(tmp_path, **parts, texts=texts), tmp_path / "run")
+    write_json(tmp_path / "run" / "config.json", kept.as_json())
+    again = inputs(read_experiment(tmp_path / "run"))
+    assert again.whole["test"].fingerprint() == parts["test"].fingerprint()
 
 
 def test_tasks_of_words_themselves_stand_beside_those_of_the_file(tmp_path: Path) -> None:

@@ -165,6 +165,6 @@ def test_what_cannot_be_measured_is_said(experiment: Experiment, tmp_path: Path)
         ModelAblation(task="upos")
     with pytest.raises(SettingsError, match=r"has no task 'xpos'\. It has: upos"):
         ablate_model(experiment.out, ModelAblation(task="xpos", text=text))
-    (tmp_path / "pairs.tsv").write_text("one\ttwo\nthree\n")
-    with pytest.raises(CorpusError, match="line 2: a pair must be"):
+    (tmp_path / "pairs.tsv").write_text("one\ttwo\n\nthree\nfour\t \n")
+    with pytest.raises(CorpusError, match=r"(?s)pairs.tsv:3: must be a source, a tab and .*pairs.tsv:4: must be"):
         ablate_model(experiment.out, ModelAblation(task="upos", translations=tmp_path / "pairs.tsv"))

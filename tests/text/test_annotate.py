@@ -69,6 +69,11 @@ def test_tasks_by_options_of_the_command(tmp_path: Path) -> None:
     (tmp_path / "months.txt").write_text("May\nmay\n\n")
     corpus = annotate_by_option(WORDS, f"month={tmp_path / 'months.txt'}", seed=0)
     assert corpus.flat_labels("month").count("month") == 2
+    (tmp_path / "more.txt").write_bytes("May\ncafé\nété\n".encode("latin-1") + "für\n".encode())
+    with pytest.raises(CorpusError, match=r"more.txt:2: byte 4 of the line \(0xe9\) is not UTF-8"):
+        annotate_by_option(WORDS, f"month={tmp_path / 'more.txt'}", seed=0)
+    corpus = annotate_by_option(WORDS, f"month={tmp_path / 'more.txt'}", seed=0, encoding="latin-1")
+    assert corpus.flat_labels("month").count("month") == WORDS.words().count("May")
     corpus = annotate_by_option(WORDS, "year=/1[89][0-9]+/", seed=0)
     assert corpus.flat_labels("year").count("year") == 2
     for wrong in ("month", "=x", "month="):
