@@ -9,7 +9,6 @@ and minimal sets are left to `lca run`, on one machine.
 """
 
 import gc
-import json
 import logging
 import re
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from lca_jax.machine.devices import describe_device
 from lca_jax.machine.files import real_path
 from lca_jax.machine.folders import list_files, open_folder, read_file, remove_file
 from lca_jax.machine.heap import return_freed_memory
+from lca_jax.machine.json_text import parse_json
 from lca_jax.machine.processes import of_first, together
 from lca_jax.machine.progress import show_bars
 from lca_jax.machine.urls import read_content, url_of
@@ -122,7 +122,7 @@ def _finished(out: Path, key: str, train: ActivationStore) -> ProbeSet | None:
 def _is_finished(out: Path, key: str) -> bool:
     """Returns whether the probes are there, whole, and those of the record."""
     try:
-        if json.loads(read_content(out / _RECORD)) != _record(out, key):
+        if parse_json(read_content(out / _RECORD)) != _record(out, key):
             return False
         load_probes(out / "probes")
     except (OSError, ValueError, StoreError):

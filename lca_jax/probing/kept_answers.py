@@ -20,6 +20,7 @@ import tensorstore as ts
 
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.folders import list_files, open_folder, read_file, remove_subfolder, write_file
+from lca_jax.machine.json_text import parse_json
 from lca_jax.machine.processes import of_first
 from lca_jax.machine.spill import Spill
 from lca_jax.probing.problems import Answer, Question
@@ -73,7 +74,7 @@ class KeptAnswers:
     def _present(self) -> list[str]:
         """Returns what the first process finds: all must begin with the same answers."""
         found = list_files(self.folder, _PLACE) if jax.process_index() == 0 else []
-        return json.loads(of_first(json.dumps(found).encode()))
+        return parse_json(of_first(json.dumps(found).encode()))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -23,7 +23,7 @@ from lca_jax.errors import ModelError, SettingsError
 from lca_jax.machine.devices import default_device
 from lca_jax.machine.files import real_path, refuse_links, remove_inside, write_text_whole, write_whole
 from lca_jax.machine.folders import open_folder
-from lca_jax.machine.json_text import read_object
+from lca_jax.machine.json_text import as_json_has, read_object
 from lca_jax.store.lock import hold
 from lca_jax.training.history import History
 
@@ -69,7 +69,7 @@ class TuningFolder:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder
-        self.identity = json.loads(json.dumps({"format": _FORMAT, **identity}))
+        self.identity = as_json_has({"format": _FORMAT, **identity})
         self.ended: History | None = None
         """The history of the tuning, if it has ended."""
         try:
