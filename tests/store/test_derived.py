@@ -169,7 +169,7 @@ def test_sentences_are_means_of_their_words() -> None:
 def test_a_sentence_that_reads_share_is_summed_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first word and the last cancel: a sum kept in float32 in between has lost a tenth of what is left."""
     monkeypatch.setattr(in_order, "WORDS_AT_ONCE", 2)
-    small = np.float32(1e-6)
+    small = float(np.float32(1e-6))
     vectors = np.array([2, 1, small, small, -1, 3], np.float32).reshape(6, 1, 1)
     pooled = pool_sentences(store_of(vectors, [["a"], ["b", "c", "d", "e"], ["f"]], {}))
     np.testing.assert_allclose(pooled.read("residual")[0:3].ravel(), [2, 2 * small / 4, 3], rtol=1e-6)
