@@ -57,9 +57,9 @@ def files_in(folder: Path) -> dict[str, str]:
 
 def _take_over(folder: Path) -> None:
     """Writes the lock of another process over ours, and waits until our heart finds it."""
-    open_folder(folder)[".lock-0"] = b'{"host": "elsewhere", "pid": 7, "since": "today"}'
     hearts = [thread for thread in threading.enumerate() if thread.name == "store-lock"]
     assert hearts
+    open_folder(folder)[".lock-0"] = b'{"host": "elsewhere", "pid": 7, "since": "today"}'
     until = threading.Event()
     for _ in range(600):
         if not all(heart.is_alive() for heart in hearts):

@@ -56,8 +56,9 @@ def one_at_a_time(folder: Path) -> Iterator[Lock]:
 
 def others_are_seated(folder: Path, seat: int) -> bool:
     """Returns whether processes at other seats are at work; called by one at a time."""
-    seats = (int(file.name.rpartition("-")[2]) for file in folder.glob(".lock-[0-9]*"))
-    for other in sorted({*seats} - {0, seat}):
+    names = (file.name.removeprefix(".lock-") for file in folder.glob(".lock-*"))
+    # Where locks are files with a heartbeat, each has another file beside it while it is written.
+    for other in sorted({int(name) for name in names if name.isdigit()} - {0, seat}):
         try:
             with held_folder(folder, rank=other):
                 pass
