@@ -102,6 +102,18 @@ def test_only_hugging_face_imports_transformers() -> None:
     assert importing == {"hugging_face"}
 
 
+def test_json_is_read_in_one_place() -> None:
+    """There a text that is nested too deeply is a `ValueError`, as all that is no JSON."""
+    readers = {
+        path.relative_to(ROOT).as_posix()
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Attribute) and ast.unparse(node) in ("json.loads", "json.load", "json.JSONDecoder"))
+        or (isinstance(node, ast.ImportFrom) and node.module == "json")
+    }
+    assert readers == {"machine/json_text.py"}
+
+
 def test_nothing_is_printed() -> None:
     for path, tree in TREES.items():
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]

@@ -18,6 +18,7 @@ from lca_jax.axes import Neuron
 from lca_jax.descriptors.describing import Descriptions, NeuronDescription
 from lca_jax.errors import StoreError
 from lca_jax.machine.files import write_whole
+from lca_jax.machine.json_text import parse_json
 
 FEATURES, EXPLANATIONS, ACTIVATIONS = "features.jsonl.gz", "explanations.jsonl.gz", "activations.jsonl.gz"
 TABLE = "descriptions.parquet"
@@ -66,7 +67,7 @@ def read_explanations(folder: str | Path) -> dict[Neuron, str]:
     found = {}
     try:
         for line in gzip.decompress(file.read_bytes()).decode("utf-8").splitlines():
-            said = json.loads(line)
+            said = parse_json(line)
             layer, _, site = said["layer"].partition("-")
             found[Neuron(site, int(layer), int(said["index"]))] = str(said["description"])
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:

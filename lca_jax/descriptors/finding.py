@@ -4,7 +4,6 @@ No label and no neuron takes part. The generator may read some of the texts only
 then score the others too.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -24,6 +23,7 @@ from lca_jax.descriptors.texts import Texts
 from lca_jax.descriptors.writing import write_about
 from lca_jax.errors import DataError, SettingsError
 from lca_jax.machine.files import real_path
+from lca_jax.machine.json_text import as_json_has
 from lca_jax.machine.progress import show_bars
 from lca_jax.models.model import Model
 
@@ -116,7 +116,7 @@ def find_descriptors(
         origin={
             "generator": identity_of(generator),
             "embedder": None if embedder is None else embedder.fingerprint,
-            "prompts": json.loads(json.dumps([asdict(prompt) for prompt in prompts])),
+            "prompts": as_json_has([asdict(prompt) for prompt in prompts]),
             "samples": samples,
             "seed": seed,
             "texts_read": len(numbers),

@@ -14,7 +14,7 @@ from lca_jax.descriptors.prompts import Prompt, refuse_doubles
 from lca_jax.descriptors.texts import Texts
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.machine.files import write_text_whole
-from lca_jax.machine.json_text import parse_json, read_object
+from lca_jax.machine.json_text import as_json_has, parse_json, read_object
 from lca_jax.machine.progress import counted
 
 PART = 128
@@ -39,7 +39,7 @@ class WritingRecipe:
 
     def as_json(self) -> dict[str, object]:
         """Returns it in plain values."""
-        return json.loads(json.dumps(asdict(self)))
+        return as_json_has(asdict(self))
 
 
 def write_about(

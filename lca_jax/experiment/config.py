@@ -4,7 +4,6 @@
 module imports nothing that computes, so that `lca --help` and `lca show` need no JAX.
 """
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
@@ -16,7 +15,7 @@ import tyro
 from lca_jax.errors import SettingsError, StoreError
 from lca_jax.experiment.request import A_FILE, PARTS, Request
 from lca_jax.machine.files import real_path
-from lca_jax.machine.json_text import read_object
+from lca_jax.machine.json_text import as_json_has, read_object
 from lca_jax.machine.urls import url_of
 from lca_jax.probing.halves import check_pairs
 from lca_jax.probing.objective import ElasticNet
@@ -114,7 +113,7 @@ class Experiment(Request):
         if url_of(self.model) is None and (folder := real_path(self.model)).is_dir():
             plain["model"] = str(folder)
         plain["annotate"] = [with_file(option, _absolute) for option in self.annotate]
-        return json.loads(json.dumps(plain, default=list))
+        return as_json_has(plain, default=list)
 
     @classmethod
     def from_json(cls, content: Mapping[str, object]) -> "Experiment":

@@ -5,7 +5,8 @@ written to `steps.json` before the step begins. A finished step with the same ke
 something the step depends on has changed: its files are removed, it is done again, and the log says so. The same
 happens where files are missing or altered: their checksums were recorded when the step was done.
 
-Whoever changes a run folder holds its lock (`holding`).
+Whoever changes a run folder holds its lock (`holding`), and checks before every write that it still does: a process
+that stood still for long may have lost it (`store.lock`).
 """
 
 import json
@@ -21,6 +22,7 @@ from lca_jax.experiment.outputs import find_changed, record_outputs, refuse_stra
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.files import remove_inside, write_text_whole
 from lca_jax.machine.json_text import read_object, take
+from lca_jax.store.lock import Lock
 
 _log = logging.getLogger(__name__)
 _STEPS = "steps.json"
@@ -41,18 +43,31 @@ def write_json(path: Path, content: object) -> None:
 class RunFolder:
     """The steps of one run; every change is on disk before the call returns."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, lock: Lock | None = None) -> None:
         """Opens a run folder, or makes one.
 
         Args:
             path: The folder.
+            lock: The right to write it; None where it is only read.
 
         Raises:
             StoreError: Its record of steps is damaged.
         """
         self.path = path
+        self._lock = lock
         path.mkdir(parents=True, exist_ok=True)
         self._steps = _read_steps(path / _STEPS)
+
+    def place(self, name: str) -> Path:
+        """Returns where a file or folder is to be written, after a check that this folder may still be.
+
+        Steps compute for hours: whoever writes asks when there is something to write, not before.
+
+        Raises:
+            StoreError: Another process has taken the folder over, or it was removed.
+        """
+        self._check()
+        return self.path / name
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -92,7 +107,7 @@ class RunFolder:
 
     def write_inputs(self, inputs: Origins) -> None:
         """Writes name, fingerprint and pieces of everything that the steps are made from."""
-        write_json(self.path / _INPUTS, inputs)
+        write_json(self.place(_INPUTS), inputs)
 
     def settle(self, keys: Mapping[str, str]) -> None:
         """Removes what steps have made from other inputs or settings, and what steps have made that are no more.
@@ -158,12 +173,18 @@ class RunFolder:
         """Deletes files and folders below the run folder, if they are there, and folders that are empty then.
 
         Raises:
-            StoreError: A path leads out of the run folder through a link; nothing is deleted through links.
+            StoreError: A path leads out of the run folder through a link; nothing is deleted through links. Or as
+                `place`.
         """
+        self._check()
         remove_inside(self.path, outputs)
         for parent in {(self.path / output).parent for output in outputs} - {self.path}:
             if parent.is_dir() and not parent.is_symlink() and not any(parent.iterdir()):
                 parent.rmdir()
+
+    def _check(self) -> None:
+        if self._lock is not None:
+            self._lock.check()
 
     def _forget(self, name: str, why: str, outputs: Sequence[str]) -> None:
         """Removes what a step has made, and then its record."""
@@ -172,11 +193,11 @@ class RunFolder:
         self._write(name, {**self._steps[name], "seconds": None})
         self.remove(outputs)
         del self._steps[name]
-        write_json(self.path / _STEPS, self._steps)
+        write_json(self.place(_STEPS), self._steps)
 
     def _write(self, name: str, step: dict) -> None:
         self._steps[name] = step
-        write_json(self.path / _STEPS, self._steps)
+        write_json(self.place(_STEPS), self._steps)
 
 
 def _read_steps(path: Path) -> dict[str, dict[str, Any]]:

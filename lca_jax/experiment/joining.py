@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lca_jax.errors import HeldError
 from lca_jax.experiment.holding import held_folder
+from lca_jax.store.lock import Lock
 
 AGAIN_S = 0.5
 """Seconds until a process looks again at what another one holds."""
@@ -21,39 +22,43 @@ _log = logging.getLogger("lca_jax")
 
 
 @contextmanager
-def seated(folder: Path) -> Iterator[int]:
-    """Joins those who work in a folder; yields the number of the seat, from 1."""
+def seated(folder: Path) -> Iterator[tuple[int, Lock]]:
+    """Joins those who work in a folder; yields the number of the seat, from 1, and its lock."""
     with ExitStack() as held:
         for seat in count(1):
             try:
-                held.enter_context(held_folder(folder, rank=seat))
+                lock = held.enter_context(held_folder(folder, rank=seat))
             except HeldError:
                 continue
-            yield seat
+            yield seat, lock
             return
 
 
 @contextmanager
-def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Keeps the others who joined from doing the same while the block runs; waits until none of them does."""
+def one_at_a_time(folder: Path) -> Iterator[Lock]:
+    """Keeps the others who joined from doing the same while the block runs; waits until none of them does.
+
+    Yields the lock under which only one works.
+    """
     with ExitStack() as held:
         told = False
         while True:
             try:
-                held.enter_context(held_folder(folder, beside_others=True))
+                lock = held.enter_context(held_folder(folder, beside_others=True))
                 break
             except HeldError as error:
                 if not told:
                     _log.info("survey: waiting. %s", error)
                 told = True
                 time.sleep(AGAIN_S)
-        yield
+        yield lock
 
 
 def others_are_seated(folder: Path, seat: int) -> bool:
     """Returns whether processes at other seats are at work; called by one at a time."""
-    seats = (int(file.name.rpartition("-")[2]) for file in folder.glob(".lock-[0-9]*"))
-    for other in sorted({*seats} - {0, seat}):
+    names = (file.name.removeprefix(".lock-") for file in folder.glob(".lock-*"))
+    # Where locks are files with a heartbeat, each has another file beside it while it is written.
+    for other in sorted({int(name) for name in names if name.isdigit()} - {0, seat}):
         try:
             with held_folder(folder, rank=other):
                 pass

@@ -5,7 +5,6 @@ It is no step of `lca run`, since it needs a model with its head or its classifi
 it as long as the run has this ranking. The same request replaces itself, another one is kept beside it.
 """
 
-import json
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from lca_jax.interventions.choices import Where
 from lca_jax.interventions.curve import ablation_curve
 from lca_jax.interventions.effect import AblationCurve
 from lca_jax.interventions.measures import Measure, read_minimal_pairs
+from lca_jax.machine.json_text import as_json_has
 from lca_jax.machine.progress import show_bars
 from lca_jax.models.model import Model
 from lca_jax.probing.probe_set import ProbeSet
@@ -83,7 +83,7 @@ def request_of(settings: ModelAblation) -> dict[str, Any]:
     """Returns all settings as JSON has them, with absolute paths: two requests are the same if these are."""
     asked = asdict(settings)
     paths = {name: str(value.absolute()) for name, value in asked.items() if isinstance(value, Path)}
-    return json.loads(json.dumps(asked | paths))
+    return as_json_has(asked | paths)
 
 
 def _name(settings: ModelAblation, measure: str, text: str) -> str:
@@ -91,7 +91,7 @@ def _name(settings: ModelAblation, measure: str, text: str) -> str:
     asked, told = request_of(settings), []
     for field in fields(settings):
         value = asked[field.name]
-        if field.name in _TOLD and value != json.loads(json.dumps(field.default)):
+        if field.name in _TOLD and value != as_json_has(field.default):
             listed = " ".join(map(str, value)) if isinstance(value, list) else value
             told.append(f"{field.name.replace('_', ' ')} {listed}")
     return f"{measure} of {text}" + (f" ({', '.join(told)})" if told else "")

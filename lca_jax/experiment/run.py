@@ -46,6 +46,7 @@ from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.probe_set import ProbeSet, load_probes
 from lca_jax.store.description import warn_of_excluded
+from lca_jax.store.lock import Lock
 from lca_jax.store.recipe import WordChoice
 from lca_jax.store.statistics import STATISTICS
 from lca_jax.text.task_names import name_file_of
@@ -78,10 +79,11 @@ def run(
     if until not in STEPS:
         raise SettingsError(f"`until` must be one of {', '.join(STEPS)}, got {until!r}.")
     experiment = replace(experiment, out=place_on_disk(experiment.out))
-    with held_folder(experiment.out), log_file(experiment.out / "log.txt", _log) as begin_log, show_bars(progress):
-        refuse_foreign(experiment.out)
-        experiment = keep_corpora(experiment, experiment.out)
-        started = _Run(experiment, progress=progress)
+    out = experiment.out
+    with held_folder(out) as lock, log_file(out / "log.txt", _log) as begin_log, show_bars(progress):
+        refuse_foreign(out)
+        experiment = keep_corpora(experiment, out)
+        started = _Run(experiment, lock, progress=progress)
         if not overwrite:
             started.refuse_other_inputs()
         begin_log()
@@ -94,11 +96,11 @@ class _Run:
     Making it checks the inputs and changes nothing.
     """
 
-    def __init__(self, experiment: Experiment, *, progress: bool) -> None:
+    def __init__(self, experiment: Experiment, lock: Lock, *, progress: bool) -> None:
         self._settings = experiment
         self._inputs = Inputs(experiment, experiment.out, progress=progress)
         check_inputs(self._inputs, experiment)
-        self._folder = RunFolder(experiment.out)
+        self._folder = RunFolder(experiment.out, lock=lock)
 
     def up_to(self, until: Step) -> dict[str, Any]:
         self._settle()
@@ -134,7 +136,7 @@ class _Run:
             self._folder.clear()
         self._folder.settle(self._keys)
         self._folder.write_inputs(self._inputs.origins)
-        write_json(self._folder.path / "config.json", self._settings.as_json())
+        write_json(self._folder.place("config.json"), self._settings.as_json())
 
     # What the steps share
 
@@ -171,15 +173,15 @@ class _Run:
             _log.info("probe: fitting %s on %d neurons", what, self._stores.train.axis().size)
             probes = fit_probes(self._stores.train, self._settings.probe, tasks=self._tasks, control=False)
             chosen = probes.select(self._stores.dev, by=self._settings.select)
-            fit_controls(chosen).save(self._folder.path / "probes")
+            fit_controls(chosen).save(self._folder.place("probes"))
 
         self._folder.do("probe", self._keys["probe"], ["probes"], fit)
 
     def _rank(self) -> None:
         def write() -> None:
             for task in self._tasks:
-                place = self._folder.path / "rankings" / f"{name_file_of(task)}.csv"
-                self._rankings.of(task).write_csv(place, further=csv_columns(self._rankings, task))
+                ranking, further = self._rankings.of(task), csv_columns(self._rankings, task)
+                ranking.write_csv(self._folder.place(f"rankings/{name_file_of(task)}.csv"), further=further)
 
         if self._settings.replicates:
             self._folder.do("halves", self._keys["halves"], [_SAMPLES], self._fit_halves)
@@ -196,7 +198,7 @@ class _Run:
 
             def measure(task: str = task, output: str = output) -> None:
                 entry = analyse_task(self._rankings, task, self._stores, self._settings)
-                write_json(self._folder.path / output, entry)
+                write_json(self._folder.place(output), entry)
 
             name = f"ablate {task}"
             self._folder.do(name, self._keys[name], [output], measure)
@@ -204,8 +206,8 @@ class _Run:
     def _report(self) -> None:
         def write() -> None:
             results = self._results()
-            write_json(self._folder.path / "results.json", results)
-            write_pages(results, self._rankings, self._stores.dev, self._folder.path / "report")
+            write_json(self._folder.place("results.json"), results)
+            write_pages(results, self._rankings, self._stores.dev, self._folder.place("report"))
 
         self._folder.do("report", self._keys["report"], _RESULTS, write)
 
@@ -262,12 +264,12 @@ class _Run:
 
     def _fit_halves(self) -> None:
         options = {"replicates": self._settings.replicates, "least_l2": self._settings.halves_l2}
-        fit_halves(self._probes, self._tasks, **options).save(self._folder.path / _SAMPLES)
+        fit_halves(self._probes, self._tasks, **options).save(self._folder.place(_SAMPLES))
 
     def _measure_untrained(self) -> None:
         settings = replace(self._settings, random_weights=self._settings.untrained, statistics=False)
         entries = untrained_accuracies(Inputs(settings, None), self._probes, seed=settings.seed)
-        write_json(self._folder.path / _UNTRAINED, entries)
+        write_json(self._folder.place(_UNTRAINED), entries)
 
     def _results(self) -> dict[str, Any]:
         whole, corpora, stores = self._inputs.whole, self._inputs.corpora, self._stores

@@ -9,7 +9,6 @@ and minimal sets are left to `lca run`, on one machine.
 """
 
 import gc
-import json
 import logging
 import re
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from lca_jax.machine.devices import describe_device
 from lca_jax.machine.files import real_path
 from lca_jax.machine.folders import list_files, open_folder, read_file, remove_file
 from lca_jax.machine.heap import return_freed_memory
+from lca_jax.machine.json_text import parse_json
 from lca_jax.machine.processes import of_first, together
 from lca_jax.machine.progress import show_bars
 from lca_jax.machine.urls import read_content, url_of
@@ -41,6 +41,7 @@ from lca_jax.probing.probe_set import ProbeSet, load_probes
 from lca_jax.ranking.lca import rank_neurons
 from lca_jax.ranking.ranking import is_ranking
 from lca_jax.store.description import warn_of_excluded
+from lca_jax.store.lock import Lock
 from lca_jax.store.store import ActivationStore
 from lca_jax.text.task_names import name_file_of
 
@@ -68,17 +69,16 @@ def study(settings: Study, *, progress: bool = False) -> ProbeSet:
     rank = jax.process_index()
     with ExitStack() as held:
         with together("the lock of the folder"):
-            if rank == 0:
-                held.enter_context(held_folder(settings.out))
+            first = held.enter_context(held_folder(settings.out)) if rank == 0 else None
+            if first:
                 refuse_foreign_to_study(settings.out)
         with together("the locks of the folder"):
-            if rank:
-                held.enter_context(held_folder(settings.out, rank=rank))
+            lock = first or held.enter_context(held_folder(settings.out, rank=rank))
         held.enter_context(show_bars(progress and rank == 0))
-        return _study(settings, progress=progress)
+        return _study(settings, lock, progress=progress)
 
 
-def _study(settings: Study, *, progress: bool) -> ProbeSet:
+def _study(settings: Study, lock: Lock, *, progress: bool) -> ProbeSet:
     _log.info("%s", ", ".join(f"{name} {value}" for name, value in describe_device().items()))
     inputs = Inputs(settings, settings.out if settings.stored else None, progress=progress)
     with together("reading the inputs"):
@@ -94,9 +94,9 @@ def _study(settings: Study, *, progress: bool) -> ProbeSet:
     key = _key_of(settings, train, dev, tasks=tasks)
     probes = _finished(settings.out, key, train)
     if probes is None:
-        probes = _fit(settings, train, dev, key=key, tasks=tasks)
+        probes = _fit(settings, train, dev, key=key, tasks=tasks, lock=lock)
     if jax.process_index() == 0:
-        _write_rankings(probes, settings.out / "rankings")
+        _write_rankings(probes, settings.out / "rankings", lock)
     return probes
 
 
@@ -122,7 +122,7 @@ def _finished(out: Path, key: str, train: ActivationStore) -> ProbeSet | None:
 def _is_finished(out: Path, key: str) -> bool:
     """Returns whether the probes are there, whole, and those of the record."""
     try:
-        if json.loads(read_content(out / _RECORD)) != _record(out, key):
+        if parse_json(read_content(out / _RECORD)) != _record(out, key):
             return False
         load_probes(out / "probes")
     except (OSError, ValueError, StoreError):
@@ -134,9 +134,11 @@ def _record(out: Path, key: str) -> dict[str, str]:
     return {"key": key, "probes": checksum_of(read_content(out / "probes/probes.json"))}
 
 
-def _fit(settings: Study, train: ActivationStore, dev: ActivationStore, *, key: str, tasks: Sequence[str]) -> ProbeSet:
+def _fit(
+    settings: Study, train: ActivationStore, dev: ActivationStore, *, key: str, tasks: Sequence[str], lock: Lock
+) -> ProbeSet:
     """Fits and chooses; problems that an earlier start has solved are not solved again."""
-    kept = KeptAnswers.at(settings.out, key)
+    kept = KeptAnswers.at(settings.out, key, lock=lock)
     probes = fit_probes(
         train,
         settings.probe,
@@ -150,16 +152,21 @@ def _fit(settings: Study, train: ActivationStore, dev: ActivationStore, *, key: 
         kept=kept,
     )
     chosen = probes.select(dev, by=settings.select)
+    with together("the locks of the folder"):
+        lock.check()
     chosen.save(settings.out / "probes")
     if jax.process_index() == 0:
-        write_json(settings.out / _RECORD, _record(settings.out, key))
+        record = _record(settings.out, key)
+        lock.check()
+        write_json(settings.out / _RECORD, record)
         kept.remove()
     return chosen
 
 
-def _write_rankings(probes: ProbeSet, folder: Path) -> None:
+def _write_rankings(probes: ProbeSet, folder: Path, lock: Lock) -> None:
     """Writes one table for each task, or for each task and subset, in place of those of an earlier study."""
     there = open_folder(folder)
+    lock.check()
     for name in list_files(there):
         if re.fullmatch(r"[^/]+\.csv", name) and is_ranking(read_file(there, name) or b""):
             remove_file(there, name)
@@ -167,4 +174,6 @@ def _write_rankings(probes: ProbeSet, folder: Path) -> None:
         for subset in probes.subsets:
             name = name_file_of(task) if subset is None else f"{name_file_of(task)}-{subset.replace(' ', '-')}"
             further = {"ranking": np.full(probes.axis.size, "mass")}
-            rank_neurons(probes, task, subset=subset).write_csv(folder / f"{name}.csv", further=further)
+            ranking = rank_neurons(probes, task, subset=subset)
+            lock.check()
+            ranking.write_csv(folder / f"{name}.csv", further=further)

@@ -70,25 +70,24 @@ def survey(settings: Survey, *, overwrite: bool = False, join: bool = False, pro
     settings = replace(settings, out=place_on_disk(settings.out))
     place = settings.out
     with ExitStack() as held:
-        seat = held.enter_context(seated(place)) if join else 0
-        if not join:
-            held.enter_context(held_folder(place))
+        seat, lock = held.enter_context(seated(place)) if join else (0, held.enter_context(held_folder(place)))
         begin_log = held.enter_context(log_file(place / "log.txt", _log))
-        by_turns = partial(one_at_a_time, place) if join else nullcontext
-        with by_turns():
+        by_turns = partial(one_at_a_time, place) if join else partial(nullcontext, lock)
+        with by_turns() as turn:
             refuse_foreign_to_survey(place)
             cells = Cells(settings)
             _ = cells.experiments, cells.aligned  # refuses what cannot be read before anything is written
-            _begin(settings, is_with_others=join and others_are_seated(place, seat))
+            folder = RunFolder(place, lock=turn)
+            _begin(settings, folder, is_with_others=join and others_are_seated(place, seat))
         begin_log()
-        found = Runs(cells.experiments, place).do_all(joined=join, overwrite=overwrite, progress=progress)
-        with by_turns():
-            return _Answers(settings, cells, RunFolder(place), found).put_together()
+        runs = Runs(cells.experiments, place, lock=lock)
+        found = runs.do_all(joined=join, overwrite=overwrite, progress=progress)
+        with by_turns() as turn:
+            return _Answers(settings, cells, RunFolder(place, lock=turn), found).put_together()
 
 
-def _begin(settings: Survey, *, is_with_others: bool) -> None:
+def _begin(settings: Survey, folder: RunFolder, *, is_with_others: bool) -> None:
     """Writes the settings; results of other ones do not stay beside them."""
-    folder = RunFolder(settings.out)
     if settings.as_json() != (before := _settings_in(folder)):
         if before is not None and is_with_others:
             raise StoreError(
@@ -96,7 +95,7 @@ def _begin(settings: Survey, *, is_with_others: bool) -> None:
                 "until they are done."
             )
         folder.remove(_RESULTS)
-    write_json(folder.path / _SETTINGS, settings.as_json())
+    write_json(folder.place(_SETTINGS), settings.as_json())
 
 
 class _Answers:
@@ -127,8 +126,7 @@ class _Answers:
         """Makes the answers that are missing, the results and the page; returns the results."""
         self._folder.settle(self._keys)
         for name, (key, file, work) in self._works.items():
-            path = self._folder.path / file
-            self._folder.do(name, key, [file], lambda path=path, work=work: write_json(path, {"answer": work()}))
+            self._folder.do(name, key, [file], partial(self._write_answer, file, work))
         report = self._keys["report"]
         self._folder.do("report", report, _RESULTS, lambda: self._write_results(report))
         return _read(self._folder, "results.json")
@@ -187,10 +185,14 @@ class _Answers:
         steps = read_object(place, error=StoreError, way_out="Start the survey again.")
         return {name: record["key"] for name, record in steps.items()}
 
+    def _write_answer(self, file: str, work: Callable[[], object]) -> None:
+        answer = work()
+        write_json(self._folder.place(file), {"answer": answer})
+
     def _write_results(self, key: str) -> None:
         results = self._results(key)
-        write_json(self._folder.path / "results.json", results)
-        write_survey_page(results, self._folder.path / "report")
+        write_json(self._folder.place("results.json"), results)
+        write_survey_page(results, self._folder.place("report"))
 
     def _results(self, key: str) -> dict[str, Any]:
         settings = self._settings

@@ -31,6 +31,7 @@ from lca_jax.machine.json_text import read_object
 from lca_jax.machine.urls import url_of
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.models.loading.folders import files_of_model, find_folder
+from lca_jax.store.lock import Lock
 from lca_jax.text.annotate import split_option
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.datasets import HUB
@@ -54,15 +55,17 @@ class Planned(NamedTuple):
 class Runs:
     """The runs of a survey in its folder."""
 
-    def __init__(self, experiments: Mapping[Cell, Experiment], folder: Path) -> None:
+    def __init__(self, experiments: Mapping[Cell, Experiment], folder: Path, *, lock: Lock | None = None) -> None:
         """Keeps the settings; nothing is read yet.
 
         Args:
             experiments: The run of every cell.
             folder: The folder of the survey.
+            lock: The right to write there; None where it is only read.
         """
         self._experiments = experiments
         self._folder = folder
+        self._lock = lock
         self._models: dict[tuple[str, str | None, bool], dict[str, str] | None] = {}
         """Checksums of the files of the models that were looked at."""
 
@@ -108,6 +111,8 @@ class Runs:
         results = run(self._experiments[cell], overwrite=overwrite, progress=progress)
         made_from = self._made_from(cell)
         if made_from is not None:
+            if self._lock is not None:
+                self._lock.check()
             write_json(self._record_of(cell), {**made_from, "key": results["key"]})
         return results
 

@@ -114,7 +114,7 @@ def plan_reading(
         recipe=recipe,
         edits=edits,
         mesh=mesh,
-        shapes=shapes_on(mesh, recipe, rows_per_batch=rows_per_batch),
+        shapes=shapes_on(mesh, recipe, words=units.words_in_context, rows_per_batch=rows_per_batch),
     )
 
 

@@ -41,12 +41,19 @@ _PIECES_PER_WORD = 1.5
 _LONG_BATCH_SHARE = 8
 
 
-def shapes_on(mesh: Mesh, recipe: Recipe, *, rows_per_batch: int | None) -> dict[int, int]:
-    """Returns the static shapes of a recipe's batches on some devices: rows of a batch for each row length."""
+def shapes_on(mesh: Mesh, recipe: Recipe, *, words: int, rows_per_batch: int | None) -> dict[int, int]:
+    """Returns the static shapes of a recipe's batches on some devices: rows of a batch for each row length.
+
+    Args:
+        mesh: The devices.
+        recipe: What is read; its units may be pieces, sentences, or a few words of many.
+        words: Words that the model runs over.
+        rows_per_batch: Rows of the usual batch; None for as many as suit the devices and the words.
+    """
     devices = mesh.shape["data"]
     # The devices of a CPU share its cores.
     copies = jax.process_count() // len(processes_of(mesh))
-    slots = CPU_BATCH_SLOTS if platform_of(mesh) == "cpu" else usual_slots(recipe.words, devices, copies)
+    slots = CPU_BATCH_SLOTS if platform_of(mesh) == "cpu" else usual_slots(words, devices, copies)
     return plan_shapes(
         row_length=recipe.row_length,
         longest_window=recipe.longest_window,
@@ -59,7 +66,7 @@ def usual_slots(words: int, devices: int, processes: int) -> int:
     """Returns the slots of the usual batch of one process on accelerators.
 
     Args:
-        words: Words of the corpus.
+        words: Words that the model runs over.
         devices: Devices of the process that each run a whole model.
         processes: Processes of the job, which share the words; those that share a model count as one.
     """

@@ -9,7 +9,6 @@ References:
     Minimal pairs: Warstadt et al. 2020, BLiMP, section 3.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from lca_jax.errors import CorpusError, DataError
 from lca_jax.hugging_face import special_piece
 from lca_jax.interventions.rows import Rows, TextRows, paired_rows, scored_rows
+from lca_jax.machine.json_text import parse_json
 from lca_jax.models.model import Model
 from lca_jax.models.stack.log_probabilities import log_probabilities
 from lca_jax.models.stack.stack import Params, Stack
@@ -263,7 +263,7 @@ def read_minimal_pairs(path: str | Path, *, paradigms: Sequence[str] | None = No
     pairs = []
     for number, line in enumerate(source.lines, 1):
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             pair = MinimalPair(
                 good=entry["sentence_good"], bad=entry["sentence_bad"], paradigm=entry.get("UID", "pairs")
             )

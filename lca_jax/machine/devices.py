@@ -7,7 +7,9 @@ the padding of results. Several processes that were joined (`job`) make one mesh
 a model is split over more devices than a process has: then neighbouring processes run it together.
 """
 
+import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,9 @@ from jaxtyping import Array, Shaped
 from numpy.typing import DTypeLike
 
 from lca_jax.errors import SettingsError
+from lca_jax.machine.free_memory import available_bytes
+from lca_jax.machine.json_text import parse_json
+from lca_jax.machine.processes import all_bytes
 
 _AUTO = (AxisType.Auto, AxisType.Auto)
 _ALIGNMENT = 64
@@ -181,17 +186,24 @@ def fetch(array: Shaped[Array, "..."]) -> Shaped[np.ndarray, "..."]:
 
 
 def free_bytes() -> int | None:
-    """Returns the free bytes of all devices of this process, of a CPU those of the machine; None if unknown."""
+    """Returns the free bytes of all devices of a process; None if unknown.
+
+    Of a CPU these are its share of what the host has free, for all of the job's processes there. They are those of the
+    process that has least, so that all of a job decide alike; all of them make the call together.
+    """
     devices = jax.local_devices()
-    if devices[0].platform == "cpu":
-        try:
-            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + _cached_bytes()
-        except (ValueError, OSError):
-            return None
-    stats = [device.memory_stats() for device in devices]
-    if not all(stats):
-        return None
-    return sum(one["bytes_limit"] - one["bytes_in_use"] for one in stats if one)
+    share_host = devices[0].platform == "cpu"
+    if share_host:
+        free = available_bytes()
+    else:
+        stats = [device.memory_stats() for device in devices]
+        free = sum(one["bytes_limit"] - one["bytes_in_use"] for one in stats if one) if all(stats) else None
+    if jax.process_count() == 1:
+        return free
+    told = [parse_json(one) for one in all_bytes(json.dumps([socket.gethostname(), free]).encode())]
+    hosts = [host for host, _ in told]
+    shares = [of_host and of_host // (hosts.count(host) if share_host else 1) for host, of_host in told]
+    return None if None in shares else min(shares)
 
 
 def platform_of(mesh: Mesh) -> str:
@@ -226,13 +238,3 @@ def use_compilation_cache(folder: Path) -> None:
 def _bounded(index: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
     """Returns slices with both ends."""
     return tuple(slice(*part.indices(size)[:2]) for part, size in zip(index, shape, strict=True))
-
-
-def _cached_bytes() -> int:
-    """Returns the bytes of files that Linux keeps in memory and would give up; 0 on other systems."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    table = dict(line.split(":", 1) for line in lines)
-    return 1024 * int(table.get("Cached", "0 kB").split()[0])

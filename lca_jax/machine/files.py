@@ -121,14 +121,14 @@ def remove_inside(folder: Path, names: Iterable[str]) -> None:
     Raises:
         StoreError: A path leads out of the folder, by `..` or through a link.
     """
-    paths = [folder / name for name in names]
-    for name, path in zip(names, paths, strict=True):
+    paths = {name: folder / name for name in names}
+    for name, path in paths.items():
         if ".." in Path(name).parts or not path.parent.resolve().is_relative_to(folder.resolve()):
             raise StoreError(
                 f"{path} is not inside {folder}, since a link on the way leads elsewhere. Nothing is deleted through "
                 "links: replace the link by the folder itself."
             )
-    for path in paths:
+    for path in paths.values():
         _remove(path)
 
 

@@ -5,7 +5,7 @@ elsewhere. Here all of these are one `ValueError`, or an error of the package wi
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,16 @@ def parse_json(text: str | bytes, *, pairs: bool = False) -> Any:
         return json.loads(text, object_pairs_hook=list if pairs else None)
     except RecursionError:
         raise ValueError("lists or objects are nested too deeply") from None
+
+
+def as_json_has(value: object, *, default: Callable[[Any], Any] | None = None) -> Any:
+    """Returns plain values as they come back from a file: tuples are lists, and all keys are texts.
+
+    Args:
+        value: What is written.
+        default: Function that makes plain values of others, as in `json.dumps`.
+    """
+    return parse_json(json.dumps(value, default=default))
 
 
 def parse_object(text: str | bytes, *, place: str, error: type[LcaError], way_out: str) -> dict[str, Any]:

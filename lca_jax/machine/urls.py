@@ -6,6 +6,9 @@ in which `pathlib` makes one slash of two; `url_of` undoes that. The module load
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader, BytesIO
 from pathlib import Path
 
 from lca_jax.errors import LcaError, SettingsError
@@ -79,6 +82,21 @@ def read_content(path: str | Path) -> bytes:
     from lca_jax.machine.remote import read_object_at  # with it comes tensorstore
 
     return read_object_at(url)
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[BufferedReader]:
+    """Opens a file for reading, or the object at a URL, whose bytes are in memory meanwhile.
+
+    Raises:
+        OSError: There is none, or it cannot be read.
+        StoreError: The object store refuses or cannot be reached.
+    """
+    if url_of(path) is None:
+        with Path(path).open("rb") as file:
+            yield file
+    else:
+        yield BufferedReader(BytesIO(read_content(path)))
 
 
 def is_there(path: str | Path) -> bool:

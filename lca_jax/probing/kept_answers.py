@@ -5,7 +5,8 @@ decides it: the words, the columns, labels and weights, the penalty, the solver'
 at whose solution it starts. So only answers to the very same questions are found again. Together they take as much room
 as the probes that are made of them, until `remove`.
 
-In a job the first process writes, and all of them read what it found; all must reach the folder.
+In a job the first process writes, and all of them read what it found; all must reach the folder. A process that has
+lost the lock of the folder ends at its next answer.
 """
 
 import json
@@ -20,9 +21,11 @@ import tensorstore as ts
 
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.folders import list_files, open_folder, read_file, remove_subfolder, write_file
+from lca_jax.machine.json_text import parse_json
 from lca_jax.machine.processes import of_first
 from lca_jax.machine.spill import Spill
 from lca_jax.probing.problems import Answer, Question
+from lca_jax.store.lock import Lock
 from lca_jax.store.tensor_file import pack_tensors, unpack_tensors
 
 ANSWERS = "unfinished-probes"
@@ -40,10 +43,13 @@ class KeptAnswers:
     key: str
     """Hash of what decides the answers beside the questions: words, columns, settings, versions."""
 
+    lock: Lock | None = None
+    """The right to write the folder, which is checked before every write; None where nobody else writes there."""
+
     @staticmethod
-    def at(folder: str | Path, key: str) -> "KeptAnswers":
+    def at(folder: str | Path, key: str, *, lock: Lock | None = None) -> "KeptAnswers":
         """Returns the answers below a path or a URL; nothing is read or written yet."""
-        return KeptAnswers(folder=open_folder(folder), key=key)
+        return KeptAnswers(folder=open_folder(folder), key=key, lock=lock)
 
     def about(self, *facts: object) -> "KeptAnswers":
         """Returns the same place for answers that depend on further plain values or arrays, such as those of X."""
@@ -64,16 +70,18 @@ class KeptAnswers:
                 _log.warning("The kept answer %s cannot be read; its problem is solved anew.", name)
         if known:
             _log.info("%d of %d problems were solved before", len(known), len(questions))
-        return KeptBatch(folder=self.folder, names=tuple(names), known=known)
+        return KeptBatch(folder=self.folder, names=tuple(names), known=known, lock=self.lock)
 
     def remove(self) -> None:
         """Removes all answers, once the probes that are made of them are safe."""
+        if self.lock is not None:
+            self.lock.check()
         remove_subfolder(self.folder, _PLACE)
 
     def _present(self) -> list[str]:
         """Returns what the first process finds: all must begin with the same answers."""
         found = list_files(self.folder, _PLACE) if jax.process_index() == 0 else []
-        return json.loads(of_first(json.dumps(found).encode()))
+        return parse_json(of_first(json.dumps(found).encode()))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,10 +94,18 @@ class KeptBatch:
     """Where further answers are kept; None for nowhere."""
     names: tuple[str, ...] = ()
     """File of the answer to each question."""
+    lock: Lock | None = None
+    """The right to write the folder."""
 
     def keep(self, number: int, answer: Answer) -> None:
-        """Writes the answer to a question, if answers are kept; on return it is safe."""
+        """Writes the answer to a question, if answers are kept; on return it is safe.
+
+        Raises:
+            StoreError: Another process has taken the folder over, or it cannot be written.
+        """
         if self.folder is not None and jax.process_index() == 0:
+            if self.lock is not None:
+                self.lock.check()
             write_file(self.folder, self.names[number], _pack(answer))
 
 

@@ -201,7 +201,7 @@ def take_words(labellings: Sequence[Labelling], places: Int[np.ndarray, " word"]
 
 
 def narrowed(labelling: Labelling) -> Labelling:
-    """Returns a labelling whose numbers take a byte a word, or two: those of many tasks are in memory together."""
+    """Returns a labelling whose numbers have the smallest signed type that holds them, as in `store.label_column`."""
     return replace(labelling, numbers=labelling.numbers.astype(np.min_scalar_type(-max(2, len(labelling.classes)))))
 
 

@@ -5,6 +5,7 @@ import json
 import jax
 
 from lca_jax.machine.devices import free_bytes, platform_of
+from lca_jax.machine.json_text import parse_json
 from lca_jax.machine.processes import of_first
 from lca_jax.probing.matrix.matrix import Matrix
 from lca_jax.probing.matrix.sizes import lower_size
@@ -46,4 +47,4 @@ def free_beside(matrix: Matrix) -> float | None:
         return None
     free = free_bytes()
     told = of_first(json.dumps(None if free is None else free / jax.local_device_count()).encode())
-    return json.loads(told)
+    return parse_json(told)

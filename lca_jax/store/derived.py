@@ -184,6 +184,8 @@ def _means(
     shape = store.manifest.recipe.sites[site]
     means = np.zeros((len(word_counts), len(shape.layers), shape.width), np.float32)
     source = store.read(site)
+    # The last sentence of a read may go on in the next one; what it has so far stays in float64 until then.
+    open_sentence, so_far = -1, np.zeros(means.shape[1:])
     for words in in_order(store):
         usable = store.usable[words]
         of_words = sentences[words][usable]
@@ -191,7 +193,11 @@ def _means(
             continue
         starts = np.flatnonzero(np.diff(of_words, prepend=-1))
         share = source[words][usable].astype(np.float64) / word_counts[of_words][:, None, None]
-        means[of_words[starts]] += np.add.reduceat(share, starts, axis=0)
+        sums = np.add.reduceat(share, starts, axis=0)
+        if of_words[0] == open_sentence:
+            sums[0] += so_far
+        open_sentence, so_far = of_words[-1], sums[-1]
+        means[of_words[starts]] = sums
     means.flags.writeable = False
     return means
 

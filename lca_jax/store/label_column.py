@@ -1,7 +1,8 @@
-"""A column of labels: the numbers of the different ones, a byte a word or two, and each of them as text once.
+"""A column of labels: every different label once, as text, and for each word the number of its label.
 
-Those of a hundred tasks lie in memory together. Files of earlier versions have four bytes a word, or a text; they are
-read alike.
+The numbers of a hundred tasks lie in memory together, so they have the smallest signed type that holds them: a byte a
+word up to 128 labels, two up to 32,768, and four beyond. Files of earlier versions have four bytes a word, or a text;
+they are read alike.
 """
 
 from collections.abc import Sequence
@@ -30,10 +31,7 @@ def read_texts(column: pa.ChunkedArray) -> list[str | None]:
 
 
 def number_classes(column: pa.Array | pa.ChunkedArray) -> tuple[tuple[str, ...], Int[np.ndarray, " word"]]:
-    """Returns the sorted classes of a column, and the number of every word's class, in the smallest type; -1 for none.
-
-    The numbers of a hundred tasks lie in memory together.
-    """
+    """Returns the sorted classes of a column, and for every word the number of its class; -1 for none."""
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     # A part of a column keeps the names of the whole, also of classes that it does not have.
     encoded = whole.cast(pa.string()).dictionary_encode()

@@ -52,6 +52,11 @@ class Units:
         """Number of units."""
         return int(self.bounds[-1])
 
+    @property
+    def words_in_context(self) -> int:
+        """Number of words of the sentences that have units, over which a model runs to make the vectors."""
+        return int(np.diff(self.word_bounds)[np.diff(self.bounds) > 0].sum())
+
     def sentence_of_unit(self) -> Int32[np.ndarray, "unit"]:
         """Returns the number of every unit's sentence."""
         return np.repeat(np.arange(len(self.bounds) - 1, dtype=np.int32), np.diff(self.bounds))

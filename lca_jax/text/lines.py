@@ -1,22 +1,20 @@
 """A text file while it is read: its lines, and the problems found in them.
 
-A file may be gzipped, which its content shows, not its name. It is read whole, line by line, so that its unzipped
-bytes do not lie beside its lines. Readers report bad rows as they meet them, and all are raised as one `CorpusError`
-with `file:line: what`.
+A file may be gzipped, which its content shows, not its name. It is read line by line, so that its bytes do not lie
+beside its lines; those of the object at a URL do. Readers report bad rows as they meet them, and all are raised as one
+`CorpusError` with `file:line: what`.
 """
 
-import codecs
 import gzip
 import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 
 from lca_jax.errors import CorpusError, SettingsError, StoreError, list_problems
-from lca_jax.machine.urls import name_place, read_content
+from lca_jax.machine.urls import name_place, opened
 from lca_jax.text.corpus import Corpus
 
 IGNORED = "-100"
@@ -44,13 +42,32 @@ def _lines_of(path: str | Path) -> Iterator[bytes]:
         CorpusError: It cannot be read.
     """
     try:
-        content = read_content(path)
-        read = BytesIO(content)
-        for line in gzip.GzipFile(fileobj=read) if content.startswith(b"\x1f\x8b") else read:
-            yield line.removesuffix(b"\n").removesuffix(b"\r")
+        with opened(path) as file:
+            for line in gzip.GzipFile(fileobj=file) if file.peek(2).startswith(b"\x1f\x8b") else file:
+                yield line.removesuffix(b"\n").removesuffix(b"\r")
     except (OSError, StoreError, EOFError, zlib.error) as error:
         place = name_place(path)
         raise CorpusError(f"{place}: cannot be read: {error}. Give a text file, plain or gzipped.") from error
+
+
+def _refuse_encoding(encoding: str) -> None:
+    """Checks that lines which end with the byte of a line feed can be decoded one by one.
+
+    Raises:
+        SettingsError: There is no such encoding, it is none of texts (as `hex`), or its line feeds are other bytes.
+    """
+    usual = "Usual ones: utf-8, latin-1, cp1252."
+    try:
+        ends_alike = b"a\n".decode(encoding) == "a\n"
+    except UnicodeError:
+        ends_alike = False
+    except (LookupError, ValueError):  # a name may also hold what none can
+        raise SettingsError(f"There is no encoding {encoding!r} of texts. {usual}") from None
+    if not ends_alike:
+        raise SettingsError(
+            f"Texts cannot be read line by line in the encoding {encoding!r}. {usual} Convert the file, e.g. by "
+            f"`iconv -f {encoding} -t UTF-8 FILE > NEW`."
+        )
 
 
 @dataclass(kw_only=True)
@@ -78,12 +95,9 @@ class Source:
         Raises:
             CorpusError: The file cannot be read, is empty, or no line with other letters than ASCII is in this
                 encoding. Single lines that are not are reported like other bad rows.
-            SettingsError: There is no such encoding.
+            SettingsError: There is no such encoding, or lines end otherwise in it.
         """
-        try:
-            codecs.lookup(encoding)
-        except LookupError:
-            raise SettingsError(f"There is no encoding {encoding!r}. Usual ones: utf-8, latin-1, cp1252.") from None
+        _refuse_encoding(encoding)
         place = name_place(path)
         source = cls(place=place, lines=[])
         undecoded: list[str] = []

@@ -23,8 +23,8 @@ from lca_jax.errors import ModelError, SettingsError
 from lca_jax.machine.devices import default_device
 from lca_jax.machine.files import real_path, refuse_links, remove_inside, write_text_whole, write_whole
 from lca_jax.machine.folders import open_folder
-from lca_jax.machine.json_text import read_object
-from lca_jax.store.lock import hold
+from lca_jax.machine.json_text import as_json_has, read_object
+from lca_jax.store.lock import Lock, hold
 from lca_jax.training.history import History
 
 _DESCRIPTION, _CHECKPOINTS, _ARRAYS, _HISTORY = "tuning.json", "checkpoints", "arrays", "history.json"
@@ -59,7 +59,7 @@ def tuning_folder(folder: str | Path, identity: Mapping[str, Any]) -> Iterator["
         raise SettingsError(f"{path} is a file. Name a folder.")
     lock = hold(open_folder(path), _LOCK, rank=0)
     try:
-        yield TuningFolder(path, identity)
+        yield TuningFolder(path, identity, lock)
     finally:
         lock.release()
 
@@ -67,9 +67,11 @@ def tuning_folder(folder: str | Path, identity: Mapping[str, Any]) -> Iterator["
 class TuningFolder:
     """The folder of one tuning, while this process holds it (`tuning_folder`)."""
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, identity: Mapping[str, Any], lock: Lock) -> None:
         self.folder = folder
-        self.identity = json.loads(json.dumps({"format": _FORMAT, **identity}))
+        self.check = lock.check
+        """The check that the folder may still be written, as `Lock.check`; every write begins with it."""
+        self.identity = as_json_has({"format": _FORMAT, **identity})
         self.ended: History | None = None
         """The history of the tuning, if it has ended."""
         try:
@@ -117,6 +119,7 @@ class TuningFolder:
         name, older = _name(checkpoint.history.step), self._steps()
         if checkpoint.history.step in older:
             return
+        self.check()
         refuse_links(self.folder, [_CHECKPOINTS])
         with write_whole([self.folder / _CHECKPOINTS / name]) as [unfinished]:
             unfinished.mkdir()
@@ -132,6 +135,7 @@ class TuningFolder:
         remove_inside(self.folder, [_CHECKPOINTS])
 
     def _describe(self, history: History | None) -> None:
+        self.check()
         content = self.identity | ({} if history is None else {"history": history.as_json()})
         refuse_links(self.folder, [_DESCRIPTION])
         write_text_whole(self.folder / _DESCRIPTION, json.dumps(content, indent=1) + "\n")

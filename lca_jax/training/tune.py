@@ -99,6 +99,7 @@ def tune(
         arrays, history = run.to_end(folder, progress=progress)
         tuned = _finished(model, run.params(arrays), Classifier(task=task, classes=classes, pool=pool, params={}))
         if folder is not None:
+            folder.check()
             tuned.save(folder.folder)
             folder.end(history)
     return Tuned(model=tuned, history=history, skipped=texts.skipped)

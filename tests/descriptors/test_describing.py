@@ -14,13 +14,13 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from lca_jax.axes import Neuron
 from lca_jax.descriptors.agreement import jaccard, measure_overlap
 from lca_jax.descriptors.describing import Descriptions, describe_neurons
-from lca_jax.descriptors.export import read_explanations, write_descriptions
+from lca_jax.descriptors.export import EXPLANATIONS, read_explanations, write_descriptions
 from lca_jax.descriptors.finding import PhraseChoice, find_descriptors
 from lca_jax.descriptors.gold import names_labels
 from lca_jax.descriptors.inventory import Descriptors
 from lca_jax.descriptors.scoring import score_descriptions
 from lca_jax.descriptors.texts import Texts
-from lca_jax.errors import DataError, SettingsError
+from lca_jax.errors import DataError, SettingsError, StoreError
 from lca_jax.store.store import ActivationStore
 from tests.descriptors.planted_texts import CONCEPTS, Namer, of_model, planted
 from tests.stores import store_of
@@ -186,6 +186,12 @@ def test_descriptions_are_written_for_other_programs(pieces: tuple, tmp_path: Pa
     assert {neuron.index for neuron in read} == {int(line["index"]) for line in lines[1]}
     before = [path.read_bytes() for path in paths]
     assert [path.read_bytes() for path in write_descriptions(told, tmp_path, model="planted", contexts=4)] == before
+
+
+def test_explanations_that_are_nested_too_deeply_are_damaged(tmp_path: Path) -> None:
+    (tmp_path / EXPLANATIONS).write_bytes(gzip.compress(b"[" * 100_000))
+    with pytest.raises(StoreError, match=r"cannot be read: .*nested too deeply.*Start `lca describe` again"):
+        read_explanations(tmp_path)
 
 
 def test_a_model_is_not_explained_by_its_own_states(pieces: tuple) -> None:

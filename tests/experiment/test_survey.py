@@ -30,6 +30,7 @@ from lca_jax.report.survey import render_survey
 from tests.browser import browser
 from tests.experiment.files import write_parallel
 from tests.experiment.result_keys import keys_of
+from tests.lost_locks import files_in, lose_at, use_heartbeats
 from tests.processes import ROOT
 from tests.tiny_bert import write_bert
 
@@ -281,7 +282,7 @@ def test_what_is_killed_ends_with_the_same_results(
 
 
 def test_those_who_join_have_one_survey(texts: Path, two: Survey, results: dict[str, Any]) -> None:
-    with seated(two.out) as seat:
+    with seated(two.out) as (seat, _):
         assert seat == 1
         assert {**survey(two, join=True), "seconds": 0, "date": 0} == {**results, "seconds": 0, "date": 0}
         with pytest.raises(StoreError, match=r"Other processes work in .* with other settings"):
@@ -289,6 +290,22 @@ def test_those_who_join_have_one_survey(texts: Path, two: Survey, results: dict[
         with pytest.raises(HeldError, match=f"is being written by process {os.getpid()}"):
             survey(two)
     assert (two.out / "results.json").exists()
+
+
+@pytest.mark.parametrize("join", [False, True])
+def test_a_survey_that_lost_its_folder_writes_no_answer(
+    two: Survey, results: dict[str, Any], monkeypatch: pytest.MonkeyPatch, join: bool
+) -> None:
+    (two.out / "answers/cell/bert/en.json").unlink()
+    with monkeypatch.context() as patch:
+        use_heartbeats(patch)
+        before = lose_at(patch, "lca_jax.experiment.survey:describe_cell", two.out)
+        with pytest.raises(StoreError, match="out was taken over by another process"):
+            survey(two, join=join)
+    assert before
+    assert files_in(two.out) == before
+    (two.out / ".lock-0").unlink()
+    assert {**survey(two), "seconds": 0, "date": 0} == {**results, "seconds": 0, "date": 0}
 
 
 def test_a_plan_makes_nothing(texts: Path, two: Survey, results: dict[str, Any]) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from lca_jax.extraction import running
+from lca_jax.extraction import running, shapes
 from lca_jax.extraction.extract import extract
+from lca_jax.extraction.reading import plan_reading
 from lca_jax.extraction.shapes import ACCELERATOR_BATCH_SLOTS, SHARD_WORDS, choose_shard_words, usual_slots
 from lca_jax.models.load import load_model
-from lca_jax.store.recipe import SiteShape
+from lca_jax.store.recipe import SiteShape, WordChoice
 from lca_jax.text.corpus import Corpus
 from tests.compilations import count_programs
 from tests.extraction.corpora import draw_corpus
@@ -50,6 +51,28 @@ def test_every_device_has_the_rows_of_the_usual_batch() -> None:
     assert usual_slots(10**7, devices=4, processes=64) == 4 * ACCELERATOR_BATCH_SLOTS
     # A share of some thousand words is not computed in a batch for ten times as many.
     assert usual_slots(EWT, devices=4, processes=64) == ACCELERATOR_BATCH_SLOTS
+
+
+@pytest.mark.parametrize("pool", ["none", "cls", "sentence-mean"])
+def test_batches_of_a_job_suit_the_words_whatever_the_units_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pool: str
+) -> None:
+    """Twenty words of a sentence are as many slots where the sentence is one unit, and its pieces no more."""
+    model, corpus = load_model(write_bert(tmp_path / "bert")), draw_corpus(400)
+    monkeypatch.setattr(shapes, "platform_of", lambda _: "tpu")
+    monkeypatch.setattr(shapes, "ACCELERATOR_BATCH_SLOTS", 256)
+    monkeypatch.setattr("jax.process_count", lambda: 2)
+
+    def shapes_of(pool: str, choice: WordChoice | None = None) -> dict[int, int]:
+        usual: dict[str, Any] = {"neurons": None, "dtype": "float32", "edits": None, "rows_per_batch": None}
+        asked: dict[str, Any] = {"sites": ("residual",), "layers": None, "row_length": 24, "shard_words": 64}
+        return dict(plan_reading(model, corpus, pool=pool, choice=choice, **asked, **usual).shapes)  # pyright: ignore[reportArgumentType] - a name of a pool
+
+    assert 8 * 256 > 1.5 * corpus.word_count / 2 > 2 * 256
+    assert shapes_of(pool) == shapes_of("last")
+    # What is not run takes no room: that is a sentence without a word that is read, and no other.
+    few = WordChoice(max_sentences=100)
+    assert shapes_of(pool, few) == shapes_of("last", few) != shapes_of("last")
 
 
 def test_a_store_goes_on_with_the_shards_that_it_has(tmp_path: Path) -> None:

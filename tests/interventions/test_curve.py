@@ -236,6 +236,13 @@ def test_the_record_answers_and_says_what_it_knows(curve) -> None:
         curve.at("one", "top", 4, fill="zero")
 
 
+def test_a_line_that_is_nested_too_deeply_is_told_by_its_number(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    file.write_text('{"sentence_good": "a b", "sentence_bad": "b a"}\n' + "[" * 100_000)
+    with pytest.raises(CorpusError, match="line 2: a minimal pair must be"):
+        read_minimal_pairs(file)
+
+
 def test_minimal_pairs_by_paradigm(both: tuple[Model, Any], tmp_path: Path) -> None:
     model, theirs = both
     reference = Reference(theirs, model.config, PLACES["llama"])

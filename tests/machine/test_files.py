@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lca_jax.errors import StoreError
-from lca_jax.machine.files import write_text_whole, write_whole
+from lca_jax.machine.files import remove_inside, write_text_whole, write_whole
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -107,6 +107,16 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
         unfinished.write_text("new")
     assert (tmp_path / "elsewhere/file").read_text() == "keep"
     assert (tmp_path / "result").read_text() == "new"
+
+
+def test_names_may_come_one_by_one_and_all_are_checked_before_one_is_deleted(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text("old")
+    with pytest.raises(StoreError, match="is not inside"):
+        remove_inside(tmp_path, (name for name in ("a", "../b")))
+    assert names_in(tmp_path) == ["a", "b", "c"]
+    remove_inside(tmp_path, (name for name in ("a", "b", "none")))
+    assert names_in(tmp_path) == ["c"]
 
 
 def test_text_with_lone_surrogates(tmp_path: Path) -> None:

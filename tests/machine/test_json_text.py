@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lca_jax.errors import StoreError
-from lca_jax.machine.json_text import compact_parts, parse_json, parse_object, read_object, take
+from lca_jax.machine.json_text import as_json_has, compact_parts, parse_json, parse_object, read_object, take
 
 DEEP = "[" * 100_000 + "]" * 100_000
 
@@ -31,6 +31,11 @@ def test_one_error_names_the_place_and_the_way_out(text: str | bytes, what: str)
 def test_deep_texts_are_a_value_error() -> None:
     with pytest.raises(ValueError, match="nested too deeply"):
         parse_json(DEEP)
+
+
+def test_plain_values_are_as_a_file_gives_them_back() -> None:
+    assert as_json_has({1: ("a", None), "b": {}}) == {"1": ["a", None], "b": {}}
+    assert as_json_has({"a": {3}}, default=list) == {"a": [3]}
 
 
 def test_files(tmp_path: Path) -> None:

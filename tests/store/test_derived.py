@@ -13,6 +13,7 @@ from lca_jax.exchange.export import write_arrow
 from lca_jax.probing.fit import fit_probes
 from lca_jax.probing.objective import ElasticNet
 from lca_jax.ranking.lca import rank_neurons
+from lca_jax.store import in_order
 from lca_jax.store.derived import pair_words, pool_sentences
 from lca_jax.store.folder_writer import FolderWriter
 from lca_jax.store.memory_writer import MemoryWriter
@@ -163,3 +164,12 @@ def test_sentences_are_means_of_their_words() -> None:
             expected = VECTORS[site][first:last].mean(axis=0) if last > first else np.zeros(VECTORS[site].shape[1:])
             np.testing.assert_allclose(pooled.read(site)[sentence], expected, rtol=0, atol=1e-6)
     assert pooled.fingerprint != store.fingerprint
+
+
+def test_a_sentence_that_reads_share_is_summed_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first word and the last cancel: a sum kept in float32 in between has lost a tenth of what is left."""
+    monkeypatch.setattr(in_order, "WORDS_AT_ONCE", 2)
+    small = float(np.float32(1e-6))
+    vectors = np.array([2, 1, small, small, -1, 3], np.float32).reshape(6, 1, 1)
+    pooled = pool_sentences(store_of(vectors, [["a"], ["b", "c", "d", "e"], ["f"]], {}))
+    np.testing.assert_allclose(pooled.read("residual")[0:3].ravel(), [2, 2 * small / 4, 3], rtol=1e-6)

@@ -1,6 +1,9 @@
 """The forms in which corpora are really published: what is no word stays none, and no text and no label is lost."""
 
+import gzip
 import json
+import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from lca_jax.text.conllu import read_conllu
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.formats import read_corpus
 from lca_jax.text.json_lines import read_json_lines
+from lca_jax.text.lines import Source
 from lca_jax.text.options import TextOptions
 from lca_jax.text.parallel import read_parallel
 from lca_jax.text.sentences import read_sentences
@@ -129,8 +133,41 @@ def test_another_encoding_is_told_in_one_sentence_and_can_be_named(tmp_path: Pat
     assert "(`encoding`, `--encoding`), e.g. latin-1" in str(caught.value)
     corpus = read_corpus(path, tasks=["tag=2"], options=TextOptions(encoding="latin-1"))
     assert corpus.sentences[0] == ("café", "très")
-    with pytest.raises(SettingsError, match="There is no encoding 'latin-7000'"):
-        read_text(path, encoding="latin-7000")
+
+
+@pytest.mark.parametrize("encoding", ["latin-7000", "hex", "rot13", "zlib", "a\0b", ""])
+def test_what_is_no_encoding_of_texts_is_refused(tmp_path: Path, encoding: str) -> None:
+    path = written(tmp_path, b"68656c6c6f\n")
+    with pytest.raises(SettingsError, match=rf"There is no encoding {re.escape(repr(encoding))} of texts\. Usual ones"):
+        read_text(path, encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "cp037"])
+def test_encodings_with_other_line_feeds_are_refused_with_a_way_out(tmp_path: Path, encoding: str) -> None:
+    path = written(tmp_path, "ein Wort\nnoch eins\n".encode(encoding))
+    told = rf"cannot be read line by line .* `iconv -f {encoding} -t UTF-8 FILE > NEW`"
+    with pytest.raises(SettingsError, match=told):
+        read_text(path, encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "shift_jis", "gb18030", "iso2022_jp", "euc_kr"])
+def test_encodings_of_several_bytes_are_read(tmp_path: Path, encoding: str) -> None:
+    path = written(tmp_path, "文 一\n文 二\n".encode(encoding))
+    assert read_text(path, encoding=encoding).sentences == (("文", "一"), ("文", "二"))
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_the_bytes_of_a_file_do_not_lie_beside_its_lines(tmp_path: Path, zipped: bool) -> None:
+    content = (b"word " * 200 + b"\n") * 4000
+    path = written(tmp_path, gzip.compress(content) if zipped else content)
+    tracemalloc.start()
+    try:
+        source = Source.read(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(source.lines) == 4000
+    assert len(content) < peak < 1.5 * len(content)
 
 
 def test_only_what_is_asked_for_is_checked_in_conllu(tmp_path: Path) -> None:

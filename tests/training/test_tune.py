@@ -18,6 +18,7 @@ from lca_jax.training.batches import Shapes, make_batch, split_order
 from lca_jax.training.checkpoints import Checkpoint, TuningFolder, tuning_folder
 from lca_jax.training.texts import read_texts
 from tests.compilations import count_programs
+from tests.lost_locks import files_in, lose_at, use_heartbeats
 from tests.processes import ROOT, compiling
 from tests.tiny_bert import write_bert
 from tests.training.texts import lettered
@@ -107,6 +108,25 @@ def test_batches_hold_every_window_once_in_an_order_of_the_epoch(model: Model) -
         (word,) = {model.tokenizer.convert_ids_to_tokens([piece])[0] for piece in pieces.tolist()}
         assert number == (word >= "e")
     assert (batch.classes >= 0).sum() == len(classes)
+
+
+@pytest.mark.parametrize(
+    ("place", "there"),
+    [
+        ("lca_jax.training.checkpoints:TuningFolder.keep", "tuning.json"),
+        ("lca_jax.training.tune:join_params", "checkpoints/"),
+        ("lca_jax.training.checkpoints:TuningFolder.end", "stack.json"),
+    ],
+)
+def test_a_tuning_that_lost_its_folder_writes_nothing(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, there: str
+) -> None:
+    use_heartbeats(monkeypatch)
+    before = lose_at(monkeypatch, place, tmp_path)
+    with pytest.raises(StoreError, match="was taken over by another process"):
+        tune(model, lettered(60, seed=0), task="has", out=tmp_path, settings=QUICK)
+    assert any(name.startswith(there) for name in before)
+    assert files_in(tmp_path) == before
 
 
 class Stopped(Exception):  # noqa: N818 - no failure
