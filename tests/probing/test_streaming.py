@@ -194,8 +194,33 @@ def test_columns_split_over_devices_give_the_same_probes() -> None:
     assert split.block.X.sharding.shard_shape(split.block.X.shape) == (104, 3)
     assert_same_probes(fit_on_matrix(split, labellings(), net), expected)
     assert_same_probes(fit_on_matrix(in_blocks(split_over=2), labellings(), net), expected)
+
+
+@pytest.mark.parametrize("make", [in_memory, in_blocks])
+def test_columns_that_cannot_be_shared_out_are_refused(make: Any) -> None:
     with pytest.raises(SettingsError, match="12 columns cannot be split over 8 devices"):
-        in_memory(split_over=8)
+        make(split_over=8)
+
+
+@pytest.mark.parametrize("layers", [None, 3])
+@pytest.mark.parametrize("split_over", [1, 2, 4])
+def test_columns_are_split_after_one_reading(split_over: int, layers: int | None) -> None:
+    """Every word is read once to hold X, and once for each pass over its blocks, however many devices share it."""
+    read: list[int] = []
+
+    def read_into(first: int, target: np.ndarray) -> None:
+        read.append(len(target))
+        target[...] = X[first : first + len(target)]
+
+    source = MatrixSource(WORDS, FEATURES, read_into, layers=layers)
+    held = hold_matrix(source, standardize=True, split_over=split_over)
+    assert sum(read) == WORDS
+    read.clear()
+    blocks = stream_matrix(source, standardize=True, split_over=split_over, block_bytes=BLOCKS)
+    assert sum(read) == WORDS
+    assert blocks.metric().factor.shape == held.metric().factor.shape
+    assert sum(read) == 2 * WORDS
+    np.testing.assert_allclose(blocks.mean, held.mean, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("make", [hold_matrix, stream_matrix])
@@ -250,8 +275,9 @@ def test_bad_blocks_are_named() -> None:
     broken[150, 3] = np.nan
     with pytest.raises(DataError, match=r"word 150, feature 3 is nan \(1 such values in 1 of 203 words\)"):
         stream_matrix(MatrixSource.of(broken), standardize=True, block_bytes=BLOCKS)
-    with pytest.raises(DataError, match="at least one labelled word"):
-        stream_matrix(MatrixSource.of(X[:0]), standardize=True)
+    for make in (hold_matrix, stream_matrix):
+        with pytest.raises(DataError, match="at least one labelled word"):
+            make(MatrixSource.of(X[:0]), standardize=True)
 
 
 def test_an_error_of_reading_reaches_the_caller_and_ends_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:

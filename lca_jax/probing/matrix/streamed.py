@@ -15,7 +15,7 @@ arrays of the problems lie where they are used. Each of several processes reads 
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any, TypeVar
 
 import jax
@@ -31,7 +31,7 @@ from lca_jax.probing.matrix.matrix import Stretch, Sweep, Visit
 from lca_jax.probing.matrix.metric import Metric, factor_of_words, make_metric, metric_stride, takes_thin
 from lca_jax.probing.matrix.programs import BlockPrograms, add_gram, block_programs
 from lca_jax.probing.matrix.scale import FeatureMoments, choose_scale, measure_moments, merge
-from lca_jax.probing.matrix.source import MatrixSource, read_part, refuse_no_words
+from lca_jax.probing.matrix.source import MatrixSource, check_source, read_part
 from lca_jax.probing.objective import MatrixDtype
 from lca_jax.probing.problems import Problems
 from lca_jax.store.folder import CHUNK_WORDS
@@ -198,17 +198,20 @@ class StreamedMatrix:
             place, number = placed
             memory = memories[place % len(memories)]
 
-            def part(index: tuple[slice, ...]) -> np.ndarray:
-                device = index[-2].start // words
+            @cache  # devices that share the columns of some words ask for them one after the other
+            def words_of(device: int) -> np.ndarray:
                 first = (device * self.blocks + number) * self.block_words
                 if device not in memory:
                     memory[device] = aligned_empty((*layers, self.block_words, self.features), jnp.dtype(self.dtype))
                 X = memory[device]
                 read_part(self.source, first, X)
-                if stride > 1:
-                    chosen = self._words_of(number, stride).reshape(-1, words)[device]
-                    X = X[..., np.clip(chosen - first, 0, self.block_words - 1), :]
-                return X[..., index[-1]]
+                if stride == 1:
+                    return X
+                chosen = self._words_of(number, stride).reshape(-1, words)[device]
+                return X[..., np.clip(chosen - first, 0, self.block_words - 1), :]
+
+            def part(index: tuple[slice, ...]) -> np.ndarray:
+                return words_of(index[-2].start // words)[..., index[-1]]
 
             X = place_parts(self.mesh, shape, split, part).block_until_ready()
             return number, Block(X, self.mean, self.scale)
@@ -255,8 +258,8 @@ def stream_matrix(
         split_over: Number of devices that share the columns.
         block_bytes: Size of a block on all devices together.
     """
-    refuse_no_words(source.words)
     mesh = joint_mesh(split_over)
+    check_source(source, mesh)
     stretch = -(-source.words // mesh.shape["data"])
     block_words = _even_blocks(stretch, max(1, int(block_bytes / (4 * source.features * mesh.shape["data"]))))
     zeros = np.zeros(source.shape, np.float32)
