@@ -12,6 +12,7 @@ from jax.sharding import AxisType
 
 from lca_jax import ElasticNet, fit_probes
 from lca_jax.errors import DataError, NotConverged, SettingsError
+from lca_jax.probing import room
 from lca_jax.probing.batching import fit_on_matrix
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.losses.cross_entropy import LOSS
@@ -20,11 +21,12 @@ from lca_jax.probing.matrix import streamed
 from lca_jax.probing.matrix.block import correlations, scores
 from lca_jax.probing.matrix.held import HeldMatrix, hold_matrix
 from lca_jax.probing.matrix.source import MatrixSource
-from lca_jax.probing.matrix.streamed import StreamedMatrix, choose_streaming, stream_matrix
+from lca_jax.probing.matrix.streamed import StreamedMatrix, stream_matrix
 from lca_jax.probing.objective import PenaltyName, SolverName
 from lca_jax.probing.placement import place_problems
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.problems import Problems, Question
+from lca_jax.probing.room import choose_streaming
 from lca_jax.store.folder import CHUNK_WORDS
 from tests.compilations import count_programs
 from tests.probing.planted import TIGHT, assert_same_weights, objective, planted
@@ -261,12 +263,12 @@ def test_blocks_compile_once_however_many_there_are() -> None:
 def test_memory_decides_what_is_streamed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     source = MatrixSource(words=1000, features=100, read_into=lambda first, target: target.fill(first))
     for free, expected in ((None, False), (900_000, False), (700_000, True)):
-        monkeypatch.setattr(streamed, "free_bytes", lambda free=free: free)
+        monkeypatch.setattr(room, "free_bytes", lambda free=free: free)
         with caplog.at_level("INFO"):
             assert choose_streaming(source, dtype="float32") is expected
     assert "1000 words of 100 neurons" in caplog.text
     assert "read in blocks at every iteration" in caplog.text
-    monkeypatch.setattr(streamed, "free_bytes", lambda: 700_000)
+    monkeypatch.setattr(room, "free_bytes", lambda: 700_000)
     assert not choose_streaming(source, dtype="bfloat16")
 
 

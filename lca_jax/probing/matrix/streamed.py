@@ -12,7 +12,6 @@ Each of several devices has a stretch of neighbouring words, and a block is the 
 arrays of the problems lie where they are used. Each of several processes reads the words of its own devices.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
@@ -24,7 +23,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from lca_jax.machine.devices import aligned_empty, free_bytes, joint_mesh, place_parts, replicate, zeros_by_word
+from lca_jax.machine.devices import aligned_empty, joint_mesh, place_parts, replicate, zeros_by_word
 from lca_jax.machine.prefetch import prefetch
 from lca_jax.probing.matrix.block import Block, over_layers
 from lca_jax.probing.matrix.matrix import Stretch, Sweep, Visit
@@ -36,7 +35,6 @@ from lca_jax.probing.objective import MatrixDtype
 from lca_jax.probing.problems import Problems
 from lca_jax.store.folder import CHUNK_WORDS
 
-_log = logging.getLogger(__name__)
 _Tree = TypeVar("_Tree")
 _BLOCK_BYTES = 64e6
 """Size of a block of X on all devices together: enough for the full speed of a disk and of a matrix product."""
@@ -218,25 +216,6 @@ class StreamedMatrix:
 
         ahead = 0 if self.source.in_step else BLOCKS_AHEAD
         yield from prefetch(read, enumerate(numbers), ahead=ahead, name="block-reader")
-
-
-def choose_streaming(source: MatrixSource, *, dtype: MatrixDtype) -> bool:
-    """Tells whether X should be read anew at every iteration: where it would take more than half of the free memory.
-
-    Half, since X is in memory twice on its way to the devices, and problems need some too.
-    """
-    size = source.words * source.features * jnp.dtype(dtype).itemsize / jax.process_count()
-    free = free_bytes()
-    streamed = free is not None and size > free / 2
-    _log.info(
-        "X: %d words of %d neurons, %.2f GB here, of %s free: %s",
-        source.words,
-        source.features,
-        size / 1e9,
-        "unknown" if free is None else f"{free / 1e9:.2f} GB",
-        "read in blocks at every iteration" if streamed else "held on the devices",
-    )
-    return streamed
 
 
 def stream_matrix(
