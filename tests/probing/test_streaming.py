@@ -19,7 +19,7 @@ from lca_jax.probing.losses.cross_entropy import LOSS
 from lca_jax.probing.losses.loss import word_weights
 from lca_jax.probing.matrix import streamed
 from lca_jax.probing.matrix.block import correlations, scores
-from lca_jax.probing.matrix.held import HeldMatrix, hold_matrix
+from lca_jax.probing.matrix.held import HeldMatrix, hold_matrix, sweep_block
 from lca_jax.probing.matrix.source import MatrixSource
 from lca_jax.probing.matrix.streamed import StreamedMatrix, stream_matrix
 from lca_jax.probing.objective import PenaltyName, SolverName
@@ -99,7 +99,9 @@ def test_a_sweep_over_blocks_is_that_over_the_whole() -> None:
         problems = place_problems(
             questions, LOSS, classes=4, mesh=matrix.mesh, padded_words=matrix.padded_words, weighted=False
         )
-        sweeps.append(matrix.sweep(visit, U, problems, jnp.array([1.0, 2.0]), by_word))
+        arrays = (U, problems, jnp.array([1.0, 2.0]), by_word)
+        in_parts = isinstance(matrix, StreamedMatrix)
+        sweeps.append(matrix.sweep(visit, *arrays) if in_parts else sweep_block(matrix.block, *arrays, visit=visit))
     blocks, whole = sweeps
     np.testing.assert_allclose(blocks.Z[..., :WORDS], whole.Z[..., :WORDS], atol=2e-5)
     np.testing.assert_allclose(blocks.products, whole.products, atol=2e-6)

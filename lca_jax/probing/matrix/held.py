@@ -52,11 +52,6 @@ class HeldMatrix:
         return self.block.layered
 
     @property
-    def whole(self) -> bool:
-        """True."""
-        return True
-
-    @property
     def mean(self) -> Float[Array, "*layer feature"]:
         """Mean of each feature."""
         return self.block.mean
@@ -75,17 +70,6 @@ class HeldMatrix:
     ) -> Float[Array, "*layer problem class feature"]:
         """Returns the products of word weights with the standardised features."""
         return _correlations(self.block, R)
-
-    def sweep(
-        self,
-        visit: Visit,
-        U: Float[Array, "*layer problem class feature"],
-        problems: Problems,
-        by_problem: Any,
-        by_word: Any,
-    ) -> Sweep:
-        """Computes both products of `Matrix.sweep`, each by a product with X."""
-        return sweep_block(self.block, U, problems, by_problem, by_word, visit=visit)
 
     def metric(self) -> Metric:
         """Returns the metric of proximal steps; it is computed once."""
@@ -162,7 +146,7 @@ def sweep_block(
     visit: Visit,
     correlate: Callable[[Block, Array], Array] = correlations,
 ) -> Sweep:
-    """Computes both products of `Matrix.sweep` for words that are all at hand, also inside a compiled program.
+    """Computes both products of `BlockMatrix.sweep` for words that are all at hand, also inside a compiled program.
 
     `correlate` makes the second one: `correlations`, or the same with its sums where a solver wants them.
     """

@@ -44,7 +44,7 @@ BLOCKS_AHEAD = 2
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedMatrix:
-    """Features of the training words, read when they are multiplied; implements `Matrix`."""
+    """Features of the training words, read when they are multiplied; implements `BlockMatrix`."""
 
     source: MatrixSource
     dtype: MatrixDtype
@@ -82,11 +82,6 @@ class StreamedMatrix:
         return self.source.layers is not None
 
     @property
-    def whole(self) -> bool:
-        """False."""
-        return False
-
-    @property
     def block(self) -> Block | None:
         """None: no block has all words."""
         return None
@@ -119,7 +114,7 @@ class StreamedMatrix:
         by_problem: Any,
         by_word: Any,
     ) -> Sweep:
-        """Computes both products of `Matrix.sweep`; reads X once."""
+        """Computes both products of `BlockMatrix.sweep`; reads X once."""
         *before, _ = U.shape
         Z = zeros_by_word(self.mesh, (*before, self.padded_words))
         total = None
