@@ -93,6 +93,7 @@ def test_only_machine_asks_for_devices() -> None:
             text = path.read_text("utf-8")
             assert "jax.devices(" not in text, path
             assert "jax.local_devices(" not in text, path
+            assert "jax.default_backend(" not in text, path
 
 
 def test_only_hugging_face_imports_transformers() -> None:

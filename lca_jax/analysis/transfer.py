@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from lca_jax.errors import SettingsError
 from lca_jax.probing.baselines import Baselines, learn_baselines
-from lca_jax.probing.labelling import usable_labels
+from lca_jax.probing.labelling import has_control_task, usable_labels
 from lca_jax.probing.metrics import mean_intervals
 from lca_jax.probing.probe import Probe
 from lca_jax.store.store import ActivationStore
@@ -101,7 +101,7 @@ def measure_transfer(
     baselines = {
         name: learn_baselines(store.forms(), usable_labels(store, probes[name].task)) for name, store in trains.items()
     }
-    typed = all(store.unit != "sentence" for store in trains.values())
+    typed = all(has_control_task(store) for store in trains.values())
     found = []
     for target, store in tests.items():
         words = _read(store, probes[target].task)

@@ -10,6 +10,7 @@ a model is split over more devices than a process has: then neighbouring process
 import json
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,12 @@ def model_mesh(parts: int) -> Mesh:
 def processes_of(mesh: Mesh) -> tuple[int, ...]:
     """Returns the numbers of the processes whose devices a mesh has, in rising order."""
     return tuple(sorted({device.process_index for device in mesh.devices.flat}))
+
+
+def in_equal_stretches(mesh: Mesh) -> bool:
+    """Tells whether every process has devices at equally many places along `data`, and so reads equally often."""
+    places = {(device.process_index, row) for row, sharing in enumerate(mesh.devices) for device in sharing.flat}
+    return len(set(Counter(process for process, _ in places).values())) == 1
 
 
 def mesh_of_copies(mesh: Mesh) -> Mesh:

@@ -5,7 +5,8 @@ without a message. So an error is kept until all processes have reached the mile
 process that is alone waits for no other.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from lca_jax.errors import StoreError
+from lca_jax.machine.json_text import parse_json
 
 
 @contextmanager
@@ -67,6 +69,8 @@ def turns_of_process(items: frozenset[int], team: Sequence[int]) -> frozenset[in
 
 def all_bytes(content: bytes) -> list[bytes]:
     """Returns the bytes that each process of the job gives, in the order of the processes."""
+    if jax.process_count() == 1:
+        return [content]
     sizes = multihost_utils.process_allgather(np.array(len(content), np.int32)).tolist()
     padded = np.frombuffer(content.ljust(max(sizes), b"\0"), np.uint8)
     gathered = multihost_utils.process_allgather(padded)
@@ -75,4 +79,10 @@ def all_bytes(content: bytes) -> list[bytes]:
 
 def of_first(content: bytes) -> bytes:
     """Returns the bytes that the first process of the job gives."""
-    return content if jax.process_count() == 1 else all_bytes(content)[0]
+    return all_bytes(content)[0]
+
+
+def known_to_all(names: Iterable[str]) -> frozenset[str]:
+    """Returns the names that every process of the job gives."""
+    told = all_bytes(json.dumps(list(names)).encode())
+    return frozenset.intersection(*(frozenset(parse_json(content)) for content in told))

@@ -45,7 +45,12 @@ def learn_baselines(words: Sequence[str], labels: Sequence[str | None]) -> Basel
             overall[label] += 1
     if not overall:
         raise DataError("A baseline needs at least one labelled training word. Check the label column.")
-    return Baselines(_most_frequent(overall), {word: _most_frequent(counts) for word, counts in of_type.items()})
+    return Baselines(most_frequent(overall), {word: most_frequent(counts) for word, counts in of_type.items()})
+
+
+def most_frequent(counts: Counter[str]) -> str:
+    """Returns the most frequent label, of which there is one at least; among equals the first in sorted order."""
+    return min(counts, key=lambda label: (-counts[label], label))
 
 
 def word_type_majority(
@@ -70,7 +75,3 @@ def word_type_majority(
     if not test:
         raise DataError("The word-type majority needs at least one labelled test word. Check the label column.")
     return sum(said == label for said, (_, label) in zip(answers, test, strict=True)) / len(test)
-
-
-def _most_frequent(counts: Counter[str]) -> str:
-    return min(counts, key=lambda label: (-counts[label], label))

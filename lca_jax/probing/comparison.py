@@ -17,9 +17,9 @@ from jaxtyping import Bool, Int
 
 from lca_jax.errors import SettingsError
 from lca_jax.probing.arrays import Arrays, check_arrays
-from lca_jax.probing.baselines import learn_baselines
+from lca_jax.probing.baselines import learn_baselines, most_frequent
 from lca_jax.probing.class_scores import Score, class_scores
-from lca_jax.probing.labelling import control_task_of, usable_labels
+from lca_jax.probing.labelling import control_task_of, has_control_task, usable_labels
 from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import (
     accuracy_interval,
@@ -168,7 +168,7 @@ def evaluate(
 
     Raises:
         SettingsError: The probes were loaded without their training store, have several penalties, or predict numbers;
-            or there are several tasks and none is named.
+            there are several tasks and none is named; or words were read before (`measured_words`) from plain arrays.
         DataError: No word is labelled, or an activation is not finite.
     """
     probes = as_probe_set(probes)
@@ -188,15 +188,20 @@ def compare_probe(probes: ProbeSet, task: str, words: ActivationStore | Measured
         seed: Seed of the resampling behind the intervals.
 
     Raises:
-        SettingsError: The probes were loaded without their training store, have several penalties, or predict numbers.
+        SettingsError: The probes were loaded without their training store, have several penalties, or predict numbers;
+            or the words were read from plain arrays.
         DataError: No word is labelled, or an activation is not finite.
     """
     probe, train = probes.one(task), probes.store
+    store = words.store if isinstance(words, MeasuredWords) else words
+    if store is None:
+        raise SettingsError(
+            "These words were read from plain arrays, which have no word types for the baselines. Give the arrays "
+            "themselves, which are compared without them: probes.evaluate((X, y), task)."
+        )
     if train is None:
         raise SettingsError("Baselines need the training words: load_probes(folder, store=train_store).")
     measured = measured_words(words, probes.axis, task, probe.classes)
-    store = measured.store
-    assert store is not None
     train_labels, train_forms = usable_labels(train, task), train.forms()
     baselines = learn_baselines(train_forms, train_labels)
     forms = np.array(store.forms(), object)[measured.units].tolist()
@@ -205,7 +210,7 @@ def compare_probe(probes: ProbeSet, task: str, words: ActivationStore | Measured
     right = predicted == measured.gold
     rivals = {"most_frequent_class": labels == baselines.most_frequent}
     control = control_task_of(train, task, seed=probes.settings.seed)
-    is_typed = train.unit != "sentence"
+    is_typed = has_control_task(train)
     if is_typed:
         rivals["word_type_majority"] = labels == np.array(baselines.of_types(forms), object)
     if control is not None:
@@ -231,11 +236,10 @@ def _compare_arrays(probes: ProbeSet, task: str, words: Arrays, train: Arrays | 
     probe = probes.one(task)
     measured = measured_words(words, probes.axis, task, probe.classes)
     labels = np.array(check_arrays(words)[1], object)
-    rivals, most_frequent = {}, None
+    rivals, answer = {}, None
     if train is not None:
-        counts = Counter(check_arrays(train)[1])
-        most_frequent = min(counts, key=lambda label: (-counts[label], label))
-        rivals["most_frequent_class"] = labels == most_frequent
+        answer = most_frequent(Counter(check_arrays(train)[1]))
+        rivals["most_frequent_class"] = labels == answer
     return _comparison(
         probe,
         measured,
@@ -243,7 +247,7 @@ def _compare_arrays(probes: ProbeSet, task: str, words: Arrays, train: Arrays | 
         rivals,
         labels,
         unit="word",
-        most_frequent_class=most_frequent,
+        most_frequent_class=answer,
         parts=(None, None),
         entities=None,
         seed=seed,

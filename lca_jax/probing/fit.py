@@ -33,12 +33,13 @@ from lca_jax.probing.labelling import (
 from lca_jax.probing.matrix.held import hold_matrix
 from lca_jax.probing.matrix.scale import Scale
 from lca_jax.probing.matrix.source import MatrixSource
-from lca_jax.probing.matrix.streamed import choose_streaming, stream_matrix
+from lca_jax.probing.matrix.streamed import stream_matrix
 from lca_jax.probing.neuron_groups import NeuronGroups
 from lca_jax.probing.objective import ElasticNet, MatrixDtype
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.probe_set import ProbeSet
 from lca_jax.probing.problems import Start
+from lca_jax.probing.room import choose_streaming
 from lca_jax.probing.subsets import MatrixPlan, Subsets, plan_matrices, source_of
 from lca_jax.store.store import ActivationStore
 
@@ -82,7 +83,8 @@ def fit_probes(
         regression: Tasks whose labels are numbers to predict by squared error, instead of classes. Their penalties are
             relative to ½ (z − y)², so they scale with the square of the unit of y; R² takes the place of accuracies.
         stream: Whether X is read from the store block by block at every iteration, instead of being held whole on the
-            devices; None decides by the available memory, and the log says which.
+            devices; None decides by the available memory (of a job, by that of the process with the least), and the
+            log says which.
         dtype: Type in which X is held: `bfloat16` takes half of the memory. Products and certificates stay float32, for
             the rounded X.
         split_over: Number of devices that share the columns of X, for very wide matrices; the words are split over the

@@ -5,8 +5,8 @@ decides it: the words, the columns, labels and weights, the penalty, the solver'
 at whose solution it starts. So only answers to the very same questions are found again. Together they take as much room
 as the probes that are made of them, until `remove`.
 
-In a job the first process writes, and all of them read what it found; all must reach the folder. A process that has
-lost the lock of the folder ends at its next answer.
+In a job the first process writes, and all of them read what it found; all must reach the folder. An answer that one of
+them cannot read counts for none. A process that has lost the lock of the folder ends at its next answer.
 """
 
 import json
@@ -22,7 +22,7 @@ import tensorstore as ts
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.folders import list_files, open_folder, read_file, remove_subfolder, write_file
 from lca_jax.machine.json_text import parse_json
-from lca_jax.machine.processes import of_first
+from lca_jax.machine.processes import known_to_all, of_first
 from lca_jax.machine.spill import Spill
 from lca_jax.probing.problems import Answer, Question
 from lca_jax.store.lock import Lock
@@ -60,14 +60,17 @@ class KeptAnswers:
         """Returns the answers to some questions that were kept before, and the place of the others."""
         names = _names_of(questions, self.key)
         number_of = {name: number for number, name in enumerate(names)}
-        known: dict[int, Answer] = {}
+        read: dict[str, Answer] = {}
         spill = Spill()
         for name in (name for name in self._present() if name in number_of):
             try:
                 answer = _unpack(read_file(self.folder, name) or b"")
-                known[number_of[name]] = answer._replace(weights=spill.keep(answer.weights))
+                read[name] = answer._replace(weights=spill.keep(answer.weights))
             except (ValueError, KeyError, TypeError):
                 _log.warning("The kept answer %s cannot be read; its problem is solved anew.", name)
+        # A file may be late in one process, or damaged on its way: then all of them solve its problem anew.
+        shared = known_to_all(read)
+        known = {number_of[name]: answer for name, answer in read.items() if name in shared}
         if known:
             _log.info("%d of %d problems were solved before", len(known), len(questions))
         return KeptBatch(folder=self.folder, names=tuple(names), known=known, lock=self.lock)

@@ -173,12 +173,12 @@ def predict_masked(
     All probes and masks are one matrix product: 2 · word · feature · Σ class · mask operations.
 
     Args:
-        probes: Probes on the same features and scale, with the same number of classes.
+        probes: Probes on the same features and scale (`scaling_of`), with the same number of classes.
         X: Raw activations of all neurons, also if the probes read a part of them.
         keep: For every probe and mask, which of the probe's own features keep their activation.
 
     Raises:
-        SettingsError: The probes differ in classes or features, predict numbers, or X has other features.
+        SettingsError: The probes differ in classes, features, mean or scale, predict numbers, or X has other features.
     """
     if any(probe.regression for probe in probes):
         raise SettingsError(
@@ -197,16 +197,25 @@ def predict_masked_numbers(
     """Predicts numbers by several regressions, each with several sets of neurons kept and the others masked.
 
     Args:
-        probes: Regressions on the same features and scale.
+        probes: Regressions on the same features and scale (`scaling_of`).
         X: Raw activations of all neurons, also if the probes read a part of them.
         keep: For every probe and mask, which of the probe's own features keep their activation.
 
     Raises:
-        SettingsError: The probes differ in features, tell classes apart, or X has other features.
+        SettingsError: The probes differ in features, mean or scale, tell classes apart, or X has other features.
     """
     if not all(probe.regression for probe in probes):
         raise SettingsError(f"The probe of `{probes[0].task}` tells classes apart: use predict.")
     return _predict_in_blocks(_numbers, probes, X, keep=keep)
+
+
+def scaling_of(probe: Probe) -> tuple[bytes, bytes, bytes]:
+    """Returns what is the same for probes that read the same standardised features: columns, mean and scale.
+
+    Tasks that label different words have different means and scales, also where they are fitted in one call.
+    """
+    columns = b"" if probe.columns is None else probe.columns.tobytes()
+    return columns, probe.mean.tobytes(), probe.scale.tobytes()
 
 
 def _predict_in_blocks(
@@ -223,6 +232,11 @@ def _predict_in_blocks(
     if {len(probe.classes) for probe in probes} != {len(first.classes)}:
         raise SettingsError(
             "Probes that predict together must have the same number of classes. Predict by one at a time."
+        )
+    if {scaling_of(probe) for probe in probes} != {scaling_of(first)}:
+        raise SettingsError(
+            "Probes that predict together must read the same columns with the same mean and scale, which tasks that "
+            "label different words do not have. Predict by one at a time, or by `ProbeSet.predict`."
         )
     if X.shape[1] != len(first.weights) if columns is None else X.shape[1] <= columns[-1]:
         read = f"{len(first.weights)} features" if columns is None else f"{first.subset}, up to column {columns[-1]}"

@@ -16,7 +16,7 @@ from lca_jax.errors import SettingsError
 from lca_jax.probing.arrays import Arrays, array_axis
 from lca_jax.probing.measuring import MeasuredWords
 from lca_jax.probing.objective import ElasticNet
-from lca_jax.probing.probe import Probe, predict_masked
+from lca_jax.probing.probe import Probe, predict_masked, scaling_of
 from lca_jax.probing.probe_files import SavedProbes, read_probes, write_probes
 from lca_jax.probing.selection import Criterion, PenaltyScore, choose_penalties
 from lca_jax.store.store import ActivationStore
@@ -144,22 +144,23 @@ class ProbeSet:
     def predict(self, X: Float[np.ndarray, "word neuron"]) -> Int[np.ndarray, "problem word"]:
         """Predicts the class numbers of words by every probe: places in each probe's own `classes`.
 
-        Probes of the same neurons and number of classes are one matrix product.
+        Probes of the same neurons, mean and scale, and number of classes are one matrix product: those of all tasks
+        that label the same words.
 
         Args:
             X: Raw activations of all neurons, e.g. `store.matrix()`.
 
         Raises:
-            SettingsError: X has other neurons than the probes were trained on.
+            SettingsError: X has other neurons than the probes were trained on, or a probe predicts numbers.
         """
         if X.shape[1] != self.axis.size:
             raise SettingsError(
                 f"These probes read {self.axis.size} neurons, the activations have {X.shape[1]}. "
                 "Extract the same sites and layers as for training."
             )
-        alike: dict[tuple[str | None, int], list[int]] = {}
+        alike: dict[tuple[object, ...], list[int]] = {}
         for place, probe in enumerate(self.probes):
-            alike.setdefault((probe.subset, len(probe.classes)), []).append(place)
+            alike.setdefault((probe.subset, len(probe.classes), *scaling_of(probe)), []).append(place)
         predicted = np.zeros((len(self.probes), len(X)), np.int32)
         for places in alike.values():
             group = [self.probes[place] for place in places]

@@ -256,7 +256,7 @@ def _error(
     *,
     numbers: bool,
 ) -> float:
-    """Returns the standard error of that over sentences."""
+    """Returns the standard error over sentences of the accuracy, for numbers of R², of predictions."""
     if not numbers:
         return mean_error(predicted == gold, sentences)
     variance = float(gold.astype(np.float64).var())

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.layout import Layout, place_of, read_layout
-from lca_jax.text.lines import Source
-from lca_jax.text.reading import Readable, source_of
+from lca_jax.text.lines import Readable, Source
 
 
 def read_columns(
@@ -49,7 +48,7 @@ def read_columns(
             empty one (all are listed), or no word has a label of a task.
         SettingsError: The rows do not have one of the columns, or a task is the column of the words.
     """
-    source = source_of(path, encoding=encoding)
+    source = Source.of(path, encoding=encoding)
     layout = read_layout(
         source, separator=separator, comments=tuple(comments), word_column=word_column, tasks=columns.values()
     )
@@ -81,7 +80,7 @@ def read_text(path: Readable, *, encoding: str = "utf-8") -> Corpus:
     Raises:
         CorpusError: The file cannot be read or holds no word.
     """
-    source = source_of(path, encoding=encoding)
+    source = Source.of(path, encoding=encoding)
     return source.finish([tuple(line.split()) for line in source.lines], {})
 
 

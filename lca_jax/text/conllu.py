@@ -13,8 +13,7 @@ from functools import lru_cache
 
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.lines import Source, is_blank, usual_width
-from lca_jax.text.reading import Readable, source_of
+from lca_jax.text.lines import Readable, Source, is_blank, usual_width
 
 _COLUMNS = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 _TASKS = {"lemma": 2, "upos": 3, "xpos": 4, "head": 6, "deprel": 7}
@@ -57,7 +56,7 @@ def read_conllu(
     """
     tasks = (tasks,) if isinstance(tasks, str) else tasks
     read_label = {task: _label_reader(task, unlabelled_as) for task in tasks}
-    source = source_of(path, encoding=encoding)
+    source = Source.of(path, encoding=encoding)
     sentences: list[tuple[str, ...]] = []
     labels: dict[str, list[tuple[str | None, ...]]] = {task: [] for task in tasks}
     features = any(task.startswith("feats:") for task in tasks)

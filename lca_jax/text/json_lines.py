@@ -13,9 +13,8 @@ from typing import Any
 from lca_jax.errors import SettingsError
 from lca_jax.machine.json_text import parse_json
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.lines import Source
+from lca_jax.text.lines import Readable, Source
 from lca_jax.text.problems import as_label, is_unicode
-from lca_jax.text.reading import Readable, source_of
 from lca_jax.text.sentences import BLANK, NO_TEXT, TEXT_NAMES, finish_sentences
 
 
@@ -52,7 +51,7 @@ def read_json_lines(
             form (all are listed), or nothing has a label of a task.
         SettingsError: No line has one of the keys; the message lists those of the first line.
     """
-    source = source_of(path, encoding=encoding)
+    source = Source.of(path, encoding=encoding)
     text_keys = [text_key] if second_key is None else [text_key, second_key]
     texts: list[list[list[str]]] = []
     values: dict[str, list[object]] = {task: [] for task in keys}

@@ -50,7 +50,7 @@ def _lines_of(path: str | Path) -> Iterator[bytes]:
         raise CorpusError(f"{place}: cannot be read: {error}. Give a text file, plain or gzipped.") from error
 
 
-def _refuse_encoding(encoding: str) -> None:
+def check_encoding(encoding: str) -> None:
     """Checks that lines which end with the byte of a line feed can be decoded one by one.
 
     Raises:
@@ -97,7 +97,7 @@ class Source:
                 encoding. Single lines that are not are reported like other bad rows.
             SettingsError: There is no such encoding, or lines end otherwise in it.
         """
-        _refuse_encoding(encoding)
+        check_encoding(encoding)
         place = name_place(path)
         source = cls(place=place, lines=[])
         undecoded: list[str] = []
@@ -120,6 +120,11 @@ class Source:
                 "`--encoding`), e.g. latin-1 or cp1252."
             )
         return source
+
+    @classmethod
+    def of(cls, file: "Readable", *, encoding: str) -> "Source":
+        """Returns a file that was read already, so that its format could be told by its rows, or reads it as `read`."""
+        return file if isinstance(file, Source) else cls.read(file, encoding=encoding)
 
     def share(self, text: str) -> str:
         """Returns the first text that was equal to this one.
@@ -189,3 +194,7 @@ class Source:
         count = sum(label == IGNORED for of_sentence in labels for label in of_sentence)
         self.skipped[f"label {IGNORED} of {task}, which marks what has none"] += count
         return [tuple(None if label == IGNORED else label for label in of_sentence) for of_sentence in labels]
+
+
+Readable = str | Path | Source
+"""What a reader is given: a path, a URL, or a file that was read."""

@@ -8,6 +8,7 @@ import tyro
 
 from lca_jax.errors import SettingsError
 from lca_jax.machine.fields import check_fields
+from lca_jax.text.lines import check_encoding
 
 _LONGEST_NUMBER = 10
 """Digits from which a column is not a number; Python refuses to read numbers of thousands of them."""
@@ -35,7 +36,7 @@ class TextOptions:
     def __post_init__(self) -> None:
         check_fields(self)
         object.__setattr__(self, "where", tuple(self.where))
-        _check_encoding(self.encoding)
+        check_encoding(self.encoding)
         if wrong := [each for each in self.where if "=" not in each]:
             raise SettingsError(f"`where` must be COLUMN=TEXT, e.g. 1=tr, got {wrong[0]!r}.")
 
@@ -78,22 +79,6 @@ class TextOptions:
         """The text that a column must have, by column."""
         pairs = (each.partition("=") for each in self.where)
         return {column_of(column): text for column, _, text in pairs}
-
-
-def _check_encoding(encoding: str) -> None:
-    """Refuses what is no encoding of texts, or one in which the byte of a line feed does not end a line."""
-    try:
-        b"\xff".decode(encoding, "replace")  # bytes that are no letters are told by their lines
-        ends_lines = b"\n".decode(encoding) == "\n"
-    except UnicodeDecodeError:
-        ends_lines = False
-    except (LookupError, UnicodeError):
-        raise SettingsError(f"There is no encoding {encoding!r}. Usual ones: utf-8, latin-1, cp1252.") from None
-    if not ends_lines:
-        raise SettingsError(
-            f"Files of the encoding {encoding!r} are not read, since a line feed is not one byte there. Convert them: "
-            f"iconv -f {encoding} -t utf-8 OLD > NEW."
-        )
 
 
 def column_of(column: str) -> int | str:

@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from lca_jax.errors import CorpusError, SettingsError
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.lines import Source, usual_width
-from lca_jax.text.reading import Readable, source_of
+from lca_jax.text.lines import Readable, Source, usual_width
 
 BLANK = "blank line"
 NO_TEXT = "row without text"
@@ -75,7 +74,7 @@ def read_sentences(
             empty label (all are listed), or no sentence has a label of a task.
         SettingsError: The rows do not have one of the columns; the message lists the names.
     """
-    source = source_of(path, encoding=encoding)
+    source = Source.of(path, encoding=encoding)
     used = [text_column, *([] if second_column is None else [second_column]), *columns.values(), *(where or {})]
     has_names = any(isinstance(column, str) for column in used) if header is None else header
     rows = split_rows(source.lines, separator, quoted=quoted)

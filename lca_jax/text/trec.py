@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from lca_jax.errors import SettingsError
 from lca_jax.text.corpus import Corpus
-from lca_jax.text.lines import is_blank
-from lca_jax.text.reading import Readable, source_of
+from lca_jax.text.lines import Readable, Source, is_blank
 from lca_jax.text.sentences import BLANK, finish_sentences
 
 _LINE = re.compile(r"([A-Z]+):([A-Za-z]+)[ \t]+(\S.*)")
@@ -32,7 +31,7 @@ def read_trec(path: Readable, *, tasks: Mapping[str, str] | None = None, encodin
         SettingsError: A task is neither of the two.
     """
     tasks = dict(zip(_TASKS, _TASKS, strict=True)) if tasks is None else tasks
-    source = source_of(path, encoding=encoding)
+    source = Source.of(path, encoding=encoding)
     if wrong := [label for label in tasks.values() if label not in _TASKS]:
         raise SettingsError(f"{source.place}: a task of this file is `coarse` or `fine`, got `{wrong[0]}`.")
     texts: list[list[list[str]]] = []

@@ -6,6 +6,8 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 import lca_jax as lca
 from lca_jax.errors import DataError, SettingsError
+from lca_jax.probing.arrays import array_axis
+from lca_jax.probing.measuring import measured_words
 from tests.stores import planted_store
 
 SETTINGS = lca.ElasticNet(l1=1e-3, l2=1e-2, max_iterations=300)
@@ -88,6 +90,9 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     broken[3, 4] = np.nan
     with pytest.raises(DataError, match="word 3 has nan in column 4"):
         lca.evaluate(fit, (broken, y))
+    measured = measured_words((X, y), array_axis(12), "y", fit.classes)
+    with pytest.raises(SettingsError, match=r"read from plain arrays.*Give the arrays themselves"):
+        lca.evaluate(fit, measured)
     numbers = lca.fit_elastic_net(X, y.astype(float), regression=True)
     with pytest.raises(SettingsError, match="predicts numbers"):
         lca.evaluate(numbers, (X, y))

@@ -61,6 +61,81 @@ def test_processes_share_the_words_and_find_the_same_weights(
             assert np.abs(one - probe.weights).max() < 5e-5
 
 
+LITTLE_MEMORY = """
+import logging
+from lca_jax import ElasticNet, fit_probes, open_store
+from lca_jax.machine import devices as own_devices
+own_devices.available_bytes = lambda: 10**4 if number == 1 else 10**12
+logging.getLogger("lca_jax.probing").setLevel("INFO")
+logging.getLogger("lca_jax.probing").addHandler(logging.StreamHandler(sys.stdout))
+probes = fit_probes(open_store(sys.argv[5]), ElasticNet(l1=5e-3, l2=1e-2), control=False)
+print(f"{probes.one('upos').objective:.6f}")
+"""
+
+
+def test_processes_with_unequal_memory_decide_alike(folder: Path) -> None:
+    """Did one hold X and the other read it in blocks, each would wait for the other in another program."""
+    printed = run_processes(LITTLE_MEMORY, [str(folder)], count=2, devices=1)
+    alone = fit_probes(open_store(folder), ElasticNet(l1=5e-3, l2=1e-2), control=False).one("upos")
+    for text in printed:
+        assert "301 words of 24 neurons" in text
+        assert "of 0.00 GB free: read in blocks at every iteration" in text
+        assert float(text.splitlines()[-1]) == pytest.approx(alone.objective, abs=2 * alone.duality_gap)
+
+
+LATE_FILE = """
+import numpy as np
+from lca_jax.probing import kept_answers
+from lca_jax.probing.problems import Answer, Question
+labels, every = np.zeros(3, np.int32), np.ones(2, bool)
+questions = [Question(labels, None, 2, l1, 0.0, every) for l1 in (0.1, 0.2, 0.3)]
+one, numbers = np.ones(1), np.ones((1, 2, 2), np.float32)
+answer = Answer(
+    weights=numbers, bias=numbers[0], objective=one, duality_gap=one, null_objective=1.0, iterations=np.ones(1, int),
+    converged=one > 0,
+)
+kept = kept_answers.KeptAnswers.at(sys.argv[5], "key")
+batch = kept.to(questions)
+for place in (0, 2):
+    batch.keep(place, answer)
+print(sorted(kept.to(questions).known))
+read = kept_answers.read_file
+if number == 1:
+    kept_answers.read_file = lambda folder, name: None if name == batch.names[2] else read(folder, name)
+print(sorted(kept.to(questions).known))
+"""
+
+
+def test_an_answer_that_one_process_cannot_read_is_known_to_none(tmp_path: Path) -> None:
+    """Else one would solve a problem that the other has solved, and wait for it."""
+    for text in run_processes(LATE_FILE, [str(tmp_path)], count=2, devices=1):
+        assert text.splitlines()[-2:] == ["[0, 2]", "[0]"]
+
+
+IN_STEP = """
+from lca_jax.errors import SettingsError
+from lca_jax.machine.devices import in_equal_stretches, joint_mesh
+from lca_jax.probing.matrix.held import hold_matrix
+from lca_jax.probing.matrix.source import MatrixSource
+from lca_jax.probing.matrix.streamed import stream_matrix
+source = MatrixSource(12, 6, lambda first, target: target.fill(1), in_step=True)
+print([in_equal_stretches(joint_mesh(parts)) for parts in (1, 2, 3, 6)])
+for make in (hold_matrix, stream_matrix):
+    try:
+        make(source, standardize=True, split_over=3)
+    except SettingsError as error:
+        print(error)
+"""
+
+
+def test_processes_that_read_in_step_read_equally_often() -> None:
+    for text in run_processes(IN_STEP, [], count=3, devices=2):
+        equal, *refused = text.splitlines()[-3:]
+        assert equal == "[True, True, False, True]"
+        assert len(refused) == 2
+        assert all("columns split over 3 devices" in message for message in refused)
+
+
 STUDY = """
 from pathlib import Path
 from lca_jax.experiment.config import Study

@@ -5,6 +5,8 @@ import pytest
 
 from lca_jax import ElasticNet, fit_probes, rank_neurons
 from lca_jax.analysis.retraining import TrainingWords, train_nested_sets
+from lca_jax.errors import SettingsError
+from lca_jax.probing.probe import predict_masked
 from lca_jax.store.store import ActivationStore
 from tests.stores import planted_store, store_of
 
@@ -49,6 +51,52 @@ def test_adding_a_task_changes_no_other(task: str, options: dict) -> None:
             alone.unpenalized, [probe for probe in beside.unpenalized if probe.task == task], strict=True
         ):
             np.testing.assert_allclose(one.weights, other.weights, atol=1e-5)
+
+
+def tasks_of_two_classes() -> ActivationStore:
+    """Two tasks of two classes each, of the same words but for some that lie far away and have no `number`."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(160, 1, 6)).astype(np.float32)
+    far = np.arange(160) >= 120
+    X[far, :, 1:] = 20 * X[far, :, 1:] + 300
+    tense = ["Past" if value > 0 else "Pres" for value in X[:, 0, 0]]
+    number = [None if away else "Plur" if value > 0.5 else "Sing" for value, away in zip(X[:, 0, 1], far, strict=True)]
+    forms = [f"w{place % 40}" for place in range(160)]
+    return store_of(X, [forms], {"tense": [tense], "number": [number]})
+
+
+@pytest.mark.parametrize("subsets", [None, {"three": [0, 1, 4]}])
+def test_a_set_predicts_as_each_of_its_probes_does(
+    subsets: dict[str, list[int]] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each by its own mean and scale; those that share them are one product."""
+    store = tasks_of_two_classes()
+    probes = fit_probes(store, ElasticNet(l1=1e-3, l2=1e-2), subsets=subsets)
+    together: list[int] = []
+
+    def counted(group: list, *arrays: np.ndarray, **options: np.ndarray) -> np.ndarray:
+        together.append(len(group))
+        return predict_masked(group, *arrays, **options)
+
+    X = store.matrix()
+    expected = [probe.predict(X) for probe in probes]
+    monkeypatch.setattr("lca_jax.probing.probe_set.predict_masked", counted)
+    predicted = probes.predict(X)
+    for row, alone in zip(predicted, expected, strict=True):
+        np.testing.assert_array_equal(row, alone)
+    for task in ("tense", "number"):
+        real = next(place for place, probe in enumerate(probes) if (probe.task, probe.control) == (task, False))
+        said = [probes.probes[real].classes[number] for number in predicted[real]]
+        right = [one == label for one, label in zip(said, store.labels(task), strict=True) if label is not None]
+        assert np.mean(right) > 0.9
+    assert together == [2, 2]
+
+
+def test_probes_of_other_scales_do_not_predict_together() -> None:
+    store = tasks_of_two_classes()
+    probes = fit_probes(store, ElasticNet(l1=1e-2, l2=1e-2), control=False)
+    with pytest.raises(SettingsError, match="same mean and scale"):
+        predict_masked(list(probes), store.matrix(), keep=np.ones((2, 1, 6), bool))
 
 
 def test_what_is_trained_again_has_the_objective_of_the_probe() -> None:

@@ -77,7 +77,8 @@ def test_iterations_with_sums_in_rounds_are_the_same() -> None:
         assert lanes is not None
         share = share_of(matrix.mesh, problems)
         assert share is not None
-        arrays = (lanes.problems, lanes.means, lanes.limits, np.ones(problems, bool), np.int32(problems), np.int32(iterations))
+        numbers = (np.ones(problems, bool), np.int32(problems), np.int32(iterations))
+        arrays = (lanes.problems, lanes.means, lanes.limits, *numbers)
         run = partial(advance_whole, loss=loss, penalty=penalty, share=share._replace(in_rounds=in_rounds))
         return run(lanes.state, matrix.block, matrix.metric(), *arrays)
 

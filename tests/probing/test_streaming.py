@@ -12,19 +12,21 @@ from jax.sharding import AxisType
 
 from lca_jax import ElasticNet, fit_probes
 from lca_jax.errors import DataError, NotConverged, SettingsError
+from lca_jax.probing import room
 from lca_jax.probing.batching import fit_on_matrix
 from lca_jax.probing.labelling import Labelling
 from lca_jax.probing.losses.cross_entropy import LOSS
 from lca_jax.probing.losses.loss import word_weights
 from lca_jax.probing.matrix import streamed
 from lca_jax.probing.matrix.block import correlations, scores
-from lca_jax.probing.matrix.held import HeldMatrix, hold_matrix
+from lca_jax.probing.matrix.held import HeldMatrix, hold_matrix, sweep_block
 from lca_jax.probing.matrix.source import MatrixSource
-from lca_jax.probing.matrix.streamed import StreamedMatrix, choose_streaming, stream_matrix
+from lca_jax.probing.matrix.streamed import StreamedMatrix, stream_matrix
 from lca_jax.probing.objective import PenaltyName, SolverName
 from lca_jax.probing.placement import place_problems
 from lca_jax.probing.probe import Probe
 from lca_jax.probing.problems import Problems, Question
+from lca_jax.probing.room import choose_streaming
 from lca_jax.store.folder import CHUNK_WORDS
 from tests.compilations import count_programs
 from tests.probing.planted import TIGHT, assert_same_weights, objective, planted
@@ -97,7 +99,9 @@ def test_a_sweep_over_blocks_is_that_over_the_whole() -> None:
         problems = place_problems(
             questions, LOSS, classes=4, mesh=matrix.mesh, padded_words=matrix.padded_words, weighted=False
         )
-        sweeps.append(matrix.sweep(visit, U, problems, jnp.array([1.0, 2.0]), by_word))
+        arrays = (U, problems, jnp.array([1.0, 2.0]), by_word)
+        in_parts = isinstance(matrix, StreamedMatrix)
+        sweeps.append(matrix.sweep(visit, *arrays) if in_parts else sweep_block(matrix.block, *arrays, visit=visit))
     blocks, whole = sweeps
     np.testing.assert_allclose(blocks.Z[..., :WORDS], whole.Z[..., :WORDS], atol=2e-5)
     np.testing.assert_allclose(blocks.products, whole.products, atol=2e-6)
@@ -194,8 +198,33 @@ def test_columns_split_over_devices_give_the_same_probes() -> None:
     assert split.block.X.sharding.shard_shape(split.block.X.shape) == (104, 3)
     assert_same_probes(fit_on_matrix(split, labellings(), net), expected)
     assert_same_probes(fit_on_matrix(in_blocks(split_over=2), labellings(), net), expected)
+
+
+@pytest.mark.parametrize("make", [in_memory, in_blocks])
+def test_columns_that_cannot_be_shared_out_are_refused(make: Any) -> None:
     with pytest.raises(SettingsError, match="12 columns cannot be split over 8 devices"):
-        in_memory(split_over=8)
+        make(split_over=8)
+
+
+@pytest.mark.parametrize("layers", [None, 3])
+@pytest.mark.parametrize("split_over", [1, 2, 4])
+def test_columns_are_split_after_one_reading(split_over: int, layers: int | None) -> None:
+    """Every word is read once to hold X, and once for each pass over its blocks, however many devices share it."""
+    read: list[int] = []
+
+    def read_into(first: int, target: np.ndarray) -> None:
+        read.append(len(target))
+        target[...] = X[first : first + len(target)]
+
+    source = MatrixSource(WORDS, FEATURES, read_into, layers=layers)
+    held = hold_matrix(source, standardize=True, split_over=split_over)
+    assert sum(read) == WORDS
+    read.clear()
+    blocks = stream_matrix(source, standardize=True, split_over=split_over, block_bytes=BLOCKS)
+    assert sum(read) == WORDS
+    assert blocks.metric().factor.shape == held.metric().factor.shape
+    assert sum(read) == 2 * WORDS
+    np.testing.assert_allclose(blocks.mean, held.mean, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("make", [hold_matrix, stream_matrix])
@@ -236,12 +265,12 @@ def test_blocks_compile_once_however_many_there_are() -> None:
 def test_memory_decides_what_is_streamed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     source = MatrixSource(words=1000, features=100, read_into=lambda first, target: target.fill(first))
     for free, expected in ((None, False), (900_000, False), (700_000, True)):
-        monkeypatch.setattr(streamed, "free_bytes", lambda free=free: free)
+        monkeypatch.setattr(room, "free_bytes", lambda free=free: free)
         with caplog.at_level("INFO"):
             assert choose_streaming(source, dtype="float32") is expected
     assert "1000 words of 100 neurons" in caplog.text
     assert "read in blocks at every iteration" in caplog.text
-    monkeypatch.setattr(streamed, "free_bytes", lambda: 700_000)
+    monkeypatch.setattr(room, "free_bytes", lambda: 700_000)
     assert not choose_streaming(source, dtype="bfloat16")
 
 
@@ -250,8 +279,9 @@ def test_bad_blocks_are_named() -> None:
     broken[150, 3] = np.nan
     with pytest.raises(DataError, match=r"word 150, feature 3 is nan \(1 such values in 1 of 203 words\)"):
         stream_matrix(MatrixSource.of(broken), standardize=True, block_bytes=BLOCKS)
-    with pytest.raises(DataError, match="at least one labelled word"):
-        stream_matrix(MatrixSource.of(X[:0]), standardize=True)
+    for make in (hold_matrix, stream_matrix):
+        with pytest.raises(DataError, match="at least one labelled word"):
+            make(MatrixSource.of(X[:0]), standardize=True)
 
 
 def test_an_error_of_reading_reaches_the_caller_and_ends_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:

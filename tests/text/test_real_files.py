@@ -135,7 +135,7 @@ def test_another_encoding_is_told_in_one_sentence_and_can_be_named(tmp_path: Pat
     assert corpus.sentences[0] == ("café", "très")
 
 
-@pytest.mark.parametrize("encoding", ["latin-7000", "hex", "rot13", "zlib", "a\0b", ""])
+@pytest.mark.parametrize("encoding", ["latin-7000", "hex", "rot13", "zlib", "base64", "a\0b", ""])
 def test_what_is_no_encoding_of_texts_is_refused(tmp_path: Path, encoding: str) -> None:
     path = written(tmp_path, b"68656c6c6f\n")
     with pytest.raises(SettingsError, match=rf"There is no encoding {re.escape(repr(encoding))} of texts\. Usual ones"):

@@ -1,10 +1,9 @@
 """Words on the devices: one block of X, standardised inside the products and never copied.
 
-Letters used in this room, problem axis first so that all problems are one matrix product, class axis last in Z and R
-(measured on a CPU, a softmax over the last axis is six times faster than over the middle one):
+Letters used in this room, problem axis first so that all problems are one matrix product, word axis last in Z and R:
 
     X (word, feature)            raw activations          W (problem, class, feature)   weights, in the penalised scale
-    Z (problem, word, class)     scores without bias      R (problem, word, class)      residuals, weighted by 1/n
+    Z (problem, class, word)     scores without bias      R (problem, class, word)      residuals, weighted by 1/n
 
 With m the mean and s the deviation of each feature, the standardised matrix is (X − 1 m')/s. So Z = (W/s) X' − (W/s) m
 and the products with the transpose are (R X − (R 1) m)/s: two products with the raw X an iteration, whatever the

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import jax
@@ -11,14 +11,13 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
-from lca_jax.errors import SettingsError
 from lca_jax.machine.devices import aligned_empty, joint_mesh, place_parts, replicate
 from lca_jax.probing.matrix.block import Block, correlations, over_layers, scores
 from lca_jax.probing.matrix.matrix import Stretch, Sweep, Visit
 from lca_jax.probing.matrix.metric import Metric, factor_of_words, make_metric, metric_stride
 from lca_jax.probing.matrix.scale import Scale, choose_scale, measure_moments
 from lca_jax.probing.matrix.sizes import fine_size
-from lca_jax.probing.matrix.source import MatrixSource, read_part, refuse_no_words
+from lca_jax.probing.matrix.source import MatrixSource, check_source, read_part
 from lca_jax.probing.objective import MatrixDtype
 from lca_jax.probing.problems import Problems
 
@@ -53,11 +52,6 @@ class HeldMatrix:
         return self.block.layered
 
     @property
-    def whole(self) -> bool:
-        """True."""
-        return True
-
-    @property
     def mean(self) -> Float[Array, "*layer feature"]:
         """Mean of each feature."""
         return self.block.mean
@@ -76,17 +70,6 @@ class HeldMatrix:
     ) -> Float[Array, "*layer problem class feature"]:
         """Returns the products of word weights with the standardised features."""
         return _correlations(self.block, R)
-
-    def sweep(
-        self,
-        visit: Visit,
-        U: Float[Array, "*layer problem class feature"],
-        problems: Problems,
-        by_problem: Any,
-        by_word: Any,
-    ) -> Sweep:
-        """Computes both products of `Matrix.sweep`, each by a product with X."""
-        return sweep_block(self.block, U, problems, by_problem, by_word, visit=visit)
 
     def metric(self) -> Metric:
         """Returns the metric of proximal steps; it is computed once."""
@@ -127,21 +110,23 @@ def hold_matrix(
         DataError: There is no word, or a value is not finite (its place is named).
         SettingsError: The devices or the columns cannot be shared out evenly.
     """
-    refuse_no_words(source.words)
     mesh = joint_mesh(split_over)
+    check_source(source, mesh)
     *layers, width = source.shape
-    if width % split_over:
-        raise SettingsError(f"{width} columns cannot be split over {split_over} devices: give a divisor of it.")
     padded = fine_size(source.words, multiple_of=mesh.shape["data"])
     split = PartitionSpec(*[None for _ in layers], "data", "model")
 
+    @cache  # devices that share the columns of some words ask for them one after the other
+    def read(first: int, last: int) -> np.ndarray:
+        memory = aligned_empty((*layers, last - first, width), jnp.dtype(dtype))
+        read_part(source, first, memory)
+        return memory
+
     def part(index: tuple[slice, ...]) -> np.ndarray:
-        words = index[-2]
-        memory = aligned_empty((*layers, words.stop - words.start, width), jnp.dtype(dtype))
-        read_part(source, words.start, memory)
-        return memory[..., index[-1]]
+        return read(index[-2].start, index[-2].stop)[..., index[-1]]
 
     X = place_parts(mesh, (*layers, padded, width), split, part)
+    read.cache_clear()
     if given is None:
         moments = measure_moments(X, replicate(mesh, np.arange(padded) < source.words), mesh=mesh)
         given = choose_scale(source, moments, standardize=standardize)
@@ -161,7 +146,7 @@ def sweep_block(
     visit: Visit,
     correlate: Callable[[Block, Array], Array] = correlations,
 ) -> Sweep:
-    """Computes both products of `Matrix.sweep` for words that are all at hand, also inside a compiled program.
+    """Computes both products of `BlockMatrix.sweep` for words that are all at hand, also inside a compiled program.
 
     `correlate` makes the second one: `correlations`, or the same with its sums where a solver wants them.
     """

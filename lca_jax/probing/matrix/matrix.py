@@ -38,8 +38,8 @@ class Sweep(NamedTuple):
 
 
 Visit = Callable[..., tuple[Float[Array, "problem class word"], Any]]
-"""Function of (problems, by_problem, by_word, Z), as in `Matrix.sweep`: returns word weights to be multiplied with X,
-and a tree of sums (problem, …) over the words."""
+"""Function of (problems, by_problem, by_word, Z), as in `BlockMatrix.sweep`: returns word weights to be multiplied with
+X, and a tree of sums (problem, …) over the words."""
 
 
 @runtime_checkable
@@ -72,13 +72,8 @@ class Matrix(Protocol):
         ...
 
     @property
-    def whole(self) -> bool:
-        """Whether all words are on the devices at once; else X is read in blocks, and every product costs a reading."""
-        ...
-
-    @property
     def block(self) -> Block | None:
-        """All words as one block; None where X is read in blocks."""
+        """All words as one block; None where X is read in blocks (`BlockMatrix`), and every product costs a reading."""
         ...
 
     @property
@@ -106,6 +101,22 @@ class Matrix(Protocol):
         """Returns the products of word weights, one set per layer or one for all, with the standardised features."""
         ...
 
+    def metric(self) -> Metric:
+        """Returns the metric of proximal steps; it is computed once."""
+        ...
+
+    def stretches(self, generator: np.random.Generator) -> Iterator[Stretch]:
+        """Yields all words in parts, in an order drawn from the generator."""
+        ...
+
+
+@runtime_checkable
+class BlockMatrix(Matrix, Protocol):
+    """A matrix that is read in blocks, and so makes both products of an iteration in one reading.
+
+    Where X is whole, both are part of one compiled program of many iterations (`held.sweep_block`).
+    """
+
     def sweep(
         self,
         visit: Visit,
@@ -124,12 +135,4 @@ class Matrix(Protocol):
             by_problem: A tree of arrays (*layer, problem, …), passed to `visit`.
             by_word: A tree of arrays (*layer, problem, class, word), passed to `visit`, cut to its words.
         """
-        ...
-
-    def metric(self) -> Metric:
-        """Returns the metric of proximal steps; it is computed once."""
-        ...
-
-    def stretches(self, generator: np.random.Generator) -> Iterator[Stretch]:
-        """Yields all words in parts, in an order drawn from the generator."""
         ...

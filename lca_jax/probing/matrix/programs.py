@@ -26,7 +26,7 @@ class BlockPrograms(NamedTuple):
     correlate: dict[bool, Callable[[Block, Array, np.int32], Array]]
     """(block, R, number): products of the block with its words of R; by whether all layers share R."""
     visit: Callable[..., tuple[Array, tuple[Array, Any]]]
-    """(Z, block, U, problems, by_problem, by_word, number, visit=…): `Matrix.sweep` for the words of the block."""
+    """(Z, block, U, problems, by_problem, by_word, number, visit=…): `BlockMatrix.sweep` for the words of the block."""
     take_words: Callable[..., Problems]
     """(problems, number): problems cut to the words of the block."""
 

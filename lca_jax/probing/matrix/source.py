@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
-from lca_jax.errors import DataError
+from lca_jax.errors import DataError, SettingsError
+from lca_jax.machine.devices import in_equal_stretches
 from lca_jax.store.finite import NamePlace, name_word_and_feature
 
 
@@ -68,11 +70,25 @@ def read_part(source: MatrixSource, first: int, target: Float[np.ndarray, "*laye
         target[..., :words, :] = np.moveaxis(read, 0, -2)
 
 
-def refuse_no_words(words: int) -> None:
-    """Refuses a matrix without words.
+def check_source(source: MatrixSource, mesh: Mesh) -> None:
+    """Refuses a source that no matrix on these devices can be made of.
+
+    Args:
+        source: Where the words are read.
+        mesh: The devices; those along `model` share the columns of some words, which are read once for all of them.
 
     Raises:
         DataError: There is no word.
+        SettingsError: The columns cannot be shared out evenly; or processes must read at the same time, and would not
+            read equally often.
     """
-    if words == 0:
+    if source.words == 0:
         raise DataError("A probe needs at least one labelled word with a vector, got none.")
+    width, split_over = source.shape[-1], mesh.shape["model"]
+    if width % split_over:
+        raise SettingsError(f"{width} columns cannot be split over {split_over} devices: give a divisor of it.")
+    if source.in_step and not in_equal_stretches(mesh):
+        raise SettingsError(
+            f"Processes that run one model together must read equally often, and with columns split over {split_over} "
+            "devices some have more words than others: give a divisor or a multiple of the devices of a process."
+        )

@@ -12,10 +12,9 @@ Each of several devices has a stretch of neighbouring words, and a block is the 
 arrays of the problems lie where they are used. Each of several processes reads the words of its own devices.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any, TypeVar
 
 import jax
@@ -24,19 +23,18 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
-from lca_jax.machine.devices import aligned_empty, free_bytes, joint_mesh, place_parts, replicate, zeros_by_word
+from lca_jax.machine.devices import aligned_empty, joint_mesh, place_parts, replicate, zeros_by_word
 from lca_jax.machine.prefetch import prefetch
 from lca_jax.probing.matrix.block import Block, over_layers
 from lca_jax.probing.matrix.matrix import Stretch, Sweep, Visit
 from lca_jax.probing.matrix.metric import Metric, factor_of_words, make_metric, metric_stride, takes_thin
 from lca_jax.probing.matrix.programs import BlockPrograms, add_gram, block_programs
 from lca_jax.probing.matrix.scale import FeatureMoments, choose_scale, measure_moments, merge
-from lca_jax.probing.matrix.source import MatrixSource, read_part, refuse_no_words
+from lca_jax.probing.matrix.source import MatrixSource, check_source, read_part
 from lca_jax.probing.objective import MatrixDtype
 from lca_jax.probing.problems import Problems
 from lca_jax.store.folder import CHUNK_WORDS
 
-_log = logging.getLogger(__name__)
 _Tree = TypeVar("_Tree")
 _BLOCK_BYTES = 64e6
 """Size of a block of X on all devices together: enough for the full speed of a disk and of a matrix product."""
@@ -46,7 +44,7 @@ BLOCKS_AHEAD = 2
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedMatrix:
-    """Features of the training words, read when they are multiplied; implements `Matrix`."""
+    """Features of the training words, read when they are multiplied; implements `BlockMatrix`."""
 
     source: MatrixSource
     dtype: MatrixDtype
@@ -84,11 +82,6 @@ class StreamedMatrix:
         return self.source.layers is not None
 
     @property
-    def whole(self) -> bool:
-        """False."""
-        return False
-
-    @property
     def block(self) -> Block | None:
         """None: no block has all words."""
         return None
@@ -121,7 +114,7 @@ class StreamedMatrix:
         by_problem: Any,
         by_word: Any,
     ) -> Sweep:
-        """Computes both products of `Matrix.sweep`; reads X once."""
+        """Computes both products of `BlockMatrix.sweep`; reads X once."""
         *before, _ = U.shape
         Z = zeros_by_word(self.mesh, (*before, self.padded_words))
         total = None
@@ -198,42 +191,26 @@ class StreamedMatrix:
             place, number = placed
             memory = memories[place % len(memories)]
 
-            def part(index: tuple[slice, ...]) -> np.ndarray:
-                device = index[-2].start // words
+            @cache  # devices that share the columns of some words ask for them one after the other
+            def words_of(device: int) -> np.ndarray:
                 first = (device * self.blocks + number) * self.block_words
                 if device not in memory:
                     memory[device] = aligned_empty((*layers, self.block_words, self.features), jnp.dtype(self.dtype))
                 X = memory[device]
                 read_part(self.source, first, X)
-                if stride > 1:
-                    chosen = self._words_of(number, stride).reshape(-1, words)[device]
-                    X = X[..., np.clip(chosen - first, 0, self.block_words - 1), :]
-                return X[..., index[-1]]
+                if stride == 1:
+                    return X
+                chosen = self._words_of(number, stride).reshape(-1, words)[device]
+                return X[..., np.clip(chosen - first, 0, self.block_words - 1), :]
+
+            def part(index: tuple[slice, ...]) -> np.ndarray:
+                return words_of(index[-2].start // words)[..., index[-1]]
 
             X = place_parts(self.mesh, shape, split, part).block_until_ready()
             return number, Block(X, self.mean, self.scale)
 
         ahead = 0 if self.source.in_step else BLOCKS_AHEAD
         yield from prefetch(read, enumerate(numbers), ahead=ahead, name="block-reader")
-
-
-def choose_streaming(source: MatrixSource, *, dtype: MatrixDtype) -> bool:
-    """Tells whether X should be read anew at every iteration: where it would take more than half of the free memory.
-
-    Half, since X is in memory twice on its way to the devices, and problems need some too.
-    """
-    size = source.words * source.features * jnp.dtype(dtype).itemsize / jax.process_count()
-    free = free_bytes()
-    streamed = free is not None and size > free / 2
-    _log.info(
-        "X: %d words of %d neurons, %.2f GB here, of %s free: %s",
-        source.words,
-        source.features,
-        size / 1e9,
-        "unknown" if free is None else f"{free / 1e9:.2f} GB",
-        "read in blocks at every iteration" if streamed else "held on the devices",
-    )
-    return streamed
 
 
 def stream_matrix(
@@ -255,8 +232,8 @@ def stream_matrix(
         split_over: Number of devices that share the columns.
         block_bytes: Size of a block on all devices together.
     """
-    refuse_no_words(source.words)
     mesh = joint_mesh(split_over)
+    check_source(source, mesh)
     stretch = -(-source.words // mesh.shape["data"])
     block_words = _even_blocks(stretch, max(1, int(block_bytes / (4 * source.features * mesh.shape["data"]))))
     zeros = np.zeros(source.shape, np.float32)

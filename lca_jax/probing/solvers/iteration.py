@@ -64,7 +64,7 @@ def propose(
     """Minimises the model of the objective around V, and chooses the point that would be next.
 
     Args:
-        metric: Metric metric of the words.
+        metric: Metric of the words.
         problems: The problems.
         limits: Gap at which each problem is done.
         state: State of the problems.
@@ -201,6 +201,20 @@ def settle(
     return state_shared_out(_unless_stopped(state, new, max_iterations), share)
 
 
+def iteration_operations(words: int, features: int, columns: int) -> int:
+    """Counts the operations of the products in an iteration of one problem: two with X, the others in the metric.
+
+    The solver does not ask: benchmarks and tests compare with it what a device did and what a compiler made.
+
+    Args:
+        words: Number of words.
+        features: Number of features.
+        columns: Number of classes.
+    """
+    steps = _inner_steps(words, features) + 1
+    return columns * (4 * words * features + steps * metric_operations(words, features))
+
+
 def _unless_stopped(state: State, new: State, max_iterations: Int[Array, ""]) -> State:
     """Returns the new state of the problems that were going on, and the old one of the others."""
     frozen = stopped(state, max_iterations)
@@ -225,18 +239,6 @@ def _moved(bias: Float[Array, "problem class"], towards: Array, share: Float[Arr
 def _step(bias: Float[Array, "problem class"], towards: Float[Array, "problem class"]) -> Array:
     """Returns the step from one bias to another, 0 for absent classes."""
     return jnp.where(jnp.isfinite(bias), towards - bias, 0.0)
-
-
-def iteration_operations(words: int, features: int, columns: int) -> int:
-    """Counts the operations of the products in an iteration of one problem: two with X, the others in the metric.
-
-    Args:
-        words: Number of words.
-        features: Number of features.
-        columns: Number of classes.
-    """
-    steps = _inner_steps(words, features) + 1
-    return columns * (4 * words * features + steps * metric_operations(words, features))
 
 
 def _inner_steps(words: int, features: int) -> int:

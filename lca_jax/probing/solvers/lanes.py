@@ -100,7 +100,7 @@ def lane_of(
         *numbers,
         *by_layer,
         words=NamedSharding(matrix.mesh, by_word),
-        whole=matrix.whole,
+        whole=matrix.block is not None,
     )
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple, TypedDict
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -239,7 +238,7 @@ class _Queue:
         narrow = shareable(self._lanes // _TAIL_SHARE, matrix.mesh)
         columns = matrix.layers * self._classes * (self._lanes - narrow)
         saved = _TAIL_ITERATIONS * 4.0 * matrix.padded_words * matrix.features * columns
-        rate = _RATE.get(jax.default_backend(), _RATE_ELSEWHERE)
+        rate = _RATE.get(platform_of(matrix.mesh), _RATE_ELSEWHERE)
         return narrow if saved > _COMPILE_S * rate else 0
 
     def _narrow(self, batch: _Batch, width: int) -> _Batch:

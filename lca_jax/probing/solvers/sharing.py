@@ -93,7 +93,10 @@ def handed_over(proposal: Proposal, share: Share | None) -> Proposal:
 
 
 def shareable(problems: int, mesh: Mesh) -> int:
-    """Returns the next smaller number of problems that can be shared out; the same number if all devices have fewer."""
+    """Returns the next smaller number of problems that can be shared out.
+
+    It is the same number where there are no more problems than devices.
+    """
     return problems - problems % mesh.size if problems > mesh.size else problems
 
 

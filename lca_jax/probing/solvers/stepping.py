@@ -12,7 +12,7 @@ from lca_jax.machine.devices import replicate
 from lca_jax.probing.losses.loss import Loss
 from lca_jax.probing.matrix.block import Block
 from lca_jax.probing.matrix.held import sweep_block
-from lca_jax.probing.matrix.matrix import Matrix, Sweep, Visit
+from lca_jax.probing.matrix.matrix import BlockMatrix, Matrix, Sweep, Visit
 from lca_jax.probing.matrix.metric import Metric
 from lca_jax.probing.penalties.penalty import Penalty
 from lca_jax.probing.problems import Problems
@@ -56,8 +56,9 @@ def advance(
         arrays = (problems, means, limits, watched, wanted, most)
         state = advance_whole(state, matrix.block, metric, *arrays, **records)
         return lanes._replace(state=state)
+    assert isinstance(matrix, BlockMatrix)  # a matrix without a block of all words is read in blocks
+    visit = _look(loss, whole=False)
     while over(state, matrix, max_iterations)[list(running)].sum() < leavers:
-        visit = _look(loss, whole=matrix.whole)
         arrays = (problems, means, limits, state, most)
         state = _iterate(matrix.sweep, visit, metric, *arrays, layered=layered, **records)
     return lanes._replace(state=state)
