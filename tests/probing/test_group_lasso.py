@@ -127,7 +127,7 @@ def test_without_l1_and_with_one_column_it_is_the_elastic_net() -> None:
 
 @pytest.mark.slow
 def test_grids_subsets_and_blocks_find_the_same() -> None:
-    net = replace(NET, l1=(L1, 0.15), l2=(2e-2, 5e-2))
+    net = replace(NET, l1=(L1, 6e-2), l2=(L2, 5e-2))
     keep = np.ones((2, X.shape[1]), bool)
     keep[1, ::3] = False
     source = MatrixSource.of(X)
@@ -151,6 +151,7 @@ def test_grids_subsets_and_blocks_find_the_same() -> None:
                 assert probe.objective == pytest.approx(best, abs=probe.duality_gap + 2e-6)
                 assert_same_weights(probe.weights, W)
             assert probe.converged
+            assert probe.iterations < 200, "a gap that is down to its rounding is measured"
             assert not probe.weights[~mask].any()
 
 

@@ -24,7 +24,7 @@ from lca_jax.probing.losses.loss import Loss
 from lca_jax.probing.penalties.penalty import Penalty, penalty_value
 from lca_jax.probing.problems import Problems
 
-_ROUNDING = 16 * 1.2e-7
+ROUNDING = 16 * 1.2e-7
 """Float32 sums over the words are exact to a few units in the last place; the bound is widened by this share of F."""
 
 
@@ -57,4 +57,4 @@ def bound_gap(
     dual, feasible = loss.make_feasible(dual, gradient, means, bias_residual, problems.shares)
     allowed = jnp.where(problems.keep[:, None, :], feasible, 0.0)
     bound = penalty.dual_bound(allowed, dual, problems.l1, problems.l2)
-    return primal, jnp.maximum(primal - bound, 0.0) + _ROUNDING * primal
+    return primal, jnp.maximum(primal - bound, 0.0) + ROUNDING * primal

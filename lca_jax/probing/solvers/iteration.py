@@ -34,7 +34,7 @@ from lca_jax.probing.losses.loss import Loss, residuals
 from lca_jax.probing.matrix.metric import Metric, metric_operations
 from lca_jax.probing.penalties.penalty import Penalty
 from lca_jax.probing.problems import Problems
-from lca_jax.probing.solvers.certificate import bound_gap
+from lca_jax.probing.solvers.certificate import ROUNDING, bound_gap
 from lca_jax.probing.solvers.sharing import Share, handed_over, shared_out, state_shared_out, worked_on
 from lca_jax.probing.solvers.state import Point, Proposal, Scores, State, Steps, Sums, stopped
 
@@ -84,7 +84,7 @@ def propose(
     start = jnp.where(turns & ~state.measures, 1.0, state.momentum)
     momentum = jnp.where(state.measures, start, (1 + jnp.sqrt(1 + 4 * start**2)) / 2)
     # A certificate is one of the weights that are returned: near the end, the next point is U itself.
-    near_end = state.measures | (state.gap <= state.trust * limits)
+    near_end = state.measures | _looks_small(state.gap, state.objective, state.trust, limits)
     beta = jnp.where(near_end, 0.0, (start - 1) / momentum)
     steps = Steps(before=state.point, after=Point(beta, _moved(bias, state.bias, -beta)), bias=bias_step)
     return handed_over(Proposal(U, bias, model, momentum, steps), share)
@@ -176,7 +176,7 @@ def settle(
         bias_residual=jnp.where(certified[:, None], sums.bias_residual, 0.0),
     )
     objective, gap = choose(objective, state.objective), choose(gap, state.gap)
-    looks_done = ~certified & (beta == 0) & (gap <= state.trust * limits)
+    looks_done = ~certified & (beta == 0) & _looks_small(gap, objective, state.trust, limits)
     measures = looks_done | (state.iterations + 2 >= max_iterations)
     # A problem that measures next needs the best bias at W, the others a step towards that at their point.
     point = Point(jnp.where(measures, 0.0, beta), jnp.where(measures[:, None], bias, bias_there))
@@ -213,6 +213,17 @@ def iteration_operations(words: int, features: int, columns: int) -> int:
     """
     steps = _inner_steps(words, features) + 1
     return columns * (4 * words * features + steps * metric_operations(words, features))
+
+
+def _looks_small(
+    gap: Float[Array, " problem"],
+    objective: Float[Array, " problem"],
+    trust: Float[Array, " problem"],
+    limits: Float[Array, " problem"],
+) -> Bool[Array, " problem"]:
+    """Tells for which problems a gap is worth measuring. Trust is in what remains beyond rounding, which never shrinks."""
+    rounding = ROUNDING * objective
+    return gap - rounding <= trust * (limits - rounding)
 
 
 def _unless_stopped(state: State, new: State, max_iterations: Int[Array, ""]) -> State:
