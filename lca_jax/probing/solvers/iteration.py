@@ -221,7 +221,7 @@ def _looks_small(
     trust: Float[Array, " problem"],
     limits: Float[Array, " problem"],
 ) -> Bool[Array, " problem"]:
-    """Tells for which problems a gap is worth measuring. Trust is in what remains beyond rounding, which never shrinks."""
+    """Tells for which problems a gap is worth measuring; trust is in the part beyond rounding, which never shrinks."""
     rounding = ROUNDING * objective
     return gap - rounding <= trust * (limits - rounding)
 
