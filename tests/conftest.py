@@ -5,6 +5,7 @@ too: programs are compiled fast and not to run fast, and what is compiled is kep
 the next run. `JAX_DISABLE_MOST_OPTIMIZATIONS=0 XLA_FLAGS=… pytest` tests the programs that users run.
 """
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -46,6 +47,12 @@ CACHE_DAYS = 14
 """Compiled programs are kept this long."""
 
 
+def pytest_collection_finish() -> None:
+    """Keeps the million objects of the imports out of later collections of garbage, which take a second with them."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Removes compiled programs that are old, so that the folder does not grow for ever; the workers leave that."""
     if hasattr(config, "workerinput"):
@@ -65,7 +72,7 @@ def room_for_programs() -> Iterator[None]:
     from lca_jax.machine.programs import let_go_of_programs  # after jaxtyping's import hook
 
     yield
-    let_go_of_programs(above=20_000)
+    let_go_of_programs(above=30_000)
 
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
