@@ -21,7 +21,7 @@ from tests.experiment.files import write_conllu
 from tests.processes import ROOT
 from tests.tiny_bert import write_bert
 
-KILLS = int(os.environ.get("LCA_JAX_KILLS", "4"))
+KILLS = int(os.environ.get("LCA_JAX_KILLS", "3"))
 """Number of times that a run, and a study, is killed at least. Each takes some ten seconds of one core."""
 KILL_AND_RESUME = """
 import os, sys
