@@ -1,6 +1,8 @@
 """A file system without locks, and another process there that takes over a folder while a run goes on in it."""
 
+import re
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
@@ -8,12 +10,33 @@ from typing import Any
 
 import pytest
 
+from lca_jax.errors import StoreError
 from lca_jax.machine.checksums import checksums_in
 from lca_jax.machine.folders import open_folder
 from lca_jax.store import lock
 
 
-def use_heartbeats(patch: pytest.MonkeyPatch) -> None:
+def files_of_the_end(patch: pytest.MonkeyPatch, place: str, folder: Path, work: Callable[[], object]) -> dict[str, str]:
+    """Has work lose its folder at a function, and checks that it ends with an error and writes nothing more.
+
+    Args:
+        patch: Undoes it.
+        place: The function, as `module:name` or `module:Class.name`; it is lost at the first call.
+        folder: The folder, which the error names.
+        work: What writes the folder.
+
+    Returns:
+        The checksums of the folder's files.
+    """
+    _use_heartbeats(patch)
+    before = _lose_at(patch, place, folder)
+    with pytest.raises(StoreError, match=f"{re.escape(folder.name)} was taken over by another process"):
+        work()
+    assert _files_in(folder) == before
+    return before
+
+
+def _use_heartbeats(patch: pytest.MonkeyPatch) -> None:
     """Has locks be files with a heartbeat, as in object stores, and the hearts beat fast."""
 
     def refuse(*_: int) -> None:
@@ -24,7 +47,7 @@ def use_heartbeats(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(lock, "WATCH_S", 1.0)
 
 
-def lose_at(patch: pytest.MonkeyPatch, place: str, folder: Path) -> dict[str, str]:
+def _lose_at(patch: pytest.MonkeyPatch, place: str, folder: Path) -> dict[str, str]:
     """Has another process take over a folder when a function is called for the first time.
 
     Args:
@@ -43,14 +66,14 @@ def lose_at(patch: pytest.MonkeyPatch, place: str, folder: Path) -> dict[str, st
     def lose_and_call(*arguments: Any, **keywords: Any) -> Any:
         if not before:
             _take_over(folder)
-            before.update(files_in(folder))
+            before.update(_files_in(folder))
         return function(*arguments, **keywords)
 
     patch.setattr(owner, name, lose_and_call)
     return before
 
 
-def files_in(folder: Path) -> dict[str, str]:
+def _files_in(folder: Path) -> dict[str, str]:
     """Returns the checksums of what a run has made in a folder: all but its log, and the locks."""
     return {name: sum_ for name, sum_ in checksums_in(folder).items() if not name.startswith((".lock-", "log.txt"))}
 

@@ -22,7 +22,7 @@ from lca_jax.experiment.outputs import find_changed, record_outputs, refuse_stra
 from lca_jax.machine.checksums import checksum_of
 from lca_jax.machine.files import remove_inside, write_text_whole
 from lca_jax.machine.json_text import read_object, take
-from lca_jax.store.lock import Lock
+from lca_jax.store.lock import UNSHARED, Lock
 
 _log = logging.getLogger(__name__)
 _STEPS = "steps.json"
@@ -43,18 +43,18 @@ def write_json(path: Path, content: object) -> None:
 class RunFolder:
     """The steps of one run; every change is on disk before the call returns."""
 
-    def __init__(self, path: Path, *, lock: Lock | None = None) -> None:
+    def __init__(self, path: Path, *, lock: Lock = UNSHARED) -> None:
         """Opens a run folder, or makes one.
 
         Args:
             path: The folder.
-            lock: The right to write it; None where it is only read.
+            lock: The right to write it, unless it is only read.
 
         Raises:
             StoreError: Its record of steps is damaged.
         """
         self.path = path
-        self._lock = lock
+        self._check = lock.check
         path.mkdir(parents=True, exist_ok=True)
         self._steps = _read_steps(path / _STEPS)
 
@@ -181,10 +181,6 @@ class RunFolder:
         for parent in {(self.path / output).parent for output in outputs} - {self.path}:
             if parent.is_dir() and not parent.is_symlink() and not any(parent.iterdir()):
                 parent.rmdir()
-
-    def _check(self) -> None:
-        if self._lock is not None:
-            self._lock.check()
 
     def _forget(self, name: str, why: str, outputs: Sequence[str]) -> None:
         """Removes what a step has made, and then its record."""

@@ -6,28 +6,27 @@ They are JSON lines in UTF-8, whatever the user's files are: the options of thos
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
-from lca_jax.experiment.request import PARTS, Request
+from lca_jax.experiment.config import Experiment
+from lca_jax.experiment.request import PARTS
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.writing import write_json_lines
 
 _FOLDER = "texts"
 _NAME = re.compile(rf"({'|'.join(PARTS)})-[0-9a-f]{{12}}\.jsonl")
-_Request = TypeVar("_Request", bound=Request)
 
 
-def keep_corpora(request: _Request, folder: Path) -> _Request:
+def keep_corpora(experiment: Experiment, folder: Path) -> Experiment:
     """Writes the corpora that are given in memory to files of a folder, and returns the settings with these files.
 
-    So a run or study of own labels goes on after a stop like any other, and its folder has all that it was made from.
+    So a run of own labels goes on after a stop like any other, and its folder has all that it was made from.
     """
     files = {}
     for name in PARTS:
-        if isinstance(corpus := getattr(request, name, None), Corpus):
+        if isinstance(corpus := getattr(experiment, name), Corpus):
             file = corpus_file(corpus, folder, name)
             files[name] = file if file.exists() else write_json_lines(corpus, file)
-    return replace(request, **files)
+    return replace(experiment, **files)
 
 
 def corpus_file(corpus: Corpus, folder: Path, part: str) -> Path:

@@ -31,7 +31,7 @@ from lca_jax.machine.json_text import read_object
 from lca_jax.machine.urls import url_of
 from lca_jax.machine.versions import RESULT_PACKAGES, package_versions
 from lca_jax.models.loading.folders import files_of_model, find_folder
-from lca_jax.store.lock import Lock
+from lca_jax.store.lock import UNSHARED, Lock
 from lca_jax.text.annotate import split_option
 from lca_jax.text.corpus import Corpus
 from lca_jax.text.datasets import HUB
@@ -55,13 +55,13 @@ class Planned(NamedTuple):
 class Runs:
     """The runs of a survey in its folder."""
 
-    def __init__(self, experiments: Mapping[Cell, Experiment], folder: Path, *, lock: Lock | None = None) -> None:
+    def __init__(self, experiments: Mapping[Cell, Experiment], folder: Path, *, lock: Lock = UNSHARED) -> None:
         """Keeps the settings; nothing is read yet.
 
         Args:
             experiments: The run of every cell.
             folder: The folder of the survey.
-            lock: The right to write there; None where it is only read.
+            lock: The right to write there, unless it is only read.
         """
         self._experiments = experiments
         self._folder = folder
@@ -111,8 +111,7 @@ class Runs:
         results = run(self._experiments[cell], overwrite=overwrite, progress=progress)
         made_from = self._made_from(cell)
         if made_from is not None:
-            if self._lock is not None:
-                self._lock.check()
+            self._lock.check()
             write_json(self._record_of(cell), {**made_from, "key": results["key"]})
         return results
 

@@ -12,6 +12,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -171,6 +172,25 @@ def place_parts(
         return part(_bounded(index or (), shape))
 
     return jax.make_array_from_callback(shape, NamedSharding(mesh, split), of_device)
+
+
+def place_words(
+    mesh: Mesh, shape: tuple[int, ...], read: Callable[[int, int], Shaped[np.ndarray, "..."]]
+) -> Shaped[Array, "..."]:
+    """Returns an array (…, word, column) on the mesh, its words split over `data` and its columns over `model`.
+
+    Args:
+        mesh: The devices.
+        shape: Shape of the whole array.
+        read: Function that returns all columns of the words from a first one to before a last one, with memory as in
+            `place_parts`. It is called once for each stretch of words, however many devices share its columns.
+    """
+    read_once = cache(read)
+
+    def part(index: tuple[slice, ...]) -> Shaped[np.ndarray, "..."]:
+        return read_once(index[-2].start, index[-2].stop)[..., index[-1]]
+
+    return place_parts(mesh, shape, PartitionSpec(*[None] * (len(shape) - 2), "data", "model"), part)
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> Shaped[np.ndarray, "..."]:

@@ -19,7 +19,7 @@ from lca_jax.errors import SettingsError
 from lca_jax.probing.arrays import Arrays, check_arrays
 from lca_jax.probing.baselines import learn_baselines, most_frequent
 from lca_jax.probing.class_scores import Score, class_scores
-from lca_jax.probing.labelling import control_task_of, has_control_task, usable_labels
+from lca_jax.probing.labelling import control_task_of, usable_labels
 from lca_jax.probing.measuring import MeasuredWords, measured_words
 from lca_jax.probing.metrics import (
     accuracy_interval,
@@ -210,7 +210,7 @@ def compare_probe(probes: ProbeSet, task: str, words: ActivationStore | Measured
     right = predicted == measured.gold
     rivals = {"most_frequent_class": labels == baselines.most_frequent}
     control = control_task_of(train, task, seed=probes.settings.seed)
-    is_typed = has_control_task(train)
+    is_typed = control is not None
     if is_typed:
         rivals["word_type_majority"] = labels == np.array(baselines.of_types(forms), object)
     if control is not None:

@@ -25,7 +25,7 @@ from lca_jax.machine.json_text import parse_json
 from lca_jax.machine.processes import known_to_all, of_first
 from lca_jax.machine.spill import Spill
 from lca_jax.probing.problems import Answer, Question
-from lca_jax.store.lock import Lock
+from lca_jax.store.lock import UNSHARED, Lock
 from lca_jax.store.tensor_file import pack_tensors, unpack_tensors
 
 ANSWERS = "unfinished-probes"
@@ -43,11 +43,11 @@ class KeptAnswers:
     key: str
     """Hash of what decides the answers beside the questions: words, columns, settings, versions."""
 
-    lock: Lock | None = None
-    """The right to write the folder, which is checked before every write; None where nobody else writes there."""
+    lock: Lock = UNSHARED
+    """The right to write the folder, which is checked before every write."""
 
     @staticmethod
-    def at(folder: str | Path, key: str, *, lock: Lock | None = None) -> "KeptAnswers":
+    def at(folder: str | Path, key: str, *, lock: Lock = UNSHARED) -> "KeptAnswers":
         """Returns the answers below a path or a URL; nothing is read or written yet."""
         return KeptAnswers(folder=open_folder(folder), key=key, lock=lock)
 
@@ -77,8 +77,7 @@ class KeptAnswers:
 
     def remove(self) -> None:
         """Removes all answers, once the probes that are made of them are safe."""
-        if self.lock is not None:
-            self.lock.check()
+        self.lock.check()
         remove_subfolder(self.folder, _PLACE)
 
     def _present(self) -> list[str]:
@@ -97,7 +96,7 @@ class KeptBatch:
     """Where further answers are kept; None for nowhere."""
     names: tuple[str, ...] = ()
     """File of the answer to each question."""
-    lock: Lock | None = None
+    lock: Lock = UNSHARED
     """The right to write the folder."""
 
     def keep(self, number: int, answer: Answer) -> None:
@@ -107,8 +106,7 @@ class KeptBatch:
             StoreError: Another process has taken the folder over, or it cannot be written.
         """
         if self.folder is not None and jax.process_index() == 0:
-            if self.lock is not None:
-                self.lock.check()
+            self.lock.check()
             write_file(self.folder, self.names[number], _pack(answer))
 
 

@@ -50,6 +50,20 @@ class Lock(ABC):
         """Gives the right up; a second call does nothing."""
 
 
+class _Unshared(Lock):
+    """Nothing is held, so nothing is lost."""
+
+    def check(self) -> None:
+        """Does nothing."""
+
+    def release(self) -> None:
+        """Does nothing."""
+
+
+UNSHARED = _Unshared()
+"""In the place of a lock, for a folder that is only read, or that nobody else writes."""
+
+
 def hold(folder: ts.KvStore, prefix: str, *, rank: int, beside_others: bool = False) -> Lock:
     """Takes the lock of one rank of a job.
 

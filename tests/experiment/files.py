@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lca_jax import ElasticNet, Experiment
+from lca_jax.experiment.config import Study
 from tests.tiny_bert import write_bert
 
 TAGS = {"cat": "NOUN", "cats": "NOUN", "sat": "VERB", "the": "DET", "a": "DET", "slowly": "ADV"}
@@ -23,6 +24,12 @@ def smallest_experiment(folder: Path) -> Experiment:
     """One task, half of the sentences and one penalty: for tests of folders, which no number interests."""
     probe = ElasticNet(l1=1e-2, l2=1e-2)
     return _experiment(folder, (30, 10, 10), probe=probe, fractions=(0.25,), ranking="mass", replicates=0)
+
+
+def tiny_study(folder: Path, sentences: int, **settings: Any) -> Study:
+    """A study of some sentences by the tiny BERT, whose files are written here."""
+    train = write_conllu(folder / "train.conllu", sentences, seed=0)
+    return Study(model=str(write_bert(folder / "bert")), train=train, out=folder / "out", **settings)
 
 
 def _experiment(folder: Path, sentences: tuple[int, int, int], **settings: Any) -> Experiment:

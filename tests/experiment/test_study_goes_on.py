@@ -11,20 +11,13 @@ from lca_jax.experiment.config import Study
 from lca_jax.experiment.study import study
 from lca_jax.probing import kept_answers
 from lca_jax.probing.problems import Answer
-from tests.experiment.files import write_conllu
-from tests.tiny_bert import write_bert
+from tests.experiment.files import tiny_study
 
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    folder = tmp_path_factory.mktemp("study")
-    return Study(
-        model=str(write_bert(folder / "bert")),
-        train=write_conllu(folder / "train.conllu", 60, seed=0),
-        tasks=("upos", "feats:Number"),
-        out=folder / "undisturbed",
-        probe=ElasticNet(l1=(1e-3, 1e-2), l2=(1e-2, 1e-1)),
-    )
+    probe = ElasticNet(l1=(1e-3, 1e-2), l2=(1e-2, 1e-1))
+    return tiny_study(tmp_path_factory.mktemp("study"), 60, tasks=("upos", "feats:Number"), probe=probe)
 
 
 class Solved:

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from lca_jax.machine.devices import aligned_empty, joint_mesh, place_parts, replicate
+from lca_jax.machine.devices import aligned_empty, joint_mesh, place_words, replicate
 from lca_jax.probing.matrix.block import Block, correlations, over_layers, scores
 from lca_jax.probing.matrix.matrix import Stretch, Sweep, Visit
 from lca_jax.probing.matrix.metric import Metric, factor_of_words, make_metric, metric_stride
@@ -114,19 +114,13 @@ def hold_matrix(
     check_source(source, mesh)
     *layers, width = source.shape
     padded = fine_size(source.words, multiple_of=mesh.shape["data"])
-    split = PartitionSpec(*[None for _ in layers], "data", "model")
 
-    @cache  # devices that share the columns of some words ask for them one after the other
     def read(first: int, last: int) -> np.ndarray:
         memory = aligned_empty((*layers, last - first, width), jnp.dtype(dtype))
         read_part(source, first, memory)
         return memory
 
-    def part(index: tuple[slice, ...]) -> np.ndarray:
-        return read(index[-2].start, index[-2].stop)[..., index[-1]]
-
-    X = place_parts(mesh, (*layers, padded, width), split, part)
-    read.cache_clear()
+    X = place_words(mesh, (*layers, padded, width), read)
     if given is None:
         moments = measure_moments(X, replicate(mesh, np.arange(padded) < source.words), mesh=mesh)
         given = choose_scale(source, moments, standardize=standardize)

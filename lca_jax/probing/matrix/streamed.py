@@ -14,16 +14,16 @@ arrays of the problems lie where they are used. Each of several processes reads 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from lca_jax.machine.devices import aligned_empty, joint_mesh, place_parts, replicate, zeros_by_word
+from lca_jax.machine.devices import aligned_empty, joint_mesh, place_words, replicate, zeros_by_word
 from lca_jax.machine.prefetch import prefetch
 from lca_jax.probing.matrix.block import Block, over_layers
 from lca_jax.probing.matrix.matrix import Stretch, Sweep, Visit
@@ -183,7 +183,6 @@ class StreamedMatrix:
         words = -(-self.block_words // stride)
         *layers, _ = self.source.shape
         shape = (*layers, self.mesh.shape["data"] * words, self.features)
-        split = PartitionSpec(*[None for _ in layers], "data", "model")
         # A block is used up before the next is asked for: its memory is free for the one that is read then.
         memories: list[dict[int, np.ndarray]] = [{} for _ in range(BLOCKS_AHEAD + 1)]
 
@@ -191,8 +190,8 @@ class StreamedMatrix:
             place, number = placed
             memory = memories[place % len(memories)]
 
-            @cache  # devices that share the columns of some words ask for them one after the other
-            def words_of(device: int) -> np.ndarray:
+            def read_words(start: int, _: int) -> np.ndarray:
+                device = start // words
                 first = (device * self.blocks + number) * self.block_words
                 if device not in memory:
                     memory[device] = aligned_empty((*layers, self.block_words, self.features), jnp.dtype(self.dtype))
@@ -203,10 +202,7 @@ class StreamedMatrix:
                 chosen = self._words_of(number, stride).reshape(-1, words)[device]
                 return X[..., np.clip(chosen - first, 0, self.block_words - 1), :]
 
-            def part(index: tuple[slice, ...]) -> np.ndarray:
-                return words_of(index[-2].start // words)[..., index[-1]]
-
-            X = place_parts(self.mesh, shape, split, part).block_until_ready()
+            X = place_words(self.mesh, shape, read_words).block_until_ready()
             return number, Block(X, self.mean, self.scale)
 
         ahead = 0 if self.source.in_step else BLOCKS_AHEAD
